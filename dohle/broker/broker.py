@@ -1,0 +1,214 @@
+"""A broker: what it offers to the listeners, and its life from registration to controlled shutdown.
+
+Order at the start (rule 12): follow metadata silently; register, saying what the folders hold; once the image is past
+that registration, act on the difference; only then ask to be unfenced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dohle.broker.controller_client import ControllerClient
+from dohle.broker.isr_changes import IsrChanges
+from dohle.broker.membership import Membership
+from dohle.broker.metadata_follower import MetadataFollower
+from dohle.broker.metadata_offset import DurableMetadataOffset
+from dohle.broker.producer_ids import ProducerIds
+from dohle.broker.reads import Reads
+from dohle.broker.replicas import Replicas
+from dohle.broker.replication_service import ReplicationService
+from dohle.broker.waiting import Produced
+from dohle.broker.world import World
+from dohle.model.errors import StorageFailure
+from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.image import ClusterImage
+from dohle.model.metadata import (
+    BrokerChange,
+    Endpoint,
+    Partition,
+    PartitionChange,
+    RegisterBroker,
+    RemoveTopic,
+    TopicOverride,
+)
+from dohle.model.metadata_batch import MetadataBatch
+from dohle.rpc.identity import NodeIdentity
+from dohle.rpc.v1 import common_pb2, controller_pb2
+from dohle.runtime.clock import Clock
+from dohle.runtime.disk import Disk
+from dohle.runtime.network import Address, Network
+from dohle.runtime.tasks import OnFailure, Tasks
+from dohle.storage.log_folder import LogFolder
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """What an operator sets. `endpoints` are what clients and other nodes are told."""
+
+    voters: Mapping[NodeId, Address]
+    endpoints: tuple[Endpoint, ...]
+    rack: str = ""
+    heartbeat_interval_ms: int = 200
+    replica_lag_time_max_ms: int = 10_000
+
+
+class Broker:
+    """One incarnation. `on_failure` is told of what the broker cannot go on after."""
+
+    def __init__(
+        self,
+        identity: NodeIdentity,
+        settings: BrokerSettings,
+        folder: LogFolder,
+        *,
+        data_path: str,
+        clock: Clock,
+        disk: Disk,
+        network: Network,
+        random: random.Random,
+        on_failure: OnFailure,
+    ) -> None:
+        self._settings = settings
+        self._tasks = Tasks(f"broker {identity.node_id}", on_failure)
+        self._world = World(identity, clock, disk, network, random, self._tasks)
+        self._folder = folder
+        self.controller = ControllerClient(settings.voters, network, clock, random)
+        self.metadata = MetadataFollower(self.controller, identity, network, self._metadata_moved)
+        self.membership = Membership(self._world, self.controller, settings.heartbeat_interval_ms / 1000)
+        isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
+        self._isr_changes = isr_changes
+        self._durable_offset = DurableMetadataOffset(disk, data_path)
+        self.replicas = Replicas(
+            self._world, folder, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
+        )
+        self.reads = Reads(self.replicas, clock)
+        self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
+        self.replication_service = ReplicationService(self._world, self.replicas)
+        self._acting = asyncio.Lock()
+        self._past_registration = asyncio.Event()
+        self._active = False
+
+    @property
+    def node_id(self) -> NodeId:
+        return self._world.me
+
+    @property
+    def image(self) -> ClusterImage:
+        """The newest metadata; the replicas follow within the same turn unless a folder must be made."""
+        return self.metadata.image
+
+    def _broker_epoch_of(self, node_id: NodeId) -> int:
+        broker = self.image.brokers.get(node_id)
+        return -1 if broker is None else broker.broker_epoch
+
+    # what clients ask
+
+    def produce(self, key: PartitionKey, batch: bytes, acks: int, timeout_s: float) -> asyncio.Future[Produced] | None:
+        """Appends `batch` and returns its acknowledgement; None for acks=0. Raises what `Leading.append` raises."""
+        now = self._world.clock.now()
+        leading = self.replicas.partition(key).leading()
+        try:
+            return leading.append(batch, acks, now + timeout_s, now, self._world.clock.wall_ms())
+        except OSError as error:
+            raise StorageFailure(
+                f"broker {self.node_id} could not write: {error.strerror}; nothing was kept"
+            ) from error
+
+    async def ask_controller(self, method: str, request: Any, *, timeout_s: float) -> Any:
+        """Passes an operator's request on to the active controller and returns its answer."""
+        return await self.controller.call(method, request, timeout_s=timeout_s)
+
+    # life
+
+    async def start(self) -> None:
+        """Returns once registered and acting; `membership.serving` is set when the controller has unfenced it."""
+        self._tasks.spawn(self.metadata.run(), "metadata")
+        await self.membership.register(await self._registration(), timeout_s=None)
+        await self._past_registration_reached()
+        await self._folder.findings_reported()
+        async with self._acting:
+            await self.replicas.act(self.image, None)
+            self._active = True
+        self._tasks.spawn(self._isr_changes.run(), "in-sync sets")
+        self._tasks.spawn(self._tick(), "tick")
+        self.membership.ready()
+        self._tasks.spawn(self.membership.run(), "heartbeats")
+
+    async def _registration(self) -> controller_pb2.RegisterBrokerRequest:
+        return controller_pb2.RegisterBrokerRequest(
+            hello=self._world.identity.hello(),
+            endpoints=[
+                common_pb2.Endpoint(
+                    listener=endpoint.listener,
+                    host=endpoint.host,
+                    port=endpoint.port,
+                    security_protocol=endpoint.security_protocol,
+                )
+                for endpoint in self._settings.endpoints
+            ],
+            rack=self._settings.rack,
+            held=self.replicas.held(),
+            durable_metadata_offset=await self._durable_offset.read(),
+            clean_broker_epoch=self._folder.previous_broker_epoch,
+        )
+
+    async def _past_registration_reached(self) -> None:
+        if self.image.next_offset <= self.membership.broker_epoch:
+            await self._past_registration.wait()
+
+    async def _metadata_moved(self, image: ClusterImage, batches: list[MetadataBatch]) -> None:
+        self.membership.metadata_offset = image.next_offset
+        if 0 <= self.membership.broker_epoch < image.next_offset:
+            self._past_registration.set()
+        async with self._acting:
+            if not self._active:
+                return
+            changed, brokers_changed = self._touched(image, batches)
+            await self.replicas.act(image, changed)
+            if brokers_changed:
+                self.replicas.brokers_changed()
+
+    def _touched(self, image: ClusterImage, batches: list[MetadataBatch]) -> tuple[list[PartitionKey], bool]:
+        """Returns the partitions whose replicas here may have to change, in the records' order, and whether any
+        broker's state did."""
+        touched: dict[PartitionKey, None] = {}
+        brokers_changed = False
+        for batch in batches:
+            for record in batch.records:
+                match record:
+                    case Partition() | PartitionChange():
+                        touched[PartitionKey(record.topic_id, record.partition)] = None
+                    case RemoveTopic() | TopicOverride():
+                        of_topic = [key for key in self.replicas.partitions if key.topic_id == record.topic_id]
+                        touched.update(dict.fromkeys(of_topic))
+                    case RegisterBroker() | BrokerChange():
+                        brokers_changed = True
+                    case _:
+                        pass
+        return list(touched), brokers_changed
+
+    async def _tick(self) -> None:
+        while True:
+            await self._world.clock.sleep(TICK_S)
+            self.replicas.tick()
+
+    async def leave(self) -> None:
+        """The controlled shutdown: leaderships are handed over while this broker still serves."""
+        if self._active:
+            await self.membership.leave()
+
+    async def stop(self) -> None:
+        """Ends every role and task. The folder is the owner's to close."""
+        async with self._acting:
+            self._active = False
+            await self.replicas.close()
+        await self._tasks.close()

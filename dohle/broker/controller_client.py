@@ -1,0 +1,88 @@
+"""Finding the active controller, and asking it.
+
+Voters are tried in turn, beginning with the one that is believed to be active; NOT_CONTROLLER, a lost connection or a
+time-out moves on to the next, with a growing pause once a whole round has failed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from dohle.model.errors import NetworkException, NotController, RequestTimedOut
+from dohle.model.ids import NodeId
+from dohle.rpc.methods import methods_of
+from dohle.rpc.v1 import controller_pb2
+from dohle.runtime.clock import Clock
+from dohle.runtime.network import Address, Lane, Network
+
+METHODS = methods_of(controller_pb2.DESCRIPTOR.services_by_name["Controller"])
+
+ATTEMPT_S = 2.0
+PAUSE_FIRST_S = 0.02
+PAUSE_MOST_S = 0.5
+
+
+class ControllerClient:
+    """The way from one broker to whichever node is the active controller."""
+
+    def __init__(self, voters: Mapping[NodeId, Address], network: Network, clock: Clock, random: random.Random) -> None:
+        assert voters, "a broker needs the address of at least one controller"
+        self._voters = dict(sorted(voters.items()))
+        self._network = network
+        self._clock = clock
+        self._random = random
+        self._believed = next(iter(self._voters))
+
+    @property
+    def voters(self) -> Mapping[NodeId, Address]:
+        return self._voters
+
+    @property
+    def believed(self) -> tuple[NodeId, Address]:
+        """Which voter to ask next."""
+        return self._believed, self._voters[self._believed]
+
+    def learn(self, node_id: int) -> bool:
+        """Takes somebody's word on who is active; returns False if that names no voter."""
+        if node_id not in self._voters:
+            return False
+        self._believed = NodeId(node_id)
+        return True
+
+    def move_on(self, failed: NodeId) -> None:
+        """The next voter's turn, unless somebody has already moved on from `failed`."""
+        if self._believed == failed:
+            order = list(self._voters)
+            self._believed = order[(order.index(failed) + 1) % len(order)]
+
+    async def pause(self, failures: int) -> None:
+        """Waits as long as is due after so many failures in a row: not at all within the first round of voters."""
+        rounds = failures // len(self._voters)
+        longest = min(PAUSE_FIRST_S * 2**rounds, PAUSE_MOST_S)
+        await self._clock.sleep(self._random.uniform(longest / 2, longest) if rounds else 0)
+
+    async def call(self, method: str, request: Any, *, timeout_s: float | None = None) -> Any:
+        """Returns the active controller's answer, or raises the DohleError that it answered with.
+
+        Asks until one answers; with `timeout_s`, raises RequestTimedOut once that has passed without one.
+        """
+        deadline = None if timeout_s is None else self._clock.now() + timeout_s
+        failures = 0
+        while True:
+            remaining = ATTEMPT_S if deadline is None else deadline - self._clock.now()
+            if remaining <= 0:
+                raise RequestTimedOut(
+                    f"no active controller answered {method} within {timeout_s} s; is a majority of the"
+                    f" {len(self._voters)} controllers up?"
+                )
+            node_id, address = self.believed
+            try:
+                return await self._network.call(
+                    address, METHODS[method], request, lane=Lane.CONTROL, timeout_s=min(ATTEMPT_S, remaining)
+                )
+            except (NotController, NetworkException, RequestTimedOut):
+                self.move_on(node_id)
+            failures += 1
+            await self.pause(failures)

@@ -1,0 +1,106 @@
+"""A partition's follower, for one leader epoch (rules 3-5 of replication).
+
+Its log is changed by two things only: a push that names this leader epoch and the current subscription, and a
+truncation that the leader's answer to a subscription asks for. The streams that carry both are `leader_link`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from dohle.model.ids import NodeId, PartitionKey
+from dohle.rpc.v1 import replication_pb2
+from dohle.storage.log import Log
+
+NO_SUBSCRIPTION = 0
+
+
+class Following:
+    """The role of follower. `subscription` is the number of the one that runs, 0 while there is none."""
+
+    def __init__(self, key: PartitionKey, log: Log, leader: NodeId, leader_epoch: int) -> None:
+        self.key = key
+        self.log = log
+        self.leader = leader
+        self.leader_epoch = leader_epoch
+        self.subscription = NO_SUBSCRIPTION
+        self.acknowledged_end = -1
+        self.ended = False
+        self._changing = asyncio.Lock()
+
+    def subscribe(self, number: int) -> replication_pb2.Subscription:
+        """Begins subscription `number`: says where the log ends now."""
+        self.subscription = number
+        self.acknowledged_end = self.log.counted_end
+        return replication_pb2.Subscription(
+            topic_id=self.key.topic_id,
+            partition=self.key.partition,
+            leader_epoch=self.leader_epoch,
+            subscription=number,
+            position=self.log.log_end_offset,
+            last_epoch=self.log.last_batch_epoch,
+            durable_end=self.log.counted_end,
+            log_start_offset=self.log.log_start_offset,
+        )
+
+    def take(self, push: replication_pb2.Push) -> bool:
+        """Appends what the leader pushed, takes over its watermark; returns False for a push of another subscription.
+
+        Raises CorruptMessage or InvalidRecord if the batches do not continue this log, OSError if the disk fails.
+        """
+        if self.ended or push.subscription != self.subscription or push.leader_epoch != self.leader_epoch:
+            return False
+        if push.batches:
+            self.log.append_as_follower(push.batches, self.leader_epoch)
+        self.log.advance_high_watermark(min(push.high_watermark, self.log.log_end_offset))
+        self.log.advance_log_start(min(push.log_start_offset, self.log.high_watermark))
+        return True
+
+    def acknowledgement(self) -> replication_pb2.Acknowledgement | None:
+        """Returns what the leader has not been told yet, or None."""
+        counted_end = self.log.counted_end
+        if self.ended or self.subscription == NO_SUBSCRIPTION or counted_end <= self.acknowledged_end:
+            return None
+        self.acknowledged_end = counted_end
+        return replication_pb2.Acknowledgement(
+            topic_id=self.key.topic_id,
+            partition=self.key.partition,
+            leader_epoch=self.leader_epoch,
+            subscription=self.subscription,
+            received_end=self.log.log_end_offset,
+            durable_end=counted_end,
+        )
+
+    async def reconcile(self, refusal: replication_pb2.Refusal) -> bool:
+        """Truncates to where this log and the leader's agree, as far as this answer tells (KIP-101, KIP-279).
+
+        Returns whether to subscribe again. The watermark follows the truncation and never leads it (rule 4).
+        """
+        self.subscription = NO_SUBSCRIPTION
+        epoch, own_end = self.log.end_offset_for_epoch(refusal.diverging_epoch)
+        if epoch == refusal.diverging_epoch:
+            offset = min(own_end, refusal.diverging_end_offset)
+        else:  # the leader's epoch is unknown here: back to the end of the floor below it, then ask again
+            offset = min(max(own_end, self.log.log_start_offset), refusal.diverging_end_offset)
+        async with self._changing:
+            if not self.ended and offset < self.log.log_end_offset:
+                await self.log.truncate_to(offset)
+        return not self.ended
+
+    async def start_over(self, leader_log_start: int) -> bool:
+        """Empties a log that ends before the leader's begins (rule 3). Returns whether to subscribe again."""
+        self.subscription = NO_SUBSCRIPTION
+        async with self._changing:
+            if not self.ended and self.log.log_end_offset < leader_log_start:
+                await self.log.start_over_at(leader_log_start)
+        return not self.ended
+
+    def end(self) -> None:
+        """The leader or its epoch has changed: nothing of the old one is taken any more."""
+        self.ended = True
+        self.subscription = NO_SUBSCRIPTION
+
+    async def settled(self) -> None:
+        """Returns once no truncation runs: the log's next role must not begin before."""
+        async with self._changing:
+            pass

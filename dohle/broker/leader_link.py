@@ -1,0 +1,258 @@
+"""The follower's side of replication: one stream to each broker that leads something this broker follows.
+
+The link subscribes for every partition that it was handed, appends what is pushed, and acknowledges what its logs
+count, gathered: one message after each round of the group commit. A broken stream is dialled again with a growing
+pause, and every partition then subscribes anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dohle.broker.following import Following
+from dohle.broker.world import World
+from dohle.model.errors import CorruptMessage, DohleError, InvalidRecord, NetworkException, OffsetOutOfRange
+from dohle.model.ids import NodeId, PartitionKey, TopicId
+from dohle.rpc.methods import methods_of
+from dohle.rpc.v1 import replication_pb2
+from dohle.runtime.network import Address, Lane, Stream
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_S = 0.02
+RETRY_MOST_S = 0.5
+
+FOLLOW = methods_of(replication_pb2.DESCRIPTOR.services_by_name["Replication"])["Follow"]
+LeaderStream = Stream[replication_pb2.FollowerMessage, replication_pb2.LeaderMessage]
+
+
+@dataclass(slots=True)
+class _Unsynced:
+    """A push whose batches are appended and not yet counted."""
+
+    push_number: int
+    ends: list[tuple[Following, int, int]]  # whose, in which subscription, up to where
+
+
+@dataclass(slots=True)
+class _ToSay:
+    """What the next message will carry."""
+
+    subscribe: dict[PartitionKey, Following] = field(default_factory=dict)
+    unsubscribe: list[replication_pb2.Unsubscription] = field(default_factory=list)
+    touched: dict[PartitionKey, Following] = field(default_factory=dict)  # may have something to acknowledge
+
+
+class LeaderLink:
+    """The stream to one leader broker, and the partitions followed through it."""
+
+    def __init__(
+        self,
+        leader: NodeId,
+        address: Address,
+        broker_epoch: int,
+        numbers: Iterator[int],
+        world: World,
+    ) -> None:
+        self.leader = leader
+        self.address = address
+        self._world = world
+        self._broker_epoch = broker_epoch
+        self._numbers = numbers  # of subscriptions: ascending over all links of this incarnation
+        self._stream: LeaderStream | None = None
+        self._partitions: dict[PartitionKey, Following] = {}
+        self._to_say = _ToSay()
+        self._something_to_say = asyncio.Event()
+        self._unsynced: deque[_Unsynced] = deque()
+        self._received_push = 0
+        self._durable_push = 0
+        self._reckoning = False
+        self._task = world.tasks.spawn(self._run(), f"link to {leader}")
+
+    def __len__(self) -> int:
+        return len(self._partitions)
+
+    def follow(self, following: Following) -> None:
+        """Begins to replicate a partition from this leader."""
+        self._partitions[following.key] = following
+        following.log.on_durable = self.counted
+        self._subscribe_soon(following)
+
+    def leave(self, following: Following) -> None:
+        """Ends it; the caller then awaits `following.settled`."""
+        if self._partitions.get(following.key) is not following:
+            return
+        del self._partitions[following.key]
+        if following.subscription:
+            self._to_say.unsubscribe.append(
+                replication_pb2.Unsubscription(
+                    topic_id=following.key.topic_id,
+                    partition=following.key.partition,
+                    subscription=following.subscription,
+                )
+            )
+            self._something_to_say.set()
+        following.log.on_durable = None
+        following.end()
+
+    def moved(self, address: Address) -> None:
+        """The leader broker listens elsewhere now."""
+        self.address = address
+        if self._stream is not None:
+            self._stream.close()
+
+    def close(self) -> None:
+        """Ends the stream and its task; partitions must have left before."""
+        self._task.cancel()
+
+    def _subscribe_soon(self, following: Following) -> None:
+        if not following.ended and self._partitions.get(following.key) is following:
+            self._to_say.subscribe[following.key] = following
+            self._something_to_say.set()
+
+    def _subscribe_later(self, following: Following) -> None:
+        delay = self._world.random.uniform(RETRY_FIRST_S, 4 * RETRY_FIRST_S)
+        asyncio.get_running_loop().call_later(delay, self._subscribe_soon, following)
+
+    # the stream
+
+    async def _run(self) -> None:
+        pause = RETRY_FIRST_S
+        while True:
+            while not self._partitions:
+                self._something_to_say.clear()
+                await self._something_to_say.wait()
+            started = self._world.clock.now()
+            try:
+                await self._session()
+            except DohleError as error:
+                log.info("stream to leader %d at %s ended: %s", self.leader, self.address, error)
+            if self._world.clock.now() - started > 1.0:
+                pause = RETRY_FIRST_S
+            await self._world.clock.sleep(self._world.random.uniform(pause / 2, pause))
+            pause = min(2 * pause, RETRY_MOST_S)
+
+    async def _session(self) -> None:
+        stream = self._world.network.stream(self.address, FOLLOW, lane=Lane.REPLICATION)
+        self._stream = stream
+        self._unsynced.clear()
+        self._received_push = self._durable_push = 0
+        self._to_say = _ToSay(subscribe=dict(self._partitions))
+        for following in self._partitions.values():
+            following.subscription = 0
+        opening = replication_pb2.FollowerOpening(hello=self._world.identity.hello(), broker_epoch=self._broker_epoch)
+        sender: asyncio.Task[None] | None = None
+        try:
+            await stream.send(replication_pb2.FollowerMessage(opening=opening))
+            answer = await stream.receive()
+            if answer is None:
+                raise NetworkException(f"leader {self.leader} closed the stream before it opened")
+            self._world.identity.check(answer.opening)
+            self._something_to_say.set()
+            sender = self._world.tasks.spawn(self._send(stream), f"acknowledgements to {self.leader}")
+            while (message := await stream.receive()) is not None:
+                self._received(message)
+        finally:
+            if sender is not None:
+                sender.cancel()
+            stream.close()
+
+    async def _send(self, stream: LeaderStream) -> None:
+        try:
+            while True:
+                await self._something_to_say.wait()
+                self._something_to_say.clear()
+                await stream.send(self._compose())
+        except DohleError:
+            pass  # the receiving side of the same stream raises it too, and begins anew
+
+    def _compose(self) -> replication_pb2.FollowerMessage:
+        to_say, self._to_say = self._to_say, _ToSay()
+        message = replication_pb2.FollowerMessage(
+            subscriptions=[following.subscribe(next(self._numbers)) for following in to_say.subscribe.values()],
+            unsubscriptions=to_say.unsubscribe,
+            received_push=self._received_push,
+            durable_push=self._durable_push,
+        )
+        for key, following in to_say.touched.items():
+            acknowledgement = following.acknowledgement()
+            if acknowledgement is not None:
+                message.acknowledgements.append(acknowledgement)
+            if following.log.counted_end < following.log.log_end_offset:
+                self._to_say.touched[key] = following
+        return message
+
+    # what arrives
+
+    def _received(self, message: replication_pb2.LeaderMessage) -> None:
+        ends: list[tuple[Following, int, int]] = []
+        for push in message.pushes:
+            following = self._partitions.get(PartitionKey(TopicId(push.topic_id), push.partition))
+            if following is None:
+                continue
+            try:
+                if following.take(push) and push.batches:
+                    ends.append((following, following.subscription, following.log.log_end_offset))
+                    self._to_say.touched[following.key] = following
+            except (CorruptMessage, InvalidRecord) as error:
+                # on the way, or by a fault of the leader's: what the log holds is sound, so ask again from its end
+                log.warning("%s: a push from leader %d was refused: %s", following.log.name, self.leader, error)
+                following.subscription = 0
+                self._subscribe_later(following)
+        for refusal in message.refusals:
+            self._refused(refusal)
+        if message.push_number:
+            self._received_push = message.push_number
+            self._unsynced.append(_Unsynced(message.push_number, ends))
+            if message.backlogged:
+                self._something_to_say.set()
+        self._reckon()
+
+    def _refused(self, refusal: replication_pb2.Refusal) -> None:
+        following = self._partitions.get(PartitionKey(TopicId(refusal.topic_id), refusal.partition))
+        if following is None or following.subscription != refusal.subscription:
+            return
+        following.subscription = 0
+        if refusal.failure.code in (0, OffsetOutOfRange.code):
+            self._world.tasks.spawn(self._reconcile(following, refusal), f"reconcile {following.log.name}")
+        else:
+            self._subscribe_later(following)
+
+    async def _reconcile(self, following: Following, refusal: replication_pb2.Refusal) -> None:
+        before = following.log.log_end_offset
+        if refusal.failure.code == 0:
+            again = await following.reconcile(refusal)
+        else:
+            again = await following.start_over(refusal.log_start_offset)
+        if again and following.log.log_end_offset != before:
+            self._subscribe_soon(following)
+        elif again:
+            self._subscribe_later(following)
+
+    # what becomes durable
+
+    def counted(self) -> None:
+        """A log of this link counts more; the reckoning comes once for all logs of one group commit."""
+        if not self._reckoning:
+            self._reckoning = True
+            asyncio.get_running_loop().call_soon(self._reckon)
+
+    def _reckon(self) -> None:
+        self._reckoning = False
+        before = self._durable_push
+        while self._unsynced and all(
+            following.subscription != subscription or following.log.counted_end >= end
+            for following, subscription, end in self._unsynced[0].ends
+        ):
+            self._durable_push = self._unsynced.popleft().push_number
+        if self._durable_push != before or self._unacknowledged():
+            self._something_to_say.set()
+
+    def _unacknowledged(self) -> bool:
+        return any(
+            following.log.counted_end > following.acknowledged_end for following in self._to_say.touched.values()
+        )

@@ -1,0 +1,304 @@
+"""A partition's leader, for one leader epoch (rules 1, 3, 6-10, 17 and 19 of replication).
+
+Kept at every moment:
+
+- the high watermark is at most the least counted end of the maximal in-sync set, and only moves forward;
+- it does not move while the committed set is smaller than min(min.insync.replicas, replication factor);
+- a replica's ends are those of its newest subscription.
+
+It does no I/O but appends to its log; what is to be sent goes to its subscribers, what is to be asked of the controller
+to `ask_controller`. Streams, time-outs and the controller's answers are driven from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dohle.broker.in_sync import InSyncSet, Proposal
+from dohle.broker.lag import AppendHistory
+from dohle.broker.waiting import Acknowledgements, Produced
+from dohle.model.errors import (
+    DohleError,
+    InvalidRequiredAcks,
+    NotEnoughReplicas,
+    NotEnoughReplicasAfterAppend,
+    RequestTimedOut,
+)
+from dohle.model.ids import NodeId
+from dohle.model.image import PartitionImage
+from dohle.model.produced import validate_produced_batch
+from dohle.storage.log import Log
+
+ACKS_ALL = -1
+ACKS_LEADER = 1
+ACKS_NONE = 0
+
+JOIN_WAIT_S = 0.1
+"""How long the watermark waits for a replica that is about to join (amendment 8)."""
+JOIN_DISTANCE_BYTES = 1 << 20
+"""Within this distance of the watermark a replica is about to join."""
+
+
+class Subscriber(Protocol):
+    """A follower's end of one partition, on its stream."""
+
+    def appended(self, batch: bytes | bytearray | memoryview, base_offset: int, next_offset: int) -> None:
+        """Takes a batch to push; it must not be changed afterwards."""
+        ...
+
+    def watermark_moved(self) -> None: ...
+
+    def leader_resigned(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Replica:
+    """What the leader knows of one follower; nothing (-1) before its first subscription in this epoch."""
+
+    broker_epoch: int = -1
+    durable_end: int = -1
+    subscriber: Subscriber | None = None
+    joins_until: float | None = None  # how long the watermark waits for it to join; None: it has not waited yet
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderTerms:
+    """What a leader is bound to, from configuration and metadata."""
+
+    me: NodeId
+    lag_time_max_s: float
+    is_live: Callable[[NodeId], bool]  # registered and not fenced, by the image
+    may_join: Callable[[NodeId, int], bool]  # of that broker epoch, unfenced and not shutting down, by the image
+    ask_controller: Callable[[Proposal], None]
+    watermark_moved: Callable[[], None]
+    look_again: Callable[[float], None]  # calls `advance` after so many seconds
+
+
+class Leading:
+    """The role of leader. `start` is where the epoch begins in the log."""
+
+    def __init__(self, log: Log, partition: PartitionImage, terms: LeaderTerms, now: float) -> None:
+        assert partition.leader == terms.me
+        self.log = log
+        self.leader_epoch = partition.leader_epoch
+        self.epoch_start = log.start_epoch(partition.leader_epoch)
+        self.in_sync = InSyncSet(partition.in_sync_replicas, partition.partition_epoch)
+        self._terms = terms
+        self._history = AppendHistory(now, log.log_end_offset, terms.lag_time_max_s / 100)
+        self._for_all = Acknowledgements()
+        self._for_leader = Acknowledgements()
+        self._assigned = partition.assigned_replicas
+        self.replicas = {node_id: Replica() for node_id in partition.assigned_replicas if node_id != terms.me}
+
+    @property
+    def assigned_replicas(self) -> tuple[NodeId, ...]:
+        return self._assigned
+
+    @property
+    def min_in_sync(self) -> int:
+        """The effective minimum (amendment 12)."""
+        return min(self.log.config.min_insync_replicas, len(self._assigned))
+
+    @property
+    def live_in_sync(self) -> int:
+        """How many members of the committed set count: a fenced one may stay, but is not in sync (amendment 1)."""
+        return sum(1 for node_id in self.in_sync.committed if node_id == self._terms.me or self._terms.is_live(node_id))
+
+    @property
+    def watermark_is_current(self) -> bool:
+        """Whether the watermark has reached this epoch's start; "latest" means nothing before (rule 17)."""
+        return self.log.high_watermark >= self.epoch_start
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no time-out can come due: nothing waits, and every replica has everything."""
+        return not (self._for_all or self._for_leader) and all(
+            replica.durable_end >= self.log.log_end_offset for replica in self.replicas.values()
+        )
+
+    # appends
+
+    def append(
+        self, batch: bytes, acks: int, deadline: float, now: float, wall_ms: int
+    ) -> asyncio.Future[Produced] | None:
+        """Appends one produced batch and returns its acknowledgement, or None for acks=0.
+
+        Raises, with nothing appended: CorruptMessage, InvalidRecord, MessageTooLarge and the like for a bad batch,
+        NotEnoughReplicas, the errors of sequences, OSError when the disk is full or fails.
+        """
+        if acks not in (ACKS_ALL, ACKS_LEADER, ACKS_NONE):
+            raise InvalidRequiredAcks(f"acks is {acks}; it must be -1 (all), 1 (the leader) or 0 (no answer)")
+        header = validate_produced_batch(batch, self.log.config, wall_ms)
+        if acks == ACKS_ALL and self.live_in_sync < self.min_in_sync:
+            raise NotEnoughReplicas(
+                f"{self.live_in_sync} of {len(self._assigned)} replicas are in sync and"
+                f" min.insync.replicas is {self.min_in_sync}; nothing was written"
+            )
+        duplicate = self.log.producers.check(header)
+        if duplicate is not None:
+            produced = Produced(duplicate.base_offset, -1, self.log.log_start_offset)
+            return self._acknowledge(acks, duplicate.last_offset + 1, deadline, produced)
+        appended = self.log.append_as_leader(batch, self.leader_epoch, wall_ms)
+        self._history.note(now, appended.next_offset, len(appended.batch))
+        for replica in self.replicas.values():
+            if replica.subscriber is not None:
+                replica.subscriber.appended(appended.batch, appended.base_offset, appended.next_offset)
+        produced = Produced(appended.base_offset, appended.log_append_time_ms, self.log.log_start_offset)
+        future = self._acknowledge(acks, appended.next_offset, deadline, produced)
+        if not self.replicas or self.log.counted_end == appended.next_offset:
+            self.advance(now)
+        return future
+
+    def _acknowledge(
+        self, acks: int, end_offset: int, deadline: float, produced: Produced
+    ) -> asyncio.Future[Produced] | None:
+        if acks == ACKS_NONE:
+            return None
+        waiting = self._for_all if acks == ACKS_ALL else self._for_leader
+        future = waiting.add(end_offset, deadline, produced)
+        self._complete()
+        return future
+
+    # what followers say
+
+    def subscribed(
+        self, node_id: NodeId, broker_epoch: int, durable_end: int, subscriber: Subscriber, now: float
+    ) -> None:
+        """Begins a subscription that was found in order; it replaces all that was known of the replica's ends."""
+        self.replicas[node_id] = Replica(broker_epoch, durable_end, subscriber)
+        self._replica_moved(node_id, now)
+
+    def unsubscribed(self, node_id: NodeId, subscriber: Subscriber) -> None:
+        """Ends a subscription, unless a newer one has taken its place; the replica's lag goes on counting."""
+        replica = self.replicas[node_id]
+        if replica.subscriber is subscriber:
+            replica.subscriber = None
+
+    def acknowledged(self, node_id: NodeId, subscriber: Subscriber, durable_end: int, now: float) -> None:
+        """Takes a follower's durable end; an older subscription's is ignored."""
+        replica = self.replicas[node_id]
+        if replica.subscriber is subscriber and durable_end > replica.durable_end:
+            replica.durable_end = min(durable_end, self.log.log_end_offset)
+            self._replica_moved(node_id, now)
+
+    def _replica_moved(self, node_id: NodeId, now: float) -> None:
+        self._let_join(node_id)
+        self._history.forget(min(replica.durable_end for replica in self.replicas.values()))
+        self.advance(now)
+
+    def _let_join(self, node_id: NodeId) -> None:
+        """Rule 8."""
+        replica = self.replicas[node_id]
+        if (
+            node_id not in self.in_sync.committed
+            and replica.subscriber is not None
+            and replica.durable_end >= max(self.log.high_watermark, self.epoch_start)
+            and self._terms.may_join(node_id, replica.broker_epoch)
+        ):
+            self._ask(self.in_sync.propose_join(node_id))
+
+    # what the controller says
+
+    def isr_committed(self, members: tuple[NodeId, ...], partition_epoch: int, now: float) -> None:
+        """Takes a committed in-sync set of this leader epoch, by answer or by metadata."""
+        if self.in_sync.committed_as(members, partition_epoch):
+            self.look_again(now)
+
+    def isr_refused(self, proposal: Proposal, now: float) -> None:
+        """The controller certainly did not commit `proposal`."""
+        self.in_sync.refused(proposal)
+        self.advance(now)
+
+    def look_again(self, now: float) -> None:
+        """What decides on joining or on the watermark has changed: the committed set, a broker's state, the topic."""
+        for node_id in sorted(self.replicas):
+            self._let_join(node_id)
+        self.advance(now)
+
+    # the watermark
+
+    def advance(self, now: float) -> None:
+        """Moves the watermark as far as rule 6 lets it, and completes what waited for it."""
+        if self.live_in_sync >= self.min_in_sync:
+            candidate = self.log.counted_end
+            for node_id in self.in_sync.maximal:
+                if node_id != self._terms.me:
+                    candidate = min(candidate, self.replicas[node_id].durable_end)
+            if candidate > self.log.high_watermark:
+                candidate = self._wait_for_joining(candidate, now)
+            if candidate > self.log.high_watermark:
+                self.log.advance_high_watermark(candidate)
+                self._terms.watermark_moved()
+                for replica in self.replicas.values():
+                    if replica.subscriber is not None:
+                        replica.subscriber.watermark_moved()
+        self._complete()
+
+    def _wait_for_joining(self, candidate: int, now: float) -> int:
+        maximal = self.in_sync.maximal
+        for node_id, replica in self.replicas.items():
+            if (
+                node_id in maximal
+                or replica.subscriber is None
+                or not self.epoch_start <= replica.durable_end < candidate
+                or not self._terms.may_join(node_id, replica.broker_epoch)
+            ):
+                continue
+            behind = self._history.bytes_behind(replica.durable_end)
+            if behind is None or behind > JOIN_DISTANCE_BYTES:
+                continue
+            if replica.joins_until is None:
+                replica.joins_until = now + JOIN_WAIT_S
+                self._terms.look_again(JOIN_WAIT_S)
+            if now < replica.joins_until:
+                candidate = max(replica.durable_end, self.log.high_watermark)
+        return candidate
+
+    def _complete(self) -> None:
+        self._for_leader.reached(self.log.counted_end)
+        if not self._for_all:
+            return
+        failure: DohleError | None = None
+        if self.live_in_sync < self.min_in_sync:
+            failure = NotEnoughReplicasAfterAppend(
+                f"written, but {self.live_in_sync} replicas are in sync and min.insync.replicas is {self.min_in_sync}"
+            )
+        # rule 19: a watermark left by an older epoch acknowledges nothing
+        if self.log.high_watermark >= self.epoch_start:
+            self._for_all.reached(self.log.high_watermark, failure)
+
+    # time
+
+    def tick(self, now: float) -> None:
+        """Takes out replicas that lag too long (rule 9), and fails what has waited past its deadline."""
+        lagging = [
+            node_id
+            for node_id in self.in_sync.committed
+            if node_id != self._terms.me
+            and self._history.lag_s(self.replicas[node_id].durable_end, now) > self._terms.lag_time_max_s
+        ]
+        if lagging:
+            self._ask(self.in_sync.propose_leave(lagging, at_least=self.min_in_sync))
+        late = RequestTimedOut("the replicas did not acknowledge in time; the records are in the leader's log")
+        self._for_all.expire(now, late)
+        self._for_leader.expire(now, late)
+
+    def lags_s(self, now: float) -> dict[NodeId, float]:
+        """Returns each follower's lag, for people and metrics."""
+        return {node_id: self._history.lag_s(replica.durable_end, now) for node_id, replica in self.replicas.items()}
+
+    def _ask(self, proposal: Proposal | None) -> None:
+        if proposal is not None:
+            self._terms.ask_controller(proposal)
+
+    def resign(self, failure: DohleError) -> None:
+        """Ends the epoch: every waiting acknowledgement fails with `failure`."""
+        self._for_all.fail_all(failure)
+        self._for_leader.fail_all(failure)
+        for replica in self.replicas.values():
+            subscriber, replica.subscriber = replica.subscriber, None
+            if subscriber is not None:
+                subscriber.leader_resigned()

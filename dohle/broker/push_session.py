@@ -1,0 +1,416 @@
+"""The leader's side of replication: one follower broker's stream (rules 3, 5 of replication).
+
+Batches are pushed as they are appended, those of all partitions gathered into one message, with at most a small window
+unacknowledged: while pushes are small the window is one push, freed when the follower has made it durable, which is
+what gathers a load of small appends into few messages and few fsyncs; a backlog of bytes may run ahead on receipt.
+
+A feed that cannot be held in memory falls back to catching up: its batches are read from the log, a chunk at a time
+within a byte budget, on a lane of its own whose chunks are acknowledged by offset and never hold the window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dohle.broker.leading import Leading
+from dohle.model.batch import split_batches
+from dohle.model.errors import DamagedReplica, DohleError, OffsetOutOfRange
+from dohle.model.ids import NodeId, PartitionKey, TopicId
+from dohle.rpc.v1 import common_pb2, replication_pb2
+from dohle.runtime.clock import Clock
+from dohle.runtime.network import Stream
+
+log = logging.getLogger(__name__)
+
+PUSH_BYTES = 1 << 20
+"""What a push gathers at the most, but for a single larger batch; more than this waiting is a backlog."""
+PUSHES_AHEAD = 4
+"""How many pushes of a backlog may be received and not yet durable."""
+QUEUE_BYTES = 16 << 20
+"""What a follower's feeds hold in memory before they fall back to the log."""
+CHUNK_BYTES = 1 << 20
+CATCH_UP_BYTES = 4 << 20
+"""How much of the catch-up lane may be unacknowledged."""
+WATERMARK_DELAY_S = 0.005
+"""How long a moved watermark waits for a push to travel with."""
+
+Bytes = bytes | bytearray | memoryview
+FollowerStream = Stream[replication_pb2.LeaderMessage, replication_pb2.FollowerMessage]
+
+
+class Feed:
+    """One partition's way to one follower. `next_offset` is the first offset that was not sent or queued.
+
+    Live: appends are queued. Joining: the last chunk is being read, appends after it are queued and must not be sent
+    before it. Catching up: nothing is queued.
+    """
+
+    def __init__(self, session: PushSession, leading: Leading, subscription: replication_pb2.Subscription) -> None:
+        self.session = session
+        self.leading = leading
+        self.key = PartitionKey(TopicId(subscription.topic_id), subscription.partition)
+        self.number = subscription.subscription
+        self.next_offset = subscription.position
+        self.acknowledged_end = subscription.durable_end
+        self.queue: list[Bytes] = []
+        self.queued_bytes = 0
+        self.queue_start = subscription.position
+        self.is_live = subscription.position == leading.log.log_end_offset
+        self.is_joining = False
+        self.unacknowledged: deque[tuple[int, int]] = deque()  # chunks: (end offset, bytes)
+
+    def appended(self, batch: Bytes, base_offset: int, next_offset: int) -> None:
+        if not (self.is_live or self.is_joining):
+            return
+        assert base_offset >= self.next_offset, f"{self.key}: {base_offset} was appended below {self.next_offset}"
+        if not self.queue:
+            self.queue_start = self.next_offset
+        self.queue.append(batch)
+        self.queued_bytes += len(batch)
+        self.next_offset = next_offset
+        self.session.queued(self, len(batch))
+
+    def watermark_moved(self) -> None:
+        if self.is_live:
+            self.session.watermark_moved(self)
+
+    def leader_resigned(self) -> None:
+        self.session.end(self)
+
+    def fall_back(self) -> None:
+        """Gives the queue up: its batches will be read from the log."""
+        if self.queue:
+            self.next_offset = self.queue_start
+        self.queue = []
+        self.queued_bytes = 0
+        self.is_live = self.is_joining = False
+
+    def push(self, batches: bytes) -> replication_pb2.Push:
+        return replication_pb2.Push(
+            topic_id=self.key.topic_id,
+            partition=self.key.partition,
+            leader_epoch=self.leading.leader_epoch,
+            subscription=self.number,
+            batches=batches,
+            high_watermark=self.leading.log.high_watermark,
+            log_start_offset=self.leading.log.log_start_offset,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    feed: Feed
+    batches: bytes
+
+
+class PushSession:
+    """One stream. `find` returns the leading role for a subscription, or raises why there is none (rule 3's order)."""
+
+    def __init__(
+        self,
+        stream: FollowerStream,
+        follower: NodeId,
+        broker_epoch: int,
+        opening: common_pb2.Hello,
+        find: Callable[[NodeId, int, replication_pb2.Subscription], Leading],
+        clock: Clock,
+    ) -> None:
+        self._stream = stream
+        self._follower = follower
+        self._broker_epoch = broker_epoch
+        self._find = find
+        self._clock = clock
+        self._feeds: dict[PartitionKey, Feed] = {}
+        self._ready: dict[PartitionKey, Feed] = {}  # live, with something queued
+        self._stale: dict[PartitionKey, Feed] = {}  # watermark moved since the last push
+        self._chunks: deque[_Chunk] = deque()
+        self._refusals: list[replication_pb2.Refusal] = []
+        self._opening: common_pb2.Hello | None = opening
+        self._queued_bytes = 0
+        self._catch_up_bytes = 0  # chunks read and not acknowledged
+        self._sent_push = self._received_push = self._durable_push = 0
+        self._watermark_timer: asyncio.TimerHandle | None = None
+        self._watermarks_due = False
+        self._work = asyncio.Event()
+        self._behind = asyncio.Event()
+
+    # what the leaders of this broker say
+
+    def queued(self, feed: Feed, size_bytes: int) -> None:
+        self._queued_bytes += size_bytes
+        if self._queued_bytes > QUEUE_BYTES:
+            self._fall_back(feed)
+            return
+        if feed.is_live:
+            self._ready[feed.key] = feed
+            self._wake_if_open()
+
+    def _fall_back(self, feed: Feed) -> None:
+        self._queued_bytes -= feed.queued_bytes
+        self._ready.pop(feed.key, None)
+        feed.fall_back()
+        self._behind.set()
+
+    def watermark_moved(self, feed: Feed) -> None:
+        self._stale[feed.key] = feed
+        if self._watermark_timer is None:
+            loop = asyncio.get_running_loop()
+            self._watermark_timer = loop.call_later(WATERMARK_DELAY_S, self._watermarks_are_due)
+
+    def _watermarks_are_due(self) -> None:
+        self._watermark_timer = None
+        if self._stale:
+            self._watermarks_due = True
+            self._work.set()
+
+    # sending: one task, so that the order of what is composed is the order on the wire
+
+    async def send(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while (message := self._compose()) is not None:
+                await self._stream.send(message)
+
+    def _wake_if_open(self) -> None:
+        if self._ready and self._window_is_open():
+            self._work.set()
+
+    def _window_is_open(self) -> bool:
+        if self._sent_push == self._durable_push:
+            return True
+        return (
+            self._queued_bytes > PUSH_BYTES
+            and self._received_push == self._sent_push
+            and self._sent_push - self._durable_push < PUSHES_AHEAD
+        )
+
+    def _compose(self) -> replication_pb2.LeaderMessage | None:
+        if self._opening is not None:
+            opening, self._opening = self._opening, None
+            return replication_pb2.LeaderMessage(opening=opening)
+        if self._refusals:
+            refusals, self._refusals = self._refusals, []
+            return replication_pb2.LeaderMessage(refusals=refusals)
+        if self._ready and self._window_is_open():
+            return self._compose_push()
+        if self._chunks:
+            return self._compose_chunk()
+        if self._watermarks_due:
+            self._watermarks_due = False
+            stale, self._stale = self._stale, {}
+            if stale:
+                return replication_pb2.LeaderMessage(pushes=[feed.push(b"") for feed in stale.values()])
+        return None
+
+    def _compose_push(self) -> replication_pb2.LeaderMessage:
+        self._sent_push += 1
+        message = replication_pb2.LeaderMessage(push_number=self._sent_push)
+        gathered = 0
+        while self._ready and (gathered == 0 or gathered < PUSH_BYTES):
+            key, feed = next(iter(self._ready.items()))
+            del self._ready[key]
+            taken, rest = _take(feed.queue, PUSH_BYTES - gathered, at_least_one=gathered == 0)
+            if not taken:
+                self._ready[key] = feed
+                break
+            batches = taken[0] if len(taken) == 1 else b"".join(taken)
+            feed.queue = rest
+            feed.queued_bytes -= len(batches)
+            if rest:
+                feed.queue_start = _base_offset(rest[0])
+                self._ready[key] = feed  # behind the others: no partition starves its neighbours
+            self._queued_bytes -= len(batches)
+            gathered += len(batches)
+            self._stale.pop(key, None)
+            message.pushes.append(feed.push(bytes(batches)))
+        for feed in self._stale.values():
+            message.pushes.append(feed.push(b""))
+        self._stale = {}
+        message.backlogged = self._queued_bytes > PUSH_BYTES
+        return message
+
+    def _compose_chunk(self) -> replication_pb2.LeaderMessage:
+        chunk = self._chunks.popleft()
+        feed = chunk.feed
+        if feed.is_joining:
+            feed.is_joining = False
+            feed.is_live = True
+            if feed.queue:
+                self._ready[feed.key] = feed
+        current = self._feeds.get(feed.key) is feed
+        return replication_pb2.LeaderMessage(pushes=[feed.push(chunk.batches)] if current else [])
+
+    # catching up: one task, that reads
+
+    async def catch_up(self) -> None:
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            for feed in list(self._feeds.values()):
+                while self._wants_chunk(feed):
+                    await self._read_chunk(feed)
+
+    def _wants_chunk(self, feed: Feed) -> bool:
+        if feed.is_live or feed.is_joining or self._feeds.get(feed.key) is not feed:
+            return False
+        return self._catch_up_bytes < CATCH_UP_BYTES
+
+    async def _read_chunk(self, feed: Feed) -> None:
+        leader_log = feed.leading.log
+        start, end = feed.next_offset, leader_log.log_end_offset
+        # whatever is appended while the read runs is queued, so that reaching `end` is catching up
+        feed.is_joining = True
+        feed.next_offset = end
+        try:
+            batches = await leader_log.read(start, CHUNK_BYTES, up_to=end) if start < end else b""
+        except (OffsetOutOfRange, DamagedReplica) as error:
+            self.end(feed)
+            self._refuse(feed.key, feed.number, error, leader_log.log_start_offset)
+            return
+        if self._feeds.get(feed.key) is not feed:
+            return
+        reached = _next_offset(batches) if batches else start
+        if not feed.is_joining or reached < end:
+            self._queued_bytes -= feed.queued_bytes
+            feed.fall_back()
+            feed.next_offset = reached
+            self._behind.set()
+        feed.unacknowledged.append((reached, len(batches)))
+        self._catch_up_bytes += len(batches)
+        self._chunks.append(_Chunk(feed, batches))
+        self._work.set()
+
+    # what the follower says
+
+    async def receive(self) -> None:
+        """Returns when the follower has ended the stream."""
+        while (message := await self._stream.receive()) is not None:
+            now = self._clock.now()
+            self._received_push = max(self._received_push, message.received_push)
+            self._durable_push = max(self._durable_push, message.durable_push)
+            for acknowledgement in message.acknowledgements:
+                self._acknowledged(acknowledgement, now)
+            for unsubscription in message.unsubscriptions:
+                feed = self._feeds.get(PartitionKey(TopicId(unsubscription.topic_id), unsubscription.partition))
+                if feed is not None and feed.number == unsubscription.subscription:
+                    self.end(feed)
+            for subscription in message.subscriptions:
+                self._subscribe(subscription, now)
+            self._wake_if_open()
+
+    def _acknowledged(self, acknowledgement: replication_pb2.Acknowledgement, now: float) -> None:
+        feed = self._feeds.get(PartitionKey(TopicId(acknowledgement.topic_id), acknowledgement.partition))
+        if (
+            feed is None
+            or feed.number != acknowledgement.subscription
+            or feed.leading.leader_epoch != acknowledgement.leader_epoch
+        ):
+            return
+        while feed.unacknowledged and feed.unacknowledged[0][0] <= acknowledgement.durable_end:
+            self._catch_up_bytes -= feed.unacknowledged.popleft()[1]
+            self._behind.set()
+        feed.leading.acknowledged(self._follower, feed, acknowledgement.durable_end, now)
+
+    def _subscribe(self, subscription: replication_pb2.Subscription, now: float) -> None:
+        key = PartitionKey(TopicId(subscription.topic_id), subscription.partition)
+        former = self._feeds.get(key)
+        if former is not None:
+            self.end(former)
+        number = subscription.subscription
+        try:
+            leading = self._find(self._follower, self._broker_epoch, subscription)
+        except DohleError as error:
+            self._refuse(key, number, error, -1)
+            return
+        leader_log = leading.log
+        if subscription.last_epoch >= 0:  # an empty log never diverges (amendment 10)
+            epoch, end = leader_log.end_offset_for_epoch(subscription.last_epoch)
+            if epoch != subscription.last_epoch or end < subscription.position:
+                self._diverging(key, number, epoch, end)
+                return
+        if not leader_log.log_start_offset <= subscription.position <= leader_log.log_end_offset:
+            outside = OffsetOutOfRange(
+                f"the replica ends at {subscription.position} and the leader's log spans"
+                f" {leader_log.log_start_offset} to {leader_log.log_end_offset}"
+            )
+            self._refuse(key, number, outside, leader_log.log_start_offset)
+            return
+        feed = Feed(self, leading, subscription)
+        self._feeds[key] = feed
+        self._stale[key] = feed  # so that the follower learns the watermark even if nothing is appended
+        self._watermarks_due = True
+        self._work.set()
+        leading.subscribed(
+            self._follower, self._broker_epoch, min(subscription.durable_end, subscription.position), feed, now
+        )
+        if not feed.is_live:
+            self._behind.set()
+
+    def _diverging(self, key: PartitionKey, number: int, epoch: int, end: int) -> None:
+        self._refusals.append(
+            replication_pb2.Refusal(
+                topic_id=key.topic_id,
+                partition=key.partition,
+                subscription=number,
+                diverging_epoch=epoch,
+                diverging_end_offset=end,
+            )
+        )
+        self._work.set()
+
+    def _refuse(self, key: PartitionKey, number: int, error: DohleError, log_start_offset: int) -> None:
+        self._refusals.append(
+            replication_pb2.Refusal(
+                topic_id=key.topic_id,
+                partition=key.partition,
+                subscription=number,
+                failure=common_pb2.Failure(code=error.code, message=error.message),
+                log_start_offset=log_start_offset,
+            )
+        )
+        self._work.set()
+
+    def end(self, feed: Feed) -> None:
+        """Ends one partition's feed; what it queued is dropped."""
+        if self._feeds.get(feed.key) is feed:
+            del self._feeds[feed.key]
+        self._ready.pop(feed.key, None)
+        self._stale.pop(feed.key, None)
+        self._queued_bytes -= feed.queued_bytes
+        feed.fall_back()
+        self._catch_up_bytes -= sum(size for _, size in feed.unacknowledged)
+        feed.unacknowledged.clear()
+        feed.leading.unsubscribed(self._follower, feed)
+
+    def close(self) -> None:
+        """The stream is over: every feed ends."""
+        if self._watermark_timer is not None:
+            self._watermark_timer.cancel()
+        for feed in list(self._feeds.values()):
+            self.end(feed)
+
+
+def _take(queue: list[Bytes], most_bytes: int, *, at_least_one: bool) -> tuple[list[Bytes], list[Bytes]]:
+    """Splits `queue` into what fits and the rest."""
+    count = total = 0
+    for batch in queue:
+        if total + len(batch) > most_bytes and not (at_least_one and count == 0):
+            break
+        total += len(batch)
+        count += 1
+    return queue[:count], queue[count:]
+
+
+def _base_offset(batch: Bytes) -> int:
+    return int.from_bytes(batch[:8], "big", signed=True)
+
+
+def _next_offset(batches: bytes) -> int:
+    for _, header in split_batches(batches):
+        next_offset = header.next_offset
+    return next_offset

@@ -1,0 +1,138 @@
+"""What consumers read: batches below the watermark, and offsets (rule 17 of replication).
+
+The watermark is read once, before the data. A fetch between the watermark and the log's end waits, empty: a new
+leader's watermark may lag behind what consumers have already seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dohle.broker.partition import Partition
+from dohle.broker.replicas import Replicas, check_leader_epoch
+from dohle.model.errors import DohleError, OffsetNotAvailable, OffsetOutOfRange
+from dohle.model.ids import PartitionKey
+from dohle.runtime.clock import Clock
+
+LATEST = -1
+EARLIEST = -2
+MOST_BYTES = 16 << 20
+"""Of one answer, whatever the client asks for; a single larger batch is sent all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchWanted:
+    key: PartitionKey
+    fetch_offset: int
+    max_bytes: int
+    current_leader_epoch: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """`failure` None: `batches` are whole, and the first may begin before the offset that was asked for."""
+
+    key: PartitionKey
+    high_watermark: int = -1
+    log_start_offset: int = -1
+    batches: bytes = b""
+    failure: DohleError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOffset:
+    """`offset` -1: no record is that late. `timestamp_ms` -1: an end of the log was asked for."""
+
+    offset: int
+    timestamp_ms: int
+    leader_epoch: int
+
+
+class Reads:
+    """Reads of the partitions that this broker leads."""
+
+    def __init__(self, replicas: Replicas, clock: Clock) -> None:
+        self._replicas = replicas
+        self._clock = clock
+
+    async def fetch(
+        self, wanted: Sequence[FetchWanted], *, max_wait_s: float, min_bytes: int, max_bytes: int
+    ) -> list[Fetched]:
+        """Returns one answer a partition, at once if `min_bytes` are there or any of them fails, else after waiting."""
+        deadline = self._clock.now() + max_wait_s
+        woken = asyncio.Event()
+        watched: list[Partition] = []
+        try:
+            while True:
+                woken.clear()
+                answers = await self._read(wanted, min(max_bytes, MOST_BYTES))
+                enough = sum(len(answer.batches) for answer in answers) >= min_bytes
+                remaining = deadline - self._clock.now()
+                if enough or remaining <= 0 or any(answer.failure is not None for answer in answers):
+                    return answers
+                if not watched:
+                    watched = [self._replicas.partition(one.key) for one in wanted]
+                    for partition in watched:
+                        partition.watch(woken.set)
+                    continue  # something may have come while nobody watched
+                try:
+                    async with asyncio.timeout(remaining):
+                        await woken.wait()
+                except TimeoutError:
+                    deadline = self._clock.now()
+        finally:
+            for partition in watched:
+                partition.unwatch(woken.set)
+
+    async def _read(self, wanted: Sequence[FetchWanted], max_bytes: int) -> list[Fetched]:
+        answers: list[Fetched] = []
+        for one in wanted:
+            try:
+                answer = await self._read_one(one, max_bytes, first=max_bytes > 0 and not any_data(answers))
+            except DohleError as error:
+                answer = Fetched(one.key, failure=error)
+            max_bytes -= len(answer.batches)
+            answers.append(answer)
+        return answers
+
+    async def _read_one(self, wanted: FetchWanted, max_bytes: int, *, first: bool) -> Fetched:
+        leading = self._replicas.partition(wanted.key).leading()
+        check_leader_epoch(wanted.current_leader_epoch, leading)
+        source = leading.log
+        high_watermark = source.high_watermark
+        if not source.log_start_offset <= wanted.fetch_offset <= source.log_end_offset:
+            raise OffsetOutOfRange(
+                f"offset {wanted.fetch_offset} lies outside the log, which spans {source.log_start_offset} to"
+                f" {source.log_end_offset}"
+            )
+        most = min(wanted.max_bytes, max_bytes)
+        batches = b""
+        if wanted.fetch_offset < high_watermark and (most > 0 or first):
+            batches = await source.read(wanted.fetch_offset, most, up_to=high_watermark, min_one=first)
+        return Fetched(wanted.key, high_watermark, source.log_start_offset, batches)
+
+    async def find_offset(self, key: PartitionKey, timestamp_ms: int, current_leader_epoch: int) -> FoundOffset:
+        """Returns the offset that `timestamp_ms` means: LATEST, EARLIEST, or the first record at or after it."""
+        leading = self._replicas.partition(key).leading()
+        check_leader_epoch(current_leader_epoch, leading)
+        source = leading.log
+        if timestamp_ms == EARLIEST:
+            return FoundOffset(source.log_start_offset, -1, leading.leader_epoch)
+        if not leading.watermark_is_current:
+            raise OffsetNotAvailable(
+                f"the high watermark {source.high_watermark} has not reached the start of leader epoch"
+                f" {leading.leader_epoch} at {leading.epoch_start} yet"
+            )
+        if timestamp_ms == LATEST:
+            return FoundOffset(source.high_watermark, -1, leading.leader_epoch)
+        high_watermark = source.high_watermark
+        found = await source.offset_for_timestamp(timestamp_ms)
+        if found is None or found[0] >= high_watermark:
+            return FoundOffset(-1, -1, leading.leader_epoch)
+        return FoundOffset(found[0], found[1], leading.leader_epoch)
+
+
+def any_data(answers: Sequence[Fetched]) -> bool:
+    return any(answer.batches for answer in answers)

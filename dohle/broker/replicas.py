@@ -1,0 +1,305 @@
+"""All replicas on this broker, kept as the cluster image says (rules 1, 3, 12, 15 and 20 of replication).
+
+Metadata is taken in silently until past this broker's own registration; the first `act` then compares what the folders
+hold with what the image assigns, later ones look only at what changed. Folders that an image asks for are durable, and
+the offset of that image is noted durably, before any of them is led or followed: that is how the controller, at the
+next start, tells an empty replica from a lost one (amendment 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterable
+
+from dohle.broker.following import Following
+from dohle.broker.in_sync import Proposal
+from dohle.broker.isr_changes import IsrChanges
+from dohle.broker.leader_link import LeaderLink
+from dohle.broker.leading import LeaderTerms, Leading
+from dohle.broker.metadata_offset import DurableMetadataOffset
+from dohle.broker.partition import Partition
+from dohle.broker.world import World
+from dohle.model.errors import (
+    DohleError,
+    FencedLeaderEpoch,
+    NotLeaderOrFollower,
+    ReplicaNotAvailable,
+    StaleBrokerEpoch,
+    UnknownLeaderEpoch,
+    UnknownTopicId,
+)
+from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId, TopicPartition
+from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage
+from dohle.rpc.v1 import controller_pb2, replication_pb2
+from dohle.runtime.network import Address
+from dohle.storage.log_folder import LogFolder, NewLog
+
+log = logging.getLogger(__name__)
+
+LISTENER = "GRPC"
+
+
+class Replicas:
+    """The partitions of this broker, by topic id and number."""
+
+    def __init__(
+        self,
+        world: World,
+        folder: LogFolder,
+        durable_offset: DurableMetadataOffset,
+        isr_changes: IsrChanges,
+        lag_time_max_s: float,
+    ) -> None:
+        self.partitions: dict[PartitionKey, Partition] = {}
+        self.image: ClusterImage = EMPTY_IMAGE
+        self._world = world
+        self._folder = folder
+        self._durable_offset = durable_offset
+        self._isr_changes = isr_changes
+        self._lag_time_max_s = lag_time_max_s
+        self._links: dict[NodeId, LeaderLink] = {}
+        self._numbers = itertools.count(1)
+
+    def held(self) -> list[controller_pb2.HeldReplica]:
+        """Returns what the folders hold, for the registration (rule 12)."""
+        return [
+            controller_pb2.HeldReplica(
+                topic_id=replica.topic_id,
+                partition=partition,
+                last_epoch=replica.last_batch_epoch,
+                durable_end=replica.durable_end,
+                cut_bytes=replica.recovered.cut_bytes,
+                proven=replica.proven,
+                damaged=replica.damage is not None,
+            )
+            for (_, partition), replica in sorted(self._folder.logs.items())
+        ]
+
+    def partition(self, key: PartitionKey) -> Partition:
+        """Returns this broker's replica. Raises UnknownTopicId or NotLeaderOrFollower."""
+        partition = self.partitions.get(key)
+        if partition is not None:
+            return partition
+        if self.image.partition(key) is None:
+            raise UnknownTopicId(f"there is no partition {key}; the topic may have been deleted and made again")
+        raise NotLeaderOrFollower(f"partition {key} has no replica on this broker")
+
+    def leading_for(self, follower: NodeId, broker_epoch: int, subscription: replication_pb2.Subscription) -> Leading:
+        """Returns the role that serves a subscription, or raises why none does, in rule 3's order."""
+        partition = self.partition(PartitionKey(TopicId(subscription.topic_id), subscription.partition))
+        leading = partition.leading()
+        check_leader_epoch(subscription.leader_epoch, leading)
+        if follower not in leading.replicas:
+            raise ReplicaNotAvailable(f"broker {follower} is no replica of {partition.name}")
+        broker = self.image.brokers.get(follower)
+        if broker is None or broker.broker_epoch != broker_epoch:
+            raise StaleBrokerEpoch(f"broker {follower} has another broker epoch here than {broker_epoch}")
+        return leading
+
+    # metadata
+
+    async def act(self, image: ClusterImage, changed: Iterable[PartitionKey] | None) -> None:
+        """Makes the replicas what `image` says; `changed` None means that all of it is to be compared."""
+        self.image = image
+        if changed is None:
+            await self._set_strays_aside()
+            wanted = {key: None for key, _ in image.replicas_of(self._world.me)}
+            wanted.update(dict.fromkeys(self.partitions))
+        else:
+            wanted = dict.fromkeys(changed)
+        await self._drop(wanted)  # first: a topic made again under its name wants the same folders
+        await self._make_folders(wanted)
+        for key in wanted:
+            if key in self.partitions:
+                await self._act_on(self.partitions[key])
+        self._follow_addresses()
+
+    def _assigned_here(self, key: PartitionKey) -> PartitionImage | None:
+        assigned = self.image.partition(key)
+        return assigned if assigned is not None and self._world.me in assigned.assigned_replicas else None
+
+    async def _drop(self, keys: Iterable[PartitionKey]) -> None:
+        for key in keys:
+            partition = self.partitions.get(key)
+            if partition is not None and self._assigned_here(key) is None:
+                await self._end_role(partition, UnknownTopicId(f"{partition.name} was deleted"))
+                del self.partitions[key]
+                await self._folder.delete_log(partition.name.topic, partition.name.partition)
+
+    async def _set_strays_aside(self) -> None:
+        for topic, partition in sorted(self._folder.logs):
+            found = self._folder.logs[topic, partition]
+            assert found.topic_id is not None
+            if self._assigned_here(PartitionKey(TopicId(found.topic_id), partition)) is None:
+                folder = await self._folder.mark_stray(topic, partition)
+                log.warning(
+                    "%s-%d is not this broker's any more (deleted, or made again, while it was down): set aside as %s;"
+                    " delete it by hand once nothing in it is missed",
+                    topic,
+                    partition,
+                    folder,
+                )
+
+    async def _make_folders(self, keys: Iterable[PartitionKey]) -> None:
+        new: list[tuple[PartitionKey, NewLog]] = []
+        for key in keys:
+            if key in self.partitions or self._assigned_here(key) is None:
+                continue
+            topic = self.image.topics[key.topic_id]
+            present = self._folder.logs.get((topic.name, key.partition))
+            if present is not None:
+                present.configure(topic.config)
+                self.partitions[key] = Partition(key, TopicPartition(topic.name, key.partition), present)
+            else:
+                new.append((key, NewLog(topic.name, key.partition, key.topic_id, topic.config)))
+        logs = await self._folder.create_logs([wanted for _, wanted in new]) if new else []
+        for (key, wanted), made in zip(new, logs, strict=True):
+            self.partitions[key] = Partition(key, TopicPartition(wanted.topic, wanted.partition), made)
+        if new:
+            await self._durable_offset.write(self.image.next_offset)
+
+    async def _act_on(self, partition: Partition) -> None:
+        assigned = self._assigned_here(partition.key)
+        assert assigned is not None
+        topic = self.image.topics[partition.key.topic_id]
+        if partition.log.config != topic.config:
+            partition.log.configure(topic.config)
+        if partition.log.damage is not None:
+            return
+        if assigned.leader == self._world.me:
+            await self._lead(partition, assigned)
+        else:
+            await self._follow(partition, assigned)
+
+    async def _lead(self, partition: Partition, assigned: PartitionImage) -> None:
+        now = self._world.clock.now()
+        role = partition.role
+        if isinstance(role, Leading) and role.leader_epoch == assigned.leader_epoch:
+            role.isr_committed(assigned.in_sync_replicas, assigned.partition_epoch, now)
+            role.look_again(now)
+            return
+        await self._end_role(partition, NotLeaderOrFollower(f"{partition.name} has a new leader epoch"))
+        leading = Leading(partition.log, assigned, self._terms(partition), now)
+        partition.role = leading
+        partition.log.on_durable = lambda: leading.advance(self._world.clock.now())
+        leading.advance(now)
+        log.info("%s: leads in epoch %d from offset %d", partition.name, leading.leader_epoch, leading.epoch_start)
+
+    def _terms(self, partition: Partition) -> LeaderTerms:
+        def ask(proposal: Proposal) -> None:
+            assert isinstance(partition.role, Leading)
+            self._isr_changes.ask(partition.key, partition.role, proposal)
+
+        def look_again(after_s: float) -> None:
+            role = partition.role
+            assert isinstance(role, Leading)
+            asyncio.get_running_loop().call_later(after_s, lambda: role.advance(self._world.clock.now()))
+
+        return LeaderTerms(
+            me=self._world.me,
+            lag_time_max_s=self._lag_time_max_s,
+            is_live=self._is_live,
+            may_join=self._may_join,
+            ask_controller=ask,
+            watermark_moved=partition.wake_watchers,
+            look_again=look_again,
+        )
+
+    def _is_live(self, node_id: NodeId) -> bool:
+        broker = self.image.brokers.get(node_id)
+        return broker is not None and not broker.fenced
+
+    def _may_join(self, node_id: NodeId, broker_epoch: int) -> bool:
+        broker = self.image.brokers.get(node_id)
+        return broker is not None and broker.active and broker.broker_epoch == broker_epoch
+
+    async def _follow(self, partition: Partition, assigned: PartitionImage) -> None:
+        role = partition.role
+        if isinstance(role, Following) and role.leader_epoch == assigned.leader_epoch:
+            return
+        await self._end_role(partition, NotLeaderOrFollower(f"broker {assigned.leader} leads {partition.name} now"))
+        if assigned.leader == NO_NODE:
+            return
+        link = self._link_to(assigned.leader)
+        if link is not None:
+            following = Following(partition.key, partition.log, assigned.leader, assigned.leader_epoch)
+            partition.role = following
+            link.follow(following)
+
+    async def _end_role(self, partition: Partition, reason: DohleError) -> None:
+        role, partition.role = partition.role, None
+        match role:
+            case Leading():
+                partition.log.on_durable = None
+                self._isr_changes.forget(partition.key)
+                role.resign(reason)
+            case Following():
+                self._links[role.leader].leave(role)
+                await role.settled()
+        partition.wake_watchers()
+
+    # links
+
+    def _link_to(self, leader: NodeId) -> LeaderLink | None:
+        link = self._links.get(leader)
+        if link is None:
+            address = self._address_of(leader)
+            if address is None:
+                return None
+            link = LeaderLink(
+                leader,
+                address,
+                self.image.brokers[self._world.me].broker_epoch,
+                self._numbers,
+                self._world,
+            )
+            self._links[leader] = link
+        return link
+
+    def _address_of(self, node_id: NodeId) -> Address | None:
+        broker = self.image.brokers.get(node_id)
+        endpoint = None if broker is None else broker.endpoint(LISTENER)
+        return None if endpoint is None else Address(endpoint.host, endpoint.port)
+
+    def _follow_addresses(self) -> None:
+        """Drops links that nothing is followed through, and those to an address that their broker has left."""
+        for leader, link in list(self._links.items()):
+            address = self._address_of(leader)
+            if address is not None and address != link.address:
+                link.moved(address)
+            elif not len(link):
+                link.close()
+                del self._links[leader]
+
+    # time and the end
+
+    def brokers_changed(self) -> None:
+        """A broker was fenced, unfenced or registered: who may join or counts as in sync may have changed."""
+        now = self._world.clock.now()
+        for partition in self.partitions.values():
+            if isinstance(partition.role, Leading):
+                partition.role.look_again(now)
+
+    def tick(self) -> None:
+        """Lets every leading role look at the time; what is idle costs a comparison."""
+        now = self._world.clock.now()
+        for partition in self.partitions.values():
+            if isinstance(partition.role, Leading) and not partition.role.is_idle:
+                partition.role.tick(now)
+
+    async def close(self) -> None:
+        for partition in self.partitions.values():
+            await self._end_role(partition, NotLeaderOrFollower("the broker is stopping"))
+        for link in self._links.values():
+            link.close()
+
+
+def check_leader_epoch(asked: int, leading: Leading) -> None:
+    """Raises FencedLeaderEpoch or UnknownLeaderEpoch unless `asked` is the current epoch, or -1 for not known."""
+    if asked == -1 or asked == leading.leader_epoch:
+        return
+    if asked < leading.leader_epoch:
+        raise FencedLeaderEpoch(f"leader epoch {asked} is over; the current one is {leading.leader_epoch}")
+    raise UnknownLeaderEpoch(f"leader epoch {asked} is not known here yet; the current one is {leading.leader_epoch}")

@@ -1,0 +1,169 @@
+"""The Admin service over gRPC: what changes metadata goes on to the active controller, the rest is answered here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dohle.broker.broker import Broker
+from dohle.broker.leading import Leading
+from dohle.broker.partition import Partition
+from dohle.listeners.broker_service import failure
+from dohle.model.errors import DamagedReplica, DohleError, UnknownTopicOrPartition
+from dohle.model.image import BrokerImage, ClusterImage, TopicImage
+from dohle.model.metadata import METADATA_VERSION
+from dohle.model.topic_config import TOPIC_KEYS
+from dohle.rpc.v1 import admin_pb2, common_pb2
+from dohle.runtime.disk import Disk
+from dohle.runtime.network import RequestContext
+
+DEFAULT_TIMEOUT_S = 30.0
+
+
+class AdminService:
+    """`log_path` is this broker's log directory."""
+
+    def __init__(self, broker: Broker, disk: Disk, log_path: str) -> None:
+        self._broker = broker
+        self._disk = disk
+        self._log_path = log_path
+
+    async def describe_cluster(
+        self, request: admin_pb2.DescribeClusterRequest, context: RequestContext
+    ) -> admin_pb2.DescribeClusterResponse:
+        image = self._broker.image
+        leaders: dict[int, int] = {}
+        partitions = 0
+        for topic in image.topics_in_order():
+            partitions += len(topic.partitions)
+            for partition in topic.partitions:
+                leaders[partition.leader] = leaders.get(partition.leader, 0) + 1
+        return admin_pb2.DescribeClusterResponse(
+            cluster_id=image.cluster_id or "",
+            controller_id=self._broker.metadata.controller_id,
+            nodes=[_node(image, broker, leaders) for broker in image.brokers_in_order()],
+            voters=[
+                admin_pb2.VoterDescription(
+                    node_id=voter.node_id, directory_id=voter.directory_id, host=voter.host, port=voter.port
+                )
+                for voter in image.voters
+            ],
+            metadata_version=image.features.get(METADATA_VERSION, 0),
+            metadata_offset=image.next_offset,
+            topics=len(image.topic_ids),
+            partitions=partitions,
+            unhealthy=[
+                admin_pb2.PartitionHealth(
+                    topic=health.name.topic,
+                    partition=health.name.partition,
+                    leader=health.partition.leader,
+                    assigned_replicas=health.partition.assigned_replicas,
+                    in_sync_replicas=health.live_in_sync_replicas,
+                    min_insync_replicas=health.min_insync_replicas,
+                )
+                for health in image.unhealthy_partitions()
+            ],
+        )
+
+    async def create_topics(
+        self, request: admin_pb2.CreateTopicsRequest, context: RequestContext
+    ) -> admin_pb2.CreateTopicsResponse:
+        response: admin_pb2.CreateTopicsResponse = await self._pass_on("CreateTopics", request)
+        return response
+
+    async def delete_topics(
+        self, request: admin_pb2.DeleteTopicsRequest, context: RequestContext
+    ) -> admin_pb2.DeleteTopicsResponse:
+        response: admin_pb2.DeleteTopicsResponse = await self._pass_on("DeleteTopics", request)
+        return response
+
+    async def create_partitions(
+        self, request: admin_pb2.CreatePartitionsRequest, context: RequestContext
+    ) -> admin_pb2.CreatePartitionsResponse:
+        response: admin_pb2.CreatePartitionsResponse = await self._pass_on("CreatePartitions", request)
+        return response
+
+    async def alter_configs(
+        self, request: admin_pb2.AlterConfigsRequest, context: RequestContext
+    ) -> admin_pb2.AlterConfigsResponse:
+        response: admin_pb2.AlterConfigsResponse = await self._pass_on("AlterConfigs", request)
+        return response
+
+    async def _pass_on(self, method: str, request: Any) -> Any:
+        timeout_s = request.timeout_ms / 1000 if request.timeout_ms > 0 else DEFAULT_TIMEOUT_S
+        return await self._broker.ask_controller(method, request, timeout_s=timeout_s)
+
+    async def describe_configs(
+        self, request: admin_pb2.DescribeConfigsRequest, context: RequestContext
+    ) -> admin_pb2.DescribeConfigsResponse:
+        response = admin_pb2.DescribeConfigsResponse()
+        for name in request.topics:
+            topic = self._broker.image.topic_named(name)
+            if topic is None:
+                unknown: DohleError = UnknownTopicOrPartition(f"there is no topic {name}")
+                response.topics.append(admin_pb2.TopicConfigs(topic=name, failure=failure(unknown)))
+            else:
+                response.topics.append(admin_pb2.TopicConfigs(topic=name, configs=_configs(topic)))
+        return response
+
+    async def describe_log_dirs(
+        self, request: admin_pb2.DescribeLogDirsRequest, context: RequestContext
+    ) -> admin_pb2.DescribeLogDirsResponse:
+        partitions = sorted(self._broker.replicas.partitions.values(), key=lambda partition: partition.name)
+        directory = admin_pb2.LogDir(
+            path=self._log_path,
+            free_bytes=self._disk.free_bytes(self._log_path),
+            replicas=[_replica(partition) for partition in partitions],
+        )
+        return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=[directory])
+
+
+def _node(image: ClusterImage, broker: BrokerImage, leaders: dict[int, int]) -> admin_pb2.NodeDescription:
+    return admin_pb2.NodeDescription(
+        node_id=broker.node_id,
+        endpoints=[
+            common_pb2.Endpoint(
+                listener=endpoint.listener,
+                host=endpoint.host,
+                port=endpoint.port,
+                security_protocol=endpoint.security_protocol,
+            )
+            for endpoint in broker.endpoints
+        ],
+        rack=broker.rack,
+        fenced=broker.fenced,
+        shutting_down=broker.shutting_down,
+        broker_epoch=broker.broker_epoch,
+        incarnation_id=broker.incarnation_id,
+        leaders=leaders.get(broker.node_id, 0),
+        replicas=image.replica_count(broker.node_id),
+    )
+
+
+def _configs(topic: TopicImage) -> list[admin_pb2.DescribedConfig]:
+    return [
+        admin_pb2.DescribedConfig(
+            name=name,
+            value=topic.overrides.get(name, key.default_text),
+            is_default=name not in topic.overrides,
+            type=str(key.type),
+            doc=key.doc,
+        )
+        for name, key in TOPIC_KEYS.items()
+    ]
+
+
+def _replica(partition: Partition) -> admin_pb2.ReplicaDescription:
+    log, damage = partition.log, partition.log.damage
+    damaged = None if damage is None else DamagedReplica(f"{damage.file} at {damage.position}: {damage.reason}")
+    return admin_pb2.ReplicaDescription(
+        topic=partition.name.topic,
+        topic_id=partition.key.topic_id,
+        partition=partition.name.partition,
+        size_bytes=log.size_bytes,
+        log_start_offset=log.log_start_offset,
+        log_end_offset=log.log_end_offset,
+        durable_end=log.durable_end,
+        high_watermark=log.high_watermark,
+        leads=isinstance(partition.role, Leading),
+        failure=None if damaged is None else failure(damaged),
+    )

@@ -1,0 +1,144 @@
+"""The Broker service over gRPC: produce, fetch, offsets, producer ids, metadata."""
+
+from __future__ import annotations
+
+from dohle.broker.broker import Broker
+from dohle.broker.reads import Fetched, FetchWanted
+from dohle.broker.replicas import LISTENER
+from dohle.listeners.byte_budget import ByteBudget
+from dohle.listeners.produce_stream import ProduceStream, Requests
+from dohle.model.errors import DohleError, UnknownTopicOrPartition
+from dohle.model.ids import PartitionKey, TopicId
+from dohle.model.image import TopicImage
+from dohle.rpc.v1 import broker_pb2, common_pb2
+from dohle.runtime.network import RequestContext, Stream
+from dohle.runtime.tasks import Tasks
+
+PRODUCE_BYTES = 128 << 20
+"""Appended and not yet acknowledged, over all producers."""
+MOST_WAIT_S = 60.0
+"""The longest that a fetch is held, whatever the client asks for."""
+
+FetchRequests = Stream[broker_pb2.FetchResponse, broker_pb2.FetchRequest]
+
+
+class BrokerService:
+    """Translates; `tasks` owns what runs beside a stream's receiving side."""
+
+    def __init__(self, broker: Broker, tasks: Tasks) -> None:
+        self._broker = broker
+        self._tasks = tasks
+        self._budget = ByteBudget(PRODUCE_BYTES)
+
+    async def produce(self, stream: Requests, context: RequestContext) -> None:
+        session = ProduceStream(self._broker, stream, self._budget)
+        sender = self._tasks.spawn(session.send(), f"answers to {context.client_id}")
+        try:
+            await session.receive()
+        finally:
+            sender.cancel()
+
+    async def fetch(self, stream: FetchRequests, context: RequestContext) -> None:
+        while (request := await stream.receive()) is not None:
+            wanted = [
+                FetchWanted(
+                    PartitionKey(TopicId(one.topic_id), one.partition),
+                    one.fetch_offset,
+                    one.max_bytes,
+                    one.current_leader_epoch,
+                )
+                for one in request.partitions
+            ]
+            fetched = await self._broker.reads.fetch(
+                wanted,
+                max_wait_s=min(request.max_wait_ms / 1000, MOST_WAIT_S),
+                min_bytes=request.min_bytes,
+                max_bytes=request.max_bytes,
+            )
+            told = [one for one in fetched if one.batches or one.failure is not None] or fetched
+            await stream.send(
+                broker_pb2.FetchResponse(
+                    correlation=request.correlation, partitions=[_fetched_partition(one) for one in told]
+                )
+            )
+
+    async def list_offsets(
+        self, request: broker_pb2.ListOffsetsRequest, context: RequestContext
+    ) -> broker_pb2.ListOffsetsResponse:
+        response = broker_pb2.ListOffsetsResponse()
+        for one in request.partitions:
+            listed = broker_pb2.ListedOffset(topic_id=one.topic_id, partition=one.partition, offset=-1, timestamp_ms=-1)
+            key = PartitionKey(TopicId(one.topic_id), one.partition)
+            try:
+                found = await self._broker.reads.find_offset(key, one.timestamp_ms, one.current_leader_epoch)
+                listed.offset, listed.timestamp_ms = found.offset, found.timestamp_ms
+                listed.leader_epoch = found.leader_epoch
+            except DohleError as error:
+                listed.failure.CopyFrom(failure(error))
+            response.partitions.append(listed)
+        return response
+
+    async def init_producer_id(
+        self, request: broker_pb2.InitProducerIdRequest, context: RequestContext
+    ) -> broker_pb2.InitProducerIdResponse:
+        return broker_pb2.InitProducerIdResponse(producer_id=await self._broker.producer_ids.next(), producer_epoch=0)
+
+    async def metadata(
+        self, request: broker_pb2.MetadataRequest, context: RequestContext
+    ) -> broker_pb2.MetadataResponse:
+        image = self._broker.image
+        response = broker_pb2.MetadataResponse(
+            cluster_id=image.cluster_id or "", controller_id=self._broker.metadata.controller_id
+        )
+        for broker in image.brokers_in_order():
+            endpoint = broker.endpoint(LISTENER)
+            if not broker.fenced and endpoint is not None:
+                response.nodes.append(
+                    broker_pb2.NodeMetadata(
+                        node_id=broker.node_id, host=endpoint.host, port=endpoint.port, rack=broker.rack
+                    )
+                )
+        if request.all_topics:
+            response.topics.extend(_topic_metadata(topic) for topic in image.topics_in_order())
+        for name in request.topics:
+            topic = image.topic_named(name)
+            if topic is None:
+                unknown = UnknownTopicOrPartition(f"there is no topic {name}")
+                response.topics.append(broker_pb2.TopicMetadata(name=name, failure=failure(unknown)))
+            else:
+                response.topics.append(_topic_metadata(topic))
+        return response
+
+
+def failure(error: DohleError) -> common_pb2.Failure:
+    """Returns `error` as it travels."""
+    return common_pb2.Failure(code=error.code, message=error.message)
+
+
+def _fetched_partition(fetched: Fetched) -> broker_pb2.FetchedPartition:
+    return broker_pb2.FetchedPartition(
+        topic_id=fetched.key.topic_id,
+        partition=fetched.key.partition,
+        failure=None if fetched.failure is None else failure(fetched.failure),
+        high_watermark=fetched.high_watermark,
+        log_start_offset=fetched.log_start_offset,
+        batches=fetched.batches,
+    )
+
+
+def _topic_metadata(topic: TopicImage) -> broker_pb2.TopicMetadata:
+    return broker_pb2.TopicMetadata(
+        name=topic.name,
+        topic_id=topic.topic_id,
+        partitions=[
+            broker_pb2.PartitionMetadata(
+                partition=number,
+                leader=partition.leader,
+                leader_epoch=partition.leader_epoch,
+                partition_epoch=partition.partition_epoch,
+                assigned_replicas=partition.assigned_replicas,
+                in_sync_replicas=partition.in_sync_replicas,
+            )
+            for number, partition in enumerate(topic.partitions)
+        ],
+    )

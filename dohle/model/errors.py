@@ -1,0 +1,467 @@
+"""The one error tree: what can go wrong, by the codes that Kafka's protocol gives it.
+
+::
+
+    DohleError
+    ├── Retriable (asking again can help)
+    │   ├── CorruptMessage                  2
+    │   ├── UnknownTopicOrPartition         3
+    │   ├── LeaderNotAvailable              5
+    │   ├── NotLeaderOrFollower             6  may have happened
+    │   ├── RequestTimedOut                 7  may have happened
+    │   ├── BrokerNotAvailable              8
+    │   ├── ReplicaNotAvailable             9
+    │   ├── NetworkException               13  may have happened
+    │   ├── NotEnoughReplicas              19
+    │   ├── NotEnoughReplicasAfterAppend   20  may have happened
+    │   ├── NotController                  41
+    │   ├── StorageFailure                 56  may have happened
+    │   ├── FencedLeaderEpoch              74
+    │   ├── UnknownLeaderEpoch             75
+    │   ├── OffsetNotAvailable             78
+    │   ├── ThrottlingQuotaExceeded        89
+    │   ├── UnknownTopicId                100
+    │   └── InconsistentTopicId           103
+    ├── UnknownServerError             -1  may have happened
+    ├── OffsetOutOfRange                1
+    ├── MessageTooLarge                10
+    ├── InvalidTopic                   17
+    ├── RecordListTooLarge             18
+    ├── InvalidRequiredAcks            21
+    ├── InvalidTimestamp               32
+    ├── UnsupportedVersion             35
+    ├── TopicAlreadyExists             36
+    ├── InvalidPartitions              37
+    ├── InvalidReplicationFactor       38
+    ├── InvalidReplicaAssignment       39
+    ├── InvalidConfig                  40
+    ├── InvalidRequest                 42
+    ├── UnsupportedForMessageFormat    43
+    ├── PolicyViolation                44
+    ├── OutOfOrderSequenceNumber       45
+    ├── DuplicateSequenceNumber        46
+    ├── InvalidProducerEpoch           47
+    ├── OperationNotAttempted          55
+    ├── UnknownProducerId              59
+    ├── UnsupportedCompressionType     76
+    ├── StaleBrokerEpoch               77
+    ├── InvalidRecord                  87
+    ├── InvalidUpdateVersion           95
+    ├── FeatureUpdateFailed            96
+    ├── DuplicateBrokerRegistration   101
+    ├── BrokerIdNotRegistered         102
+    ├── InconsistentClusterId         104
+    ├── IneligibleReplica             107
+    ├── InvalidRegistration           119
+    └── LocalError (codes below -1, which never reach Kafka's wire)
+        ├── CorruptLog                   -100
+        ├── DataFolderError              -101
+        ├── ConfigurationError           -102
+        ├── DeliveryTimedOut             -103  may have happened
+        ├── Closed                       -104
+        ├── BufferFull                   -105
+        └── DamagedReplica               -106
+
+`retriable`: asking again can help. `definite`: the operation certainly did not happen; the errors marked "may have
+happened" are not definite.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DohleError(Exception):
+    """The root. `code` is Kafka's error code (int16) or, below -1, Dohle's own."""
+
+    code: ClassVar[int] = -1
+    retriable: ClassVar[bool] = False
+    definite: ClassVar[bool] = True
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().split("\n")[0])
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person: what is wrong and, where it can be told, what to do."""
+        return str(self.args[0])
+
+
+_BY_CODE: dict[int, type[DohleError]] = {}
+
+
+def error_for(code: int, message: str = "") -> DohleError:
+    """Returns the error of `code` as the far side raised it; an unknown code gives an UnknownServerError naming it."""
+    kind = _BY_CODE.get(code)
+    if kind is None:
+        return UnknownServerError(f"error code {code}: {message}" if message else f"error code {code}")
+    return kind(message)
+
+
+def error_types() -> list[type[DohleError]]:
+    """Returns every error that has a code of its own, by ascending code."""
+    return [_BY_CODE[code] for code in sorted(_BY_CODE)]
+
+
+class Retriable(DohleError):
+    """The same request may succeed later, here or elsewhere."""
+
+    retriable = True
+
+
+class LocalError(DohleError):
+    """An error of Dohle's own, which Kafka's protocol has no code for."""
+
+
+class CorruptMessage(Retriable):
+    """A batch is damaged: its CRC-32C does not match its bytes."""
+
+    code = 2
+
+
+class UnknownTopicOrPartition(Retriable):
+    """There is no such topic or partition."""
+
+    code = 3
+
+
+class LeaderNotAvailable(Retriable):
+    """The partition has no leader at the moment."""
+
+    code = 5
+
+
+class NotLeaderOrFollower(Retriable):
+    """This broker does not lead the partition, or lost its leadership while the request waited."""
+
+    code = 6
+    definite = False
+
+
+class RequestTimedOut(Retriable):
+    """No answer came in time; the request may have taken effect."""
+
+    code = 7
+    definite = False
+
+
+class BrokerNotAvailable(Retriable):
+    """The broker is not available."""
+
+    code = 8
+
+
+class ReplicaNotAvailable(Retriable):
+    """The replica is not available on this broker."""
+
+    code = 9
+
+
+class NetworkException(Retriable):
+    """The connection broke before the answer came; the request may have taken effect."""
+
+    code = 13
+    definite = False
+
+
+class NotEnoughReplicas(Retriable):
+    """Fewer replicas are in sync than min.insync.replicas asks for; nothing was written."""
+
+    code = 19
+
+
+class NotEnoughReplicasAfterAppend(Retriable):
+    """The records were written, but to fewer in-sync replicas than required."""
+
+    code = 20
+    definite = False
+
+
+class NotController(Retriable):
+    """This node is not the active controller."""
+
+    code = 41
+
+
+class StorageFailure(Retriable):
+    """A disk of the broker failed."""
+
+    code = 56
+    definite = False
+
+
+class FencedLeaderEpoch(Retriable):
+    """The request names a leader epoch that is over."""
+
+    code = 74
+
+
+class UnknownLeaderEpoch(Retriable):
+    """The request names a leader epoch that this broker does not know yet."""
+
+    code = 75
+
+
+class OffsetNotAvailable(Retriable):
+    """The new leader's high watermark has not reached its epoch's start yet."""
+
+    code = 78
+
+
+class ThrottlingQuotaExceeded(Retriable):
+    """A bounded queue is full; ask again a little later."""
+
+    code = 89
+
+
+class UnknownTopicId(Retriable):
+    """There is no topic with this id; it may have been deleted and made again."""
+
+    code = 100
+
+
+class InconsistentTopicId(Retriable):
+    """The topic of this name has another id here."""
+
+    code = 103
+
+
+class UnknownServerError(DohleError):
+    """The server failed in a way that it has no code for."""
+
+    code = -1
+    definite = False
+
+
+class OffsetOutOfRange(DohleError):
+    """The offset lies outside the log."""
+
+    code = 1
+
+
+class MessageTooLarge(DohleError):
+    """The batch is larger than max.message.bytes."""
+
+    code = 10
+
+
+class InvalidTopic(DohleError):
+    """The topic's name is illegal."""
+
+    code = 17
+
+
+class RecordListTooLarge(DohleError):
+    """The batch is larger than a segment."""
+
+    code = 18
+
+
+class InvalidRequiredAcks(DohleError):
+    """acks is none of -1 (all), 0 and 1."""
+
+    code = 21
+
+
+class InvalidTimestamp(DohleError):
+    """A record's timestamp is out of the range that the topic accepts."""
+
+    code = 32
+
+
+class UnsupportedVersion(DohleError):
+    """The far side does not know this version."""
+
+    code = 35
+
+
+class TopicAlreadyExists(DohleError):
+    """A topic of this name exists."""
+
+    code = 36
+
+
+class InvalidPartitions(DohleError):
+    """The number of partitions is not usable."""
+
+    code = 37
+
+
+class InvalidReplicationFactor(DohleError):
+    """The replication factor is below 1 or larger than the number of available brokers."""
+
+    code = 38
+
+
+class InvalidReplicaAssignment(DohleError):
+    """The replica assignment is not usable."""
+
+    code = 39
+
+
+class InvalidConfig(DohleError):
+    """A configuration value is not usable."""
+
+    code = 40
+
+
+class InvalidRequest(DohleError):
+    """The request contradicts itself or the protocol."""
+
+    code = 42
+
+
+class UnsupportedForMessageFormat(DohleError):
+    """The batch's format does not allow this."""
+
+    code = 43
+
+
+class PolicyViolation(DohleError):
+    """A policy forbids the request."""
+
+    code = 44
+
+
+class OutOfOrderSequenceNumber(DohleError):
+    """An idempotent producer's sequence number leaves a gap."""
+
+    code = 45
+
+
+class DuplicateSequenceNumber(DohleError):
+    """An idempotent producer's batch was written before, longer ago than is remembered."""
+
+    code = 46
+
+
+class InvalidProducerEpoch(DohleError):
+    """A newer epoch of this producer id has been seen."""
+
+    code = 47
+
+
+class OperationNotAttempted(DohleError):
+    """The operation was not attempted."""
+
+    code = 55
+
+
+class UnknownProducerId(DohleError):
+    """Nothing is known of this producer id."""
+
+    code = 59
+
+
+class UnsupportedCompressionType(DohleError):
+    """The compression codec is not supported."""
+
+    code = 76
+
+
+class StaleBrokerEpoch(DohleError):
+    """The broker has registered again since it got this broker epoch."""
+
+    code = 77
+
+
+class InvalidRecord(DohleError):
+    """A record or batch breaks the topic's or the format's rules."""
+
+    code = 87
+
+
+class InvalidUpdateVersion(DohleError):
+    """The request names a partition epoch that is over."""
+
+    code = 95
+
+
+class FeatureUpdateFailed(DohleError):
+    """The features cannot be finalised at this level."""
+
+    code = 96
+
+
+class DuplicateBrokerRegistration(DohleError):
+    """Another live process is registered under this node id."""
+
+    code = 101
+
+
+class BrokerIdNotRegistered(DohleError):
+    """No broker is registered under this node id."""
+
+    code = 102
+
+
+class InconsistentClusterId(DohleError):
+    """The node belongs to another cluster."""
+
+    code = 104
+
+
+class IneligibleReplica(DohleError):
+    """A replica may not join the in-sync set: its broker is fenced, shutting down, or of another epoch."""
+
+    code = 107
+
+
+class InvalidRegistration(DohleError):
+    """The broker's registration is not acceptable."""
+
+    code = 119
+
+
+class CorruptLog(LocalError):
+    """A file is damaged in a place that no crash explains."""
+
+    code = -100
+
+
+class DataFolderError(LocalError):
+    """The data folder cannot be used by this node."""
+
+    code = -101
+
+
+class ConfigurationError(LocalError):
+    """The configuration is not usable."""
+
+    code = -102
+
+
+class DeliveryTimedOut(LocalError):
+    """No acknowledgement came within the delivery time-out; the record may have been written."""
+
+    code = -103
+    definite = False
+
+
+class Closed(LocalError):
+    """The client is closed."""
+
+    code = -104
+
+
+class BufferFull(LocalError):
+    """The producer's buffer stayed full; nothing was sent."""
+
+    code = -105
+
+
+class DamagedReplica(LocalError):
+    """This replica is damaged and neither served nor led from."""
+
+    code = -106
+
+
+def _register(kind: type[DohleError]) -> None:
+    for child in kind.__subclasses__():
+        if "code" in vars(child):
+            assert child.code not in _BY_CODE, f"{child.__name__} and {_BY_CODE[child.code].__name__} share a code"
+            _BY_CODE[child.code] = child
+        _register(child)
+
+
+_register(DohleError)

@@ -1,0 +1,274 @@
+"""What each metadata record does to the cluster image: a pure function, the same on every node.
+
+`apply_batch` is the unit in which metadata takes effect: one batch of the log, one new image. Whatever contradicts the
+image is an error that is fatal to the node (CorruptLog, or UnsupportedVersion for a feature level beyond it): an image
+that skipped a record would no longer be the cluster's.
+
+Cost: copying each topic's tuple of partitions once a batch, plus a few microseconds a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rpds import HashTrieMap
+
+from dohle.model.errors import CorruptLog, InvalidConfig, UnsupportedVersion
+from dohle.model.ids import NO_NODE, NodeId, TopicId
+from dohle.model.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
+from dohle.model.metadata import (
+    METADATA_VERSION,
+    NEWEST_METADATA_VERSION,
+    BrokerChange,
+    FeatureLevel,
+    MetadataRecord,
+    NoOp,
+    Partition,
+    PartitionChange,
+    ProducerIds,
+    RegisterBroker,
+    RemoveTopic,
+    Topic,
+    TopicOverride,
+    Voters,
+)
+from dohle.model.topic_config import DEFAULTS, TopicConfig
+
+
+def apply(image: ClusterImage, record: MetadataRecord, offset: int) -> ClusterImage:
+    """Returns the image after the record at `offset`, which must be the image's next."""
+    return apply_batch(image, (record,), offset)
+
+
+def apply_batch(image: ClusterImage, records: Sequence[MetadataRecord], base_offset: int) -> ClusterImage:
+    """Returns the image after the records from `base_offset` on, which must be the image's next offset."""
+    if base_offset != image.next_offset:
+        raise CorruptLog(f"metadata records at offset {base_offset}, but the image ends at {image.next_offset}")
+    draft = _Draft(image)
+    for offset, record in enumerate(records, base_offset):
+        try:
+            draft.apply(record, offset)
+        except (_Contradiction, InvalidConfig) as error:
+            raise CorruptLog(f"metadata record {type(record).__name__} at offset {offset}: {error}") from error
+    return draft.finish(base_offset + len(records))
+
+
+class _Contradiction(Exception):
+    """A record does not fit the image before it."""
+
+
+def _demand(condition: bool, complaint: str) -> None:
+    if not condition:
+        raise _Contradiction(complaint)
+
+
+class _TopicDraft:
+    """A topic while a batch changes it."""
+
+    __slots__ = ("config", "created_at", "name", "overrides", "partitions", "topic_id")
+
+    def __init__(self, topic_id: TopicId, name: str, created_at: int) -> None:
+        self.topic_id = topic_id
+        self.name = name
+        self.created_at = created_at
+        self.partitions: list[PartitionImage] = []
+        self.overrides: Mapping[str, str] = {}
+        self.config: TopicConfig | None = None  # None: to be built from the overrides
+
+    @classmethod
+    def of(cls, topic: TopicImage) -> _TopicDraft:
+        draft = cls(topic.topic_id, topic.name, topic.created_at)
+        draft.partitions = list(topic.partitions)
+        draft.overrides = topic.overrides
+        draft.config = topic.config
+        return draft
+
+    def finish(self) -> TopicImage:
+        config = self.config
+        if config is None:
+            config = TopicConfig.from_overrides(self.overrides) if self.overrides else DEFAULTS
+        partitions = tuple(self.partitions)
+        return TopicImage(self.topic_id, self.name, self.created_at, partitions, self.overrides, config)
+
+
+class _Draft:
+    """An image while a batch changes it."""
+
+    def __init__(self, image: ClusterImage) -> None:
+        self._cluster_id = image.cluster_id
+        self._voters = image.voters
+        self._features = image.features
+        self._next_producer_id = image.next_producer_id
+        self._brokers = image.brokers
+        self._topics = image.topics
+        self._topic_ids = image.topic_ids
+        self._hosted = image.hosted
+        self._touched: dict[TopicId, _TopicDraft] = {}
+        self._assigned: dict[NodeId, dict[TopicId, list[int]]] = {}  # by this batch
+
+    def apply(self, record: MetadataRecord, offset: int) -> None:
+        match record:
+            case PartitionChange():
+                self._change_partition(record)
+            case Partition():
+                self._add_partition(record, offset)
+            case RegisterBroker():
+                self._register_broker(record, offset)
+            case BrokerChange():
+                self._change_broker(record)
+            case Topic():
+                self._add_topic(record, offset)
+            case RemoveTopic(topic_id):
+                self._remove_topic(topic_id)
+            case TopicOverride():
+                self._override(record)
+            case ProducerIds(_, _, next_producer_id):
+                _demand(next_producer_id > self._next_producer_id, f"ids below {self._next_producer_id} are given away")
+                self._next_producer_id = next_producer_id
+            case FeatureLevel(name, level):
+                self._finalise(name, level)
+            case Voters(cluster_id, voters):
+                _demand(self._cluster_id in (None, cluster_id), f"this is cluster {self._cluster_id}, not {cluster_id}")
+                self._cluster_id = cluster_id
+                self._voters = voters
+            case NoOp():
+                pass
+
+    def finish(self, next_offset: int) -> ClusterImage:
+        topics = self._topics
+        for topic_id, draft in self._touched.items():
+            topics = topics.insert(topic_id, draft.finish())
+        hosted = self._hosted
+        for node_id, assigned in self._assigned.items():
+            of_node = hosted.get(node_id) or HashTrieMap()
+            for topic_id, numbers in assigned.items():
+                of_node = of_node.insert(topic_id, (*of_node.get(topic_id, ()), *numbers))
+            hosted = hosted.insert(node_id, of_node)
+        return ClusterImage(
+            next_offset,
+            self._cluster_id,
+            self._voters,
+            self._features,
+            self._next_producer_id,
+            self._brokers,
+            topics,
+            self._topic_ids,
+            hosted,
+        )
+
+    def _topic(self, topic_id: TopicId) -> _TopicDraft:
+        draft = self._touched.get(topic_id)
+        if draft is None:
+            topic = self._topics.get(topic_id)
+            if topic is None:
+                raise _Contradiction("there is no topic of this id")
+            draft = self._touched[topic_id] = _TopicDraft.of(topic)
+        return draft
+
+    def _register_broker(self, record: RegisterBroker, offset: int) -> None:
+        broker = BrokerImage(
+            node_id=record.node_id,
+            broker_epoch=offset,
+            incarnation_id=record.incarnation_id,
+            directory_id=record.directory_id,
+            endpoints=record.endpoints,
+            rack=record.rack,
+            features=record.features,
+            fenced=True,
+            shutting_down=False,
+        )
+        self._brokers = self._brokers.insert(record.node_id, broker)
+
+    def _change_broker(self, record: BrokerChange) -> None:
+        broker = self._brokers.get(record.node_id)
+        if broker is None or broker.broker_epoch != record.broker_epoch:
+            raise _Contradiction(f"broker {record.node_id} is not registered with epoch {record.broker_epoch}")
+        changed = BrokerImage(
+            node_id=broker.node_id,
+            broker_epoch=broker.broker_epoch,
+            incarnation_id=broker.incarnation_id,
+            directory_id=broker.directory_id,
+            endpoints=broker.endpoints,
+            rack=broker.rack,
+            features=broker.features,
+            fenced=record.fenced,
+            shutting_down=record.shutting_down,
+        )
+        self._brokers = self._brokers.insert(record.node_id, changed)
+
+    def _add_topic(self, record: Topic, offset: int) -> None:
+        _demand(record.topic_id not in self._topics and record.topic_id not in self._touched, "the topic id is in use")
+        _demand(record.name not in self._topic_ids, f"topic {record.name} exists")
+        self._touched[record.topic_id] = _TopicDraft(record.topic_id, record.name, offset)
+        self._topic_ids = self._topic_ids.insert(record.name, record.topic_id)
+
+    def _remove_topic(self, topic_id: TopicId) -> None:
+        topic = self._topic(topic_id)
+        del self._touched[topic_id]
+        self._topics = self._topics.discard(topic_id)
+        self._topic_ids = self._topic_ids.remove(topic.name)
+        for node_id in sorted({node for partition in topic.partitions for node in partition.assigned_replicas}):
+            hosted = self._hosted.get(node_id)
+            if hosted is not None:
+                self._hosted = self._hosted.insert(node_id, hosted.discard(topic_id))
+            self._assigned.get(node_id, {}).pop(topic_id, None)
+
+    def _add_partition(self, record: Partition, offset: int) -> None:
+        topic = self._topic(record.topic_id)
+        assigned = record.assigned_replicas
+        _demand(record.partition == len(topic.partitions), f"partition {len(topic.partitions)} is the next")
+        _demand(len(set(assigned)) == len(assigned), f"the replicas {assigned} are not distinct")
+        unknown = [node for node in assigned if node not in self._brokers]
+        _demand(not unknown, f"brokers {unknown} are not registered")
+        isr = _members(record.in_sync_replicas, record.leader, assigned)
+        partition = PartitionImage(assigned, isr, record.leader, 0, 0, (offset,) * len(assigned))
+        topic.partitions.append(partition)
+        for node_id in assigned:
+            self._assigned.setdefault(node_id, {}).setdefault(record.topic_id, []).append(record.partition)
+
+    def _change_partition(self, record: PartitionChange) -> None:
+        partitions = self._topic(record.topic_id).partitions
+        _demand(0 <= record.partition < len(partitions), f"there is no partition {record.partition}")
+        before = partitions[record.partition]
+        _demand(
+            record.partition_epoch == before.partition_epoch + 1,
+            f"partition epoch {record.partition_epoch} does not follow {before.partition_epoch}",
+        )
+        least_epoch = before.leader_epoch + (record.leader != before.leader)
+        _demand(record.leader_epoch >= least_epoch, f"leader epoch {record.leader_epoch} is less than {least_epoch}")
+        isr = _members(record.in_sync_replicas, record.leader, before.assigned_replicas)
+        _demand(not record.doubts or record.leader == NO_NODE, "there are doubts beside a leader")
+        _demand(all(doubt.node_id in isr for doubt in record.doubts), "a doubt is about no member of the ISR")
+        partitions[record.partition] = PartitionImage(
+            assigned_replicas=before.assigned_replicas,
+            in_sync_replicas=isr,
+            leader=record.leader,
+            leader_epoch=record.leader_epoch,
+            partition_epoch=record.partition_epoch,
+            assigned_at=before.assigned_at,
+            doubts=record.doubts,
+        )
+
+    def _override(self, record: TopicOverride) -> None:
+        topic = self._topic(record.topic_id)
+        overrides = {**topic.overrides, record.name: record.value}
+        topic.overrides = {name: value for name, value in sorted(overrides.items()) if value is not None}
+        topic.config = None
+
+    def _finalise(self, name: str, level: int) -> None:
+        if name == METADATA_VERSION and not 1 <= level <= NEWEST_METADATA_VERSION:
+            raise UnsupportedVersion(
+                f"the cluster works at metadata.version {level}; this node knows 1 to {NEWEST_METADATA_VERSION}: "
+                f"run it with software that knows {level}"
+            )
+        self._features = dict(sorted({**self._features, name: level}.items()))
+
+
+def _members(isr: tuple[NodeId, ...], leader: NodeId, assigned: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+    """Returns the ISR after checking it; the very tuple of the assigned replicas if they are equal, to save memory."""
+    _demand(len(isr) > 0, "the ISR is empty")
+    _demand(leader == NO_NODE or leader in isr, f"the leader {leader} is not in the ISR {isr}")
+    if isr == assigned:
+        return assigned
+    _demand(isr == tuple([node for node in assigned if node in isr]), f"the ISR {isr} does not follow {assigned}")
+    return isr

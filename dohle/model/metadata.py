@@ -1,0 +1,254 @@
+"""Metadata records: what the controllers' log says, each a value with a type and a version.
+
+A change is one batch of records, which takes effect as a whole; `dohle.model.image` says what each of them does. The
+log's first record is `Voters`.
+
+A record's value is a msgpack array: type, version, then the record's fields in their order. `version` is the
+metadata.version with which this form came in, so that a node that does not know it can name what it lacks; such a
+record is fatal to it. A form is never changed: new fields are a new form under a new version.
+
+What is not here: the batches around the records (`dohle.model.records`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, TypeAlias
+
+import msgpack  # type: ignore[import-untyped]
+
+from dohle.model.errors import CorruptLog, UnsupportedVersion
+from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, TopicId
+
+METADATA_VERSION = "metadata.version"
+"""The feature whose level says which metadata records may be written."""
+
+NEWEST_METADATA_VERSION = 1
+"""The highest metadata.version that this software reads and writes."""
+
+
+class Endpoint(NamedTuple):
+    """One door of a node."""
+
+    listener: str
+    host: str
+    port: int
+    security_protocol: str
+
+
+class FeatureRange(NamedTuple):
+    """The levels of a feature that a node can work at, both inclusive."""
+
+    name: str
+    min_level: int
+    max_level: int
+
+
+SUPPORTED_FEATURES = (FeatureRange(METADATA_VERSION, 1, NEWEST_METADATA_VERSION),)
+"""What this software says in every hello and registration."""
+
+
+class Voter(NamedTuple):
+    """A controller with a vote: a node together with the data folder that it was formatted with."""
+
+    node_id: NodeId
+    directory_id: DirectoryId
+    host: str
+    port: int
+
+
+class Doubt(NamedTuple):
+    """Why a member of the ISR may not lead like any other: what it registered with after its process or disk failed.
+
+    Doubts last only until they are settled: by a member without one, who then leads while the doubtful leave the ISR;
+    or once every member has one, by comparing their ends. A `lost` one never leads: its data is missing or damaged, and
+    it is a member only because it is the last.
+    """
+
+    node_id: NodeId
+    last_epoch: int  # leader epoch of the replica's last batch; -1 if it is empty
+    durable_end: int  # exclusive
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLevel:
+    """A feature's finalised level, which every node works at."""
+
+    name: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Voters:
+    """Which cluster this is and who votes in it."""
+
+    cluster_id: ClusterId
+    voters: tuple[Voter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterBroker:
+    """A new incarnation of a broker; fenced at first. This record's offset is its broker epoch."""
+
+    node_id: NodeId
+    incarnation_id: IncarnationId
+    directory_id: DirectoryId
+    endpoints: tuple[Endpoint, ...]
+    rack: str
+    features: tuple[FeatureRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerChange:
+    """A broker's state, both flags as they are from now on."""
+
+    node_id: NodeId
+    broker_epoch: int
+    fenced: bool
+    shutting_down: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A new topic, without partitions and overrides yet."""
+
+    topic_id: TopicId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A topic's next partition, in leader epoch 0 and partition epoch 0."""
+
+    topic_id: TopicId
+    partition: int
+    assigned_replicas: tuple[NodeId, ...]  # the preferred leader first
+    in_sync_replicas: tuple[NodeId, ...]
+    leader: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionChange:
+    """All of a partition's changing state, as it is from now on."""
+
+    topic_id: TopicId
+    partition: int
+    leader: NodeId  # NO_NODE while none can lead
+    leader_epoch: int
+    partition_epoch: int  # the one before, plus 1
+    in_sync_replicas: tuple[NodeId, ...]
+    doubts: tuple[Doubt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveTopic:
+    """The topic is deleted, with all that belongs to it."""
+
+    topic_id: TopicId
+
+
+@dataclass(frozen=True, slots=True)
+class TopicOverride:
+    """A topic's own value of a configuration key; None takes it back to the default."""
+
+    topic_id: TopicId
+    name: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerIds:
+    """All producer ids below `next_producer_id` are given away, the last block of them to this broker."""
+
+    node_id: NodeId
+    broker_epoch: int
+    next_producer_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoOp:
+    """What a new leader of the quorum appends first."""
+
+
+MetadataRecord: TypeAlias = (
+    FeatureLevel
+    | Voters
+    | RegisterBroker
+    | BrokerChange
+    | Topic
+    | Partition
+    | PartitionChange
+    | RemoveTopic
+    | TopicOverride
+    | ProducerIds
+    | NoOp
+)
+
+
+def bootstrap_records(cluster_id: ClusterId, voters: tuple[Voter, ...]) -> tuple[MetadataRecord, ...]:
+    """Returns the records of the metadata log's first batch, which formatting a cluster's first controllers writes."""
+    return (Voters(cluster_id, voters), FeatureLevel(METADATA_VERSION, NEWEST_METADATA_VERSION))
+
+
+def encode_record(record: MetadataRecord) -> bytes:
+    """Returns the value of the log record that says `record`."""
+    form = _FORM_OF[type(record)]
+    packed: bytes = msgpack.packb([form.record_type, form.version, *[getattr(record, name) for name in form.fields]])
+    return packed
+
+
+def decode_record(value: bytes) -> MetadataRecord:
+    """Returns the metadata record in a log record's value.
+
+    Raises UnsupportedVersion if a newer node wrote it, CorruptLog if it is no metadata record at all.
+    """
+    try:
+        record_type, version, *values = msgpack.unpackb(value, use_list=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise CorruptLog(f"not a metadata record: {bytes(value[:64])!r}") from error
+    form = _FORM_AT.get((record_type, version))
+    if form is None:
+        raise UnsupportedVersion(
+            f"metadata record type {record_type} needs metadata.version {version}; this node reads up to "
+            f"{NEWEST_METADATA_VERSION}: upgrade it before it joins this cluster"
+        )
+    if len(values) != len(form.fields):
+        raise CorruptLog(f"metadata record {form.kind.__name__} has {len(values)} fields, not {len(form.fields)}")
+    for index, rebuild in form.parts:
+        values[index] = tuple([rebuild(*part) for part in values[index]])
+    record: MetadataRecord = form.kind(*values)
+    return record
+
+
+class _Form(NamedTuple):
+    """How one kind of record is written; kept for as long as a log may hold it."""
+
+    record_type: int
+    version: int
+    kind: type[Any]
+    fields: tuple[str, ...]
+    parts: tuple[tuple[int, Callable[..., Any]], ...]  # fields that hold tuples of named tuples, by index
+
+
+def _form(record_type: int, version: int, kind: type[Any], **parts: Callable[..., Any]) -> _Form:
+    names = tuple(field.name for field in fields(kind))
+    return _Form(record_type, version, kind, names, tuple((names.index(name), part) for name, part in parts.items()))
+
+
+_FORMS = (
+    _form(1, 1, FeatureLevel),
+    _form(2, 1, Voters, voters=Voter),
+    _form(3, 1, RegisterBroker, endpoints=Endpoint, features=FeatureRange),
+    _form(4, 1, BrokerChange),
+    _form(5, 1, Topic),
+    _form(6, 1, Partition),
+    _form(7, 1, PartitionChange, doubts=Doubt),
+    _form(8, 1, RemoveTopic),
+    _form(9, 1, TopicOverride),
+    _form(10, 1, ProducerIds),
+    _form(11, 1, NoOp),
+)
+_FORM_AT = {(form.record_type, form.version): form for form in _FORMS}
+_FORM_OF = {form.kind: form for form in _FORMS}

@@ -1,0 +1,46 @@
+"""Batches of the metadata log: one change of the metadata is one batch, and one Raft entry.
+
+A batch is encoded with its offset and its term (the leader epoch) in it, since only the active controller makes any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dohle.model.batch import Bytes, split_batches
+from dohle.model.metadata import MetadataRecord, decode_record, encode_record
+from dohle.model.records import Record, decode_records, encode_batch
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataBatch:
+    """One change: its first record lies at `base_offset`, the next ones follow without a gap."""
+
+    base_offset: int
+    end_offset: int  # exclusive
+    term: int
+    records: tuple[MetadataRecord, ...]
+
+
+def encode_metadata(records: Sequence[MetadataRecord], *, base_offset: int, term: int, timestamp_ms: int) -> bytes:
+    """Returns `records` as one batch."""
+    return encode_batch(
+        [Record(None, encode_record(record), timestamp_ms=timestamp_ms) for record in records],
+        base_offset=base_offset,
+        leader_epoch=term,
+    )
+
+
+def decode_metadata(batches: Bytes) -> Iterator[MetadataBatch]:
+    """Yields the changes in these whole batches.
+
+    Raises CorruptMessage, CorruptLog or UnsupportedVersion where a batch or a record cannot be read.
+    """
+    for position, header in split_batches(batches):
+        yield MetadataBatch(
+            header.base_offset,
+            header.next_offset,
+            header.partition_leader_epoch,
+            tuple(decode_record(record.value or b"") for record in decode_records(batches, position)),
+        )

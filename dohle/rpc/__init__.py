@@ -1,0 +1,1 @@
+"""The network over gRPC: services by their descriptors, options, streams, servers, and the probe of a silent peer."""

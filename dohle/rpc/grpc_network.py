@@ -1,0 +1,190 @@
+"""GrpcNetwork: the Network of a real machine.
+
+Each lane to an address is one channel, and one connection; it is made at first use and makes itself anew when it
+broke. While it cannot be made, calls fail at once instead of waiting for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import grpc
+import grpc.aio
+
+from dohle.model.errors import NetworkException
+from dohle.rpc.failures import error_of
+from dohle.rpc.grpc_server import CLIENT_ID_KEY, GrpcServer
+from dohle.rpc.inbox import Inbox
+from dohle.rpc.options import channel_options
+from dohle.runtime.network import Address, Dial, Lane, Method, Server, Service, Stream
+from dohle.runtime.tasks import OnFailure, Tasks
+
+log = logging.getLogger(__name__)
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+DEFAULT_MAX_MESSAGE_BYTES = 8 << 20
+
+
+def _log_only(failure: BaseException) -> None:
+    log.error("a bug ended one rpc and nothing else: %r", failure)
+
+
+class GrpcNetwork:
+    """Calls and streams over grpc.aio.
+
+    `client_id` names this process to the others. `on_failure` hears of exceptions that no handler should let through;
+    the rpc in question fails with UnknownServerError, and the server goes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        on_failure: OnFailure = _log_only,
+    ) -> None:
+        self._max_message_bytes = max_message_bytes
+        self._on_failure = on_failure
+        self._metadata = ((CLIENT_ID_KEY, client_id.encode("ascii", "replace").decode()),)
+        self._channels: dict[tuple[Address, Lane], grpc.aio.Channel] = {}
+        self._callables: dict[tuple[Address, Lane, str], Any] = {}
+        self._tasks = Tasks("network", on_failure)
+        self._closed = False
+
+    async def call(
+        self, address: Address, method: Method[Request, Response], request: Request, *, lane: Lane, timeout_s: float
+    ) -> Response:
+        invoke = self._callable(address, lane, method)
+        try:
+            response: Response = await invoke(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure, str(address)) from None
+        except asyncio.CancelledError:
+            if _being_cancelled():
+                raise
+            raise NetworkException(f"the connection to {address} was closed here") from None
+        return response
+
+    def stream(self, address: Address, method: Method[Request, Response], *, lane: Lane) -> Stream[Request, Response]:
+        invoke = self._callable(address, lane, method)
+        stream: ClientStream[Request, Response] = ClientStream(invoke(metadata=self._metadata), str(address))
+        self._tasks.spawn(stream.fill(), f"{method.path} {address}")
+        return stream
+
+    def _callable(self, address: Address, lane: Lane, method: Method[Any, Any]) -> Any:
+        if self._closed:
+            raise NetworkException("the network is closed here")
+        key = (address, lane, method.path)
+        found = self._callables.get(key)
+        if found is None:
+            channel = self._channel(address, lane)
+            make = channel.stream_stream if method.streamed else channel.unary_unary
+            found = make(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+            self._callables[key] = found
+        return found
+
+    def _channel(self, address: Address, lane: Lane) -> grpc.aio.Channel:
+        channel = self._channels.get((address, lane))
+        if channel is None:
+            channel = grpc.aio.insecure_channel(_target(address), channel_options(self._max_message_bytes))
+            self._channels[address, lane] = channel
+        return channel
+
+    async def dial(self, address: Address, *, timeout_s: float) -> Dial:
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, writer = await asyncio.open_connection(address.host, address.port)
+        except ConnectionRefusedError:
+            return Dial.REFUSED
+        except OSError:  # time-outs, unreachable hosts and unknown names among them
+            return Dial.SILENT
+        writer.transport.abort()
+        return Dial.ACCEPTED
+
+    async def serve(self, address: Address, services: Sequence[Service], *, listener: str) -> Server:
+        server = GrpcServer(services, listener, self._max_message_bytes, self._on_failure)
+        await server.start(address)
+        return server
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._tasks.close()
+        channels = list(self._channels.values())
+        self._channels.clear()
+        self._callables.clear()
+        await asyncio.gather(*(channel.close() for channel in channels))
+
+
+class ClientStream(Generic[Request, Response]):
+    """The calling end of a streamed rpc. A cancelled `send` breaks it; a cancelled `receive` does not."""
+
+    def __init__(self, call: Any, peer: str) -> None:
+        self._call = call
+        self._peer = peer
+        self._inbox: Inbox[Response] = Inbox(peer)
+
+    async def fill(self) -> None:
+        await self._inbox.fill(self._read)
+
+    async def _read(self) -> Response | None:
+        try:
+            message: Response = await self._call.read()
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure, self._peer) from None
+        except asyncio.CancelledError:
+            if _being_cancelled():
+                raise
+            raise NetworkException(f"the stream with {self._peer} was closed") from None
+        return None if message is grpc.aio.EOF else message
+
+    async def send(self, message: Request) -> None:
+        if not self._inbox.ended:
+            try:
+                await self._call.write(message)
+            except asyncio.CancelledError:
+                if _being_cancelled():
+                    self.close()
+                    raise
+            except (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as failure:
+                # why it ended is what the far side's status says, and the reader is about to hear
+                self._inbox.end(
+                    error_of(failure, self._peer)
+                    if isinstance(failure, grpc.aio.AioRpcError)
+                    else NetworkException(f"the stream with {self._peer} broke")
+                )
+            else:
+                return
+        self._inbox.raise_failure()
+        raise NetworkException(f"the stream with {self._peer} has ended")
+
+    async def receive(self) -> Response | None:
+        return await self._inbox.receive()
+
+    def close(self) -> None:
+        self._inbox.discard()
+        self._call.cancel()
+
+
+def _being_cancelled() -> bool:
+    """Tells a cancellation of this task from gRPC's way of saying that the rpc was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _target(address: Address) -> str:
+    """Returns gRPC's name for `address`; a number does not go through the resolver."""
+    try:
+        version = ipaddress.ip_address(address.host).version
+    except ValueError:
+        return f"dns:///{address}"
+    return f"ipv{version}:{address}"
