@@ -105,7 +105,10 @@ class Leading:
     @property
     def live_in_sync(self) -> int:
         """How many members of the committed set count: a fenced one may stay, but is not in sync (amendment 1)."""
-        return sum(1 for node_id in self.in_sync.committed if node_id == self._terms.me or self._terms.is_live(node_id))
+        return len(self.in_sync.committed) - len(self._fenced())
+
+    def _fenced(self) -> list[NodeId]:
+        return [n for n in self.in_sync.committed if n != self._terms.me and not self._terms.is_live(n)]
 
     @property
     def watermark_is_current(self) -> bool:
@@ -216,6 +219,9 @@ class Leading:
         """What decides on joining or on the watermark has changed: the committed set, a broker's state, the topic."""
         for node_id in sorted(self.replicas):
             self._let_join(node_id)
+        fenced = self._fenced()
+        if fenced and self.live_in_sync >= self.min_in_sync:  # they stayed for want of others (amendment 1)
+            self._ask(self.in_sync.propose_leave(fenced, at_least=self.min_in_sync))
         self.advance(now)
 
     # the watermark
@@ -278,10 +284,11 @@ class Leading:
             node_id
             for node_id in self.in_sync.committed
             if node_id != self._terms.me
+            and self._terms.is_live(node_id)
             and self._history.lag_s(self.replicas[node_id].durable_end, now) > self._terms.lag_time_max_s
         ]
         if lagging:
-            self._ask(self.in_sync.propose_leave(lagging, at_least=self.min_in_sync))
+            self._ask(self.in_sync.propose_leave(lagging, at_least=self.min_in_sync + len(self._fenced())))
         late = RequestTimedOut("the replicas did not acknowledge in time; the records are in the leader's log")
         self._for_all.expire(now, late)
         self._for_leader.expire(now, late)

@@ -136,6 +136,7 @@ class PushSession:
         self._watermark_timer: asyncio.TimerHandle | None = None
         self._watermarks_due = False
         self._work = asyncio.Event()
+        self._work.set()  # the opening is to be sent
         self._behind = asyncio.Event()
 
     # what the leaders of this broker say

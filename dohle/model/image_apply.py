@@ -48,9 +48,12 @@ def apply_batch(image: ClusterImage, records: Sequence[MetadataRecord], base_off
     for offset, record in enumerate(records, base_offset):
         try:
             draft.apply(record, offset)
-        except (_Contradiction, InvalidConfig) as error:
+        except _Contradiction as error:
             raise CorruptLog(f"metadata record {type(record).__name__} at offset {offset}: {error}") from error
-    return draft.finish(base_offset + len(records))
+    try:
+        return draft.finish(base_offset + len(records))
+    except InvalidConfig as error:
+        raise CorruptLog(f"topic overrides in the metadata batch at offset {base_offset}: {error}") from error
 
 
 class _Contradiction(Exception):

@@ -39,11 +39,13 @@ class OpenFile:
         self._size = os.fstat(descriptor).st_size
         self._pool = pool
         self._users = 1
+        self._closed = False
 
     def size(self) -> int:
         return self._size
 
     def append(self, buffers: Sequence[Buffer]) -> None:
+        assert not self._closed, f"{self.path} is closed"  # its number may be another file's by now
         total = sum(len(buffer) for buffer in buffers)
         written = 0
         try:
@@ -60,6 +62,7 @@ class OpenFile:
         self._size += total
 
     async def read_at(self, position: int, size: int) -> bytes:
+        assert not self._closed, f"{self.path} is closed"
         size = min(size, self._size - position)
         if size <= 0:
             return b""
@@ -79,6 +82,7 @@ class OpenFile:
         return bytes(buffer) if count == size else None
 
     def truncate(self, size: int) -> None:
+        assert not self._closed, f"{self.path} is closed"
         os.ftruncate(self._descriptor, size)
         self._size = size
 
@@ -90,8 +94,9 @@ class OpenFile:
 
     async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         """Runs `work` on the descriptor, which stays open meanwhile, even if the waiting task is cancelled."""
-        self._users += 1
+        assert not self._closed, f"{self.path} is closed"
         job = asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        self._users += 1
         job.add_done_callback(lambda _: self._leave())
         return await asyncio.shield(job)
 
@@ -101,7 +106,9 @@ class OpenFile:
             os.close(self._descriptor)
 
     def close(self) -> None:
-        self._leave()
+        if not self._closed:
+            self._closed = True
+            self._leave()
 
 
 class FileLock:
@@ -164,6 +171,8 @@ class RealDisk:
     async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
         loop = asyncio.get_running_loop()
         if len(files) + len(folders) >= _MANY_FILES and self._syncfs is not None:
+            for folder in folders:
+                self._hold_file_system(folder)
             jobs = [
                 loop.run_in_executor(self._pool, self._syncfs, descriptor) for descriptor in self._file_systems.values()
             ]

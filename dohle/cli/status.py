@@ -1,0 +1,232 @@
+"""`dohle status`, and the live view of `dohle up --watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dohle.cli.output import print_json, print_table, rich_table
+from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.model.errors import DohleError
+from dohle.model.ids import id_text
+
+if TYPE_CHECKING:
+    from dohle.client.admin import Admin
+    from dohle.client.values import ClusterDescription, NodeDescription
+
+_WATCH_INTERVAL_S = 0.5
+_NODE_COLUMNS = ("NODE", "ADDRESS", "RACK", "STATE", "ROLE", "LEADS", "REPLICAS")
+_UNHEALTHY_COLUMNS = ("PARTITION", "LEADER", "IN SYNC", "ASSIGNED", "MISSING")
+_MOST_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a cluster's description comes down to."""
+
+    words: str
+    good: bool
+
+
+@click.command()
+@bootstrap_option
+@timeout_option
+@json_option
+@click.option("--watch", is_flag=True, help="Stay, and show the state as it changes.")
+def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
+    """Show nodes, controller and partitions that lack replicas; exit code 1 unless all is well."""
+    if watch:
+        watch_cluster(bootstrap)
+        return 0
+    description = run_async(_describe(bootstrap, timeout_s))
+    health = health_of(description)
+    if as_json:
+        print_json({"healthy": health.good, **to_json(description)})
+    else:
+        click.echo(f"cluster {description.cluster_id}: {health.words}")
+        click.echo(f"{description.topics} topics, {description.partitions} partitions\n")
+        print_table(_NODE_COLUMNS, node_rows(description))
+        if description.unhealthy:
+            click.echo()
+            print_table(_UNHEALTHY_COLUMNS, unhealthy_rows(description)[:_MOST_SHOWN])
+            if len(description.unhealthy) > _MOST_SHOWN:
+                click.echo(f"and {len(description.unhealthy) - _MOST_SHOWN} more; --json lists all")
+    return 0 if health.good else 1
+
+
+async def _describe(bootstrap: str, timeout_s: float) -> ClusterDescription:
+    from dohle.client.admin import Admin
+
+    async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-status") as admin:
+        return await admin.describe_cluster()
+
+
+def health_of(description: ClusterDescription) -> Health:
+    """Returns whether all is well, in words."""
+    fenced = [node.node_id for node in description.nodes if node.fenced]
+    complaints = []
+    if description.controller_id < 0:
+        complaints.append("no active controller")
+    if fenced:
+        complaints.append(f"node{'s' * (len(fenced) > 1)} {', '.join(map(str, fenced))} down")
+    leaderless = sum(partition.leader < 0 for partition in description.unhealthy)
+    if leaderless:
+        complaints.append(f"{leaderless} partitions without a leader")
+    if len(description.unhealthy) > leaderless:
+        complaints.append(f"{len(description.unhealthy) - leaderless} partitions under-replicated")
+    return Health("; ".join(complaints) or "healthy", not complaints)
+
+
+def node_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
+    """Returns a row for every node, the controllers that are no brokers among them."""
+    voters = {voter.node_id for voter in description.voters}
+    brokers = {node.node_id for node in description.nodes}
+    rows: list[tuple[object, ...]] = [
+        (
+            node.node_id,
+            _address(node),
+            node.rack or "-",
+            "fenced" if node.fenced else "stopping" if node.shutting_down else "up",
+            _role(node.node_id, description.controller_id, voters),
+            node.leaders,
+            node.replicas,
+        )
+        for node in description.nodes
+    ]
+    rows += [
+        (voter.node_id, str(voter.address), "-", "-", _role(voter.node_id, description.controller_id, voters), "-", "-")
+        for voter in description.voters
+        if voter.node_id not in brokers
+    ]
+    return rows
+
+
+def _role(node_id: int, controller_id: int, voters: set[int]) -> str:
+    return "active controller" if node_id == controller_id else "controller" if node_id in voters else "broker"
+
+
+def _address(node: NodeDescription) -> str:
+    return next((str(endpoint.address) for endpoint in node.endpoints if endpoint.listener == "GRPC"), "-")
+
+
+def unhealthy_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
+    """Returns a row for every partition that lacks a replica, leader or enough of both."""
+    return [
+        (
+            f"{partition.topic}-{partition.partition}",
+            partition.leader if partition.leader >= 0 else "none",
+            ",".join(map(str, partition.in_sync_replicas)),
+            ",".join(map(str, partition.assigned_replicas)),
+            ",".join(str(node) for node in partition.assigned_replicas if node not in partition.in_sync_replicas),
+        )
+        for partition in description.unhealthy
+    ]
+
+
+def to_json(description: ClusterDescription) -> dict[str, Any]:
+    """Returns the description for scripts; ids as text."""
+    return {
+        "cluster_id": description.cluster_id,
+        "controller_id": description.controller_id,
+        "topics": description.topics,
+        "partitions": description.partitions,
+        "metadata_version": description.metadata_version,
+        "metadata_offset": description.metadata_offset,
+        "nodes": [
+            {
+                "node_id": node.node_id,
+                "address": _address(node),
+                "rack": node.rack,
+                "fenced": node.fenced,
+                "shutting_down": node.shutting_down,
+                "broker_epoch": node.broker_epoch,
+                "incarnation_id": id_text(node.incarnation_id),
+                "leaders": node.leaders,
+                "replicas": node.replicas,
+            }
+            for node in description.nodes
+        ],
+        "voters": [
+            {
+                "node_id": voter.node_id,
+                "address": str(voter.address),
+                "directory_id": id_text(voter.directory_id),
+            }
+            for voter in description.voters
+        ],
+        "unhealthy": [
+            {
+                "topic": partition.topic,
+                "partition": partition.partition,
+                "leader": partition.leader,
+                "assigned_replicas": list(partition.assigned_replicas),
+                "in_sync_replicas": list(partition.in_sync_replicas),
+                "min_insync_replicas": partition.min_insync_replicas,
+            }
+            for partition in description.unhealthy
+        ],
+    }
+
+
+def watch_cluster(bootstrap: str) -> None:
+    """Shows the cluster's state until Ctrl-C: redrawn on a terminal, a line for each change elsewhere."""
+    try:
+        run_async(_watch(bootstrap))
+    except KeyboardInterrupt:
+        click.echo("The cluster keeps running; `dohle down` stops it.", err=True)
+
+
+async def _watch(bootstrap: str) -> None:
+    from dohle.client.admin import Admin
+
+    async with Admin(bootstrap, request_timeout_ms=2000, client_id="dohle-watch") as admin:
+        if sys.stdout.isatty():
+            await _watch_on_terminal(admin)
+        else:
+            await _watch_in_lines(admin)
+
+
+async def _watch_on_terminal(admin: Admin) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False) as live:
+        while True:
+            try:
+                description = await admin.describe_cluster()
+            except DohleError as error:
+                live.update(Text(f"no answer: {error.message}", style="red"), refresh=True)
+            else:
+                health = health_of(description)
+                title = f"cluster {description.cluster_id}: {health.words}"
+                parts: list[Any] = [
+                    Text(title, style="green" if health.good else "red"),
+                    rich_table(_NODE_COLUMNS, _as_text(node_rows(description))),
+                ]
+                if description.unhealthy:
+                    parts.append(rich_table(_UNHEALTHY_COLUMNS, _as_text(unhealthy_rows(description)[:_MOST_SHOWN])))
+                live.update(Group(*parts, Text("Ctrl-C leaves the cluster running", style="dim")), refresh=True)
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+
+
+def _as_text(rows: list[tuple[object, ...]]) -> list[list[str]]:
+    return [[str(cell) for cell in row] for row in rows]
+
+
+async def _watch_in_lines(admin: Admin) -> None:
+    last = ""
+    while True:
+        try:
+            description = await admin.describe_cluster()
+            line = f"controller {description.controller_id}; {health_of(description).words}"
+        except DohleError as error:
+            line = f"no answer: {error.message}"
+        if line != last:
+            print(line, flush=True)
+        last = line
+        await asyncio.sleep(_WATCH_INTERVAL_S)

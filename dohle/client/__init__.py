@@ -1,0 +1,1 @@
+"""The SDK: Producer, Consumer and Admin, asyncio first; their synchronous twins are in `dohle.sync`."""

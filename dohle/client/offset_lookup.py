@@ -1,0 +1,93 @@
+"""OffsetLookup: asks partitions' leaders where their logs begin and end, and which record came when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from dohle.client.assigned_partition import AssignedPartition
+from dohle.client.backoff import Backoff
+from dohle.client.metadata_cache import MetadataCache
+from dohle.client.seams import Seams
+from dohle.model.errors import DohleError, LeaderNotAvailable, error_for
+from dohle.model.ids import PartitionKey, TopicId, TopicPartition
+from dohle.rpc.methods import methods_of
+from dohle.rpc.v1 import broker_pb2
+from dohle.runtime.network import Lane
+
+_LIST_OFFSETS: Final = methods_of(broker_pb2.DESCRIPTOR.services_by_name["Broker"])["ListOffsets"]
+_CALL_S: Final = 2.0
+
+END: Final = -1
+BEGINNING: Final = -2
+NONE_SO_LATE: Final = -1
+
+
+class OffsetLookup:
+    """Repeats what can be repeated until `timeout_s` is over."""
+
+    def __init__(self, metadata: MetadataCache, seams: Seams, timeout_s: float) -> None:
+        self._metadata = metadata
+        self._seams = seams
+        self._timeout_s = timeout_s
+
+    async def at(
+        self, partitions: Iterable[AssignedPartition], timestamp_ms: int
+    ) -> dict[TopicPartition, int]:
+        """Returns the offset of the first record at or after `timestamp_ms`, -1 where there is none.
+
+        END and BEGINNING stand for the high watermark and the log start. Raises what keeps one of them from being
+        found.
+        """
+        backoff = Backoff(self._seams.random)
+        deadline = self._seams.clock.now() + self._timeout_s
+        missing = {partition.key: partition for partition in partitions}
+        found: dict[TopicPartition, int] = {}
+        while True:
+            failure: DohleError | None = None
+            for node in sorted({partition.leader for partition in missing.values()}):
+                asked = [partition for partition in missing.values() if partition.leader == node]
+                for key, outcome in (await self._ask(node, asked, timestamp_ms)).items():
+                    if isinstance(outcome, int):
+                        found[missing.pop(key).name] = outcome
+                    else:
+                        failure = outcome
+            if failure is None:
+                return found
+            if not failure.retriable or self._seams.clock.now() >= deadline:
+                raise failure
+            self._metadata.request_refresh()
+            await self._seams.clock.sleep(backoff.next_s())
+
+    async def _ask(
+        self, node: int, partitions: list[AssignedPartition], timestamp_ms: int
+    ) -> dict[PartitionKey, int | DohleError]:
+        address = self._metadata.view.nodes.get(node)
+        if address is None:
+            return {
+                partition.key: LeaderNotAvailable(f"{partition.name} has no leader that can be reached")
+                for partition in partitions
+            }
+        request = broker_pb2.ListOffsetsRequest(
+            partitions=[
+                broker_pb2.ListOffsetsPartition(
+                    topic_id=partition.key.topic_id,
+                    partition=partition.key.partition,
+                    timestamp_ms=timestamp_ms,
+                    current_leader_epoch=partition.leader_epoch,
+                )
+                for partition in partitions
+            ]
+        )
+        try:
+            answer: Any = await self._seams.network.call(
+                address, _LIST_OFFSETS, request, lane=Lane.CLIENT, timeout_s=_CALL_S
+            )
+        except DohleError as failure:
+            return {partition.key: failure for partition in partitions}
+        return {
+            PartitionKey(TopicId(listed.topic_id), listed.partition): (
+                error_for(listed.failure.code, listed.failure.message) if listed.failure.code else listed.offset
+            )
+            for listed in answer.partitions
+        }

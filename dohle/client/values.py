@@ -1,0 +1,186 @@
+"""What clients hand to users: deliveries, records, and what there is to know of topics and nodes.
+
+All of it is immutable and free of protobuf. Errors are those of `dohle.model.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dohle.model.errors import DohleError
+from dohle.model.records import Headers
+from dohle.runtime.network import Address
+
+__all__ = ["Address", "Headers"]
+
+NO_OFFSET = -1
+
+
+class Delivery(NamedTuple):
+    """Where a record ended up. `offset` is -1 where the broker does not tell: acks=0, or a write long ago repeated."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class ConsumerRecord(NamedTuple):
+    """One record as it was read. A named tuple, since consumers make hundreds of thousands of them a second."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    timestamp_ms: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewTopic:
+    """A topic to create. `partitions` and `replication_factor` of None take the cluster's default.
+
+    `assignments` places the replicas by hand, one tuple of node ids a partition, the preferred leader first; then both
+    counts stay None.
+    """
+
+    name: str
+    partitions: int | None = None
+    replication_factor: int | None = None
+    configs: Mapping[str, str] = field(default_factory=dict)
+    assignments: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTopic:
+    """A topic as it was created."""
+
+    name: str
+    topic_id: bytes
+    partitions: int
+    replication_factor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDescription:
+    """One partition. `leader` is -1 while it has none."""
+
+    partition: int
+    leader: int
+    leader_epoch: int
+    partition_epoch: int
+    assigned_replicas: tuple[int, ...]
+    in_sync_replicas: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic and its partitions, by ascending number."""
+
+    name: str
+    topic_id: bytes
+    partitions: tuple[PartitionDescription, ...]
+
+    @property
+    def replication_factor(self) -> int:
+        return max((len(partition.assigned_replicas) for partition in self.partitions), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfigEntry:
+    """One configuration value. `type` and `doc` say what it is."""
+
+    name: str
+    value: str
+    is_default: bool
+    type: str
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDescription:
+    """One door of a node."""
+
+    listener: str
+    address: Address
+    security_protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDescription:
+    """A registered broker. `leaders` and `replicas` count partitions."""
+
+    node_id: int
+    endpoints: tuple[EndpointDescription, ...]
+    rack: str
+    fenced: bool
+    shutting_down: bool
+    broker_epoch: int
+    incarnation_id: bytes
+    leaders: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoterDescription:
+    """A member of the controller quorum."""
+
+    node_id: int
+    directory_id: bytes
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class UnhealthyPartition:
+    """A partition that is under-replicated, under min.insync.replicas, or without a leader (-1)."""
+
+    topic: str
+    partition: int
+    leader: int
+    assigned_replicas: tuple[int, ...]
+    in_sync_replicas: tuple[int, ...]
+    min_insync_replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDescription:
+    """The cluster as the answering node sees it. `controller_id` is -1 while no active controller is known."""
+
+    cluster_id: str
+    controller_id: int
+    nodes: tuple[NodeDescription, ...]
+    voters: tuple[VoterDescription, ...]
+    metadata_version: int
+    metadata_offset: int
+    topics: int
+    partitions: int
+    unhealthy: tuple[UnhealthyPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaDescription:
+    """One replica on a broker. `failure` says why it is neither served nor led from, if so."""
+
+    topic: str
+    topic_id: bytes
+    partition: int
+    size_bytes: int
+    log_start_offset: int
+    log_end_offset: int
+    durable_end: int
+    high_watermark: int
+    leads: bool
+    failure: DohleError | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirDescription:
+    """One log folder of a broker."""
+
+    path: str
+    free_bytes: int
+    replicas: tuple[ReplicaDescription, ...]
+    failure: DohleError | None

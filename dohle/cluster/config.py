@@ -1,0 +1,147 @@
+"""NodeConfig: everything that an operator may choose about one node.
+
+Keeps: a NodeConfig that exists is valid; a setting has one name, which is its key in a TOML file, `DOHLE_<NAME>` in
+the environment and `--<name>` (dashes for underscores) as a flag. Where a value comes from, `config_sources` says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from dohle.model.errors import ConfigurationError
+from dohle.runtime.network import Address
+
+CONTROLLER = "controller"
+BROKER = "broker"
+WILDCARD_HOSTS = ("0.0.0.0", "::", "")  # noqa: S104 - recognised here, not bound
+
+
+class Voter(NamedTuple):
+    """A controller by its number, and where it listens; written `1@host:7092`."""
+
+    node_id: int
+    address: Address
+
+    def __str__(self) -> str:
+        return f"{self.node_id}@{self.address}"
+
+
+def _setting(default: Any, doc: str, unit: str = "", *, least: int | None = None, most: int | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"doc": doc, "unit": unit, "least": least, "most": most})
+
+
+def _port(default: int, doc: str) -> Any:
+    return _setting(default, doc, "port", least=1, most=65_535)
+
+
+def _duration(default: int, doc: str) -> Any:
+    return _setting(default, doc, "ms", least=1, most=86_400_000 * 365)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """One node's configuration. Raises ConfigurationError if a value is out of bounds or contradicts another."""
+
+    node_id: int = _setting(1, "This node's number, unique in its cluster", least=0, most=2**31 - 1)
+    cluster_id: str = _setting("", "The cluster this node belongs to; empty: whatever its data folder says")
+    data_dir: str = _setting("dohle-data", "Where logs, votes and checkpoints are kept; made by `dohle format`")
+    roles: tuple[str, ...] = _setting((CONTROLLER, BROKER), "What this node is: controller, broker, or both")
+    voters: tuple[Voter, ...] = _setting((), "Where the controllers are: 1@host:7092,2@host:7092,…; empty: here alone")
+    rack: str = _setting("", "What this node would fail together with; replicas are spread over racks")
+
+    host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 for all")
+    advertised_host: str = _setting("", "The name by which clients and nodes reach this one; empty: host")
+    grpc_port: int = _port(7092, "Port of the gRPC services")
+    kafka_port: int = _port(9092, "Port kept free for the Kafka protocol; nothing listens there yet")
+    http_port: int = _port(8092, "Port of /metrics, /healthz and /readyz")
+
+    heartbeat_interval_ms: int = _duration(200, "How often a broker tells the controller that it lives")
+    session_timeout_ms: int = _duration(3000, "A broker that is silent for so long is fenced")
+    replica_lag_time_max_ms: int = _duration(10_000, "A follower that is behind for so long leaves the in-sync set")
+    raft_heartbeat_interval_ms: int = _duration(50, "How often the active controller shows itself to the others")
+    raft_election_timeout_min_ms: int = _duration(1000, "Least silence after which a controller stands for election")
+    raft_election_timeout_max_ms: int = _duration(1500, "Longest silence before it stands; drawn between the two")
+
+    default_partitions: int = _setting(1, "Partitions of a topic that names no number", least=1, most=10_000)
+    default_replication_factor: int = _setting(3, "Replicas of a topic that names no number", least=1, most=32)
+    producer_id_expiration_ms: int = _duration(86_400_000, "An idempotent producer silent for so long is forgotten")
+    log_level: str = _setting("info", "How much is logged: debug, info, warning or error")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_bounds(field.name, getattr(self, field.name), field.metadata)
+        unknown = [role for role in self.roles if role not in (CONTROLLER, BROKER)]
+        if unknown or not self.roles:
+            raise ConfigurationError(
+                f"roles = {','.join(self.roles)!r}: expected controller, broker or controller,broker"
+            )
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise ConfigurationError(f"log_level = {self.log_level!r}: expected debug, info, warning or error")
+        self._check_timing()
+        self._check_addresses()
+
+    def _check_timing(self) -> None:
+        for shorter, longer, times in (
+            ("heartbeat_interval_ms", "session_timeout_ms", 3),
+            ("raft_heartbeat_interval_ms", "raft_election_timeout_min_ms", 3),
+            ("raft_election_timeout_min_ms", "raft_election_timeout_max_ms", 1),
+        ):
+            if getattr(self, shorter) * times > getattr(self, longer):
+                at_least = f"at least {times} times " if times > 1 else "no less than "
+                raise ConfigurationError(
+                    f"{longer} = {getattr(self, longer)} is too short: make it {at_least}{shorter},"
+                    f" which is {getattr(self, shorter)}"
+                )
+
+    def _check_addresses(self) -> None:
+        if len({self.grpc_port, self.kafka_port, self.http_port}) < 3:
+            raise ConfigurationError("grpc_port, kafka_port and http_port must differ from each other")
+        if self.advertised_host in WILDCARD_HOSTS and self.host in WILDCARD_HOSTS:
+            raise ConfigurationError(
+                f"host = {self.host!r} is no address that others can reach: set advertised_host to this machine's name"
+            )
+        ids = [voter.node_id for voter in self.voters]
+        if len(set(ids)) < len(ids):
+            raise ConfigurationError("voters names a node twice")
+        if self.voters and (CONTROLLER in self.roles) != (self.node_id in ids):
+            raise ConfigurationError(
+                f"voters does not name node {self.node_id}, which is a controller: add it, or take the role away"
+                if CONTROLLER in self.roles
+                else f"voters names node {self.node_id}, which is no controller: add the role, or take the voter away"
+            )
+        if not self.voters and CONTROLLER not in self.roles:
+            raise ConfigurationError("voters is empty, so this broker cannot find a controller: set it")
+
+    @property
+    def reachable_host(self) -> str:
+        """What others are told to connect to."""
+        return self.advertised_host or self.host
+
+    @property
+    def grpc_address(self) -> Address:
+        return Address(self.host, self.grpc_port)
+
+    @property
+    def controllers(self) -> tuple[Voter, ...]:
+        """The controllers; this node alone if the configuration names none."""
+        return self.voters or (Voter(self.node_id, Address(self.reachable_host, self.grpc_port)),)
+
+    @property
+    def is_controller(self) -> bool:
+        return CONTROLLER in self.roles
+
+    @property
+    def is_broker(self) -> bool:
+        return BROKER in self.roles
+
+
+def _check_bounds(name: str, value: object, metadata: Any) -> None:
+    least, most = metadata["least"], metadata["most"]
+    if least is None:
+        return
+    assert isinstance(value, int), f"{name} has bounds, so it is a number"
+    if value < least or (most is not None and value > most):
+        bounds = f"from {least} to {most}" if most is not None else f"{least} or more"
+        raise ConfigurationError(f"{name} = {value}: expected {bounds}")

@@ -1,0 +1,310 @@
+"""LocalCluster: a cluster of real node processes on this machine, for trying things out and for tests.
+
+Keeps: data folders are formatted only when the cluster is made, all at once, and never again; only processes that it
+started are ever signalled; two commands never change one cluster at the same time. Nodes live in sessions of their
+own, so that they outlast the terminal. Leaves out what machines in production have: service units do that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dohle.cluster.config import Voter
+from dohle.cluster.config_sources import ENVIRONMENT_PREFIX, READY_VARIABLE, load_config, to_toml
+from dohle.cluster.local_state import STATE_FILE, LocalNode, LocalState, load_state
+from dohle.cluster.process_identity import ProcessIdentity
+from dohle.model.errors import ConfigurationError, DataFolderError, DohleError
+from dohle.runtime.network import Address
+
+DEFAULT_FOLDER = "dohle-data"
+BASE_PORT = 7092
+_HTTP_OFFSET = 1000
+_KAFKA_OFFSET = 2000
+_MOST_NODES = 100
+_START_PATIENCE_S = 30.0
+_STOP_PATIENCE_S = 15.0  # longer than a controlled shutdown may take
+_POLL_S = 0.01
+_LOG_LINES_SHOWN = 15
+
+
+class NodeFailed(DohleError):
+    """A node of the local cluster did not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How a node ended: by itself, or killed because it took too long."""
+
+    node_id: int
+    seconds: float
+    killed: bool
+
+
+class LocalCluster:
+    """The cluster in one folder. Made by `create` or `open`; `start` and `stop` may be called as often as needed."""
+
+    def __init__(self, state: LocalState) -> None:
+        self.state = state
+        self._children: dict[int, subprocess.Popen[bytes]] = {}  # kept, so that those that end are reaped
+
+    @classmethod
+    def open(cls, folder: str) -> LocalCluster | None:
+        """Returns the cluster in `folder`; None if there is none."""
+        state = load_state(folder)
+        return cls(state) if state is not None else None
+
+    @classmethod
+    def create(
+        cls, folder: str, nodes: int, *, base_port: int = BASE_PORT, racks: Sequence[str] = (), new_cluster_id: str
+    ) -> LocalCluster:
+        """Lays out and formats a new cluster. Raises DataFolderError if `folder` holds anything of one already."""
+        state = plan(folder, nodes, base_port, racks, new_cluster_id)
+        os.makedirs(state.folder, exist_ok=True)
+        with _locked(state.folder):
+            found = [
+                name for name in sorted(os.listdir(state.folder)) if name == STATE_FILE or name.startswith("node-")
+            ]
+            if found:
+                raise DataFolderError(
+                    f"{state.folder} holds {found[0]} already, and nothing is ever formatted over it:"
+                    " name another folder with --dir, or move this one away"
+                )
+            voters = voters_of(state.nodes)
+            for node in state.nodes:
+                with open(state.config_path(node), "w", encoding="utf-8") as file:
+                    file.write(to_toml(_settings(state, node, voters)))
+            _format(state, voters)
+            state.save()
+        return cls(state)
+
+    def start(self, node_ids: Sequence[int] | None = None) -> list[int]:
+        """Starts those nodes (by default all) that do not run, and returns them once they are ready.
+
+        Raises NodeFailed, with the last lines of its log, if one ends or is not ready in time; then all nodes that this
+        call started have been stopped again.
+        """
+        with _locked(self.state.folder):
+            wanted = [self.state.node(node_id) for node_id in node_ids] if node_ids is not None else self.state.nodes
+            starting = [node for node in wanted if not node.runs()]
+            with selectors.DefaultSelector() as selector:
+                try:
+                    for node in starting:
+                        selector.register(self._spawn(node), selectors.EVENT_READ, node)
+                    self.state.save()
+                    self._await_ready(selector)
+                except BaseException:  # Ctrl-C included: half a cluster is left to nobody
+                    self._stop([node.node_id for node in starting])
+                    raise
+                finally:
+                    for key in list(selector.get_map().values()):
+                        os.close(key.fd)
+        return [node.node_id for node in starting]
+
+    def stop(self, node_ids: Sequence[int] | None = None) -> list[Stopped]:
+        """Asks those nodes (by default all) that run to shut down, and returns once they have ended."""
+        with _locked(self.state.folder):
+            return self._stop([node.node_id for node in self.state.nodes] if node_ids is None else node_ids)
+
+    def kill(self, node_id: int) -> None:
+        """Ends a node as kill -9 does."""
+        process = self.state.node(node_id).process
+        if process is None or not process.signal(signal.SIGKILL):
+            raise ConfigurationError(f"node {node_id} does not run")
+        while process.runs():
+            time.sleep(_POLL_S)
+
+    def _spawn(self, node: LocalNode) -> int:
+        """Starts the node's process; returns the descriptor on which it says that it is ready, or closes as it ends."""
+        heard, said = os.pipe()
+        try:
+            with open(self.state.log_path(node), "ab") as log:
+                child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [sys.executable, "-m", "dohle", "node", "--config", self.state.config_path(node)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=_environment(os.environ, said),
+                    pass_fds=(said,),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(said)
+        self._children[node.node_id] = child
+        self.state = self.state.with_process(node.node_id, ProcessIdentity.of(child.pid))
+        return heard
+
+    def _await_ready(self, selector: selectors.BaseSelector) -> None:
+        deadline = time.monotonic() + _START_PATIENCE_S
+        while waiting := list(selector.get_map().values()):
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise self._failed(waiting[0].data, f"is not ready after {_START_PATIENCE_S:.0f} s")
+            for key, _ in ready:
+                said = os.read(key.fd, 64)
+                if not said:
+                    raise self._failed(key.data, "ended while starting")
+                selector.unregister(key.fd)
+                os.close(key.fd)
+
+    def _failed(self, node: LocalNode, how: str) -> NodeFailed:
+        path = self.state.log_path(node)
+        tail = "\n".join(f"  {line}" for line in last_lines(path, _LOG_LINES_SHOWN))
+        return NodeFailed(f"node {node.node_id} {how}; the end of {path}:\n{tail}")
+
+    def _stop(self, node_ids: Sequence[int]) -> list[Stopped]:
+        began = time.monotonic()
+        running = {
+            node.node_id: node.process
+            for node in self.state.nodes
+            if node.node_id in node_ids and node.process is not None and node.process.signal(signal.SIGTERM)
+        }
+        stopped: list[Stopped] = []
+        while running:
+            waited = time.monotonic() - began
+            for node_id, process in list(running.items()):
+                killed = waited > _STOP_PATIENCE_S and process.signal(signal.SIGKILL)
+                if killed or not process.runs():
+                    stopped.append(Stopped(node_id, waited, killed))
+                    del running[node_id]
+            time.sleep(_POLL_S)
+        for node_id in node_ids:
+            self.state = self.state.with_process(node_id, None)
+            child = self._children.pop(node_id, None)
+            if child is not None:
+                child.wait()
+        self.state.save()
+        return stopped
+
+
+def plan(folder: str, nodes: int, base_port: int, racks: Sequence[str], cluster_id: str) -> LocalState:
+    """Returns a new cluster of nodes 1, 2, 3, …; node 1 has the base port. Raises ConfigurationError."""
+    if not 1 <= nodes <= _MOST_NODES:
+        raise ConfigurationError(f"{nodes} nodes: expected 1 to {_MOST_NODES}")
+    if not 1 <= base_port <= 65_535 - _KAFKA_OFFSET - nodes:
+        raise ConfigurationError(f"base port {base_port}: expected 1 to {65_535 - _KAFKA_OFFSET - nodes}")
+    if racks and len(racks) != nodes:
+        raise ConfigurationError(f"{len(racks)} racks for {nodes} nodes: name one rack for each node, or none")
+    members = tuple(
+        LocalNode(i + 1, base_port + i, base_port + _HTTP_OFFSET + i, racks[i] if racks else "") for i in range(nodes)
+    )
+    return LocalState(os.path.abspath(folder), cluster_id, members)
+
+
+def voters_of(nodes: Sequence[LocalNode]) -> tuple[Voter, ...]:
+    """Returns the controllers: three, which outlast the loss of one, or the first where there are fewer nodes."""
+    count = 3 if len(nodes) >= 3 else 1
+    return tuple(Voter(node.node_id, Address("127.0.0.1", node.grpc_port)) for node in nodes[:count])
+
+
+def free_base_port(nodes: int) -> int:
+    """Returns a base port whose whole range is free now. Raises ConfigurationError if none is found."""
+    for base_port in range(20_192, 30_000, 10):
+        wanted = [base_port + offset + i for offset in (0, _HTTP_OFFSET, _KAFKA_OFFSET) for i in range(nodes)]
+        if all(_is_free(port) for port in wanted):
+            return base_port
+    raise ConfigurationError("no free ports between 20192 and 32000")
+
+
+def last_lines(path: str, count: int) -> list[str]:
+    """Returns the last `count` lines of a text file, of which only the end is read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - count * 500))
+            return file.read().decode("utf-8", errors="replace").splitlines()[-count:]
+    except OSError as error:
+        return [f"(cannot be read: {error.strerror})"]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _settings(state: LocalState, node: LocalNode, voters: tuple[Voter, ...]) -> dict[str, object]:
+    is_voter = node.node_id in [voter.node_id for voter in voters]
+    return {
+        "node_id": node.node_id,
+        "cluster_id": state.cluster_id,
+        "data_dir": state.data_dir(node),
+        "roles": ("controller", "broker") if is_voter else ("broker",),
+        "voters": voters,
+        "rack": node.rack,
+        "grpc_port": node.grpc_port,
+        "kafka_port": node.grpc_port + _KAFKA_OFFSET,
+        "http_port": node.http_port,
+        "default_replication_factor": min(3, len(state.nodes)),
+    }
+
+
+def _format(state: LocalState, voters: tuple[Voter, ...]) -> None:
+    """Formats all data folders at once."""
+    # imported here, since most commands about a local cluster format nothing and should not wait for this
+    from dohle.cluster.formatting import format_node
+    from dohle.model.ids import DirectoryId, NodeId, new_id
+    from dohle.model.metadata import Voter as FormattedVoter
+    from dohle.runtime.clock import LoopClock
+    from dohle.runtime.files import RealDisk
+
+    source = random.SystemRandom()
+    members = [
+        FormattedVoter(NodeId(node_id), DirectoryId(new_id(source)), address.host, address.port)
+        for node_id, address in voters
+    ]
+    disk = RealDisk(threads=4)
+
+    async def format_all() -> None:
+        await asyncio.gather(
+            *(
+                format_node(
+                    disk,
+                    LoopClock(),
+                    load_config(state.config_path(node)).config,
+                    cluster_id=state.cluster_id,
+                    voters=members,
+                    random=source,
+                )
+                for node in state.nodes
+            )
+        )
+
+    try:
+        asyncio.run(format_all())
+    finally:
+        disk.close()
+
+
+def _environment(environment: Mapping[str, str], ready_descriptor: int) -> dict[str, str]:
+    """Returns a node's environment: ours, less settings, for its configuration file says it all."""
+    kept = {name: value for name, value in environment.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    return {**kept, READY_VARIABLE: str(ready_descriptor)}
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"another command is starting or stopping the cluster in {folder}: wait for it to end"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,118 @@
+"""Metrics: a node's state as Prometheus reads it, gathered when it asks, so that no hot path pays for them.
+
+Names follow Prometheus' rules: base units, `_total` for what only grows. Rates of records and bytes are those of the
+end offsets and sizes. Every node has a registry of its own.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+import dohle
+from dohle.broker.broker import Broker
+from dohle.broker.leading import Leading
+from dohle.cluster.node import Node
+from dohle.controller.part import ControllerPart
+
+METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def registry_of(node: Node) -> CollectorRegistry:
+    """Returns a registry with all that there is to know of `node`."""
+    registry = CollectorRegistry()
+    registry.register(NodeCollector(node))
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """Returns what a scrape gets."""
+    return generate_latest(registry)
+
+
+class NodeCollector(Collector):
+    """Reads a node's state at each scrape."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def describe(self) -> list[Metric]:
+        return []  # what there is depends on the node's state, and is not to be gathered at registration
+
+    def collect(self) -> Iterator[Metric]:
+        node = self._node
+        yield InfoMetricFamily(
+            "dohle_build",
+            "The software",
+            {"version": dohle.__version__},
+        )
+        yield GaugeMetricFamily("dohle_ready", "Whether the node serves", float(node.unready_reason() is None))
+        yield CounterMetricFamily(
+            "dohle_gc_collections",
+            "Garbage collections of all generations",
+            float(sum(generation["collections"] for generation in gc.get_stats())),
+        )
+        if node.controller is not None:
+            yield from _of_controller(node.controller)
+        if node.broker is not None:
+            yield from _of_cluster(node.broker)
+            yield from _of_replicas(node.broker)
+
+
+def _of_controller(part: ControllerPart) -> Iterator[Metric]:
+    quorum = part.quorum
+    yield GaugeMetricFamily("dohle_controller_active", "1 on the active controller", float(quorum.is_leader))
+    yield GaugeMetricFamily("dohle_controller_term", "The quorum's term, as known here", float(quorum.term))
+    yield GaugeMetricFamily("dohle_controller_commit_offset", "Committed metadata", float(quorum.commit_offset))
+    yield GaugeMetricFamily("dohle_controller_log_end_offset", "Metadata in this log", float(quorum.log_end_offset))
+
+
+def _of_cluster(broker: Broker) -> Iterator[Metric]:
+    image = broker.image
+    fenced = sum(found.fenced for found in image.brokers_in_order())
+    unhealthy = list(image.unhealthy_partitions())
+    leaderless = sum(health.partition.leader < 0 for health in unhealthy)
+    short = sum(len(health.live_in_sync_replicas) < health.min_insync_replicas for health in unhealthy)
+    yield GaugeMetricFamily("dohle_cluster_fenced_brokers", "Brokers that are fenced", float(fenced))
+    yield GaugeMetricFamily("dohle_cluster_topics", "Topics", float(len(image.topic_ids)))
+    yield GaugeMetricFamily(
+        "dohle_cluster_under_replicated_partitions", "Partitions that lack in-sync replicas", float(len(unhealthy))
+    )
+    yield GaugeMetricFamily(
+        "dohle_cluster_under_min_isr_partitions", "Partitions with fewer than min.insync.replicas", float(short)
+    )
+    yield GaugeMetricFamily("dohle_cluster_offline_partitions", "Partitions without a leader", float(leaderless))
+    yield GaugeMetricFamily("dohle_metadata_offset", "Up to where this node knows metadata", float(image.next_offset))
+
+
+def _of_replicas(broker: Broker) -> Iterator[Metric]:
+    labels = ["topic", "partition"]
+    start = GaugeMetricFamily("dohle_partition_log_start_offset", "First offset of the log", labels=labels)
+    end = GaugeMetricFamily("dohle_partition_log_end_offset", "Next offset to be written", labels=labels)
+    durable = GaugeMetricFamily("dohle_partition_durable_end_offset", "Fsynced up to here", labels=labels)
+    watermark = GaugeMetricFamily("dohle_partition_high_watermark", "Readable up to here", labels=labels)
+    size = GaugeMetricFamily("dohle_partition_size_bytes", "Bytes of the log on disk", labels=labels)
+    leads = GaugeMetricFamily("dohle_partition_leader", "1 where this node leads", labels=labels)
+    leaders = 0
+    damaged = 0
+    partitions = sorted(broker.replicas.partitions.values(), key=lambda partition: partition.name)
+    for partition in partitions:
+        values = [partition.name.topic, str(partition.name.partition)]
+        log = partition.log
+        start.add_metric(values, log.log_start_offset)
+        end.add_metric(values, log.log_end_offset)
+        durable.add_metric(values, log.durable_end)
+        watermark.add_metric(values, log.high_watermark)
+        size.add_metric(values, log.size_bytes)
+        leads.add_metric(values, float(isinstance(partition.role, Leading)))
+        leaders += isinstance(partition.role, Leading)
+        damaged += log.damage is not None
+    yield GaugeMetricFamily("dohle_replicas", "Replicas on this node", float(len(partitions)))
+    yield GaugeMetricFamily("dohle_leaders", "Partitions that this node leads", float(leaders))
+    yield GaugeMetricFamily("dohle_damaged_replicas", "Replicas neither served nor led from", float(damaged))
+    yield from (start, end, durable, watermark, size, leads)

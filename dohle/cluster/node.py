@@ -1,0 +1,201 @@
+"""Node: a controller, a broker or both, assembled out of one configuration and the seams to the world outside.
+
+Order at the start: the data folder is locked and known to be this node's; what it holds is recovered; the services
+listen; only then the quorum is joined and the broker registered, so that whoever hears of this node reaches it. The
+stop goes the other way, after a controlled shutdown; whatever came up is taken down, also when a start is cut short.
+
+Runs in the simulator as it is: what belongs to a real process (signals, logging, HTTP) is in `process`.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from random import Random
+
+from dohle.broker.broker import Broker, BrokerSettings
+from dohle.broker.replicas import LISTENER
+from dohle.cluster.config import NodeConfig
+from dohle.controller.part import ControllerPart
+from dohle.controller.topics import TopicDefaults
+from dohle.listeners.admin_service import AdminService
+from dohle.listeners.broker_service import BrokerService
+from dohle.model.ids import IncarnationId, NodeId, new_id
+from dohle.model.metadata import SUPPORTED_FEATURES, Endpoint
+from dohle.raft.config import RaftConfig
+from dohle.rpc.identity import NodeIdentity
+from dohle.rpc.methods import service
+from dohle.rpc.node_service import NodeService
+from dohle.rpc.v1 import admin_pb2, broker_pb2, replication_pb2
+from dohle.runtime.clock import Clock
+from dohle.runtime.disk import Disk
+from dohle.runtime.network import Network, Service
+from dohle.runtime.tasks import OnFailure, Tasks
+from dohle.runtime.workers import Workers
+from dohle.storage.data_folder import DataFolder
+from dohle.storage.log_folder import LogFolder
+
+log = logging.getLogger(__name__)
+
+HTTP_LISTENER = "HTTP"
+SECURITY_PROTOCOL = "PLAINTEXT"
+_STOP_GRACE_S = 0.5
+"""How long rpcs may take to end by themselves once the broker has handed its leaderships over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """The world outside of one node."""
+
+    clock: Clock
+    disk: Disk
+    network: Network
+    random: Random
+    workers: Workers
+
+
+class Node:
+    """One start of one node. `on_failure` is told of what it cannot go on after; its owner then stops it."""
+
+    def __init__(self, config: NodeConfig, seams: Seams, *, on_failure: OnFailure) -> None:
+        self.config = config
+        self.identity: NodeIdentity | None = None
+        self.controller: ControllerPart | None = None
+        self.broker: Broker | None = None
+        self.failure: BaseException | None = None
+        self.started_at = seams.clock.now()
+        self._seams = seams
+        self._on_failure = on_failure
+        self._tasks = Tasks(f"node {config.node_id}", self._fail)
+        self._parts = AsyncExitStack()  # what is up, to be taken down in the opposite order
+
+    async def start(self) -> None:
+        """Returns once the node takes part in its cluster, which waits for a controller if there is none.
+
+        Raises DataFolderError, ConfigurationError, CorruptLog or StorageFailure, saying what to do. `stop` is due
+        whatever happens here.
+        """
+        config, seams = self.config, self._seams
+        folder = await DataFolder.open(
+            seams.disk, config.data_dir, cluster_id=config.cluster_id or None, node_id=config.node_id
+        )
+        self._parts.callback(folder.close)
+        self._parts.push_async_callback(self._tasks.close)
+        self.identity = NodeIdentity(
+            folder.cluster_id,
+            NodeId(config.node_id),
+            IncarnationId(new_id(seams.random)),
+            folder.directory_id,
+            tuple((feature.name, feature.min_level, feature.max_level) for feature in SUPPORTED_FEATURES),
+        )
+        services = [NodeService(self.identity).service()]
+        if config.is_controller:
+            self.controller = await self._open_controller(self.identity)
+            self._parts.push_async_callback(self.controller.close)
+            services += self.controller.services
+        if config.is_broker:
+            self.broker = await self._open_broker(self.identity, folder)
+            services += self._broker_services(self.broker)
+        server = await seams.network.serve(config.grpc_address, services, listener=LISTENER)
+        self._parts.push_async_callback(server.stop, _STOP_GRACE_S)
+        log.info("node %d of cluster %s listens on %s", config.node_id, folder.cluster_id, server.address)
+        if self.controller is not None:
+            await self.controller.start()
+        if self.broker is not None:
+            self._parts.push_async_callback(self._leave, self.broker)
+            await self.broker.start()
+
+    async def wait_until_ready(self) -> None:
+        """Returns once this node serves: unfenced, if it is a broker."""
+        if self.broker is not None:
+            await self.broker.membership.serving.wait()
+
+    def unready_reason(self) -> str | None:
+        """Returns why this node does not serve clients at the moment; None if it does."""
+        if self.failure is not None:
+            return f"failed: {self.failure}"
+        if self.broker is not None:
+            return "fenced by the controller" if self.broker.membership.fenced else None
+        if self.controller is None or self.config.is_broker:
+            return "starting"
+        return "no active controller is known" if self.controller.quorum.leader_id < 0 else None
+
+    async def stop(self) -> None:
+        """Hands over what can be handed over, and closes everything cleanly unless the node has failed."""
+        await self._parts.aclose()
+
+    async def _open_controller(self, identity: NodeIdentity) -> ControllerPart:
+        config, seams = self.config, self._seams
+        return await ControllerPart.open(
+            identity,
+            config.data_dir,
+            disk=seams.disk,
+            clock=seams.clock,
+            network=seams.network,
+            random=seams.random,
+            defaults=TopicDefaults(config.default_partitions, config.default_replication_factor),
+            on_failure=self._fail,
+            raft=RaftConfig(
+                heartbeat_interval_ms=config.raft_heartbeat_interval_ms,
+                election_timeout_min_ms=config.raft_election_timeout_min_ms,
+                election_timeout_max_ms=config.raft_election_timeout_max_ms,
+            ),
+            session_timeout_ms=config.session_timeout_ms,
+        )
+
+    async def _open_broker(self, identity: NodeIdentity, folder: DataFolder) -> Broker:
+        config, seams = self.config, self._seams
+        logs = await LogFolder.open(
+            seams.disk,
+            seams.clock,
+            folder,
+            self._tasks,
+            on_failure=self._fail,
+            producer_expiration_ms=config.producer_id_expiration_ms,
+        )
+        self._parts.push_async_callback(self._close_logs, logs)
+        host = config.reachable_host
+        broker = Broker(
+            identity,
+            BrokerSettings(
+                voters={NodeId(voter.node_id): voter.address for voter in config.controllers},
+                endpoints=(
+                    Endpoint(LISTENER, host, config.grpc_port, SECURITY_PROTOCOL),
+                    Endpoint(HTTP_LISTENER, host, config.http_port, SECURITY_PROTOCOL),
+                ),
+                rack=config.rack,
+                heartbeat_interval_ms=config.heartbeat_interval_ms,
+                replica_lag_time_max_ms=config.replica_lag_time_max_ms,
+            ),
+            logs,
+            data_path=config.data_dir,
+            clock=seams.clock,
+            disk=seams.disk,
+            network=seams.network,
+            random=seams.random,
+            on_failure=self._fail,
+        )
+        self._parts.push_async_callback(broker.stop)
+        return broker
+
+    def _broker_services(self, broker: Broker) -> list[Service]:
+        admin = AdminService(broker, self._seams.disk, self.config.data_dir)
+        return [
+            service(replication_pb2.DESCRIPTOR.services_by_name["Replication"], broker.replication_service),
+            service(broker_pb2.DESCRIPTOR.services_by_name["Broker"], BrokerService(broker, self._tasks)),
+            service(admin_pb2.DESCRIPTOR.services_by_name["Admin"], admin),
+        ]
+
+    async def _leave(self, broker: Broker) -> None:
+        if self.failure is None:  # else the sooner this process is seen to be gone, the sooner others lead
+            await broker.leave()
+
+    async def _close_logs(self, logs: LogFolder) -> None:
+        assert self.broker is not None, "logs are closed after their broker, which was made right after them"
+        await logs.close(clean=self.failure is None, broker_epoch=self.broker.membership.broker_epoch)
+
+    def _fail(self, failure: BaseException) -> None:
+        if self.failure is None:
+            self.failure = failure
+            self._on_failure(failure)

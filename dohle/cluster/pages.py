@@ -1,0 +1,26 @@
+"""The pages that a node shows over HTTP: its metrics, whether it lives, whether it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from dohle.cluster.http import Page
+from dohle.cluster.metrics import METRICS_CONTENT_TYPE, exposition, registry_of
+from dohle.cluster.node import Node
+
+
+def pages_of(node: Node) -> Mapping[str, Callable[[], Page]]:
+    """Returns the pages by path."""
+    registry = registry_of(node)
+
+    def metrics() -> Page:
+        return Page(exposition(registry), content_type=METRICS_CONTENT_TYPE)
+
+    def healthz() -> Page:
+        return Page(b"ok\n") if node.failure is None else Page(f"failed: {node.failure}\n".encode(), 503)
+
+    def readyz() -> Page:
+        reason = node.unready_reason()
+        return Page(b"ready\n") if reason is None else Page(f"{reason}\n".encode(), 503)
+
+    return {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz}

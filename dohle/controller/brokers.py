@@ -1,0 +1,102 @@
+"""Brokers that come alive, fall silent and go: heartbeats, fencing, controlled shutdown (amended rules 12 and 18).
+
+Fencing and shutting down move leadership at once. They take a broker out of an ISR only while enough active members
+remain for the topic's effective min.insync.replicas; below that it stays, for it has all that was acknowledged. Who is
+silent for too long, or proven gone, is for the caller to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dohle.controller.decision import Decision, registered
+from dohle.controller.elections import Revisions, another_can_lead, enough_remain
+from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
+from dohle.model.image_apply import apply_batch
+from dohle.model.metadata import BrokerChange, ProducerIds
+from dohle.rpc.v1.controller_pb2 import (
+    AllocateProducerIdsRequest,
+    AllocateProducerIdsResponse,
+    HeartbeatRequest,
+    HeartbeatResponse,
+)
+
+PRODUCER_ID_BLOCK = 1000
+
+
+def heartbeat(
+    image: ClusterImage,
+    node_id: NodeId,
+    request: HeartbeatRequest,
+    *,
+    caught_up_at: int = 0,
+    may_unfence: bool = True,
+) -> Decision[HeartbeatResponse]:
+    """Decides what a broker's heartbeat changes: mostly nothing.
+
+    A fenced broker is unfenced once it is ready and has applied metadata past its own registration and up to
+    `caught_up_at`, unless the caller still holds it back. Raises as `registered` does.
+    """
+    broker = registered(image, node_id, request.broker_epoch)
+    shutting_down = broker.shutting_down or request.wants_shutdown
+    caught_up = request.metadata_offset > max(broker.broker_epoch, caught_up_at - 1)
+    may_serve = caught_up and may_unfence and not shutting_down
+    fenced = request.wants_fence or (broker.fenced and not may_serve)
+    decided = _change_brokers(image, [_change(broker, fenced=fenced, shutting_down=shutting_down)])
+    if not shutting_down:
+        return Decision(decided.records, HeartbeatResponse(fenced=fenced), decided.alarms)
+    after = apply_batch(image, decided.records, image.next_offset)
+    stuck = all(not another_can_lead(after, partition) for _, partition in after.led_by(node_id))
+    return Decision(decided.records, HeartbeatResponse(fenced=fenced, may_shut_down=stuck), decided.alarms)
+
+
+def fence_brokers(image: ClusterImage, node_ids: Sequence[NodeId]) -> Decision[None]:
+    """Fences brokers that are gone, all in one: those that went together do not leave the ISR for one another."""
+    brokers = [image.brokers[node_id] for node_id in sorted(set(node_ids)) if node_id in image.brokers]
+    return _change_brokers(
+        image, [_change(broker, fenced=True, shutting_down=broker.shutting_down) for broker in brokers]
+    )
+
+
+def allocate_producer_ids(
+    image: ClusterImage, request: AllocateProducerIdsRequest
+) -> Decision[AllocateProducerIdsResponse]:
+    """Gives a broker a block of producer ids, which nobody gets again."""
+    broker = registered(image, NodeId(request.broker_id), request.broker_epoch)
+    first = image.next_producer_id
+    record = ProducerIds(broker.node_id, broker.broker_epoch, first + PRODUCER_ID_BLOCK)
+    return Decision((record,), AllocateProducerIdsResponse(first_producer_id=first, count=PRODUCER_ID_BLOCK))
+
+
+def _change(broker: BrokerImage, *, fenced: bool, shutting_down: bool) -> BrokerChange:
+    return BrokerChange(broker.node_id, broker.broker_epoch, fenced, shutting_down)
+
+
+def _change_brokers(image: ClusterImage, wanted: Sequence[BrokerChange]) -> Decision[None]:
+    """Decides on brokers' new states, together with what follows for their partitions."""
+    changes = [change for change in wanted if _differs(image.brokers[change.node_id], change)]
+    if not changes:
+        return Decision((), None)
+    after = apply_batch(image, changes, image.next_offset)
+    revisions = Revisions(after)
+    looked_at: set[PartitionKey] = set()
+    for change in changes:
+        for key, partition in after.replicas_of(change.node_id):
+            if change.node_id in partition.in_sync_replicas and key not in looked_at:
+                looked_at.add(key)
+                revisions.revise(key, partition, isr=_remaining(after, key, partition, changes))
+    return Decision((*changes, *revisions.changes), None, tuple(revisions.alarms))
+
+
+def _differs(broker: BrokerImage, change: BrokerChange) -> bool:
+    return (broker.fenced, broker.shutting_down) != (change.fenced, change.shutting_down)
+
+
+def _remaining(
+    image: ClusterImage, key: PartitionKey, partition: PartitionImage, changes: Sequence[BrokerChange]
+) -> tuple[NodeId, ...]:
+    """Returns the ISR without the changed brokers that are active no longer, if enough others are."""
+    leaving = [change.node_id for change in changes if change.fenced or change.shutting_down]
+    staying = tuple([node for node in partition.in_sync_replicas if node not in leaving])
+    return staying if enough_remain(image, key, staying) else partition.in_sync_replicas

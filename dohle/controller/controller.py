@@ -1,0 +1,137 @@
+"""Controller: the state machine on top of the quorum, and the one place where metadata changes.
+
+Every voter keeps the committed image. The active controller keeps a second one, pending: the committed one plus what it
+has appended and a majority has not confirmed yet. A command is decided on the pending image, its records are appended
+as one batch, and its answer, an error or an empty one included, is given when all that it was decided on is committed.
+When this node stops being active the pending image is dropped, and whoever waits gets NOT_CONTROLLER.
+
+Everything runs on the event loop and nothing waits between the decision and the append, so commands need no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dohle.controller.decision import Decision
+from dohle.controller.quorum import Quorum, QuorumListener
+from dohle.model.errors import DohleError, ThrottlingQuotaExceeded
+from dohle.model.image import EMPTY_IMAGE, ClusterImage
+from dohle.model.image_apply import apply_batch
+from dohle.model.metadata_batch import MetadataBatch
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MOST_WAITING = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    offset: int
+    done: asyncio.Future[None]
+
+
+class Controller:
+    """The images, and the commands that change them."""
+
+    def __init__(self, quorum: Quorum) -> None:
+        self.quorum = quorum
+        self.committed: ClusterImage = EMPTY_IMAGE
+        self._pending: ClusterImage | None = None
+        self._waiters: deque[_Waiter] = deque()
+        self._watchers: dict[asyncio.Event, None] = {}
+        self._on_office: Callable[[], None] | None = None
+        quorum.attach(QuorumListener(self._commit, self._take_office, self._leave_office))
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this node decides."""
+        return self._pending is not None
+
+    @property
+    def pending(self) -> ClusterImage:
+        """The image that decisions are made on. Raises NotController."""
+        if self._pending is None:
+            raise self.quorum.not_controller()
+        return self._pending
+
+    def on_office(self, call: Callable[[], None]) -> None:
+        """Sets what to call whenever this node becomes the active controller, or stops to be; once."""
+        assert self._on_office is None, "somebody listens already"
+        self._on_office = call
+
+    async def change(self, decide: Callable[[ClusterImage], Decision[T]]) -> T:
+        """Returns the answer of `decide`, or raises its error, once all that it rests upon is committed.
+
+        Raises NotController if this node is not active, or is no longer before that: then the change may yet have
+        happened. Raises ThrottlingQuotaExceeded, before anything is decided, if too many wait.
+        """
+        pending = self.pending
+        if len(self._waiters) >= _MOST_WAITING:
+            raise ThrottlingQuotaExceeded("too many changes wait for the controllers' quorum; ask again a little later")
+        try:
+            decision = decide(pending)
+        except DohleError:
+            await self._committed_up_to(pending.next_offset)
+            raise
+        if decision.records:
+            base_offset = pending.next_offset
+            after = apply_batch(pending, decision.records, base_offset)  # first, since a bug here must append nothing
+            end_offset = self.quorum.propose(decision.records)
+            assert end_offset == after.next_offset, (end_offset, after.next_offset)
+            pending = self._pending = after
+            for alarm in decision.alarms:
+                log.error("%s", alarm)
+        await self._committed_up_to(pending.next_offset)
+        return decision.answer
+
+    def watch(self, changed: asyncio.Event) -> None:
+        """Sets `changed` at every commit, and when this node becomes or stops being active, until `unwatch`."""
+        self._watchers[changed] = None
+
+    def unwatch(self, changed: asyncio.Event) -> None:
+        del self._watchers[changed]
+
+    async def _committed_up_to(self, offset: int) -> None:
+        if offset <= self.committed.next_offset:
+            return
+        waiter = _Waiter(offset, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)  # offsets never fall while in office, so the oldest is done first
+        await waiter.done
+
+    def _commit(self, batch: MetadataBatch) -> None:
+        self.committed = apply_batch(self.committed, batch.records, batch.base_offset)
+        if self._pending is not None and self._pending.next_offset == self.committed.next_offset:
+            self._pending = self.committed  # equal; only one of the two has to be kept
+        while self._waiters and self._waiters[0].offset <= self.committed.next_offset:
+            waiter = self._waiters.popleft()
+            if not waiter.done.done():
+                waiter.done.set_result(None)
+        self._announce()
+
+    def _take_office(self, _term: int) -> None:
+        self._pending = self.committed
+        self._office_changed()
+
+    def _leave_office(self) -> None:
+        self._pending = None
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            if not waiter.done.done():
+                waiter.done.set_exception(self.quorum.not_controller())
+        self._office_changed()
+
+    def _office_changed(self) -> None:
+        if self._on_office is not None:
+            self._on_office()
+        self._announce()
+
+    def _announce(self) -> None:
+        for changed in self._watchers:
+            changed.set()

@@ -1,0 +1,176 @@
+"""The Controller service: what brokers ask of the active controller.
+
+Nothing is decided here. Requests become decisions on the pending image; what a broker lacks the right to ask, and what
+changes nothing, is for the decisions to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from dohle.controller.brokers import allocate_producer_ids, heartbeat
+from dohle.controller.controller import Controller
+from dohle.controller.decision import Decision, failure_of
+from dohle.controller.failure_detector import FailureDetector
+from dohle.controller.isr import alter_partitions
+from dohle.controller.metadata_stream import Following, push_metadata
+from dohle.controller.placement import Random
+from dohle.controller.registration import register_broker
+from dohle.controller.topics import TopicDefaults, alter_configs, create_partitions, create_topics, delete_topics
+from dohle.model.errors import DohleError, NotController, RequestTimedOut
+from dohle.model.ids import IncarnationId, NodeId
+from dohle.model.image import ClusterImage
+from dohle.rpc.identity import NodeIdentity
+from dohle.rpc.methods import service
+from dohle.rpc.v1 import admin_pb2, controller_pb2
+from dohle.runtime.clock import Clock
+from dohle.runtime.network import RequestContext, Service, Stream
+from dohle.runtime.tasks import OnFailure, Tasks
+
+CONTROLLER = controller_pb2.DESCRIPTOR.services_by_name["Controller"]
+_BEAT_WAIT_S = 0.15  # a heartbeat's answer waits no longer for a commit, so that a slow disk fences nobody
+_DEFAULT_TIMEOUT_S = 30.0
+
+T = TypeVar("T")
+
+Beats = Stream[controller_pb2.HeartbeatResponse, controller_pb2.HeartbeatRequest]
+
+
+class ControllerService:
+    """One voter's; all but the active one answer NOT_CONTROLLER and name the one they know."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        detector: FailureDetector,
+        identity: NodeIdentity,
+        *,
+        clock: Clock,
+        random: Random,
+        defaults: TopicDefaults,
+        on_failure: OnFailure,
+    ) -> None:
+        self._controller = controller
+        self._detector = detector
+        self._identity = identity
+        self._clock = clock
+        self._random = random
+        self._defaults = defaults
+        self._tasks = Tasks("controller service", on_failure)
+
+    def as_service(self) -> Service:
+        return service(CONTROLLER, self)
+
+    async def close(self) -> None:
+        """Ends what its streams have running; the server is stopped before."""
+        await self._tasks.close()
+
+    async def follow_metadata(self, stream: Following, _context: RequestContext) -> None:
+        await push_metadata(stream, self._controller, self._identity, self._tasks)
+
+    async def register_broker(
+        self, request: controller_pb2.RegisterBrokerRequest, _context: RequestContext
+    ) -> controller_pb2.RegisterBrokerResponse:
+        """Registers an incarnation; another one under its node id is probed first."""
+        self._identity.check(request.hello)
+        node_id = NodeId(request.hello.node_id)
+        replaced = await self._detector.may_replace(node_id, IncarnationId(request.hello.incarnation_id))
+
+        def decide(image: ClusterImage) -> Decision[controller_pb2.RegisterBrokerResponse]:
+            before = image.brokers.get(node_id)
+            decision = register_broker(
+                image, request, previous_gone=before is not None and before.incarnation_id == replaced
+            )
+            if decision.records:
+                self._detector.sessions.end(node_id)
+            return decision
+
+        return await self._controller.change(decide)
+
+    async def heartbeat(self, stream: Beats, _context: RequestContext) -> None:
+        """Answers beat after beat; that the stream ends starts a probe of the broker."""
+        request = await stream.receive()
+        if request is None:
+            return
+        hello = request.hello
+        self._identity.check(hello)
+        try:
+            while request is not None:
+                answer = await self._beat(NodeId(hello.node_id), request)
+                await stream.send(answer)
+                if answer.failure.code == NotController.code:
+                    return
+                request = await stream.receive()
+        finally:
+            self._detector.stream_broke(NodeId(hello.node_id), IncarnationId(hello.incarnation_id))
+
+    async def _beat(
+        self, node_id: NodeId, request: controller_pb2.HeartbeatRequest
+    ) -> controller_pb2.HeartbeatResponse:
+        sessions, now = self._detector.sessions, self._clock.now()
+
+        def decide(image: ClusterImage) -> Decision[controller_pb2.HeartbeatResponse]:
+            decision = heartbeat(image, node_id, request, may_unfence=sessions.may_unfence(node_id, now))
+            sessions.beat(node_id, now, fenced=decision.answer.fenced)
+            return decision
+
+        try:
+            async with asyncio.timeout(_BEAT_WAIT_S):
+                return await self._controller.change(decide)
+        except TimeoutError:
+            broker = self._controller.committed.brokers.get(node_id)
+            is_current = broker is not None and broker.broker_epoch == request.broker_epoch
+            return controller_pb2.HeartbeatResponse(fenced=broker is None or broker.fenced or not is_current)
+        except NotController as error:
+            return controller_pb2.HeartbeatResponse(
+                failure=failure_of(error), leader_id=self._controller.quorum.leader_id
+            )
+        except DohleError as error:
+            return controller_pb2.HeartbeatResponse(failure=failure_of(error))
+
+    async def alter_partitions(
+        self, request: controller_pb2.AlterPartitionsRequest, _context: RequestContext
+    ) -> controller_pb2.AlterPartitionsResponse:
+        return await self._controller.change(lambda image: alter_partitions(image, request))
+
+    async def allocate_producer_ids(
+        self, request: controller_pb2.AllocateProducerIdsRequest, _context: RequestContext
+    ) -> controller_pb2.AllocateProducerIdsResponse:
+        return await self._controller.change(lambda image: allocate_producer_ids(image, request))
+
+    async def create_topics(
+        self, request: admin_pb2.CreateTopicsRequest, _context: RequestContext
+    ) -> admin_pb2.CreateTopicsResponse:
+        return await self._change_within(
+            request.timeout_ms,
+            lambda image: create_topics(image, request, defaults=self._defaults, random=self._random),
+        )
+
+    async def delete_topics(
+        self, request: admin_pb2.DeleteTopicsRequest, _context: RequestContext
+    ) -> admin_pb2.DeleteTopicsResponse:
+        return await self._change_within(request.timeout_ms, lambda image: delete_topics(image, request))
+
+    async def create_partitions(
+        self, request: admin_pb2.CreatePartitionsRequest, _context: RequestContext
+    ) -> admin_pb2.CreatePartitionsResponse:
+        return await self._change_within(
+            request.timeout_ms, lambda image: create_partitions(image, request, random=self._random)
+        )
+
+    async def alter_configs(
+        self, request: admin_pb2.AlterConfigsRequest, _context: RequestContext
+    ) -> admin_pb2.AlterConfigsResponse:
+        return await self._change_within(request.timeout_ms, lambda image: alter_configs(image, request))
+
+    async def _change_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[T]]) -> T:
+        """As `Controller.change`; a time-out of 0 means the default."""
+        try:
+            async with asyncio.timeout(timeout_ms / 1000 if timeout_ms > 0 else _DEFAULT_TIMEOUT_S):
+                return await self._controller.change(decide)
+        except TimeoutError:
+            raise RequestTimedOut(
+                "no majority of the controllers has confirmed the change in time; it may yet take effect"
+            ) from None

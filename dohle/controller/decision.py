@@ -1,0 +1,53 @@
+"""What deciding on a command gives: pure functions from the pending image and a request to a `Decision`.
+
+A decision changes nothing. The active controller appends its records as one batch at the image's next offset, and gives
+the answer once that batch is committed (without records: once everything is that the image rests on). A command that is
+refused as a whole raises its DohleError; one of several things in a command that fails carries it in its own answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from dohle.model.errors import BrokerIdNotRegistered, DohleError, NotController, StaleBrokerEpoch
+from dohle.model.ids import NodeId
+from dohle.model.image import BrokerImage, ClusterImage
+from dohle.model.metadata import MetadataRecord
+from dohle.rpc.v1 import common_pb2
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[Answer]):
+    """The records to commit, in one batch, and what to answer then."""
+
+    records: tuple[MetadataRecord, ...]
+    answer: Answer
+    alarms: tuple[str, ...] = ()  # what a person should read in the log: data is gone, or may be
+
+
+def failure_of(error: DohleError) -> common_pb2.Failure:
+    """Returns `error` as it travels inside an answer."""
+    return common_pb2.Failure(code=error.code, message=error.message)
+
+
+def registered(image: ClusterImage, node_id: NodeId, broker_epoch: int) -> BrokerImage:
+    """Returns the broker whose request names this epoch.
+
+    Raises BrokerIdNotRegistered, StaleBrokerEpoch, and NotController if the broker knows more than this image.
+    """
+    broker = image.brokers.get(node_id)
+    if broker_epoch >= image.next_offset:
+        raise NotController(
+            f"broker {node_id} has epoch {broker_epoch}, but metadata ends at {image.next_offset} here: "
+            "this controller is out of date"
+        )
+    if broker is None:
+        raise BrokerIdNotRegistered(f"broker {node_id} is not registered: it has to register first")
+    if broker_epoch != broker.broker_epoch:
+        raise StaleBrokerEpoch(
+            f"broker {node_id} has registered again: epoch {broker.broker_epoch} has replaced {broker_epoch}"
+        )
+    return broker

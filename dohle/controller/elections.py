@@ -1,0 +1,132 @@
+"""Who leads a partition and who is in its ISR, given which brokers live: the one place where leaders are chosen.
+
+`Revisions` looks at partitions in an image where the brokers' own changes have already taken effect, and gathers the
+records that set them right. Every decision that touches an existing partition goes through it.
+
+- Leaders come from the ISR alone: the present one if it can stay, else the first active one in the assigned order.
+- A leader that shuts down stays while nobody else can lead; a fenced one never does. Without a leader the ISR stays.
+- A change of leader is a new leader epoch; every change is a new partition epoch.
+- Members with a doubt (`dohle.model.metadata.Doubt`) do not lead beside one without. As soon as a member without one
+  has come back they leave the ISR. When every member has one, the highest (last epoch, end) leads, and whoever has not
+  the same end leaves. A lost replica leaves as soon as another member remains; the last one stays, and never leads.
+
+What is not here: eligible leader replicas and unclean elections (replication.md, rule 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from dohle.model.ids import NO_NODE, NodeId, PartitionKey
+from dohle.model.image import ClusterImage, PartitionImage
+from dohle.model.metadata import Doubt, PartitionChange
+
+
+class Revisions:
+    """What one decision changes about partitions: gathers the records, and what a person should hear of."""
+
+    def __init__(self, image: ClusterImage, *, present: NodeId = NO_NODE) -> None:
+        """`image` has the brokers' own changes already; `present` is one that is registering: back, though fenced."""
+        self.changes: list[PartitionChange] = []
+        self.alarms: list[str] = []
+        self._image = image
+        self._present = present
+
+    def revise(
+        self,
+        key: PartitionKey,
+        before: PartitionImage,
+        *,
+        isr: Collection[NodeId] | None = None,
+        doubts: tuple[Doubt, ...] | None = None,
+    ) -> PartitionChange | None:
+        """Notes and returns what has to change about a partition, None if nothing; once a partition.
+
+        `isr` and `doubts` replace what the partition has.
+        """
+        members = before.in_sync_replicas if isr is None else tuple([n for n in before.assigned_replicas if n in isr])
+        doubts = before.doubts if doubts is None else doubts
+        if doubts:
+            members, doubts = _without_settled(self._image, members, doubts, self._present)
+        leader = _leader(self._image, before, members, doubts)
+        if doubts and leader != NO_NODE:
+            members = _with_highest_end(members, doubts)
+            doubts = ()
+            self._alarm(key, f"broker {leader} leads, since no member of the ISR is known to have all its data")
+        if leader == before.leader and members == before.in_sync_replicas and doubts == before.doubts:
+            return None
+        for doubt in doubts:
+            if doubt.lost and doubt not in before.doubts:
+                self._alarm(key, f"offline: the last in-sync replica, on broker {doubt.node_id}, is missing or damaged")
+        change = PartitionChange(
+            topic_id=key.topic_id,
+            partition=key.partition,
+            leader=leader,
+            leader_epoch=before.leader_epoch + (leader != before.leader),
+            partition_epoch=before.partition_epoch + 1,
+            in_sync_replicas=members,
+            doubts=doubts,
+        )
+        self.changes.append(change)
+        return change
+
+    def _alarm(self, key: PartitionKey, text: str) -> None:
+        self.alarms.append(f"partition {self._image.topics[key.topic_id].name}-{key.partition}: {text}")
+
+
+def enough_remain(image: ClusterImage, key: PartitionKey, members: Collection[NodeId]) -> bool:
+    """Whether an ISR may shrink to these members because others are silent, slow or shut down."""
+    topic = image.topics[key.topic_id]
+    partition = topic.partitions[key.partition]
+    active = sum(image.is_active(node) and partition.doubt_about(node) is None for node in members)
+    return active >= topic.effective_min_insync(key.partition)
+
+
+def another_can_lead(image: ClusterImage, partition: PartitionImage) -> bool:
+    """Whether some member other than the leader could lead now."""
+    doubtful = {doubt.node_id for doubt in partition.doubts}
+    return any(
+        node != partition.leader and node not in doubtful and image.is_active(node)
+        for node in partition.in_sync_replicas
+    )
+
+
+def _without_settled(
+    image: ClusterImage, members: tuple[NodeId, ...], doubts: tuple[Doubt, ...], present: NodeId
+) -> tuple[tuple[NodeId, ...], tuple[Doubt, ...]]:
+    """Returns ISR and doubts without the members whose doubts are settled against them."""
+    doubts = tuple([doubt for doubt in doubts if doubt.node_id in members])
+    doubtful = {doubt.node_id for doubt in doubts}
+    back = [n for n in members if n not in doubtful and (n == present or not image.brokers[n].fenced)]
+    leaving = doubtful if back else {doubt.node_id for doubt in doubts if doubt.lost}
+    if len(leaving) == len(members):
+        return members, doubts
+    return (
+        tuple([node for node in members if node not in leaving]),
+        tuple([doubt for doubt in doubts if doubt.node_id not in leaving]),
+    )
+
+
+def _leader(
+    image: ClusterImage, before: PartitionImage, members: tuple[NodeId, ...], doubts: tuple[Doubt, ...]
+) -> NodeId:
+    doubtful = {doubt.node_id for doubt in doubts}
+    sound = [node for node in members if node not in doubtful]
+    incumbent = before.leader if before.leader in sound else NO_NODE
+    if image.is_active(incumbent):
+        return incumbent
+    for node in sound:
+        if image.is_active(node):
+            return node
+    if incumbent != NO_NODE and not image.brokers[incumbent].fenced:
+        return incumbent
+    if sound:
+        return NO_NODE
+    return next((node for node in _with_highest_end(members, doubts) if image.is_active(node)), NO_NODE)
+
+
+def _with_highest_end(members: tuple[NodeId, ...], doubts: tuple[Doubt, ...]) -> tuple[NodeId, ...]:
+    """Returns the members, all of them doubtful, whose logs reach furthest."""
+    ends = {doubt.node_id: (doubt.last_epoch, doubt.durable_end) for doubt in doubts if not doubt.lost}
+    highest = max(ends.values(), default=None)
+    return tuple([node for node in members if node in ends and ends[node] == highest])

@@ -1,0 +1,163 @@
+"""The failure detector: finds out which brokers are gone, and has them fenced (replication.md, rule 18).
+
+A broker is fenced when its session is over; or early, when its heartbeat stream breaks and a probe proves that its
+process is gone: the connection is refused again and again, or another incarnation answers. Silence proves nothing. A
+controller that takes office probes every unfenced broker once, since the stream that broke was not its own.
+
+One task looks for expired sessions, whatever the number of brokers. It notices by its own lateness when this process
+has not run, and gives that time back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from dohle.controller.brokers import fence_brokers
+from dohle.controller.controller import Controller
+from dohle.controller.decision import Decision
+from dohle.controller.sessions import Sessions
+from dohle.model.errors import DohleError, DuplicateBrokerRegistration
+from dohle.model.ids import IncarnationId, NodeId
+from dohle.model.image import BrokerImage, ClusterImage
+from dohle.rpc.probe import Verdict, probe
+from dohle.runtime.clock import Clock
+from dohle.runtime.network import Address, Network
+from dohle.runtime.tasks import OnFailure, Tasks
+
+log = logging.getLogger(__name__)
+
+GRPC_LISTENER = "GRPC"
+_LATE_S = 0.1
+
+
+class FailureDetector:
+    """Watches the brokers while this node is the active controller."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        *,
+        clock: Clock,
+        network: Network,
+        on_failure: OnFailure,
+        session_timeout_ms: int = 3000,
+    ) -> None:
+        self.sessions = Sessions(session_timeout_ms / 1000)
+        self._controller = controller
+        self._clock = clock
+        self._network = network
+        self._tasks = Tasks("failure detector", on_failure)
+        self._probing: dict[NodeId, None] = {}
+        self._closed = False
+        controller.on_office(self._office_changed)
+
+    async def start(self) -> None:
+        """Begins to watch."""
+        self._tasks.spawn(self._watch_sessions(), "sessions")
+
+    async def close(self) -> None:
+        """Watches no longer."""
+        self._closed = True
+        await self._tasks.close()
+
+    def stream_broke(self, node_id: NodeId, incarnation_id: IncarnationId) -> None:
+        """The heartbeat stream of this incarnation has ended: asks whether it is still there."""
+        if self._closed or not self._controller.is_active or node_id in self._probing:
+            return
+        broker = self._controller.committed.brokers.get(node_id)
+        if broker is not None and broker.incarnation_id == incarnation_id and not broker.fenced:
+            self._probing[node_id] = None
+            self._tasks.spawn(self._fence_if_gone(broker), f"probe-{node_id}")
+
+    async def may_replace(self, node_id: NodeId, incarnation_id: IncarnationId) -> IncarnationId | None:
+        """Returns the registered incarnation of `node_id` if this one may take its place; None if there is no other.
+
+        Raises DuplicateBrokerRegistration while the other one may live: proven alive, or silent and not yet fenced.
+        """
+        broker = self._controller.pending.brokers.get(node_id)
+        if broker is None or broker.incarnation_id == incarnation_id:
+            return None
+        verdict = await self._probe(broker)
+        if verdict is Verdict.ALIVE or (verdict is Verdict.SILENT and not broker.fenced):
+            raise DuplicateBrokerRegistration(
+                f"another process is registered as node {node_id} and {_state_of(verdict)}; give this node an id "
+                "of its own, or stop the other one"
+            )
+        return broker.incarnation_id
+
+    def _office_changed(self) -> None:
+        self.sessions.clear()
+        if self._closed or not self._controller.is_active:
+            return
+        now = self._clock.now()
+        for broker in self._controller.committed.brokers_in_order():
+            if not broker.fenced:
+                self.sessions.begin(broker.node_id, now)
+                self.stream_broke(broker.node_id, broker.incarnation_id)
+
+    async def _watch_sessions(self) -> None:
+        while True:
+            before = self._clock.now()
+            due = max(self.sessions.next_deadline(before), before)
+            await self._clock.sleep(due - before)
+            now = self._clock.now()
+            if now - due > _LATE_S:
+                self.sessions.forgive(now - due)
+                continue
+            expired = [
+                broker
+                for broker in map(self._controller.committed.brokers.get, list(self.sessions.expired(now)))
+                if broker is not None
+            ]
+            await self._fence(expired, f"no heartbeat for {self.sessions.timeout_s:g} s")
+
+    async def _fence_if_gone(self, broker: BrokerImage) -> None:
+        try:
+            verdict = await self._probe(broker)
+        finally:
+            del self._probing[broker.node_id]
+        if verdict.proves_end:
+            self.sessions.fenced_early(broker.node_id, self._clock.now())
+            await self._fence([broker], f"its process {_state_of(verdict)}")
+
+    async def _fence(self, brokers: Sequence[BrokerImage], why: str) -> None:
+        """Fences these registrations; if this node leaves office meanwhile, the next controller will see to it."""
+
+        def decide(image: ClusterImage) -> Decision[None]:
+            return fence_brokers(
+                image,
+                [
+                    broker.node_id
+                    for broker in brokers
+                    if image.brokers[broker.node_id].broker_epoch == broker.broker_epoch
+                ],
+            )
+
+        for broker in brokers:
+            log.warning("broker %d is fenced: %s", broker.node_id, why)
+            self.sessions.end(broker.node_id)
+        try:
+            await self._controller.change(decide)
+        except DohleError as error:
+            log.warning("broker %s was not fenced: %s", ", ".join(str(b.node_id) for b in brokers), error.message)
+            if self._controller.is_active:  # to be looked at again
+                for broker in brokers:
+                    self.sessions.begin(broker.node_id, self._clock.now())
+
+    async def _probe(self, broker: BrokerImage) -> Verdict:
+        endpoint = broker.endpoint(GRPC_LISTENER)
+        assert endpoint is not None, f"broker {broker.node_id} was registered without a {GRPC_LISTENER} listener"
+        return await probe(self._network, self._clock, Address(endpoint.host, endpoint.port), broker.incarnation_id)
+
+
+def _state_of(verdict: Verdict) -> str:
+    match verdict:
+        case Verdict.ALIVE:
+            return "answers"
+        case Verdict.SILENT:
+            return "may still be running"
+        case Verdict.GONE:
+            return "is gone: nothing listens at its address"
+        case Verdict.REPLACED:
+            return "was replaced: another process answers at its address"

@@ -1,0 +1,62 @@
+"""Formatting a controller: the birth of a cluster's metadata log.
+
+Every first voter gets the same first batch, byte for byte: cluster id, voters, feature levels, term 0, timestamp 0. So
+their logs agree before they have ever spoken to each other. A node never does this by itself (raft.md, rule 5): a log
+that came from nothing could elect a leader that knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dohle.controller.quorum import metadata_folder
+from dohle.controller.vote_file import Vote, write_vote
+from dohle.model.errors import ConfigurationError, DataFolderError
+from dohle.model.ids import ClusterId
+from dohle.model.metadata import Voter, bootstrap_records
+from dohle.model.metadata_batch import encode_metadata
+from dohle.runtime.clock import Clock
+from dohle.runtime.disk import Disk
+from dohle.runtime.tasks import OnFailure, Tasks
+from dohle.storage.single_log import open_single_log
+
+_MOST_VOTERS = 5
+
+
+async def format_controller(
+    disk: Disk,
+    clock: Clock,
+    data_folder: str,
+    *,
+    cluster_id: ClusterId,
+    voters: Sequence[Voter],
+    on_failure: OnFailure,
+) -> None:
+    """Writes the first metadata log and an empty vote into a data folder, durable on return.
+
+    Raises ConfigurationError for a set of voters that cannot work, DataFolderError if there is a metadata log already.
+    """
+    check_voters(voters)
+    folder = metadata_folder(data_folder)
+    if disk.exists(folder):
+        raise DataFolderError(f"{folder} exists already: this data folder belongs to a controller; format an empty one")
+    disk.make_folder(folder)
+    tasks = Tasks("format", on_failure)
+    single_log = await open_single_log(disk, clock, folder, tasks, on_failure=on_failure)
+    records = bootstrap_records(cluster_id, tuple(sorted(voters)))
+    single_log.log.append_as_follower(encode_metadata(records, base_offset=0, term=0, timestamp_ms=0), 0)
+    await single_log.log.flush()
+    await single_log.close()
+    await tasks.close()
+    await write_vote(disk, folder, Vote(term=0, voted_for=None))
+    await disk.sync([], [data_folder])
+
+
+def check_voters(voters: Sequence[Voter]) -> None:
+    """Raises ConfigurationError unless there are 1, 3 or 5 voters, each a node and a directory of its own."""
+    if len(voters) % 2 == 0 or len(voters) > _MOST_VOTERS:
+        raise ConfigurationError(f"{len(voters)} voters cannot be the controllers' quorum; give 1, 3 or 5")
+    if len({voter.node_id for voter in voters}) < len(voters):
+        raise ConfigurationError("a node is named twice among the voters; give each node one vote")
+    if len({voter.directory_id for voter in voters}) < len(voters):
+        raise ConfigurationError("two voters have the same directory id; give each data folder an id of its own")

@@ -1,0 +1,85 @@
+"""The metadata stream: pushes the committed log to one broker, from where its own knowledge ends.
+
+What is pushed are the log's batches as they lie on disk, read in bounded pieces: a broker that is far behind costs this
+node no memory. Only the active controller pushes; when it is that no longer the stream ends by saying so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from dohle.controller.controller import Controller
+from dohle.controller.decision import failure_of
+from dohle.model.batch import split_batches
+from dohle.model.errors import DohleError, InvalidRequest
+from dohle.rpc.identity import NodeIdentity
+from dohle.rpc.v1 import controller_pb2
+from dohle.runtime.network import Stream
+from dohle.runtime.tasks import Tasks, cancel
+
+_PUSH_BYTES = 1 << 20
+
+Following = Stream[controller_pb2.FollowMetadataResponse, controller_pb2.FollowMetadataRequest]
+
+
+async def push_metadata(stream: Following, controller: Controller, identity: NodeIdentity, tasks: Tasks) -> None:
+    """Serves one FollowMetadata stream until it breaks, or until this node stops being active."""
+    opening = await stream.receive()
+    if opening is None:
+        return
+    identity.check(opening.hello)
+    quorum = controller.quorum
+    if controller.is_active:
+        if opening.next_offset > quorum.applied_offset:
+            raise InvalidRequest(
+                f"node {opening.hello.node_id} has metadata up to offset {opening.next_offset}, this cluster only up "
+                f"to {quorum.applied_offset}; its data folder belongs to another cluster, or the controllers lost data"
+            )
+        await stream.send(
+            controller_pb2.FollowMetadataResponse(
+                hello=identity.hello(), leader_id=identity.node_id, committed_end=quorum.applied_offset
+            )
+        )
+    due = asyncio.Event()
+    controller.watch(due)
+    listening = tasks.spawn(_until_end(stream, due), f"metadata-of-{opening.hello.node_id}")
+    try:
+        await _push(stream, controller, opening.next_offset, due, listening)
+    finally:
+        controller.unwatch(due)
+        await cancel(listening)
+
+
+async def _push(
+    stream: Following, controller: Controller, offset: int, due: asyncio.Event, listening: asyncio.Task[None]
+) -> None:
+    quorum = controller.quorum
+    while not listening.done():
+        due.clear()
+        if not controller.is_active:
+            refusal = quorum.not_controller()
+            await stream.send(
+                controller_pb2.FollowMetadataResponse(failure=failure_of(refusal), leader_id=quorum.leader_id)
+            )
+            return
+        batches = await quorum.read_committed(offset, _PUSH_BYTES)
+        if batches:
+            *_, (_, last) = split_batches(batches)
+            offset = last.next_offset
+            await stream.send(
+                controller_pb2.FollowMetadataResponse(
+                    batches=batches, committed_end=quorum.applied_offset, leader_id=quorum.leader_id
+                )
+            )
+        else:
+            await due.wait()
+
+
+async def _until_end(stream: Following, due: asyncio.Event) -> None:
+    """The broker has nothing more to say: what comes is the stream's end."""
+    try:
+        await stream.receive()
+    except DohleError:
+        pass  # the push finds out as well
+    finally:
+        due.set()

@@ -1,0 +1,82 @@
+"""The controller part of a node: quorum, images, failure detector and services, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dohle.controller.controller import Controller
+from dohle.controller.controller_service import ControllerService
+from dohle.controller.failure_detector import FailureDetector
+from dohle.controller.placement import Random as PlacementRandom
+from dohle.controller.quorum import Quorum
+from dohle.controller.raft_service import RaftService
+from dohle.controller.topics import TopicDefaults
+from dohle.raft.config import RaftConfig
+from dohle.raft.core import Uniform
+from dohle.rpc.identity import NodeIdentity
+from dohle.runtime.clock import Clock
+from dohle.runtime.disk import Disk
+from dohle.runtime.network import Network, Service
+from dohle.runtime.tasks import OnFailure
+
+
+class Random(PlacementRandom, Uniform, Protocol):
+    """Where ids, places and delays come from; `random.Random` has it all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerPart:
+    """One voter. Serve `services`, then `start`; stop the server before `close`."""
+
+    quorum: Quorum
+    controller: Controller
+    detector: FailureDetector
+    services: tuple[Service, ...]
+    _service: ControllerService
+
+    @staticmethod
+    async def open(
+        identity: NodeIdentity,
+        data_folder: str,
+        *,
+        disk: Disk,
+        clock: Clock,
+        network: Network,
+        random: Random,
+        defaults: TopicDefaults,
+        on_failure: OnFailure,
+        raft: RaftConfig | None = None,
+        session_timeout_ms: int = 3000,
+    ) -> ControllerPart:
+        """Recovers the metadata log in `data_folder`; raises as `Quorum.open` does."""
+        quorum = await Quorum.open(
+            identity,
+            data_folder,
+            disk=disk,
+            clock=clock,
+            network=network,
+            random=random,
+            on_failure=on_failure,
+            config=raft,
+        )
+        controller = Controller(quorum)
+        detector = FailureDetector(
+            controller, clock=clock, network=network, on_failure=on_failure, session_timeout_ms=session_timeout_ms
+        )
+        service = ControllerService(
+            controller, detector, identity, clock=clock, random=random, defaults=defaults, on_failure=on_failure
+        )
+        services = (RaftService(quorum).as_service(), service.as_service())
+        return ControllerPart(quorum, controller, detector, services, service)
+
+    async def start(self) -> None:
+        """Takes part in the quorum, and watches the brokers whenever this node is the active controller."""
+        await self.detector.start()
+        await self.quorum.start()
+
+    async def close(self) -> None:
+        """Stops all of it, and closes the metadata log cleanly."""
+        await self.detector.close()
+        await self._service.close()
+        await self.quorum.close()

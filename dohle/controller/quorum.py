@@ -1,0 +1,490 @@
+"""Quorum: drives the Raft node of one voter: its timer, its vote file, its log, its links to the other voters.
+
+The state machine above attaches three calls: what is committed, in order; that this node leads (all that was committed
+before is applied by then); and that it leads no longer, which comes before anything that a later leader committed.
+
+Keeps: effects are carried out in their order; those that touch the log in one queue, so that no message ever waits for
+a disk; an fsync is reported with the generation in which it began. Appends that come while an fsync runs share the next
+one. A process that led and is proven gone (replication.md, rule 18) costs no election timeout: a stream to it that
+breaks, or another incarnation under its name, starts a probe. Leaves out what the records mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dohle.controller.raft_wire import spans_of
+from dohle.controller.vote_file import Vote, read_vote, write_vote
+from dohle.controller.voter_link import VoterLink, key_of
+from dohle.model.errors import CorruptLog, DataFolderError, InvalidRequest, NotController, ThrottlingQuotaExceeded
+from dohle.model.ids import NO_NODE, IncarnationId, NodeId
+from dohle.model.metadata import MetadataRecord, NoOp, Voter, Voters
+from dohle.model.metadata_batch import MetadataBatch, decode_metadata, encode_metadata
+from dohle.raft.config import RaftConfig
+from dohle.raft.core import Uniform
+from dohle.raft.effects import (
+    Append,
+    AppendNoOp,
+    BecameFollower,
+    BecameLeader,
+    Committed,
+    Effect,
+    Fatal,
+    LeaderReady,
+    PersistVote,
+    ReadEntries,
+    ReadReady,
+    ReadRefused,
+    Send,
+    Truncate,
+)
+from dohle.raft.log_view import LogView, TermStart
+from dohle.raft.messages import Message
+from dohle.raft.node import RaftNode
+from dohle.raft.quorum import ReplicaKey, VoterSet
+from dohle.rpc.identity import NodeIdentity
+from dohle.rpc.probe import probe
+from dohle.rpc.v1 import common_pb2
+from dohle.runtime.clock import Clock
+from dohle.runtime.disk import Disk
+from dohle.runtime.network import Address, Network
+from dohle.runtime.tasks import OnFailure, Tasks
+from dohle.storage.single_log import METADATA_LOG, SingleLog, open_single_log
+
+log = logging.getLogger(__name__)
+
+
+_APPLY_BYTES = 1 << 20
+_MOST_BARRIERS = 1024
+
+LogEffect: TypeAlias = Truncate | Append | AppendNoOp | ReadEntries | Committed | LeaderReady
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumListener:
+    """What the state machine above hears; plain calls, none of which may fail but fatally."""
+
+    committed: Callable[[MetadataBatch], None]
+    leads: Callable[[int], None]  # in this term
+    leads_no_longer: Callable[[], None]
+
+
+class Quorum:
+    """One voter. Make it with `open`, attach the listener, serve the Raft service, then `start`."""
+
+    def __init__(
+        self,
+        identity: NodeIdentity,
+        voters: Sequence[Voter],
+        vote: Vote,
+        single_log: SingleLog,
+        *,
+        folder: str,
+        disk: Disk,
+        clock: Clock,
+        network: Network,
+        random: Uniform,
+        config: RaftConfig,
+        log_tasks: Tasks,
+        on_failure: OnFailure,
+    ) -> None:
+        self.identity = identity
+        self.key = ReplicaKey(identity.node_id, identity.directory_id)
+        self.voters = tuple(voters)
+        self._folder = folder
+        self._disk = disk
+        self._clock = clock
+        self._network = network
+        self._tasks = Tasks(f"quorum of node {identity.node_id}", on_failure)
+        self._log_tasks = log_tasks
+        self._on_failure = on_failure
+        self._closed = False
+        self._single_log = single_log
+        self._log = single_log.log
+        self._listener: QuorumListener | None = None
+        starts = [TermStart(entry.epoch, entry.start_offset) for entry in self._log.epochs.entries]
+        view = LogView(starts, self._log.log_end_offset, self._log.durable_end)
+        voter_set = VoterSet.of(_replica_key(voter) for voter in voters)
+        self._node = RaftNode(self.key, voter_set, view, vote.term, vote.voted_for, random, config)
+        self._links = {
+            _replica_key(voter): VoterLink(
+                _replica_key(voter),
+                Address(voter.host, voter.port),
+                identity=identity,
+                clock=clock,
+                network=network,
+                random=random,
+                tasks=self._tasks,
+                on_hello=self._heard_hello,
+                on_broken=self.stream_broke,
+            )
+            for voter in voters
+            if voter.node_id != identity.node_id
+        }
+        self._incarnations: dict[ReplicaKey, IncarnationId] = {}
+        self._probing: dict[ReplicaKey, None] = {}
+        self._log_effects: asyncio.Queue[LogEffect] = asyncio.Queue()
+        self._vote_to_write: Vote | None = None
+        self._vote_due = asyncio.Event()
+        self._sync_due = asyncio.Event()
+        self._timer_is_late = asyncio.Event()
+        self._timer_at = float("inf")
+        self._generation = view.generation
+        self._applied_offset = 0
+        self._leading_term: int | None = None
+        self._barriers: dict[int, asyncio.Future[int]] = {}
+        self._last_barrier = 0
+
+    @classmethod
+    async def open(
+        cls,
+        identity: NodeIdentity,
+        data_folder: str,
+        *,
+        disk: Disk,
+        clock: Clock,
+        network: Network,
+        random: Uniform,
+        on_failure: OnFailure,
+        config: RaftConfig | None = None,
+    ) -> Quorum:
+        """Recovers the metadata log in `data_folder`.
+
+        Raises DataFolderError if there is none or this folder has no vote in it, CorruptLog if log or vote file are
+        damaged: such a node neither votes nor leads (raft.md, rules 5 and 9).
+        """
+        folder = metadata_folder(data_folder)
+        if not disk.exists(folder):
+            raise DataFolderError(
+                f"{folder} is missing: this data folder was not formatted for a controller, or was wiped; format it "
+                "anew and let it replace this voter, or run the node as a broker alone"
+            )
+        vote = await read_vote(disk, folder)
+        log_tasks = Tasks(f"metadata log of node {identity.node_id}", on_failure)  # outlives what appends to the log
+        single_log = await open_single_log(disk, clock, folder, log_tasks, on_failure=on_failure)
+        try:
+            voters = await _first_voters(single_log, identity, folder)
+        except BaseException:
+            await single_log.close()
+            await log_tasks.close()
+            raise
+        return cls(
+            identity,
+            voters,
+            vote,
+            single_log,
+            folder=folder,
+            disk=disk,
+            clock=clock,
+            network=network,
+            random=random,
+            config=config or RaftConfig(),
+            log_tasks=log_tasks,
+            on_failure=on_failure,
+        )
+
+    # what it shows
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads, and has applied all that was committed before it did."""
+        return self._leading_term is not None
+
+    @property
+    def leader_id(self) -> NodeId:
+        """Who leads as far as is known, NO_NODE if nobody."""
+        leader = self._node.leader
+        return NO_NODE if leader is None else leader.node_id
+
+    @property
+    def term(self) -> int:
+        return self._node.term
+
+    @property
+    def commit_offset(self) -> int:
+        """Everything below is committed."""
+        return self._node.commit_offset
+
+    @property
+    def applied_offset(self) -> int:
+        """Everything below is committed, and the listener has it."""
+        return self._applied_offset
+
+    @property
+    def log_end_offset(self) -> int:
+        return self._log.log_end_offset
+
+    def not_controller(self) -> NotController:
+        """Returns the refusal that names the leader, as far as it is known."""
+        known = f"the active controller is node {self.leader_id}" if self.leader_id >= 0 else "none is known yet"
+        return NotController(f"node {self.identity.node_id} is not the active controller; {known}")
+
+    # its life
+
+    def attach(self, listener: QuorumListener) -> None:
+        """Sets who hears of commits and leadership; once, before `start`."""
+        assert self._listener is None, "a quorum has one listener"
+        self._listener = listener
+
+    async def start(self) -> None:
+        """Takes part in the quorum from now on."""
+        assert self._listener is not None, "attach a listener first"
+        self._tasks.spawn(self._work_on_log(), "log")
+        self._tasks.spawn(self._sync_log(), "sync")
+        self._tasks.spawn(self._write_votes(), "vote-file")
+        self._tasks.spawn(self._keep_time(), "timer")
+        for link in self._links.values():
+            self._tasks.spawn(link.run(), f"voter-{link.voter.node_id}")
+        self._carry_out(self._node.start(self._clock.now()))
+
+    async def close(self) -> None:
+        """Takes part no longer, and closes the log cleanly."""
+        self._closed = True
+        await self._tasks.close()
+        self._resign()
+        for barrier in self._barriers.values():
+            barrier.cancel()
+        await self._single_log.close()
+        await self._log_tasks.close()
+
+    # the leader's part
+
+    def propose(self, records: Sequence[MetadataRecord]) -> int:
+        """Appends `records` as one batch and returns its end offset; whether it commits, `committed` tells.
+
+        Raises NotController.
+        """
+        if self._leading_term is None:
+            raise self.not_controller()
+        return self._append_batch(records, self._leading_term)
+
+    async def read_barrier(self) -> int:
+        """Returns the offset up to which to apply before a linearizable read.
+
+        Raises NotController if this node does not lead, or did so no longer before a majority answered;
+        ThrottlingQuotaExceeded if too many wait.
+        """
+        if len(self._barriers) >= _MOST_BARRIERS:
+            raise ThrottlingQuotaExceeded("too many reads wait for the controllers' quorum; ask again a little later")
+        self._last_barrier += 1
+        number = self._last_barrier
+        barrier: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._barriers[number] = barrier
+        try:
+            self._carry_out(self._node.read(self._clock.now(), number))
+            return await barrier
+        finally:
+            self._barriers.pop(number, None)
+
+    async def read_committed(self, offset: int, max_bytes: int) -> bytes:
+        """Returns applied batches from `offset` on, at least one; empty if there is none yet."""
+        if offset >= self._applied_offset:
+            return b""
+        return await self._log.read(offset, max_bytes, up_to=self._applied_offset)
+
+    # from the other voters
+
+    def greet(self, hello: common_pb2.Hello) -> ReplicaKey:
+        """Returns the voter who says `hello`; raises what it has to be told if it is none."""
+        source = key_of(hello, self.identity)
+        if source not in self._links:
+            voters = ", ".join(str(_replica_key(voter)) for voter in self.voters)
+            raise InvalidRequest(
+                f"node {source} has no vote here; the voters are {voters}. A data folder that was formatted anew is "
+                "a new voter"
+            )
+        self._heard_hello(source, IncarnationId(hello.incarnation_id))
+        return source
+
+    def receive(self, message: Message) -> None:
+        """A message of another voter has come in."""
+        self._carry_out(self._node.receive(self._clock.now(), message))
+
+    def stream_broke(self, voter: ReplicaKey) -> None:
+        """A stream with `voter` has ended, or could not be opened: if it leads, asks whether it is still there."""
+        incarnation = self._incarnations.get(voter)
+        if self._closed or incarnation is None or voter in self._probing:
+            return
+        if self._node.leader == voter:
+            self._probing[voter] = None
+            self._tasks.spawn(self._probe(voter, incarnation, self._node.term), f"probe-{voter.node_id}")
+
+    async def _probe(self, voter: ReplicaKey, incarnation: IncarnationId, term: int) -> None:
+        try:
+            verdict = await probe(self._network, self._clock, self._links[voter].address, incarnation)
+        finally:
+            del self._probing[voter]
+        if verdict.proves_end:
+            log.warning("the leader of term %d, node %d, is %s", term, voter.node_id, verdict.value)
+            self._carry_out(self._node.leader_gone(self._clock.now(), voter.node_id, term))
+
+    def _heard_hello(self, voter: ReplicaKey, incarnation: IncarnationId) -> None:
+        """Another incarnation is proof that the one before is gone; it can lead only in a later term."""
+        before = self._incarnations.get(voter)
+        self._incarnations[voter] = incarnation
+        if before not in (None, incarnation) and self._node.leader == voter:
+            self._carry_out(self._node.leader_gone(self._clock.now(), voter.node_id, self._node.term))
+
+    # effects
+
+    def _carry_out(self, effects: Sequence[Effect]) -> None:
+        if self._closed:
+            return
+        for effect in effects:
+            match effect:
+                case Send(message):
+                    self._links[message.target].send(message)
+                case PersistVote(term, voted_for):
+                    self._vote_to_write = Vote(term, voted_for)
+                    self._vote_due.set()
+                case BecameLeader(term):
+                    log.info("node %d was elected leader of term %d", self.key.node_id, term)
+                case BecameFollower(term, leader):
+                    self._resign()
+                    log.info("term %d: %s", term, f"node {leader.node_id} leads" if leader else "no leader is known")
+                case ReadReady(context, commit_offset):
+                    self._end_barrier(context, commit_offset)
+                case ReadRefused(context):
+                    self._end_barrier(context, None)
+                case Fatal(reason):
+                    log.critical("%s", reason)
+                    self._on_failure(CorruptLog(reason))
+                    return
+                case _:
+                    self._log_effects.put_nowait(effect)
+        deadline = self._node.deadline
+        if deadline is not None and deadline < self._timer_at:
+            self._timer_is_late.set()
+
+    def _resign(self) -> None:
+        if self._leading_term is not None:
+            log.info("node %d leads term %d no longer", self.key.node_id, self._leading_term)
+            self._leading_term = None
+            assert self._listener is not None
+            self._listener.leads_no_longer()
+
+    def _end_barrier(self, number: int, commit_offset: int | None) -> None:
+        barrier = self._barriers.get(number)
+        if barrier is None or barrier.done():
+            return
+        if commit_offset is None:
+            barrier.set_exception(self.not_controller())
+        else:
+            barrier.set_result(commit_offset)
+
+    # the tasks
+
+    async def _keep_time(self) -> None:
+        while True:
+            deadline = self._node.deadline
+            self._timer_at = float("inf") if deadline is None else deadline
+            self._timer_is_late.clear()
+            try:
+                async with asyncio.timeout(None if deadline is None else max(0.0, deadline - self._clock.now())):
+                    await self._timer_is_late.wait()
+            except TimeoutError:
+                self._carry_out(self._node.tick(self._clock.now()))
+
+    async def _write_votes(self) -> None:
+        while True:
+            await self._vote_due.wait()
+            self._vote_due.clear()
+            vote = self._vote_to_write
+            assert vote is not None
+            await write_vote(self._disk, self._folder, vote)
+            self._carry_out(self._node.vote_persisted(self._clock.now(), vote.term, vote.voted_for))
+
+    async def _sync_log(self) -> None:
+        while True:
+            await self._sync_due.wait()
+            self._sync_due.clear()
+            generation = self._generation
+            durable_end = await self._log.flush()
+            self._carry_out(self._node.durable(self._clock.now(), durable_end, generation))
+
+    async def _work_on_log(self) -> None:
+        while True:
+            match await self._log_effects.get():
+                case Truncate(to_offset, generation):
+                    await self._log.truncate_to(to_offset)
+                    assert self._log.log_end_offset == to_offset, (self._log.log_end_offset, to_offset)
+                    self._generation = generation
+                    self._sync_due.set()
+                case Append(spans, batches):
+                    self._log.append_as_follower(batches, spans[-1].term)
+                    self._sync_due.set()
+                case AppendNoOp(term, base_offset):
+                    assert self._log.log_end_offset == base_offset, (self._log.log_end_offset, base_offset)
+                    if self._node.is_leader and self._node.term == term:
+                        self._append_batch([NoOp()], term)
+                case ReadEntries() as wanted:
+                    await self._read_entries(wanted)
+                case Committed(offset):
+                    await self._apply(offset)
+                case LeaderReady(term):
+                    if self._node.is_leader and self._node.term == term:
+                        self._leading_term = term
+                        assert self._listener is not None
+                        self._listener.leads(term)
+
+    def _append_batch(self, records: Sequence[MetadataRecord], term: int) -> int:
+        base_offset = self._log.log_end_offset
+        batch = encode_metadata(records, base_offset=base_offset, term=term, timestamp_ms=self._clock.wall_ms())
+        self._log.append_as_follower(batch, term)
+        self._sync_due.set()
+        self._carry_out(self._node.appended(self._clock.now(), base_offset, self._log.log_end_offset))
+        return self._log.log_end_offset
+
+    async def _read_entries(self, wanted: ReadEntries) -> None:
+        batches = await self._log.read(wanted.from_offset, wanted.max_bytes, up_to=self._log.log_end_offset)
+        self._carry_out(
+            self._node.entries_read(
+                self._clock.now(), wanted.target, wanted.term, wanted.from_offset, spans_of(batches), batches
+            )
+        )
+
+    async def _apply(self, offset: int) -> None:
+        assert self._listener is not None
+        while self._applied_offset < offset:
+            batches = await self._log.read(self._applied_offset, _APPLY_BYTES, up_to=offset)
+            for batch in decode_metadata(batches):
+                self._applied_offset = batch.end_offset
+                self._listener.committed(batch)
+
+
+def metadata_folder(data_folder: str) -> str:
+    """Returns where the metadata log of a controller lies."""
+    return posixpath.join(data_folder, METADATA_LOG)
+
+
+async def _first_voters(single_log: SingleLog, identity: NodeIdentity, folder: str) -> tuple[Voter, ...]:
+    """Returns the voters that the log's first record names; checks that this node is one of them."""
+    found = single_log.log
+    if found.damage is not None:
+        damage = found.damage
+        raise CorruptLog(
+            f"the metadata log is damaged at byte {damage.position} of {damage.file}: {damage.reason}; this controller "
+            "neither votes nor leads: replace it by one with a newly formatted data folder"
+        )
+    first = await found.read(0, 1, up_to=found.log_end_offset) if found.log_end_offset else b""
+    record = next(decode_metadata(first)).records[0] if first else None
+    if not isinstance(record, Voters):
+        raise DataFolderError(f"{folder} does not begin with the first voters; format the data folder again")
+    identity_key = ReplicaKey(identity.node_id, identity.directory_id)
+    if record.cluster_id != identity.cluster_id:
+        raise DataFolderError(f"{folder} belongs to cluster {record.cluster_id}, this node to {identity.cluster_id}")
+    if identity_key not in [_replica_key(voter) for voter in record.voters]:
+        raise DataFolderError(
+            f"{folder}: node {identity_key} is none of the voters; a data folder that was formatted anew has no vote "
+            "under its old name"
+        )
+    return record.voters
+
+
+def _replica_key(voter: Voter) -> ReplicaKey:
+    return ReplicaKey(voter.node_id, voter.directory_id)

@@ -1,0 +1,166 @@
+"""A broker registers: its new incarnation replaces the one before, in one atomic batch (replication.md, rule 12).
+
+Whatever partitions it led, each gets a new leader epoch, with another leader or none: a broker never leads in an epoch
+older than its registration. It stays in the ISR where its data is known to be whole. Where it is not, a doubt is noted,
+and `elections` does what follows from it:
+
+- *lost*: another data folder, a replica that is missing, or one that is damaged. A replica that was assigned after the
+  metadata offset up to which the broker's folders are durable is not missing but empty.
+- *doubtful*: an unclean stop, after which recovery cut a torn tail, or not every append had been fsynced. A broker that
+  names the broker epoch before as cleanly ended is taken at its word.
+
+A lost replica is trusted again only when it was damaged, and is whole again at or past the end that it had then: the
+empty log that a broker makes in place of a missing one must never look sound at the next start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dohle.controller.decision import Decision
+from dohle.controller.elections import Revisions
+from dohle.model.errors import (
+    DuplicateBrokerRegistration,
+    InconsistentClusterId,
+    InvalidRegistration,
+    UnsupportedVersion,
+)
+from dohle.model.ids import DirectoryId, IncarnationId, NodeId, PartitionKey, TopicId, id_text
+from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
+from dohle.model.image_apply import apply
+from dohle.model.metadata import Doubt, Endpoint, FeatureRange, RegisterBroker
+from dohle.rpc.v1.controller_pb2 import HeldReplica, RegisterBrokerRequest, RegisterBrokerResponse
+
+_ID_BYTES = 16
+_HIGHEST_PORT = 65_535
+
+
+def register_broker(
+    image: ClusterImage, request: RegisterBrokerRequest, *, previous_gone: bool
+) -> Decision[RegisterBrokerResponse]:
+    """Decides on a registration. `previous_gone`: a probe has shown that the incarnation before runs no longer.
+
+    Asked again by the same incarnation, it answers with the epoch that this one has. Raises InconsistentClusterId,
+    UnsupportedVersion, InvalidRegistration, or DuplicateBrokerRegistration while the incarnation before may live.
+    """
+    record = _checked(image, request)
+    previous = image.brokers.get(record.node_id)
+    if previous is not None and previous.incarnation_id == record.incarnation_id:
+        return Decision((), RegisterBrokerResponse(broker_epoch=previous.broker_epoch))
+    if previous is not None and not previous.fenced and not previous_gone:
+        raise DuplicateBrokerRegistration(
+            f"node {record.node_id} is registered and alive as incarnation {id_text(previous.incarnation_id)}: "
+            "stop that process first, or give this node another id"
+        )
+    broker_epoch = image.next_offset
+    revisions = Revisions(apply(image, record, broker_epoch), present=record.node_id)
+    held = {PartitionKey(TopicId(replica.topic_id), replica.partition): replica for replica in request.held}
+    for key, partition in image.replicas_of(record.node_id):
+        if record.node_id in partition.in_sync_replicas:
+            assert previous is not None, "a broker with replicas was registered before"
+            doubt = _Returning(image, previous, request, key, partition, held.get(key)).doubt()
+            others = [other for other in partition.doubts if other.node_id != record.node_id]
+            doubts = others if doubt is None else sorted([*others, doubt])
+            revisions.revise(key, partition, doubts=tuple(doubts))
+    answer = RegisterBrokerResponse(broker_epoch=broker_epoch)
+    return Decision((record, *revisions.changes), answer, tuple(revisions.alarms))
+
+
+@dataclass(frozen=True, slots=True)
+class _Returning:
+    """A member of the ISR whose broker registers."""
+
+    image: ClusterImage
+    previous: BrokerImage
+    request: RegisterBrokerRequest
+    key: PartitionKey
+    partition: PartitionImage
+    held: HeldReplica | None
+
+    def doubt(self) -> Doubt | None:
+        """Returns what stands against the replica, None if its data is known to be whole."""
+        node_id, held = self.previous.node_id, self.held
+        clean = self.request.clean_broker_epoch == self.previous.broker_epoch
+        earlier = self.partition.doubt_about(node_id)
+        was_lost = earlier is not None and earlier.lost
+        was_doubtful = earlier is not None and not earlier.lost  # and nobody has led since
+        if self.previous.directory_id != self.request.hello.directory_id:
+            return Doubt(node_id, -1, 0, lost=True)
+        if held is None:
+            if self._was_durable() or was_lost:
+                return Doubt(node_id, -1, 0, lost=True)
+            return Doubt(node_id, -1, 0, lost=False) if was_doubtful or (self._relaxed() and not clean) else None
+        if earlier is not None and was_lost and not self._healed(earlier, held):
+            return earlier
+        if held.damaged:
+            return Doubt(node_id, held.last_epoch, held.durable_end, lost=True)
+        if not was_doubtful and (clean or (held.proven and held.cut_bytes == 0)):
+            return None
+        return Doubt(node_id, held.last_epoch, held.durable_end, lost=False)
+
+    def _was_durable(self) -> bool:
+        """Whether the broker had made this replica's folder durable, so that it should be there."""
+        index = self.partition.assigned_replicas.index(self.previous.node_id)
+        return self.partition.assigned_at[index] < self.request.durable_metadata_offset
+
+    def _relaxed(self) -> bool:
+        """Whether appends may have been acknowledged before they were fsynced, the folder's making included."""
+        return self.image.topics[self.key.topic_id].config.flush_messages > 1
+
+    def _healed(self, lost: Doubt, held: HeldReplica) -> bool:
+        return lost.last_epoch >= 0 and (lost.last_epoch, lost.durable_end) <= (held.last_epoch, held.durable_end)
+
+
+def _checked(image: ClusterImage, request: RegisterBrokerRequest) -> RegisterBroker:
+    """Returns the registration's record after checking the request in itself and against the cluster's levels."""
+    hello = request.hello
+    if hello.cluster_id != image.cluster_id:
+        raise InconsistentClusterId(
+            f"node {hello.node_id} belongs to cluster {hello.cluster_id}, this is {image.cluster_id}: "
+            "give it the addresses of its own cluster, or a data folder of this one"
+        )
+    _demand(hello.node_id >= 0, f"the node id {hello.node_id} is negative")
+    _demand(len(hello.incarnation_id) == _ID_BYTES, f"an incarnation id has {_ID_BYTES} bytes")
+    _demand(len(hello.directory_id) == _ID_BYTES, f"a directory id has {_ID_BYTES} bytes")
+    _demand(len(request.endpoints) > 0, "the broker names no endpoint")
+    _demand(
+        len({endpoint.listener for endpoint in request.endpoints}) == len(request.endpoints),
+        "two endpoints have the same listener",
+    )
+    for endpoint in request.endpoints:
+        _demand(endpoint.host != "", f"the endpoint of listener {endpoint.listener} names no host")
+        _demand(0 < endpoint.port <= _HIGHEST_PORT, f"the endpoint of listener {endpoint.listener} has no usable port")
+    _demand(
+        request.durable_metadata_offset <= image.next_offset,
+        f"node {hello.node_id} has applied metadata up to {request.durable_metadata_offset}, but this cluster's ends "
+        f"at {image.next_offset}: the controllers have lost metadata; restore their data folders",
+    )
+    features = tuple(FeatureRange(level.name, level.min_level, level.max_level) for level in hello.features)
+    _check_features(image, NodeId(hello.node_id), features)
+    return RegisterBroker(
+        node_id=NodeId(hello.node_id),
+        incarnation_id=IncarnationId(hello.incarnation_id),
+        directory_id=DirectoryId(hello.directory_id),
+        endpoints=tuple(
+            Endpoint(door.listener, door.host, door.port, door.security_protocol) for door in request.endpoints
+        ),
+        rack=request.rack,
+        features=features,
+    )
+
+
+def _check_features(image: ClusterImage, node_id: NodeId, features: tuple[FeatureRange, ...]) -> None:
+    ranges = {feature.name: feature for feature in features}
+    _demand(len(ranges) == len(features), "a feature is named twice")
+    for name, level in image.features.items():
+        feature = ranges.get(name)
+        if feature is None or not feature.min_level <= level <= feature.max_level:
+            known = "nothing of it" if feature is None else f"{feature.min_level} to {feature.max_level}"
+            raise UnsupportedVersion(
+                f"this cluster works at {name} {level}, node {node_id} knows {known}: run it with software that does"
+            )
+
+
+def _demand(condition: bool, complaint: str) -> None:
+    if not condition:
+        raise InvalidRegistration(complaint)

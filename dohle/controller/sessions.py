@@ -1,0 +1,108 @@
+"""Sessions: which brokers are alive, by their heartbeats, and when one that was fenced early may come back.
+
+Plain bookkeeping: times are handed in, in seconds of one monotonic clock. Kept by the active controller alone and lost
+with its office; the next one gives every unfenced broker a whole session (replication.md, rule 18).
+
+Keeps: a session never ends sooner than its time-out after the last heartbeat, and what this process itself slept
+through does not count, up to one more time-out: a stalled controller does not fence everybody at once. After an early
+fencing a broker has to beat steadily for a while, twice as long each time it happens again soon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dohle.model.ids import NodeId
+
+_STEADY_S = 1.0
+_LONGEST_STEADY_S = 30.0
+_STEADY_GAP_S = 0.6  # three beats: a longer silence is not steady
+_FORGOTTEN_AFTER_S = 60.0  # an early fencing so long ago no longer counts
+
+
+@dataclass(slots=True)
+class _Session:
+    last_beat: float
+    forgiven_s: float = 0.0  # that this process slept through since
+
+
+@dataclass(slots=True)
+class _Probation:
+    """A broker that was fenced early."""
+
+    fenced_at: float
+    times: int
+    steady_since: float | None = None
+    last_beat: float = 0.0
+
+    @property
+    def duration_s(self) -> float:
+        return min(_STEADY_S * 2.0 ** (self.times - 1), _LONGEST_STEADY_S)
+
+
+class Sessions:
+    """The sessions of all unfenced brokers."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._sessions: dict[NodeId, _Session] = {}
+        self._probations: dict[NodeId, _Probation] = {}
+
+    def begin(self, node_id: NodeId, now: float) -> None:
+        """Gives the broker a whole session."""
+        self._sessions[node_id] = _Session(now)
+
+    def end(self, node_id: NodeId) -> None:
+        """The broker was fenced, or is about to be."""
+        self._sessions.pop(node_id, None)
+
+    def clear(self) -> None:
+        """Forgets everything: this node is the active controller no longer."""
+        self._sessions.clear()
+        self._probations.clear()
+
+    def beat(self, node_id: NodeId, now: float, *, fenced: bool) -> None:
+        """A heartbeat has come in, and the broker is fenced or not from now on; only unfenced ones have a session."""
+        if fenced:
+            self.end(node_id)
+        else:
+            self.begin(node_id, now)
+        probation = self._probations.get(node_id)
+        if probation is not None:
+            if probation.steady_since is None or now - probation.last_beat > _STEADY_GAP_S:
+                probation.steady_since = now
+            probation.last_beat = now
+
+    def fenced_early(self, node_id: NodeId, now: float) -> None:
+        """The broker's process was proven gone while its session still ran."""
+        self.end(node_id)
+        before = self._probations.get(node_id)
+        recent = before is not None and now - before.fenced_at < _FORGOTTEN_AFTER_S
+        self._probations[node_id] = _Probation(now, before.times + 1 if before is not None and recent else 1)
+
+    def may_unfence(self, node_id: NodeId, now: float) -> bool:
+        """Whether nothing speaks against unfencing at a heartbeat that comes now; asked before `beat`."""
+        probation = self._probations.get(node_id)
+        if probation is None:
+            return True
+        steady = probation.steady_since is not None and now - probation.last_beat <= _STEADY_GAP_S
+        return steady and now - (probation.steady_since or 0.0) >= probation.duration_s
+
+    def next_deadline(self, now: float) -> float:
+        """Returns when to look for expired sessions; one that begins later ends later."""
+        return min([self._deadline(session) for session in self._sessions.values()], default=now + self.timeout_s)
+
+    def expired(self, now: float) -> Iterator[NodeId]:
+        """Yields every broker whose session is over, in order."""
+        for node_id in sorted(self._sessions):
+            if self._deadline(self._sessions[node_id]) <= now:
+                yield node_id
+
+    def forgive(self, stall_s: float) -> None:
+        """This process did not run for `stall_s`, so heartbeats may have come that it has not seen."""
+        for session in self._sessions.values():
+            session.forgiven_s = min(session.forgiven_s + stall_s, self.timeout_s)
+
+    def _deadline(self, session: _Session) -> float:
+        return session.last_beat + session.forgiven_s + self.timeout_s

@@ -1,0 +1,248 @@
+"""Topics come, grow, change and go. Each topic of a command succeeds or fails by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dohle.controller.decision import Decision, failure_of
+from dohle.controller.placement import Random, place
+from dohle.model.errors import (
+    DohleError,
+    InvalidConfig,
+    InvalidPartitions,
+    InvalidReplicaAssignment,
+    InvalidReplicationFactor,
+    InvalidRequest,
+    InvalidTopic,
+    TopicAlreadyExists,
+    UnknownTopicOrPartition,
+)
+from dohle.model.ids import NodeId, TopicId, new_id
+from dohle.model.image import ClusterImage, TopicImage
+from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, TopicOverride
+from dohle.model.topic_config import check_topic_name, config_key, validate_overrides
+from dohle.rpc.v1 import admin_pb2
+
+MOST_PARTITIONS = 10_000
+"""Of one topic, and in one command: all of it is one batch of the metadata log."""
+
+_DEFAULT = -1
+_RESERVED_NAMES = frozenset({"__cluster_metadata"})
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDefaults:
+    """What a topic gets when its creator does not say."""
+
+    partitions: int = 1
+    replication_factor: int = 3  # or as many as there are brokers, if fewer
+
+
+def create_topics(
+    image: ClusterImage, request: admin_pb2.CreateTopicsRequest, *, defaults: TopicDefaults, random: Random
+) -> Decision[admin_pb2.CreateTopicsResponse]:
+    """Decides on new topics; the ids of the topics and the replicas' places come from `random`."""
+    response = admin_pb2.CreateTopicsResponse()
+    records: list[MetadataRecord] = []
+    counts = Counter(topic.name for topic in request.topics)
+    room = MOST_PARTITIONS
+    for topic in request.topics:
+        try:
+            _check_named_once(topic.name, counts)
+            _check_new_name(image, topic.name)
+            overrides = _entries(topic.configs)
+            validate_overrides(overrides)
+            assignments = _assignments(image, topic, defaults, random, room)
+        except DohleError as error:
+            response.topics.append(admin_pb2.CreatedTopic(name=topic.name, failure=failure_of(error)))
+            continue
+        room -= len(assignments)
+        topic_id = TopicId(new_id(random))
+        records.append(Topic(topic_id, topic.name))
+        records.extend(TopicOverride(topic_id, name, value) for name, value in sorted(overrides.items()))
+        records.extend(_new_partitions(image, topic_id, 0, assignments))
+        created = admin_pb2.CreatedTopic(
+            name=topic.name,
+            topic_id=b"" if request.validate_only else topic_id,
+            partitions=len(assignments),
+            replication_factor=len(assignments[0]),
+        )
+        response.topics.append(created)
+    return Decision(() if request.validate_only else tuple(records), response)
+
+
+def delete_topics(
+    image: ClusterImage, request: admin_pb2.DeleteTopicsRequest
+) -> Decision[admin_pb2.DeleteTopicsResponse]:
+    """Decides on topics to delete."""
+    response = admin_pb2.DeleteTopicsResponse()
+    records: list[MetadataRecord] = []
+    counts = Counter(request.topics)
+    for name in request.topics:
+        try:
+            _check_named_once(name, counts)
+            topic = _existing(image, name)
+        except DohleError as error:
+            response.topics.append(admin_pb2.DeletedTopic(name=name, failure=failure_of(error)))
+            continue
+        records.append(RemoveTopic(topic.topic_id))
+        response.topics.append(admin_pb2.DeletedTopic(name=name, topic_id=topic.topic_id))
+    return Decision(tuple(records), response)
+
+
+def create_partitions(
+    image: ClusterImage, request: admin_pb2.CreatePartitionsRequest, *, random: Random
+) -> Decision[admin_pb2.CreatePartitionsResponse]:
+    """Decides on partitions to add; they get the replication factor of the topic's first one."""
+    response = admin_pb2.CreatePartitionsResponse()
+    records: list[MetadataRecord] = []
+    counts = Counter(wanted.topic for wanted in request.topics)
+    room = MOST_PARTITIONS
+    for wanted in request.topics:
+        answer = response.topics.add(topic=wanted.topic)
+        try:
+            _check_named_once(wanted.topic, counts)
+            topic = _existing(image, wanted.topic)
+            present = len(topic.partitions)
+            if wanted.total_count <= present:
+                raise InvalidPartitions(
+                    f"topic {topic.name} has {present} partitions: it can only get more, not {wanted.total_count}"
+                )
+            _check_partitions(wanted.total_count, MOST_PARTITIONS)
+            _check_partitions(wanted.total_count - present, room)
+            replication_factor = len(topic.partitions[0].assigned_replicas)
+            assignments = _placed(image, wanted.total_count - present, replication_factor, random)
+        except DohleError as error:
+            answer.failure.CopyFrom(failure_of(error))
+            continue
+        room -= len(assignments)
+        records.extend(_new_partitions(image, topic.topic_id, present, assignments))
+    return Decision(() if request.validate_only else tuple(records), response)
+
+
+def alter_configs(
+    image: ClusterImage, request: admin_pb2.AlterConfigsRequest
+) -> Decision[admin_pb2.AlterConfigsResponse]:
+    """Decides on topics' overrides: what is set, and what goes back to its default."""
+    response = admin_pb2.AlterConfigsResponse()
+    records: list[MetadataRecord] = []
+    counts = Counter(wanted.topic for wanted in request.topics)
+    for wanted in request.topics:
+        answer = response.topics.add(topic=wanted.topic)
+        try:
+            _check_named_once(wanted.topic, counts)
+            topic = _existing(image, wanted.topic)
+            changes = _override_changes(topic, wanted)
+        except DohleError as error:
+            answer.failure.CopyFrom(failure_of(error))
+            continue
+        records.extend(changes)
+    return Decision(() if request.validate_only else tuple(records), response)
+
+
+def _check_named_once(name: str, counts: Counter[str]) -> None:
+    if counts[name] > 1:
+        raise InvalidRequest(f"topic {name} is named {counts[name]} times in one request: name it once")
+
+
+def _check_new_name(image: ClusterImage, name: str) -> None:
+    check_topic_name(name)
+    if name in _RESERVED_NAMES:
+        raise InvalidTopic(f"{name} is the cluster's own: choose another name")
+    if name in image.topic_ids:
+        raise TopicAlreadyExists(f"topic {name} exists")
+
+
+def _existing(image: ClusterImage, name: str) -> TopicImage:
+    topic = image.topic_named(name)
+    if topic is None:
+        raise UnknownTopicOrPartition(f"there is no topic {name}")
+    return topic
+
+
+def _check_partitions(count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise InvalidPartitions(
+            f"{count} partitions: a topic, and one request in all, can have 1 to {MOST_PARTITIONS}"
+            + (f", and {most} are left to this request" if most < MOST_PARTITIONS else "")
+        )
+
+
+def _assignments(
+    image: ClusterImage, topic: admin_pb2.NewTopic, defaults: TopicDefaults, random: Random, room: int
+) -> list[tuple[NodeId, ...]]:
+    """Returns the replicas of each partition of a new topic."""
+    if topic.assignments:
+        return _assigned_by_hand(image, topic, room)
+    partitions = defaults.partitions if topic.partitions == _DEFAULT else topic.partitions
+    _check_partitions(partitions, room)
+    replication_factor = topic.replication_factor
+    if replication_factor == _DEFAULT:
+        replication_factor = max(1, min(defaults.replication_factor, len(image.brokers)))
+    return _placed(image, partitions, replication_factor, random)
+
+
+def _placed(image: ClusterImage, partitions: int, replication_factor: int, random: Random) -> list[tuple[NodeId, ...]]:
+    brokers = [broker for broker in image.brokers_in_order() if broker.active]
+    if not 1 <= replication_factor <= len(brokers):
+        raise InvalidReplicationFactor(
+            f"replication factor {replication_factor}: it must be at least 1 and at most the number of available "
+            f"brokers, which is {len(brokers)}: start more brokers or ask for fewer replicas"
+        )
+    return place(brokers, partitions=partitions, replication_factor=replication_factor, random=random)
+
+
+def _assigned_by_hand(image: ClusterImage, topic: admin_pb2.NewTopic, room: int) -> list[tuple[NodeId, ...]]:
+    if topic.partitions != _DEFAULT or topic.replication_factor != _DEFAULT:
+        raise InvalidRequest("with replicas assigned by hand, leave partitions and replication factor at -1")
+    _check_partitions(len(topic.assignments), room)
+    chosen = {entry.partition: tuple(NodeId(node) for node in entry.replicas) for entry in topic.assignments}
+    if sorted(chosen) != list(range(len(topic.assignments))):
+        raise InvalidReplicaAssignment("name every partition from 0 on exactly once")
+    assignments = [chosen[number] for number in range(len(chosen))]
+    for number, replicas in enumerate(assignments):
+        unknown = [node for node in replicas if node not in image.brokers]
+        if not replicas or len(replicas) != len(assignments[0]):
+            raise InvalidReplicaAssignment("every partition needs the same number of replicas, at least one")
+        if len(set(replicas)) != len(replicas):
+            raise InvalidReplicaAssignment(f"partition {number} names a broker twice: {list(replicas)}")
+        if unknown:
+            raise InvalidReplicaAssignment(f"partition {number} names brokers that are not registered: {unknown}")
+        if not any(image.is_active(node) for node in replicas):
+            raise InvalidReplicaAssignment(f"none of partition {number}'s brokers {list(replicas)} is available")
+    return assignments
+
+
+def _new_partitions(
+    image: ClusterImage, topic_id: TopicId, first: int, assignments: Sequence[tuple[NodeId, ...]]
+) -> list[MetadataRecord]:
+    records: list[MetadataRecord] = []
+    for number, replicas in enumerate(assignments, first):
+        members = tuple(node for node in replicas if image.is_active(node))
+        records.append(Partition(topic_id, number, replicas, members, members[0]))
+    return records
+
+
+def _entries(entries: Sequence[admin_pb2.ConfigEntry]) -> dict[str, str]:
+    values = {entry.name: entry.value for entry in entries}
+    if len(values) < len(entries):
+        raise InvalidConfig("a configuration key is given twice: give each one once")
+    return values
+
+
+def _override_changes(topic: TopicImage, wanted: admin_pb2.AlterTopicConfigs) -> list[TopicOverride]:
+    changes: dict[str, str | None] = {**_entries(wanted.set)}
+    for name in wanted.remove:
+        config_key(name)
+        if name in changes:
+            raise InvalidConfig(f"{name} is both set and taken back to its default: choose one")
+        changes[name] = None
+    result = {name: value for name, value in {**topic.overrides, **changes}.items() if value is not None}
+    validate_overrides(result)
+    return [
+        TopicOverride(topic.topic_id, name, value)
+        for name, value in sorted(changes.items())
+        if topic.overrides.get(name) != value
+    ]

@@ -1,0 +1,141 @@
+"""What this voter says to one other voter: a stream of its own, dialled again whenever it breaks.
+
+Raft bears the loss of any message, so nothing here waits: the few newest messages wait for the stream, older ones are
+dropped, and what has gathered while one send was under way leaves as one envelope. The far side says nothing on this
+stream after its Hello; reading on only shows when the stream breaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from dohle.controller.raft_wire import CONVERSE, to_wire
+from dohle.model.errors import DohleError, InvalidRequest, NetworkException
+from dohle.model.ids import DirectoryId, IncarnationId, NodeId
+from dohle.raft.core import Uniform
+from dohle.raft.messages import Message
+from dohle.raft.quorum import ReplicaKey
+from dohle.rpc.identity import NodeIdentity
+from dohle.rpc.v1 import common_pb2, raft_pb2
+from dohle.runtime.clock import Clock
+from dohle.runtime.network import Address, Lane, Network, Stream
+from dohle.runtime.tasks import Tasks, cancel
+
+log = logging.getLogger(__name__)
+
+_MOST_WAITING = 16
+_ENVELOPE_BYTES = 1 << 20
+_HELLO_TIMEOUT_S = 3.0
+_FIRST_BACKOFF_S = 0.05
+_LONGEST_BACKOFF_S = 0.5
+
+
+class VoterLink:
+    """The sending end towards `voter`; `run` keeps it up until it is cancelled."""
+
+    def __init__(
+        self,
+        voter: ReplicaKey,
+        address: Address,
+        *,
+        identity: NodeIdentity,
+        clock: Clock,
+        network: Network,
+        random: Uniform,
+        tasks: Tasks,
+        on_hello: Callable[[ReplicaKey, IncarnationId], None],
+        on_broken: Callable[[ReplicaKey], None],
+    ) -> None:
+        self.voter = voter
+        self.address = address
+        self._identity = identity
+        self._clock = clock
+        self._network = network
+        self._random = random
+        self._tasks = tasks
+        self._on_hello = on_hello
+        self._on_broken = on_broken
+        self._waiting: deque[Message] = deque(maxlen=_MOST_WAITING)
+        self._has_work = asyncio.Event()
+        self._said = ""
+
+    def send(self, message: Message) -> None:
+        """Queues `message`; the oldest one falls out where too many wait."""
+        self._waiting.append(message)
+        self._has_work.set()
+
+    async def run(self) -> None:
+        """Dials, sends until the stream breaks, and dials again after 50 to 500 ms."""
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            was_open = False
+            stream = self._network.stream(self.address, CONVERSE, lane=Lane.CONTROL)
+            try:
+                await self._open(stream)
+                was_open = True
+                self._say(f"connected to voter {self.voter.node_id} at {self.address}")
+                await self._converse(stream)
+            except DohleError as error:
+                self._say(f"no connection to voter {self.voter.node_id} at {self.address}: {error.message}")
+            finally:
+                stream.close()
+            self._on_broken(self.voter)
+            backoff_s = _FIRST_BACKOFF_S if was_open else min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            await self._clock.sleep(self._random.uniform(backoff_s / 2, backoff_s))
+
+    async def _open(self, stream: Stream[raft_pb2.RaftEnvelope, raft_pb2.RaftEnvelope]) -> None:
+        try:
+            async with asyncio.timeout(_HELLO_TIMEOUT_S):
+                await stream.send(raft_pb2.RaftEnvelope(hello=self._identity.hello()))
+                answer = await stream.receive()
+        except TimeoutError:
+            raise NetworkException(f"no answer within {_HELLO_TIMEOUT_S:g} s") from None
+        if answer is None:
+            raise NetworkException("it ended the conversation before it said who it is")
+        found = key_of(answer.hello, self._identity)
+        if found != self.voter:
+            raise InvalidRequest(f"{found} answers there, not voter {self.voter}; check the addresses of the voters")
+        self._on_hello(self.voter, IncarnationId(answer.hello.incarnation_id))
+
+    async def _converse(self, stream: Stream[raft_pb2.RaftEnvelope, raft_pb2.RaftEnvelope]) -> None:
+        sending = self._tasks.spawn(self._send_all(stream), f"to-voter-{self.voter.node_id}")
+        try:
+            await stream.receive()
+        finally:
+            await cancel(sending)
+
+    async def _send_all(self, stream: Stream[raft_pb2.RaftEnvelope, raft_pb2.RaftEnvelope]) -> None:
+        try:
+            while True:
+                await self._has_work.wait()
+                await stream.send(self._gathered())
+        except DohleError:
+            stream.close()  # the receiving side sees it as well, and dials again
+
+    def _gathered(self) -> raft_pb2.RaftEnvelope:
+        """Takes the oldest messages, at least one, up to the envelope's size."""
+        envelope = raft_pb2.RaftEnvelope()
+        size_bytes = 0
+        while self._waiting and size_bytes < _ENVELOPE_BYTES:
+            wire = to_wire(self._waiting.popleft())
+            size_bytes += len(wire.append_request.batches)
+            envelope.messages.append(wire)
+        if not self._waiting:
+            self._has_work.clear()
+        return envelope
+
+    def _say(self, what: str) -> None:
+        if what != self._said:
+            self._said = what
+            log.info("%s", what)
+
+
+def key_of(hello: common_pb2.Hello, identity: NodeIdentity) -> ReplicaKey:
+    """Returns who says `hello` to this node. Raises InconsistentClusterId if it belongs to another cluster."""
+    identity.check(hello)
+    if len(hello.directory_id) != 16 or len(hello.incarnation_id) != 16:
+        raise InvalidRequest(f"node {hello.node_id} says hello without a directory id and an incarnation id")
+    return ReplicaKey(NodeId(hello.node_id), DirectoryId(hello.directory_id))

@@ -1,0 +1,201 @@
+"""The leader: replicates its log, counts durable ends, commits, and makes sure that it still leads.
+
+Keeps: it commits by counting only batches of its own term, a no-op first (rule 3); it counts itself only at its own
+durable end (rule 1); without contact to a majority it steps down (rule 4); a read waits for a round of heartbeats begun
+after it (rule 7). Leaves out the batches: the driver reads them when asked to, and `entries_read` makes the request.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dohle.raft.core import Core
+from dohle.raft.effects import AppendNoOp, BecameLeader, LeaderReady, ReadEntries, ReadReady, ReadRefused, Send
+from dohle.raft.messages import AppendAccepted, AppendRejected, AppendRequest, BatchSpan
+from dohle.raft.progress import Progress
+from dohle.raft.quorum import ReplicaKey
+
+
+class WaitingRead(NamedTuple):
+    """A read that may be answered once a majority has confirmed `round`."""
+
+    round: int
+    context: int
+    commit_offset: int
+
+
+class Leader:
+    """One term in office."""
+
+    __slots__ = ("_no_op_end", "_progress", "_reads", "_round", "is_ready")
+
+    def __init__(self, core: Core, now: float) -> None:
+        end_offset = core.log.log_end_offset
+        self._progress = {voter: Progress(end_offset, now) for voter in core.voters.others(core.key)}
+        self._no_op_end: int | None = None
+        self._round = 0
+        self._reads: deque[WaitingRead] = deque()
+        self.is_ready = False
+
+    def take_office(self, core: Core, now: float) -> None:
+        """Tells everybody at once, and asks for the no-op (rule 3)."""
+        core.effects.append(BecameLeader(core.term))
+        core.effects.append(AppendNoOp(core.term, core.log.log_end_offset))
+        self._heartbeat_all(core, now)
+
+    def leave_office(self, core: Core) -> None:
+        """Refuses what waits."""
+        core.effects.extend(ReadRefused(read.context) for read in self._reads)
+        self._reads.clear()
+
+    def deadline(self, core: Core) -> float:
+        """Returns when the next heartbeat is due, or this node has to step down."""
+        heartbeat_s = core.config.heartbeat_interval_ms / 1000
+        heartbeat = min((progress.last_sent for progress in self._progress.values()), default=float("inf"))
+        return min(heartbeat + heartbeat_s, self._quorum_contact(core) + core.config.check_quorum_timeout_ms / 1000)
+
+    def tick(self, core: Core, now: float) -> bool:
+        """Sends the heartbeats that are due; tells whether the majority is still in touch (CheckQuorum, rule 4)."""
+        if not self._has_contact(core, now, core.config.check_quorum_timeout_ms):
+            return False
+        heartbeat_s = core.config.heartbeat_interval_ms / 1000
+        for voter, progress in self._progress.items():
+            if progress.last_sent + heartbeat_s <= now:
+                self._heartbeat(core, now, voter, progress)
+        return True
+
+    def is_supported(self, core: Core, now: float) -> bool:
+        """Tells whether a majority answered within the minimum election timeout."""
+        return self._has_contact(core, now, core.config.election_timeout_min_ms)
+
+    def appended(self, core: Core, now: float, base_offset: int, end_offset: int) -> None:
+        """The driver has appended a batch of this term."""
+        core.log.append(base_offset, end_offset, core.term)
+        if self._no_op_end is None:
+            self._no_op_end = end_offset
+        for voter, progress in self._progress.items():
+            self._replicate(core, now, voter, progress)
+
+    def entries_read(
+        self, core: Core, now: float, voter: ReplicaKey, from_offset: int, spans: Sequence[BatchSpan], batches: bytes
+    ) -> None:
+        """The driver has read what a ReadEntries asked for: sends it, unless the voter is elsewhere by now."""
+        progress = self._progress[voter]
+        assert progress.is_reading, f"nothing was to be read for {voter}"
+        progress.is_reading = False
+        if not progress.is_probing and progress.next_offset == from_offset:
+            self._send(core, now, voter, progress, tuple(spans), batches)
+            progress.next_offset = spans[-1].end_offset
+            progress.in_flight.append(progress.next_offset)
+        self._replicate(core, now, voter, progress)
+
+    def durable(self, core: Core, now: float) -> None:
+        """This node's own log is durable a bit further."""
+        self._commit(core, now)
+
+    def accepted(self, core: Core, now: float, response: AppendAccepted) -> None:
+        """A voter has the leader's batches."""
+        assert response.durable_end_offset <= response.matched_end_offset <= core.log.log_end_offset, response
+        progress = self._progress[response.source]
+        progress.contacted(now, response.round)
+        progress.accepted(response)
+        self._commit(core, now)
+        self._answer_reads(core, now)
+        self._replicate(core, now, response.source, progress)
+
+    def rejected(self, core: Core, now: float, response: AppendRejected) -> None:
+        """A voter lacks what comes before an append, or has something else there."""
+        progress = self._progress[response.source]
+        progress.contacted(now, response.round)
+        self._answer_reads(core, now)
+        if not progress.rejected(response, core.log):
+            return
+        if progress.is_probing:
+            self._heartbeat(core, now, response.source, progress)
+        else:
+            self._replicate(core, now, response.source, progress)
+
+    def read(self, core: Core, now: float, context: int) -> None:
+        """Takes a linearizable read (dissertation, 6.4): one round for all that gathers while another is on its way."""
+        if not self.is_ready or len(self._reads) >= core.config.max_waiting_reads:
+            core.effects.append(ReadRefused(context))
+            return
+        self._reads.append(WaitingRead(self._round + 1, context, core.commit_offset))
+        self._answer_reads(core, now)
+
+    def _quorum_contact(self, core: Core) -> float:
+        contacts = {voter: progress.last_contact for voter, progress in self._progress.items()}
+        return core.voters.reached_by_majority(contacts | {core.key: float("inf")})
+
+    def _has_contact(self, core: Core, now: float, within_ms: float) -> bool:
+        return now < self._quorum_contact(core) + within_ms / 1000
+
+    def _commit(self, core: Core, now: float) -> None:
+        ends = {voter: progress.match_offset for voter, progress in self._progress.items()}
+        ends[core.key] = core.log.durable_end_offset
+        offset = int(core.voters.reached_by_majority(ends))
+        if offset <= core.commit_offset or core.log.term_at(offset) != core.term:
+            return
+        core.commit(offset)
+        if not self.is_ready and self._no_op_end is not None and offset >= self._no_op_end:
+            self.is_ready = True
+            core.effects.append(LeaderReady(core.term))
+        for voter, progress in self._progress.items():
+            self._replicate(core, now, voter, progress)
+
+    def _answer_reads(self, core: Core, now: float) -> None:
+        if not self._reads:
+            return
+        confirmed = self._confirmed_round(core)
+        if confirmed == self._round and self._reads[-1].round > confirmed:
+            self._round += 1
+            self._heartbeat_all(core, now)
+            confirmed = self._confirmed_round(core)
+        while self._reads and self._reads[0].round <= confirmed:
+            read = self._reads.popleft()
+            core.effects.append(ReadReady(read.context, read.commit_offset))
+
+    def _confirmed_round(self, core: Core) -> int:
+        rounds = {voter: progress.confirmed_round for voter, progress in self._progress.items()}
+        return int(core.voters.reached_by_majority(rounds | {core.key: self._round}))
+
+    def _replicate(self, core: Core, now: float, voter: ReplicaKey, progress: Progress) -> None:
+        """Has the next batches read, if there are any and the window has room; else passes on a moved commit index."""
+        if progress.is_probing or progress.is_reading:
+            return
+        if progress.next_offset < core.log.log_end_offset:
+            if len(progress.in_flight) < core.config.max_in_flight_appends:
+                progress.is_reading = True
+                max_bytes = core.config.max_append_bytes
+                core.effects.append(ReadEntries(voter, core.term, progress.next_offset, max_bytes))
+        elif not progress.in_flight and progress.sent_commit_offset < core.commit_offset:
+            self._heartbeat(core, now, voter, progress)
+
+    def _heartbeat_all(self, core: Core, now: float) -> None:
+        for voter, progress in self._progress.items():
+            self._heartbeat(core, now, voter, progress)
+
+    def _heartbeat(self, core: Core, now: float, voter: ReplicaKey, progress: Progress) -> None:
+        self._send(core, now, voter, progress, (), b"")
+
+    def _send(
+        self,
+        core: Core,
+        now: float,
+        voter: ReplicaKey,
+        progress: Progress,
+        spans: tuple[BatchSpan, ...],
+        batches: bytes,
+    ) -> None:
+        """Sends an append from where the voter stands, or its batch begins; it waits for no fsync (rule 1)."""
+        prev_offset = spans[0].base_offset if spans else progress.next_offset
+        assert prev_offset <= progress.next_offset, (prev_offset, progress.next_offset)
+        prev_term = core.log.term_at(prev_offset)
+        request = AppendRequest(
+            core.key, voter, core.term, prev_offset, prev_term, spans, batches, core.commit_offset, self._round
+        )
+        core.effects.append(Send(request))
+        progress.last_sent = now
+        progress.sent_commit_offset = core.commit_offset

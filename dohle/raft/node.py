@@ -1,0 +1,314 @@
+"""A Raft node: takes inputs, moves between roles, and answers with effects.
+
+::
+
+    from         to            when
+    ───────────  ────────────  ──────────────────────────────────────────────────────────────────────────────
+    (start)      Follower      always
+    Follower     Prospective   silence for an election timeout; or the leader's process is gone, after a moment
+    Prospective  Prospective   no majority within an election timeout: asks again
+    Prospective  Candidate     a majority would vote for it: the term rises, its own vote goes to the disk
+    Candidate    Prospective   no majority within an election timeout
+    Candidate    Leader        a majority voted for it, itself included
+    Leader       Follower      no contact to a majority for 1.5 election timeouts (CheckQuorum)
+    any          Follower      a higher term, in any message but a PreVote request, and but a vote request that
+                               comes while a leader is protected
+    Prospective  Follower      an append of the leader of its term
+    Candidate    Follower      an append of the leader of its term
+    ───────────  ────────────  ──────────────────────────────────────────────────────────────────────────────
+
+Keeps: the term never falls; one vote a term; whoever is no voter by node id *and* directory id (rule 5), or whose log
+is damaged (rule 9), neither votes nor stands. Leaves out membership changes, snapshots, transfer, and all I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from dohle.model.ids import NodeId
+from dohle.raft.candidate import Candidate, Prospective
+from dohle.raft.config import RaftConfig
+from dohle.raft.core import ELECTION_ATTEMPTS, Core, Uniform
+from dohle.raft.effects import BecameFollower, Effect, Fatal, ReadRefused
+from dohle.raft.follower import Follower
+from dohle.raft.leader import Leader
+from dohle.raft.log_view import LogView
+from dohle.raft.messages import (
+    AppendAccepted,
+    AppendRejected,
+    AppendRequest,
+    BatchSpan,
+    Message,
+    VoteRequest,
+    VoteResponse,
+)
+from dohle.raft.quorum import ReplicaKey, VoterSet
+
+Role: TypeAlias = Follower | Prospective | Candidate | Leader
+
+
+class RaftNode:
+    """The state machine. `now` is in seconds of one monotonic clock; effects are to be carried out in order."""
+
+    __slots__ = ("_core", "_role", "_shown")
+
+    def __init__(
+        self,
+        key: ReplicaKey,
+        voters: VoterSet,
+        log: LogView,
+        term: int,
+        voted_for: ReplicaKey | None,
+        random: Uniform,
+        config: RaftConfig,
+        *,
+        damaged: bool = False,
+    ) -> None:
+        """`term` and `voted_for` come from the vote file (0 and None without one); `log` is the node's from now on."""
+        may_vote = key in voters and not damaged
+        self._core = Core(key, voters, log, term, voted_for, random, config, may_vote)
+        self._role: Role = Follower(self._core, 0.0, None)
+        self._shown: tuple[int, ReplicaKey | None] = (term, None)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do; None: never. It moves with every input."""
+        role = self._role
+        deadline = role.deadline(self._core) if isinstance(role, Leader) else role.deadline
+        return None if deadline == float("inf") else deadline
+
+    @property
+    def term(self) -> int:
+        """The highest term that this node has seen."""
+        return self._core.term
+
+    @property
+    def leader(self) -> ReplicaKey | None:
+        """Who leads this term, as far as is known."""
+        match self._role:
+            case Leader():
+                return self._core.key
+            case Follower(leader=leader):
+                return leader
+            case _:
+                return None
+
+    @property
+    def role(self) -> str:
+        """The present role: follower, prospective, candidate or leader."""
+        return type(self._role).__name__.lower()
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads, as far as it knows: it may append."""
+        return isinstance(self._role, Leader)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this node leads, and its no-op is committed: LeaderReady was returned."""
+        return isinstance(self._role, Leader) and self._role.is_ready
+
+    @property
+    def commit_offset(self) -> int:
+        """Everything below is committed; 0 after a start, until a leader tells."""
+        return self._core.commit_offset
+
+    @property
+    def log(self) -> LogView:
+        """The view of the log, for reading. It is ahead of the log itself while effects are being carried out."""
+        return self._core.log
+
+    def start(self, now: float) -> list[Effect]:
+        """The first input."""
+        core = self._core
+        # A crash may have come between the fsync of the first batch of a term and that of the vote file.
+        self._follow(now, max(core.term, core.log.last_term), None)
+        if core.may_vote and len(core.voters.voters) == 1:
+            self._prospect(now)  # nobody else could lead
+        return core.take_effects()
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time has passed; before `deadline` nothing happens."""
+        core, role = self._core, self._role
+        if isinstance(role, Leader):
+            if not role.tick(core, now):
+                self._follow(now, core.term, None)
+        elif now >= role.deadline:
+            if not isinstance(role, Follower):
+                core.failed_attempts += 1
+            self._prospect(now)
+        return core.take_effects()
+
+    def receive(self, now: float, message: Message) -> list[Effect]:
+        """A message has come in."""
+        core = self._core
+        if message.target != core.key or core.key not in core.voters or message.source not in core.voters:
+            return []  # meant for another disk of this node, or from one that is no voter (rule 5)
+        match message:
+            case AppendRequest():
+                self._append(now, message)
+            case VoteRequest():
+                self._vote(now, message)
+            case _ if message.term > core.term:
+                self._follow(now, message.term, None)
+            case VoteResponse():
+                self._vote_answered(now, message)
+            case AppendAccepted() | AppendRejected() if message.term == core.term and isinstance(self._role, Leader):
+                if isinstance(message, AppendAccepted):
+                    self._role.accepted(core, now, message)
+                else:
+                    self._role.rejected(core, now, message)
+        return core.take_effects()
+
+    def appended(self, now: float, base_offset: int, end_offset: int) -> list[Effect]:
+        """As the leader, the driver has appended a batch [base_offset, end_offset) of the present term.
+
+        Or will, whatever happens, before it does anything else to the log: the view moves now.
+        """
+        assert isinstance(self._role, Leader), "only the leader appends of its own accord"
+        self._role.appended(self._core, now, base_offset, end_offset)
+        return self._core.take_effects()
+
+    def entries_read(
+        self, now: float, target: ReplicaKey, term: int, from_offset: int, spans: Sequence[BatchSpan], batches: bytes
+    ) -> list[Effect]:
+        """Answers a ReadEntries, late ones included."""
+        if isinstance(self._role, Leader) and term == self._core.term:
+            self._role.entries_read(self._core, now, target, from_offset, spans, batches)
+        return self._core.take_effects()
+
+    def durable(self, now: float, end_offset: int, generation: int) -> list[Effect]:
+        """An fsync has finished: the log, as it was in `generation`, is on disk below `end_offset`.
+
+        Both as they were when the fsync began, of the log itself: its end, and the generation of the last Truncate that
+        was carried out on it (0 without one).
+        """
+        core = self._core
+        if core.log.durable(end_offset, generation):
+            match self._role:
+                case Leader() as leader:
+                    leader.durable(core, now)
+                case Follower(leader=ReplicaKey()) as follower:
+                    follower.durable(core)
+                case _:
+                    pass
+        return core.take_effects()
+
+    def vote_persisted(self, now: float, term: int, voted_for: ReplicaKey | None) -> list[Effect]:
+        """A PersistVote is on disk."""
+        core = self._core
+        if not core.vote_persisted(term, voted_for):
+            return []
+        if isinstance(self._role, Candidate) and self._role.vote_persisted(core):
+            self._lead(now)
+        return core.take_effects()
+
+    def leader_gone(self, now: float, leader: NodeId, term: int) -> list[Effect]:
+        """The process that led `term` on `leader` is proven gone: refused, or replaced by another incarnation.
+
+        Silence is no proof. News of another leader or term is ignored.
+        """
+        core, role = self._core, self._role
+        if term == core.term and isinstance(role, Follower) and role.leader and role.leader.node_id == leader:
+            core.leaderless = True
+            role.forsake_leader(core, now)
+            self._show(None)
+        return core.take_effects()
+
+    def read(self, now: float, context: int) -> list[Effect]:
+        """A linearizable read: ReadReady or ReadRefused will come with `context`, now or later."""
+        if isinstance(self._role, Leader):
+            self._role.read(self._core, now, context)
+        else:
+            self._core.effects.append(ReadRefused(context))
+        return self._core.take_effects()
+
+    def _append(self, now: float, request: AppendRequest) -> None:
+        core = self._core
+        if request.term < core.term:
+            # Not merely ignored: who is stuck in a higher term gets back in only if the leader learns of it (rule 4).
+            rejected = AppendRejected(core.key, request.source, core.term, request.round, request.prev_offset, 0, 0)
+            core.send_after_vote(rejected)
+            return
+        if request.term == core.term and isinstance(self._role, Leader):
+            core.effects.append(
+                Fatal(f"{request.source} leads term {core.term} as this node does: a vote was forgotten")
+            )
+            return
+        if request.term > core.term or not isinstance(self._role, Follower) or self._role.leader != request.source:
+            core.heard_leader()
+            self._follow(now, request.term, request.source)
+        assert isinstance(self._role, Follower)
+        self._role.append(core, now, request)
+
+    def _vote(self, now: float, request: VoteRequest) -> None:
+        core = self._core
+        is_eligible = (
+            core.may_vote
+            and not self._protects_leader(now)
+            and core.log_is_behind_or_equal(request.last_term, request.log_end_offset)
+        )
+        if request.pre_vote:
+            granted = is_eligible and request.term > core.term
+        else:
+            if request.term > core.term and not self._protects_leader(now):
+                self._follow(now, request.term, None, voted_for=request.source if is_eligible else None)
+            elif request.term == core.term and core.voted_for is None and is_eligible and self.leader is None:
+                self._follow(now, request.term, None, voted_for=request.source)
+            granted = request.term == core.term and core.voted_for == request.source
+        core.send_after_vote(VoteResponse(core.key, request.source, core.term, request.term, request.pre_vote, granted))
+
+    def _vote_answered(self, now: float, response: VoteResponse) -> None:
+        match self._role:
+            case Prospective() as prospective if prospective.answered(self._core, response):
+                self._stand(now)
+            case Candidate() as candidate if candidate.answered(self._core, response):
+                self._lead(now)
+            case _:
+                pass
+
+    def _protects_leader(self, now: float) -> bool:
+        match self._role:
+            case Follower() as follower:
+                return follower.protects_leader(self._core, now)
+            case Leader() as leader:
+                return leader.is_supported(self._core, now)
+            case _:
+                return False
+
+    def _follow(self, now: float, term: int, leader: ReplicaKey | None, *, voted_for: ReplicaKey | None = None) -> None:
+        core = self._core
+        if isinstance(self._role, Leader):
+            self._role.leave_office(core)
+        if term > core.term or voted_for:
+            core.set_vote(term, voted_for)
+        if voted_for:
+            core.failed_attempts = max(core.failed_attempts, ELECTION_ATTEMPTS)  # leave it time to be elected
+        self._role = Follower(core, now, leader)
+        self._show(leader)
+
+    def _prospect(self, now: float) -> None:
+        self._role = prospective = Prospective(self._core, now)
+        self._show(None)
+        if prospective.ask(self._core):
+            self._stand(now)
+
+    def _stand(self, now: float) -> None:
+        core = self._core
+        core.set_vote(core.term + 1, core.key)
+        self._role = Candidate(core, now)
+        self._show(None)
+
+    def _lead(self, now: float) -> None:
+        core = self._core
+        core.heard_leader()
+        self._role = leader = Leader(core, now)
+        self._shown = (core.term, core.key)
+        leader.take_office(core, now)
+
+    def _show(self, leader: ReplicaKey | None) -> None:
+        """Tells the driver what is known of the leader, where that has changed."""
+        if (self._core.term, leader) != self._shown:
+            self._shown = (self._core.term, leader)
+            self._core.effects.append(BecameFollower(self._core.term, leader))

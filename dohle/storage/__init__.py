@@ -1,0 +1,1 @@
+"""Storage: logs on disk, their durability, and their recovery."""

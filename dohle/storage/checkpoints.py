@@ -1,0 +1,189 @@
+"""Checkpoints: three small files in Kafka's layout that say, for all logs of a folder, how far each had come.
+
+`recovery-point-offset-checkpoint` (everything below is on the device), `replication-offset-checkpoint` (the high
+watermark) and `log-start-offset-checkpoint`. Each holds a version, a count, and a line `topic partition offset` a log.
+They are written to a temporary file, synced, renamed, and the folder is synced, so a reader sees the old or the new.
+
+A written recovery point never lies above what is durable in the log, nor above the epochs that are durable beside it;
+and before a log is truncated below its written recovery point, a lower one is durable (`lower`). Writers queue up
+behind one another, and those that wait are served by one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from dohle.model.errors import CorruptLog, DataFolderError
+from dohle.runtime.disk import Disk, File
+from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
+from dohle.storage.epoch_cache import EpochCache
+
+RECOVERY_POINTS = "recovery-point-offset-checkpoint"
+HIGH_WATERMARKS = "replication-offset-checkpoint"
+LOG_STARTS = "log-start-offset-checkpoint"
+
+FILES = (RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS)
+
+CHECKPOINT_INTERVAL_S = 1.0
+
+_FILES_AT_ONCE = 128
+
+LogKey = tuple[str, int]
+"""Topic and partition."""
+
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointedLog(Protocol):
+    """What a log shows to its checkpoints."""
+
+    @property
+    def folder(self) -> str: ...
+    @property
+    def epochs(self) -> EpochCache: ...
+    @property
+    def durable_end(self) -> int: ...
+    @property
+    def high_watermark(self) -> int: ...
+    @property
+    def log_start_offset(self) -> int: ...
+
+
+class Offsets(NamedTuple):
+    """What the three files say of one log."""
+
+    recovery_point: int
+    high_watermark: int
+    log_start_offset: int
+
+
+class Checkpoints:
+    """Writes the checkpoints of the logs that `logs` returns, and their epoch files, which go first."""
+
+    def __init__(self, disk: Disk, folder: str, logs: Callable[[], Mapping[LogKey, CheckpointedLog]]) -> None:
+        self.writing = asyncio.Lock()  # held while logs are removed, so that nothing is written into their folders
+        self._disk = disk
+        self._folder = folder
+        self._logs = logs
+        self._written: dict[str, dict[LogKey, int]] = {name: {} for name in FILES}
+        self._seen: dict[LogKey, Offsets] = {}
+        self._epochs_written: dict[LogKey, int] = {}  # by the cache's version, 0 if it is missing
+
+    def begin_with(self, found: Mapping[str, Mapping[LogKey, int]]) -> None:
+        """Takes over what the files hold at the start."""
+        self._written = {name: dict(found[name]) for name in FILES}
+
+    async def write(self) -> None:
+        """Brings the files up to date; writes only those that changed. Raises OSError."""
+        async with self.writing:
+            await self._write()
+
+    async def lower(self, key: LogKey, offset: int) -> None:
+        """Returns when the written recovery point of `key`, whose durable end is lowered already, is <= `offset`."""
+        async with self.writing:
+            if self._written[RECOVERY_POINTS].get(key, 0) > offset:
+                await self._write()
+            assert self._written[RECOVERY_POINTS].get(key, 0) <= offset
+
+    async def _write(self) -> None:
+        logs = self._logs()
+        # captured before the epochs are written: a recovery point must not get ahead of the epoch file
+        state = {key: Offsets(log.durable_end, log.high_watermark, log.log_start_offset) for key, log in logs.items()}
+        await self._write_epochs(logs)
+        if state == self._seen:
+            return
+        for key, log in logs.items():  # the logs went on while the epochs were written: never above what is durable
+            if key in state and log.durable_end < state[key].recovery_point:
+                state[key] = state[key]._replace(recovery_point=log.durable_end)
+        columns = {name: {key: offsets[at] for key, offsets in state.items()} for at, name in enumerate(FILES)}
+        changed = {name: offsets for name, offsets in columns.items() if offsets != self._written[name]}
+        texts = {f"{self._folder}/{name}": _encode_offsets(offsets) for name, offsets in changed.items()}
+        await write_files(self._disk, texts, [self._folder])
+        self._written.update(changed)
+        self._seen = state
+
+    async def _write_epochs(self, logs: Mapping[LogKey, CheckpointedLog]) -> None:
+        behind = [key for key, log in logs.items() if log.epochs.version != self._epochs_written.get(key, 0)]
+        for start in range(0, len(behind), _FILES_AT_ONCE):
+            group = behind[start : start + _FILES_AT_ONCE]
+            versions = {key: logs[key].epochs.version for key in group}
+            texts = {f"{logs[key].folder}/{EPOCHS_FILE}": logs[key].epochs.encode() for key in group}
+            await write_files(self._disk, texts, [logs[key].folder for key in group])
+            self._epochs_written.update(versions)
+
+
+async def read_checkpoints(disk: Disk, folder: str) -> dict[str, dict[LogKey, int]]:
+    """Returns what the three files hold; a missing one holds nothing.
+
+    A damaged watermark or log start is taken as missing, for both are learnt again. Raises DataFolderError for a
+    damaged recovery point: without it a torn tail cannot be told from the loss of durable data.
+    """
+    found: dict[str, dict[LogKey, int]] = {}
+    for name in FILES:
+        path = f"{folder}/{name}"
+        if not disk.exists(path):
+            found[name] = {}
+            continue
+        try:
+            found[name] = _decode_offsets(path, (await disk.read_all(path)).decode("utf-8", "replace"))
+        except CorruptLog as error:
+            if name == RECOVERY_POINTS:
+                raise DataFolderError(
+                    f"{error}; restore it, or delete it: every log is then read and checked from its start, and a "
+                    "batch that looks torn is cut wherever it lies"
+                ) from error
+            logger.warning("%s; it is begun anew", error)
+            found[name] = {}
+    return found
+
+
+def offsets_of(found: Mapping[str, Mapping[LogKey, int]], key: LogKey) -> Offsets:
+    """Returns what the checkpoints `found` say of one log."""
+    return Offsets(*(found[name].get(key, 0) for name in FILES))
+
+
+async def write_files(disk: Disk, texts: Mapping[str, str], folders: Iterable[str]) -> None:
+    """Replaces each file by its text, atomically and durably; `folders` are those that the files lie in."""
+    if not texts:
+        return
+    files: list[File] = []
+    try:
+        for path, text in texts.items():
+            file = disk.open(path + ".tmp", create=True)
+            files.append(file)
+            file.truncate(0)  # left over from a crash
+            file.append([text.encode()])
+        await disk.sync(files)
+    finally:
+        for file in files:
+            file.close()
+    for path in texts:
+        disk.rename(path + ".tmp", path)
+    await disk.sync([], list(folders))
+
+
+def _encode_offsets(offsets: Mapping[LogKey, int]) -> str:
+    lines = "".join(f"{topic} {partition} {offset}\n" for (topic, partition), offset in offsets.items())
+    return f"0\n{len(offsets)}\n{lines}"
+
+
+def _decode_offsets(path: str, text: str) -> dict[LogKey, int]:
+    """Raises CorruptLog, naming `path`, where `text` is no such checkpoint."""
+    lines = text.splitlines()
+    offsets: dict[LogKey, int] = {}
+    try:
+        version, count = int(lines[0]), int(lines[1])
+        for line in lines[2:]:
+            topic, partition, offset = line.split(" ")
+            offsets[topic, int(partition)] = int(offset)
+    except (ValueError, IndexError) as error:
+        raise CorruptLog(f"{path} is unreadable: {error}") from error
+    if version != 0 or count != len(offsets) or any(offset < 0 for offset in offsets.values()):
+        raise CorruptLog(
+            f"{path} contradicts itself: version {version}, {count} entries announced, {len(offsets)} found"
+        )
+    return offsets

@@ -1,0 +1,595 @@
+"""Log: the batches of one partition replica, in Kafka's format, and how much of them is durable.
+
+Offsets ascend: `log_start_offset` <= `high_watermark` <= `log_end_offset`, and `durable_end` <= `log_end_offset`.
+Appends are plain calls that reach the page cache; a group commit makes them durable and moves `durable_end`, and only
+what lies below `counted_end` may be acknowledged or counted. Every truncation raises `generation`; a sync that began
+in an older one moves nothing.
+
+A damaged log (a batch that is bad where no crash explains it) is neither read nor appended to. Batches are taken as
+they come: what a leader demands of them is checked before (`dohle.model.produced`), and repeated ones are told by
+`producers.check`. Retention and compaction are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dohle.model.batch import BatchHeader, Bytes, check_crc, read_header, split_batches, stamp, stamp_append_time
+from dohle.model.errors import (
+    CorruptMessage,
+    DamagedReplica,
+    InvalidRecord,
+    OffsetOutOfRange,
+    RecordListTooLarge,
+    StorageFailure,
+    UnknownTopicOrPartition,
+)
+from dohle.model.topic_config import TopicConfig
+from dohle.runtime.clock import Clock
+from dohle.runtime.disk import Disk, File
+from dohle.storage.checkpoints import Checkpoints, LogKey
+from dohle.storage.group_commit import Flush, GroupCommit
+from dohle.storage.log_reader import LogReader
+from dohle.storage.opened import UNSYNCED_FILE, Damage, MarkState, Opened, Recovery
+from dohle.storage.roll import must_roll
+from dohle.storage.segment import DamagedFile, Segment
+
+RELAXED_FLUSH_MS = 60_000
+"""How old an unsynced append may get where flush.messages is relaxed and flush.ms is not set: bounds a recovery."""
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["Appended", "Damage", "Log", "Recovery"]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an append wrote. `batch` is the very bytes that are in the log now."""
+
+    base_offset: int
+    next_offset: int
+    log_append_time_ms: int  # -1 unless the topic stamps it
+    batch: Bytes
+
+
+class Log:
+    """One replica's log. All of it is durable when it is opened."""
+
+    __slots__ = (
+        "_append_time",
+        "_checkpoints",
+        "_clock",
+        "_closed",
+        "_commit",
+        "_counts_at_once",
+        "_disk",
+        "_durable_end",
+        "_end",
+        "_files_in_flight",
+        "_files_unsynced",
+        "_folder_unsynced",
+        "_high_watermark",
+        "_mark",
+        "_reader",
+        "_segments",
+        "_snapshots",
+        "_start",
+        "_truncation",
+        "_unsynced_records",
+        "_unsynced_since",
+        "_waiting",
+        "config",
+        "damage",
+        "epochs",
+        "folder",
+        "generation",
+        "key",
+        "name",
+        "on_durable",
+        "producers",
+        "recovered",
+        "topic_id",
+    )
+
+    def __init__(
+        self,
+        disk: Disk,
+        clock: Clock,
+        commit: GroupCommit,
+        checkpoints: Checkpoints,
+        *,
+        folder: str,
+        key: LogKey,
+        topic_id: bytes | None,
+        config: TopicConfig,
+        opened: Opened,
+    ) -> None:
+        self._disk, self._clock, self._commit, self._checkpoints = disk, clock, commit, checkpoints
+        self.folder = folder
+        self.key = key
+        self.name = f"{key[0]}-{key[1]}"
+        self.topic_id = topic_id
+        self.epochs = opened.epochs
+        self.producers = opened.producers
+        self.recovered = opened.recovered
+        self.damage = opened.damage
+        self.generation = 0
+        self.on_durable: Callable[[], None] | None = None
+        self._segments = opened.segments
+        self._snapshots = opened.snapshots
+        self._reader = LogReader(opened.segments)
+        self._start = opened.log_start_offset
+        self._end = self._durable_end = opened.log_end_offset
+        self._high_watermark = opened.high_watermark
+        self._mark = MarkState.DURABLE if opened.unsynced_marked else MarkState.ABSENT
+        self._closed = False
+        self._counts_at_once = False
+        self._truncation: asyncio.Future[None] | None = None
+        self._folder_unsynced = False
+        self._files_in_flight: list[File] = []
+        self._files_unsynced: list[File] = []  # indexes and snapshots, closed once they are synced
+        self._unsynced_records = 0
+        self._unsynced_since = 0.0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.configure(config)
+
+    # Where the log begins and ends
+
+    @property
+    def log_start_offset(self) -> int:
+        return self._start
+
+    @property
+    def log_end_offset(self) -> int:
+        """The next record's offset."""
+        return self._end
+
+    @property
+    def durable_end(self) -> int:
+        """Everything below is on the device."""
+        return self._durable_end
+
+    @property
+    def counted_end(self) -> int:
+        """Everything below may be acknowledged: `durable_end`, or the log's end where flush.messages is relaxed."""
+        return self._end if self._counts_at_once else self._durable_end
+
+    @property
+    def high_watermark(self) -> int:
+        return self._high_watermark
+
+    @property
+    def last_epoch(self) -> int:
+        """The newest epoch noted, with or without data, or -1."""
+        return self.epochs.latest
+
+    @property
+    def last_batch_epoch(self) -> int:
+        """The last batch's leader epoch, or -1 if the log is empty."""
+        return self.epochs.epoch_at(self._end - 1) if self._end > self._start else -1
+
+    @property
+    def proven(self) -> bool:
+        """Rule 13: nothing that ever counted here can have been lost by the last stop."""
+        return self.recovered.proven and self.damage is None
+
+    @property
+    def size_bytes(self) -> int:
+        return self._segments.size_bytes
+
+    # Configuration
+
+    def configure(self, config: TopicConfig) -> None:
+        """Works by `config` from now on. Relaxed flushing begins only when it is durably noted that it does."""
+        self.config = config
+        self._append_time = config.is_append_time
+        for segment in self._segments.all:
+            segment.index_interval_bytes = config.index_interval_bytes
+        if config.flush_messages == 1:
+            self._counts_at_once = False
+            if self._durable_end < self._end:
+                self._commit.request(self)
+        elif self._mark is MarkState.DURABLE:
+            self._counts_at_once = True
+        elif self._mark is MarkState.ABSENT:
+            with self._commit.using():
+                self._files_unsynced.append(self._disk.open(f"{self.folder}/{UNSYNCED_FILE}", create=True))
+            self._mark = MarkState.WRITTEN
+            self._folder_unsynced = True
+            self._commit.request(self)
+
+    # Appends
+
+    def append_as_leader(self, batch: bytes | bytearray, leader_epoch: int, now_ms: int) -> Appended:
+        """Appends one valid batch, stamped with the next offset, the epoch and, where the topic says so, the time.
+
+        A bytearray is stamped in place. Raises StorageFailure (nothing was kept of the batch), DamagedReplica,
+        RecordListTooLarge.
+        """
+        self._check_appendable(leader_epoch)
+        if len(batch) > self.config.segment_bytes:
+            raise RecordListTooLarge(
+                f"{self.name}: a batch of {len(batch)} bytes: the topic's segment.bytes is {self.config.segment_bytes}"
+            )
+        buffer = batch if isinstance(batch, bytearray) else bytearray(batch)
+        if self._append_time:
+            stamp_append_time(buffer, 0, now_ms)
+        base_offset = self._end
+        stamp(buffer, 0, base_offset, leader_epoch)
+        header = read_header(buffer)
+        assert header.size_bytes == len(buffer), "exactly one batch"
+        self._append(buffer, [(0, header)])
+        return Appended(base_offset, self._end, now_ms if self._append_time else -1, buffer)
+
+    def append_as_follower(self, batches: Bytes, leader_epoch: int) -> Appended:
+        """Appends whole batches, one or more, byte for byte as the leader of `leader_epoch` sent them.
+
+        Raises CorruptMessage or InvalidRecord, with nothing appended, where they are damaged or out of order, and
+        StorageFailure, where whole batches may have been appended; `log_end_offset` tells.
+        """
+        self._check_appendable(-1)
+        found = list(split_batches(batches))
+        if not found:
+            raise InvalidRecord(f"{self.name}: no batch was sent")
+        end, epoch = self._end, self.last_batch_epoch
+        for position, header in found:
+            if header.base_offset < end or header.last_offset_delta < 0:
+                raise InvalidRecord(f"{self.name}: a batch of offset {header.base_offset} where {end} comes next")
+            if not epoch <= header.partition_leader_epoch <= leader_epoch:
+                raise InvalidRecord(
+                    f"{self.name}: a batch of leader epoch {header.partition_leader_epoch} at offset "
+                    f"{header.base_offset}, after one of epoch {epoch} and from a leader of epoch {leader_epoch}"
+                )
+            if not check_crc(batches, position, header):
+                raise CorruptMessage(f"{self.name}: the batch of offset {header.base_offset} was damaged on its way")
+            end, epoch = header.next_offset, header.partition_leader_epoch
+        self._append(batches, found)
+        return Appended(found[0][1].base_offset, end, -1, batches)
+
+    def _check_appendable(self, leader_epoch: int) -> None:
+        assert self._truncation is None, f"{self.name}: an append while it is truncated"
+        self._check_sound()
+        self._commit.check()
+        assert leader_epoch == -1 or leader_epoch >= self.epochs.latest, f"{self.name}: epochs never fall"
+
+    def _check_sound(self) -> None:
+        if self._closed:
+            raise UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node")
+        if self.damage is not None:
+            raise DamagedReplica(f"{self.name}: {self.damage}; the replica is neither served nor led from")
+
+    def _append(self, buffer: Bytes, batches: list[tuple[int, BatchHeader]]) -> None:
+        """Appends `batches`, which lie in `buffer` one behind the other, in as few writes as there are segments."""
+        first = 0
+        while first < len(batches):
+            start, header = batches[first]
+            beyond = len(batches)
+            try:
+                segment = self._segments.active
+                if must_roll(segment, segment.size, header, self.config, self.name):
+                    segment = self._roll()
+                for later in range(first + 1, len(batches)):
+                    at, one = batches[later]
+                    if must_roll(segment, segment.size + at - start, one, self.config, self.name):
+                        beyond = later
+                        break
+                end = batches[beyond][0] if beyond < len(batches) else len(buffer)
+                position = segment.append(buffer if end - start == len(buffer) else memoryview(buffer)[start:end])
+            except OSError as error:
+                raise self._commit.refused(error) from error
+            now = self._clock.now()
+            for at, one in batches[first:beyond]:
+                segment.note(one, position + at - start)
+                if one.partition_leader_epoch != self.epochs.latest:
+                    self.epochs.note(one.partition_leader_epoch, one.base_offset)
+                if one.producer_id >= 0:
+                    self.producers.update(one, now)
+            self._appended(segment, batches[beyond - 1][1].next_offset, now)
+            first = beyond
+
+    def _appended(self, segment: Segment, end: int, now: float) -> None:
+        records = end - self._end
+        self._end = end
+        self._segments.unsynced[segment] = None
+        if self.config.flush_messages == 1:
+            self._commit.request(self)
+            return
+        if not self._unsynced_records:
+            self._unsynced_since = now
+        self._unsynced_records += records
+        if self._unsynced_records >= self.config.flush_messages:
+            self._commit.request(self)
+
+    def _roll(self) -> Segment:
+        """Seals the active segment and begins another at the log's end. Changes nothing where it raises OSError."""
+        old = self._segments.active
+        indexes = old.write_indexes(seal=True)
+        snapshot = self._snapshots.write(self._end, self.producers, [*self._segments.bases, self._end])
+        self._files_unsynced += [*indexes, snapshot]
+        self._folder_unsynced = True
+        new = self._new_segment(self._end)
+        new.create()
+        self._segments.add(new)
+        self._commit.request(self)
+        return new
+
+    def _new_segment(self, base_offset: int) -> Segment:
+        return Segment(self._disk, self.folder, base_offset, index_interval_bytes=self.config.index_interval_bytes)
+
+    # Durability
+
+    def begin_flush(self) -> Flush | None:
+        """Returns what a sync must take to make the whole log durable; for the group commit."""
+        segments = self._segments
+        if (
+            self._closed
+            or self._truncation is not None
+            or not (segments.unsynced or self._files_unsynced or self._folder_unsynced)
+        ):
+            return None
+        files = [*(segment.file() for segment in segments.unsynced), *self._files_unsynced]
+        flush = Flush(self._end, self.generation, files, [self.folder] if self._folder_unsynced else [])
+        segments.in_flight, segments.unsynced = segments.unsynced, {}
+        self._files_in_flight, self._files_unsynced = self._files_unsynced, []
+        self._folder_unsynced = False
+        self._unsynced_records = 0
+        if self._mark is MarkState.WRITTEN:
+            self._mark = MarkState.SYNCING
+        return flush
+
+    def finish_flush(self, flush: Flush) -> None:
+        """Takes note that `flush` is durable; for the group commit."""
+        self._segments.in_flight = {}
+        for file in self._files_in_flight:
+            file.close()
+        self._files_in_flight = []
+        if self._mark is MarkState.SYNCING:
+            self._mark = MarkState.DURABLE
+            self._counts_at_once = self.config.flush_messages > 1
+        if flush.generation == self.generation:
+            self._durable_moved_to(flush.end)
+
+    def fail_flushes(self, failure: StorageFailure) -> None:
+        """Tells everyone who waits; for the group commit."""
+        waiting, self._waiting = self._waiting, deque()
+        for _, waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(StorageFailure(failure.message))
+
+    def _durable_moved_to(self, end: int) -> None:
+        assert self._durable_end <= end <= self._end
+        self._durable_end = end
+        while self._waiting and self._waiting[0][0] <= end:
+            _, waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+        if self.on_durable is not None:
+            self.on_durable()
+
+    async def flush(self) -> int:
+        """Waits until all that was appended so far is durable; returns the durable end.
+
+        That is below the log's end at the call only if the log was truncated meanwhile; a truncation under way is
+        waited for. Raises StorageFailure.
+        """
+        if self._truncation is not None:
+            await asyncio.shield(self._truncation)
+        self._commit.check()
+        if self._durable_end < self._end:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append((self._end, waiter))
+            self._commit.request(self)
+            await waiter
+        return self._durable_end
+
+    def flush_if_due(self, now: float) -> None:
+        """Has old appends synced where flush.messages is relaxed."""
+        limit_ms = min(self.config.flush_ms, RELAXED_FLUSH_MS)
+        if self._unsynced_records and (now - self._unsynced_since) * 1000 >= limit_ms:
+            self._commit.request(self)
+
+    # Reads
+
+    async def read(self, offset: int, max_bytes: int, *, up_to: int, min_one: bool = True) -> bytes:
+        """Returns whole batches, from the one on that holds `offset`, all of which end at or below `up_to`.
+
+        They take at most `max_bytes`, unless `min_one` lets a first one through that is larger. Raises
+        OffsetOutOfRange outside [log start, log end], DamagedReplica, StorageFailure.
+        """
+        while True:
+            self._check_sound()
+            if not self._start <= offset <= self._end:
+                raise OffsetOutOfRange(f"{self.name}: offset {offset} is outside [{self._start}, {self._end}]")
+            limit = min(up_to, self._end)
+            if offset >= limit:
+                return b""
+            generation = self.generation
+            data = await self._reading(self._reader.read(offset, max_bytes, limit, min_one), generation)
+            if data is not None and generation == self.generation:
+                return data
+
+    async def offset_for_timestamp(self, timestamp: int) -> tuple[int, int] | None:
+        """Returns (offset, timestamp) of the first record that is not older than `timestamp`, None if all are."""
+        while True:
+            self._check_sound()
+            generation = self.generation
+            if self._start == self._end:
+                return None
+            search = self._reader.find_timestamp(timestamp, self._start, self._end)
+            found = await self._reading(search, generation)
+            if generation == self.generation:
+                return found
+
+    async def _reading(self, work: Coroutine[Any, Any, T], generation: int) -> T | None:
+        """Returns what `work` reads; None where a truncation came in between and it makes no sense."""
+        try:
+            with self._commit.using():
+                return await work
+        except DamagedFile as error:
+            if generation != self.generation:
+                return None
+            self.damage = Damage(error.file, error.position, error.reason)
+            logger.error("%s: %s", self.name, self.damage)
+            self._check_sound()
+            raise
+
+    # Epochs and watermark
+
+    def start_epoch(self, epoch: int) -> int:
+        """Notes that `epoch` begins at the log's end (rule 1), unless it is known. Returns where it begins."""
+        assert epoch >= self.epochs.latest, f"{self.name}: epochs never fall"
+        self.epochs.note(epoch, self._end)
+        return self.epochs.entries[-1].start_offset
+
+    def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
+        """Returns (epoch, end offset) by rule 2, (-1, -1) where that is undefined."""
+        return self.epochs.end_offset(epoch, self._end)
+
+    def advance_high_watermark(self, offset: int) -> None:
+        """Moves the watermark up to `offset`, at most to the log's end; never down."""
+        self._high_watermark = max(self._high_watermark, min(offset, self._end))
+
+    def advance_log_start(self, offset: int) -> None:
+        """Moves the log's start up to `offset`, at most to its end."""
+        self._start = max(self._start, min(offset, self._end))
+        self._high_watermark = max(self._high_watermark, self._start)
+        self.epochs.begin_at(self._start)
+
+    # Truncation
+
+    async def truncate_to(self, offset: int) -> None:
+        """Cuts the log at the batch border at or below `offset`; durable on return.
+
+        The epoch cache is cut even where the log is not: an epoch without data may be no other replica's. Nothing may
+        be appended before this returns; the work goes on if the caller is cancelled (`flush` waits for it). Raises
+        StorageFailure, DamagedReplica.
+        """
+        self._check_sound()
+        if offset >= self._end:
+            self.epochs.truncate_to(self._end)
+        elif offset <= self._segments.bases[0] or offset < self._start:
+            await self._exclusively(self._start_over(offset))
+        else:
+            await self._exclusively(self._truncate(offset))
+
+    async def start_over_at(self, offset: int) -> None:
+        """Empties the log, whose next record then has `offset`; durable on return. Otherwise as `truncate_to`."""
+        await self._exclusively(self._start_over(offset))
+
+    async def _exclusively(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._truncation is None, f"{self.name}: two truncations at once"
+        self._truncation = self._commit.run_to_end(work, f"truncate {self.name}")
+        await asyncio.shield(self._truncation)
+
+    async def _truncate(self, offset: int) -> None:
+        try:
+            with self._commit.syncing():
+                segment, position, border = await self._reader.border(offset)
+                await self._leave_above(border)
+                while self._segments.active is not segment:
+                    self._segments.drop_last().delete()
+                await segment.truncate_to(position, border)
+                self._segments.unsynced[segment] = None
+                self._snapshots.truncate_to(border)
+                await self._snapshots.restore(self.producers, self._segments, self._start, border, self._clock.now())
+                await self._sync_truncation()
+        except DamagedFile as error:
+            self.damage = Damage(error.file, error.position, error.reason)
+            self._check_sound()
+        finally:
+            self._truncation = None
+        self._release_after_truncation()
+
+    async def _start_over(self, offset: int) -> None:
+        try:
+            with self._commit.syncing():
+                first = self._segments.bases[0]
+                await self._leave_above(first)
+                while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
+                    self._segments.drop_last().delete()
+                self._segments.active.delete()
+                self._snapshots.truncate_to(-1)
+                await self._disk.sync([], [self.folder])
+                self.epochs.clear()
+                self.producers.clear()
+                segment = self._new_segment(offset)
+                segment.create()
+                self._segments.replace_all(segment)
+                self._segments.unsynced[segment] = None
+                self._start = self._end = self._high_watermark = offset
+                self.damage = None
+                await self._sync_truncation()
+        finally:
+            self._truncation = None
+        self._release_after_truncation()
+
+    async def _leave_above(self, border: int) -> None:
+        """Lowers all ends to `border`, the written recovery point too, before any byte goes."""
+        self.generation += 1
+        self._reader.forget()
+        self._end = border
+        self._durable_end = min(self._durable_end, border)
+        self._high_watermark = min(self._high_watermark, border)
+        self.epochs.truncate_to(border)
+        await self._checkpoints.lower(self.key, border)
+        await self._commit.settled()
+
+    async def _sync_truncation(self) -> None:
+        for file in self._files_unsynced:
+            file.close()
+        self._files_unsynced = []
+        files = [segment.file() for segment in self._segments.unsynced]
+        await self._disk.sync(files, [self.folder])
+        self._segments.unsynced.clear()
+        self._folder_unsynced = False
+        self._unsynced_records = 0
+        self._durable_end = self._end
+        if self._mark is MarkState.WRITTEN:
+            self._mark = MarkState.DURABLE
+            self._counts_at_once = self.config.flush_messages > 1
+
+    def _release_after_truncation(self) -> None:
+        """Everything that is left is durable: nobody has anything to wait for."""
+        waiting, self._waiting = self._waiting, deque()
+        for _, waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self.on_durable is not None:
+            self.on_durable()
+
+    # The end of the process
+
+    def write_state(self, *, clear_mark: bool) -> list[File]:
+        """Writes what makes the next start cheap: indexes and producer state. Returns open files to sync and close.
+
+        Everything is durable, and nothing is appended any more. `clear_mark`: nothing unproven is left to tell.
+        """
+        assert self._durable_end == self._end
+        files = self._segments.active.write_indexes(seal=True) if self._segments.active.indexes_changed else []
+        if self._snapshots.latest != self._end and self._end > self._start:
+            files.append(self._snapshots.write(self._end, self.producers, self._segments.bases))
+        if clear_mark and self._mark is MarkState.DURABLE and self.config.flush_messages == 1:
+            self._disk.delete(f"{self.folder}/{UNSYNCED_FILE}")
+            self._mark = MarkState.ABSENT
+        return files
+
+    async def close(self) -> None:
+        """Lets go of all files, when whatever is under way with them has ended. Whoever waits for a flush is told."""
+        self._closed = True
+        if self._truncation is not None:
+            await asyncio.shield(self._truncation)
+        await self._commit.settled()
+        for _, waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node"))
+        self._waiting.clear()
+        for file in (*self._files_unsynced, *self._files_in_flight):
+            file.close()
+        self._segments.close()

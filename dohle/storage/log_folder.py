@@ -1,0 +1,351 @@
+"""Log folder: all partition logs of a node, in its data folder, opened, made, removed and closed together.
+
+A log lies in `<topic>-<partition>`, with `partition.metadata` (Kafka's: version, topic id) beside its segments. A new
+one is made under the name `…-new` and renamed when it is whole; one to be deleted is renamed `…-delete` first; one that
+belongs to no topic any more is renamed `…-stray` and left alone. The quorum's log lies here too and is not this
+module's.
+
+The logs share one group commit and one set of checkpoints. A clean stop syncs everything, writes what makes the next
+start cheap, and leaves a mark; without it the logs are recovered. What a recovery found (`Log.recovered`) is kept in a
+file until the owner says that the controller knows, for a crash in between must not hide it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dohle.model.errors import DataFolderError, StorageFailure
+from dohle.model.ids import DirectoryId, TopicId, id_text, parse_id
+from dohle.model.topic_config import TopicConfig
+from dohle.runtime.clock import Clock
+from dohle.runtime.disk import Disk, File
+from dohle.runtime.tasks import Tasks, cancel
+from dohle.storage.checkpoints import (
+    CHECKPOINT_INTERVAL_S,
+    Checkpoints,
+    LogKey,
+    offsets_of,
+    read_checkpoints,
+    write_files,
+)
+from dohle.storage.clean_stop import NO_EPOCH, leave_mark, take_mark
+from dohle.storage.data_folder import DataFolder
+from dohle.storage.epoch_cache import EpochCache
+from dohle.storage.findings import FINDINGS_FILE, decode_findings, encode_findings, merge
+from dohle.storage.group_commit import GroupCommit, OnFailure
+from dohle.storage.log import Log
+from dohle.storage.opened import Opened, Recovery
+from dohle.storage.producer_snapshots import ProducerSnapshots
+from dohle.storage.producer_states import ProducerStates
+from dohle.storage.recovery import LogFiles
+from dohle.storage.segment import Segment
+from dohle.storage.segments import Segments
+from dohle.storage.single_log import METADATA_LOG
+
+PARTITION_FILE = "partition.metadata"
+
+_FOLDER_NAME = re.compile(r"(.+)-(0|[1-9][0-9]*)")
+_AT_ONCE = 16  # logs opened side by side
+_GROUP = 128  # logs synced or made together: bounds the files that are open for it
+_EXPIRY_ROUNDS = 60  # checkpoints between two looks for producers that were not seen for long
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewLog:
+    """A log to be made."""
+
+    topic: str
+    partition: int
+    topic_id: TopicId
+    config: TopicConfig
+
+
+class LogFolder:
+    """The logs of one data folder, by topic and partition. After a failed disk all of them refuse to work."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        clock: Clock,
+        folder: DataFolder,
+        tasks: Tasks,
+        *,
+        on_failure: OnFailure,
+        producer_expiration_ms: int,
+    ) -> None:
+        self.path = folder.path
+        self.directory_id: DirectoryId = folder.directory_id
+        self.logs: dict[LogKey, Log] = {}
+        self.previous_broker_epoch = NO_EPOCH
+        self._disk = disk
+        self._clock = clock
+        self._tasks = tasks
+        self._producer_expiration_ms = producer_expiration_ms
+        self._commit = GroupCommit(disk, tasks, name=folder.path, on_failure=on_failure)
+        self._checkpoints = Checkpoints(disk, folder.path, lambda: self.logs)
+        self._unreported = False
+        self._tending: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        disk: Disk,
+        clock: Clock,
+        folder: DataFolder,
+        tasks: Tasks,
+        *,
+        on_failure: OnFailure,
+        producer_expiration_ms: int = 86_400_000,
+    ) -> LogFolder:
+        """Opens every log. Damaged ones are among them, and say so.
+
+        Raises DataFolderError for a file that must be read and cannot be, StorageFailure for a failed disk.
+        `on_failure` is called once if the disk fails later.
+        """
+        logs = cls(disk, clock, folder, tasks, on_failure=on_failure, producer_expiration_ms=producer_expiration_ms)
+        with logs._commit.syncing():
+            await logs._open()
+        logs._tending = tasks.spawn(logs._tend(), "checkpoints")
+        return logs
+
+    @property
+    def failed(self) -> bool:
+        return self._commit.failure is not None
+
+    # Opening
+
+    async def _open(self) -> None:
+        broker_epoch = await take_mark(self._disk, self.path)
+        clean = broker_epoch is not None
+        self.previous_broker_epoch = broker_epoch if broker_epoch is not None else NO_EPOCH
+        keys = self._find_logs()
+        found = await read_checkpoints(self._disk, self.path)
+        if keys and not clean:
+            logger.warning("%s was not stopped cleanly: %d logs are checked", self.path, len(keys))
+        self._checkpoints.begin_with(found)
+        opened: dict[LogKey, Log] = {}
+
+        async def open_one(key: LogKey, files: LogFiles) -> None:
+            parts = await files.open(clean=clean, written=offsets_of(found, key), now=self._clock.now())
+            opened[key] = self._log(key, await self._read_topic_id(key), TopicConfig(), parts)
+
+        for start in range(0, len(keys), _GROUP):
+            group = [(key, LogFiles(self._disk, self._folder_of(key))) for key in keys[start : start + _GROUP]]
+            if not clean:
+                unsure = [file for key, files in group for file in files.unsure_files(offsets_of(found, key)[0])]
+                await self._disk.sync(unsure, [self._folder_of(key) for key, _ in group])
+            await _side_by_side([open_one(key, files) for key, files in group])
+        self.logs.update((key, opened[key]) for key in keys)  # in the order of the names
+        await self._keep_findings()
+
+    def _find_logs(self) -> list[LogKey]:
+        keys: list[LogKey] = []
+        for name in self._disk.list(self.path):
+            if name.endswith(("-new", "-delete")):
+                logger.info("%s/%s was left by a stop in the middle: it is deleted", self.path, name)
+                self._disk.delete(f"{self.path}/{name}")
+            elif name != METADATA_LOG and (parts := _FOLDER_NAME.fullmatch(name)):
+                keys.append((parts[1], int(parts[2])))
+        return keys
+
+    async def _read_topic_id(self, key: LogKey) -> TopicId:
+        path = f"{self._folder_of(key)}/{PARTITION_FILE}"
+        try:
+            text = (await self._disk.read_all(path)).decode("ascii", "replace")
+            values = dict(line.split(": ", 1) for line in text.splitlines())
+            if values["version"] != "0":
+                raise ValueError(f"version {values['version']} is unknown")
+            return TopicId(parse_id(values["topic_id"]))
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise DataFolderError(
+                f"{path} is missing or damaged ({error}): restore it, or rename its folder so that it ends in -stray; "
+                "the replica is then copied from the others"
+            ) from error
+
+    async def _keep_findings(self) -> None:
+        """Adds what was found to what an earlier start found and could not report, and keeps both."""
+        path = f"{self.path}/{FINDINGS_FILE}"
+        if self._disk.exists(path):
+            self._unreported = True
+            for key, earlier in decode_findings(path, await self._disk.read_all(path)).items():
+                if key in self.logs:
+                    self.logs[key].recovered = merge(earlier, self.logs[key].recovered)
+        found = {key: log.recovered for key, log in self.logs.items()}
+        bad = {key: one for key, one in found.items() if one.cut_bytes or not one.proven}
+        if bad:
+            self._unreported = True
+            await write_files(self._disk, {path: encode_findings(bad)}, [self.path])
+
+    async def findings_reported(self) -> None:
+        """Forgets, durably, what recoveries found: the controller knows of it now."""
+        if self._unreported:
+            self._unreported = False
+            with self._commit.syncing():
+                self._disk.delete(f"{self.path}/{FINDINGS_FILE}")
+                await self._disk.sync([], [self.path])
+
+    def _log(self, key: LogKey, topic_id: TopicId, config: TopicConfig, opened: Opened) -> Log:
+        return Log(
+            self._disk,
+            self._clock,
+            self._commit,
+            self._checkpoints,
+            folder=self._folder_of(key),
+            key=key,
+            topic_id=topic_id,
+            config=config,
+            opened=opened,
+        )
+
+    def _folder_of(self, key: LogKey) -> str:
+        return f"{self.path}/{key[0]}-{key[1]}"
+
+    # Making and removing
+
+    async def create_log(self, topic: str, topic_id: TopicId, partition: int, config: TopicConfig) -> Log:
+        """Makes an empty log, durably. Raises StorageFailure."""
+        return (await self.create_logs([NewLog(topic, partition, topic_id, config)]))[0]
+
+    async def create_logs(self, new: Sequence[NewLog]) -> list[Log]:
+        """Makes empty logs, durably, with few syncs for all. None of them is there yet. Raises StorageFailure."""
+        made: list[Log] = []
+        for start in range(0, len(new), _GROUP):
+            with self._commit.syncing():
+                made += await self._create_group(new[start : start + _GROUP])
+        return made
+
+    async def _create_group(self, new: Sequence[NewLog]) -> list[Log]:
+        keys = [(one.topic, one.partition) for one in new]
+        folders = [f"{self._folder_of(key)}-new" for key in keys]
+        files: list[File] = []
+        for one, key, folder in zip(new, keys, folders, strict=True):
+            assert key not in self.logs, f"{folder}: the log is there"
+            self._disk.make_folder(folder)
+            about = self._disk.open(f"{folder}/{PARTITION_FILE}", create=True)
+            about.append([f"version: 0\ntopic_id: {id_text(one.topic_id)}\n".encode()])
+            files += [about, self._first_segment(folder, one.config).create()]
+        await self._disk.sync(files, folders)
+        for file in files:
+            file.close()
+        for key, folder in zip(keys, folders, strict=True):
+            self._disk.rename(folder, self._folder_of(key))
+        await self._disk.sync([], [self.path])
+        made = [
+            self._log(key, one.topic_id, one.config, self._empty(self._folder_of(key), one.config))
+            for key, one in zip(keys, new, strict=True)
+        ]
+        self.logs.update(zip(keys, made, strict=True))
+        return made
+
+    def _first_segment(self, folder: str, config: TopicConfig) -> Segment:
+        return Segment(self._disk, folder, 0, index_interval_bytes=config.index_interval_bytes)
+
+    def _empty(self, folder: str, config: TopicConfig) -> Opened:
+        return Opened(
+            segments=Segments([self._first_segment(folder, config)]),
+            snapshots=ProducerSnapshots(self._disk, folder, []),
+            epochs=EpochCache(),
+            producers=ProducerStates(),
+            log_start_offset=0,
+            log_end_offset=0,
+            high_watermark=0,
+            unsynced_marked=False,
+            recovered=Recovery(clean=True, proven=True),
+            damage=None,
+        )
+
+    async def delete_log(self, topic: str, partition: int) -> None:
+        """Removes a log and its files. Whoever waits for it gets an error. Raises StorageFailure."""
+        name = await self._rename(topic, partition, "delete")
+        with self._commit.syncing():
+            self._disk.delete(f"{self.path}/{name}")
+
+    async def mark_stray(self, topic: str, partition: int) -> str:
+        """Takes a log out of service and sets its folder aside. Returns the folder's new name."""
+        return await self._rename(topic, partition, "stray")
+
+    async def _rename(self, topic: str, partition: int, suffix: str) -> str:
+        key = (topic, partition)
+        log = self.logs.pop(key)
+        assert log.topic_id is not None
+        name = f"{log.name}.{id_text(log.topic_id)}-{suffix}"
+        await log.close()
+        async with self._checkpoints.writing:
+            with self._commit.syncing():
+                self._disk.rename(log.folder, f"{self.path}/{name}")
+                await self._disk.sync([], [self.path])
+        return name
+
+    # Upkeep and the end
+
+    async def _tend(self) -> None:
+        """Keeps the checkpoints at most a second old, and sees to what has no other moment."""
+        rounds = 0
+        while True:
+            await self._clock.sleep(CHECKPOINT_INTERVAL_S)
+            now = self._clock.now()
+            rounds += 1
+            for log in self.logs.values():
+                log.flush_if_due(now)
+                if rounds % _EXPIRY_ROUNDS == 0:
+                    log.producers.expire(now, self._producer_expiration_ms)
+            try:
+                with self._commit.syncing():
+                    await self._checkpoints.write()
+            except StorageFailure:
+                return  # the owner was told by the group commit
+
+    async def close(self, *, clean: bool = True, broker_epoch: int = NO_EPOCH) -> None:
+        """Lets go of all logs; nothing is appended any more.
+
+        A clean stop makes everything durable and leaves the mark, with the epoch that the broker had; it becomes an
+        unclean one if the disk fails. The data folder stays locked until its owner closes it.
+        """
+        if self._tending is not None:
+            await cancel(self._tending)
+        if clean:
+            try:
+                with self._commit.syncing():
+                    await self._stop_cleanly(broker_epoch)
+            except StorageFailure as failure:
+                logger.error("%s was not stopped cleanly: %s", self.path, failure)
+        for log in self.logs.values():
+            await log.close()
+        await self._commit.close()
+
+    async def _stop_cleanly(self, broker_epoch: int) -> None:
+        logs = list(self.logs.values())
+        await asyncio.gather(*(log.flush() for log in logs))
+        sound = [log for log in logs if log.damage is None]
+        for start in range(0, len(sound), _GROUP):
+            written = [
+                (log.folder, files)
+                for log in sound[start : start + _GROUP]
+                if (files := log.write_state(clear_mark=not self._unreported))
+            ]
+            files = [file for _, group in written for file in group]
+            await self._disk.sync(files, [folder for folder, _ in written])
+            for file in files:
+                file.close()
+        await self._checkpoints.write()
+        await leave_mark(self._disk, self.path, broker_epoch)
+
+
+async def _side_by_side(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Runs `work`, a bounded number of them at a time, all to their end; then raises the first failure."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def run(one: Coroutine[Any, Any, None]) -> None:
+        async with places:
+            await one
+
+    for outcome in await asyncio.gather(*(run(one) for one in work), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome

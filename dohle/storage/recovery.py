@@ -1,0 +1,293 @@
+"""Recovery: from a partition's folder to a log whose every byte is known to be durable and whole.
+
+After a clean stop the recovery point is the log's end; indexes and producer state are in their files, and opening takes
+a few small reads for the last segment, whatever the log's size. What does not fit together is treated as unclean.
+
+After an unclean stop everything from the segment of the recovery point on is read from the device, batch by batch. A
+bad batch above the recovery point that a crash explains is a torn tail: it is cut, with all behind it, and reported.
+Any other is damage: nothing is cut, the log ends before it, and is neither served nor appended to. Below the recovery
+point everything was durable, so that what is bad or missing there is always damage. Indexes are built again, epochs
+and producer state brought up to date, and what was kept is synced before anybody learns where the log ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from dohle.model.batch import HEADER_BYTES, BatchHeader, check_crc, is_torn, read_header
+from dohle.model.errors import CorruptLog, CorruptMessage
+from dohle.model.topic_config import DEFAULTS
+from dohle.runtime.disk import Disk, File
+from dohle.storage.checkpoints import Offsets
+from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
+from dohle.storage.epoch_cache import EpochCache
+from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened, Recovery
+from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
+from dohle.storage.producer_snapshots import ProducerSnapshots
+from dohle.storage.producer_states import ProducerStates
+from dohle.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, Segment, segment_name
+from dohle.storage.segment_index import OffsetIndex, TimeIndex
+from dohle.storage.segments import Segments
+
+_CHUNK_BYTES = 4 << 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What the walk over the unsure part of a log came to."""
+
+    end_offset: int
+    cut_bytes: int = 0
+    damage: Damage | None = None
+
+
+class LogFiles:
+    """One partition's folder, as it is found."""
+
+    def __init__(self, disk: Disk, folder: str) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._names = disk.list(folder)
+        self._segments: list[Segment] = []
+        for base_offset in self._offsets(LOG_SUFFIX):
+            segment = self._segment(base_offset)
+            segment.size = segment.file().size()
+            segment.close()
+            self._segments.append(segment)
+
+    def _offsets(self, suffix: str) -> list[int]:
+        stems = [name[: -len(suffix)] for name in self._names if name.endswith(suffix)]
+        return sorted(int(stem) for stem in stems if stem.isdecimal() and segment_name(int(stem)) == stem)
+
+    def _segment(self, base_offset: int) -> Segment:
+        return Segment(self._disk, self._folder, base_offset, index_interval_bytes=DEFAULTS.index_interval_bytes)
+
+    def unsure_files(self, recovery_point: int) -> list[File]:
+        """Returns the files that hold what is not known to be durable: to be synced, with the folder, before `open`."""
+        return [segment.file() for segment in self._unsure(recovery_point) if segment.size]
+
+    def _unsure(self, recovery_point: int) -> list[Segment]:
+        """Returns the segments from the one on that holds the recovery point."""
+        below = [segment for segment in self._segments if segment.base_offset <= recovery_point]
+        return self._segments[max(len(below) - 1, 0) :]
+
+    async def open(self, *, clean: bool, written: Offsets, now: float) -> Opened:
+        """Returns the log. `written` is what the checkpoints say; `clean`, whether the last stop was. Raises OSError.
+
+        Unless it was, `unsure_files` and the folder have been synced.
+        """
+        if not self._segments:  # the crash of a replica that was starting over
+            self._segments.append(self._segment(0))
+            await self._disk.sync([self._segments[0].create()], [self._folder])
+        for segment in self._segments[:-1]:
+            self._use_stored_indexes(segment)
+        snapshots = ProducerSnapshots(self._disk, self._folder, self._offsets(SNAPSHOT_SUFFIX))
+        marked = UNSYNCED_FILE in self._names
+        epochs = await self._read_epochs()
+        if clean and epochs is not None and await self._ends_at(written.recovery_point):
+            found = _Findings(written.recovery_point)
+            recovered = Recovery(clean=True, proven=True)
+        else:
+            found, epochs = await self._recover(written.recovery_point, epochs)
+            cut_offset = found.end_offset if found.cut_bytes else -1
+            recovered = Recovery(False, not marked, found.cut_bytes, cut_offset)
+            snapshots.truncate_to(found.end_offset)
+        segments = Segments(self._segments)
+        start = max(self._segments[0].base_offset, min(written.log_start_offset, found.end_offset))
+        producers = ProducerStates()
+        if found.damage is None:
+            await snapshots.restore(producers, segments, start, found.end_offset, now)
+        for segment in self._segments:
+            segment.close()
+        return Opened(
+            segments=segments,
+            snapshots=snapshots,
+            epochs=epochs,
+            producers=producers,
+            log_start_offset=start,
+            log_end_offset=found.end_offset,
+            high_watermark=max(start, min(written.high_watermark, found.end_offset)),
+            unsynced_marked=marked,
+            recovered=recovered,
+            damage=found.damage,
+        )
+
+    async def _read_epochs(self) -> EpochCache | None:
+        """Returns None where they must be gathered from the batches."""
+        if EPOCHS_FILE not in self._names:
+            return EpochCache() if not any(segment.size for segment in self._segments) else None
+        path = f"{self._folder}/{EPOCHS_FILE}"
+        try:
+            return EpochCache.decode((await self._disk.read_all(path)).decode("ascii", "replace"))
+        except CorruptLog as error:
+            log.warning("%s: %s; the epochs are gathered from the batches", path, error)
+            return None
+
+    def _use_stored_indexes(self, segment: Segment) -> None:
+        """Takes the index files as they are; they are checked when they are first used."""
+        stored = []
+        for suffix, entry_bytes in (
+            (INDEX_SUFFIX, OffsetIndex.ENTRY_BYTES),
+            (TIME_INDEX_SUFFIX, TimeIndex.ENTRY_BYTES),
+        ):
+            path = segment.path + suffix
+            size = 0
+            if path.rpartition("/")[2] in self._names:
+                file = self._disk.open(path)
+                size = file.size()
+                file.close()
+            stored.append(-(-size // entry_bytes))  # a size that is no multiple fails the check
+        segment.index, segment.times = OffsetIndex(stored[0]), TimeIndex(stored[1])
+        segment.newest = None
+        segment.close()
+
+    async def _ends_at(self, end_offset: int) -> bool:
+        """Whether the last segment's files fit together and say that the log ends at `end_offset`."""
+        segment = self._segments[-1]
+        if not segment.size:
+            return segment.base_offset == end_offset
+        self._use_stored_indexes(segment)
+        reached = segment.base_offset
+
+        def note(_: int, header: BatchHeader) -> bool:
+            nonlocal reached
+            reached = header.next_offset
+            return False
+
+        try:
+            first = segment.header_in(await segment.file().read_at(0, HEADER_BYTES), 0, 0)
+            await segment.walk(await segment.resume(), segment.size, note)
+        except CorruptLog as error:
+            log.warning("%s: %s", self._folder, error)
+            return False
+        segment.first_timestamp = first.max_timestamp
+        if reached != end_offset:
+            log.warning("%s ends at offset %d, but %d was noted at the stop", self._folder, reached, end_offset)
+        return reached == end_offset
+
+    async def _recover(self, recovery_point: int, epochs: EpochCache | None) -> tuple[_Findings, EpochCache]:
+        if epochs is None:
+            epochs = EpochCache()
+            unsure = list(self._segments)
+            gather_from = 0
+        else:
+            epochs.truncate_to(recovery_point)
+            unsure = self._unsure(recovery_point)
+            gather_from = recovery_point
+        found = _Findings(unsure[0].base_offset)
+        for segment in unsure:
+            if segment.base_offset != found.end_offset:
+                self._judge_gap(segment, found, recovery_point)
+            if found.cut_bytes or found.damage is not None:
+                break
+            await self._check_segment(segment, found, recovery_point, epochs, gather_from)
+        last = next(segment for segment in reversed(self._segments) if segment.base_offset <= found.end_offset)
+        if found.end_offset < recovery_point and found.damage is None:
+            reason = f"it ends at offset {found.end_offset}, but everything below {recovery_point} was durable"
+            found.damage = Damage(last.log_path, last.size, reason)
+        if found.damage is not None:
+            log.error("%s; the replica is neither served nor led from", found.damage)
+            return found, epochs
+        while self._segments[-1] is not last:
+            found.cut_bytes += self._segments[-1].size
+            self._segments.pop().delete()
+        kept = [segment for segment in unsure if segment in self._segments]
+        changed = [file for segment in kept[:-1] for file in segment.write_indexes(seal=True)]
+        if found.cut_bytes:
+            log.warning("%s: a torn tail of %d bytes was cut at %d", last.log_path, found.cut_bytes, found.end_offset)
+            changed.append(self._disk.open(last.log_path))
+        if changed:
+            await self._disk.sync(changed, [self._folder])
+        for file in changed:
+            file.close()
+        return found, epochs
+
+    def _judge_gap(self, segment: Segment, found: _Findings, recovery_point: int) -> None:
+        """Something between two segments is missing: a truncation or a roll that a crash broke off, or damage."""
+        if found.end_offset >= recovery_point:
+            found.cut_bytes = max(segment.size, 1)
+        else:
+            reason = f"it begins at offset {segment.base_offset}, but the batches before it end at {found.end_offset}"
+            found.damage = Damage(segment.log_path, 0, reason)
+
+    async def _check_segment(
+        self, segment: Segment, found: _Findings, recovery_point: int, epochs: EpochCache, gather_from: int
+    ) -> None:
+        """Reads the segment from the device, and indexes its good batches; cuts it at a torn one."""
+        segment.begin_indexes()
+        if not segment.size:
+            return
+        file = segment.file()
+        await file.drop_cache()
+        position, chunk, chunk_start = 0, b"", 0
+        epoch = -1
+        while position < segment.size:
+            offset = position - chunk_start
+            needed = _least(chunk, offset)
+            if offset + needed > len(chunk) and chunk_start + len(chunk) < segment.size:
+                wanted = min(max(_CHUNK_BYTES, needed), segment.size - position)
+                chunk, chunk_start = await file.read_at(position, wanted), position
+                continue
+            fault = _fault(chunk, offset, found.end_offset, epoch)
+            if fault is not None:
+                self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
+                return
+            header = read_header(chunk, offset)
+            segment.note(header, position)
+            epoch = header.partition_leader_epoch
+            if header.base_offset >= gather_from:
+                epochs.note(epoch, header.base_offset)
+            found.end_offset = header.next_offset
+            position += header.size_bytes
+
+    def _judge_batch(
+        self, segment: Segment, position: int, rest: bytes, fault: str, found: _Findings, recovery_point: int
+    ) -> None:
+        """`rest` begins with the bad batch."""
+        if found.end_offset >= recovery_point and _is_explained_by_a_crash(rest, position, segment.size - position):
+            found.cut_bytes = segment.size - position
+            segment.file().truncate(position)
+            segment.size = position
+        else:
+            found.damage = Damage(segment.log_path, position, fault)
+
+
+def _least(chunk: bytes, offset: int) -> int:
+    """Returns how many bytes from `offset` on are needed to judge the batch there."""
+    try:
+        return read_header(chunk, offset).size_bytes
+    except CorruptMessage:
+        return HEADER_BYTES
+
+
+def _fault(chunk: bytes, offset: int, expected_offset: int, epoch: int) -> str | None:
+    """Returns what is wrong with the batch at `offset`, None if nothing is."""
+    try:
+        header = read_header(chunk, offset)
+    except CorruptMessage as error:
+        return error.message
+    if offset + header.size_bytes > len(chunk):
+        return f"the batch needs {header.size_bytes} bytes, and the file has {len(chunk) - offset}"
+    if not check_crc(chunk, offset, header):
+        return f"the CRC-32C of the batch of offset {header.base_offset} does not match"
+    if header.base_offset < expected_offset or header.last_offset_delta < 0:
+        return f"a batch of offset {header.base_offset} where {expected_offset} comes next"
+    if header.partition_leader_epoch < epoch:
+        return f"a batch of leader epoch {header.partition_leader_epoch} follows one of {epoch}"
+    return None
+
+
+def _is_explained_by_a_crash(rest: bytes, position: int, bytes_left: int) -> bool:
+    """Whether the bad batch at file position `position` runs past the file's end, or a sector of it was not written.
+
+    `rest` is what was read of the file from there on; `bytes_left` is how much the file has.
+    """
+    try:
+        size = read_header(rest).size_bytes
+    except CorruptMessage:
+        # no header to be believed: its first sectors tell
+        return bytes_left < HEADER_BYTES or is_torn(rest[:HEADER_BYTES], position)
+    return size > bytes_left or is_torn(rest[:size], position)

@@ -1,0 +1,300 @@
+"""Segment: one file of batches with its two indexes; the last segment of a log is the one that grows.
+
+The files are opened when they are needed and the indexes read when something is looked up, so that a segment that
+nobody uses costs a small object. A sealed segment's indexes are complete in their files. The segment knows nothing of
+durability: the log collects what is to be synced.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from dohle.model.batch import HEADER_BYTES, LENGTH_END, NO_TIMESTAMP, BatchHeader, read_header
+from dohle.model.errors import CorruptLog, CorruptMessage
+from dohle.runtime.disk import Buffer, Disk, File
+from dohle.storage.segment_index import OffsetIndex, TimeIndex
+
+LOG_SUFFIX = ".log"
+INDEX_SUFFIX = ".index"
+TIME_INDEX_SUFFIX = ".timeindex"
+
+MOST_BYTES = 2**31 - 1
+"""Positions are int32 in the index."""
+
+_WALK_BYTES = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class DamagedFile(CorruptLog):
+    """A place in a file where no batch is, though one must be there."""
+
+    def __init__(self, file: str, position: int, reason: str) -> None:
+        super().__init__(f"{file} is damaged at byte {position}: {reason}")
+        self.file = file
+        self.position = position
+        self.reason = reason
+
+
+def segment_name(base_offset: int) -> str:
+    """Returns the name, without suffix, of a segment's files, as Kafka writes it."""
+    return f"{base_offset:020d}"
+
+
+class Segment:
+    """The batches from `base_offset` on, up to the next segment's."""
+
+    __slots__ = (
+        "_disk",
+        "_file",
+        "_indexed_timestamp",
+        "_indexes_changed",
+        "_since_entry",
+        "base_offset",
+        "first_timestamp",
+        "index",
+        "index_interval_bytes",
+        "newest",
+        "path",
+        "size",
+        "times",
+    )
+
+    def __init__(self, disk: Disk, folder: str, base_offset: int, *, index_interval_bytes: int) -> None:
+        self._disk = disk
+        self._file: File | None = None
+        self.path = f"{folder}/{segment_name(base_offset)}"  # without suffix
+        self.base_offset = base_offset
+        self.size = 0
+        self.index = OffsetIndex()
+        self.times = TimeIndex()
+        self.index_interval_bytes = index_interval_bytes
+        self.first_timestamp = NO_TIMESTAMP  # of the first batch: what segment.ms counts from
+        self.newest: tuple[int, int] | None = (NO_TIMESTAMP, 0)  # timestamp and relative offset; None: not read yet
+        self._indexed_timestamp = NO_TIMESTAMP
+        self._since_entry = 0
+        self._indexes_changed = False  # since they were written
+
+    @property
+    def log_path(self) -> str:
+        return self.path + LOG_SUFFIX
+
+    def file(self) -> File:
+        """Returns the file of batches, opened if it was not."""
+        if self._file is None:
+            self._file = self._disk.open(self.log_path)
+        return self._file
+
+    def create(self) -> File:
+        """Makes the file of a new segment; its name is durable once the folder is synced."""
+        self._file = self._disk.open(self.log_path, create=True)
+        return self._file
+
+    def append(self, buffer: Buffer) -> int:
+        """Adds whole batches, which `note` must then be told of one by one. Returns where they begin."""
+        position = self.size
+        self.file().append([buffer])
+        self.size += len(buffer)
+        return position
+
+    def note(self, header: BatchHeader, position: int) -> None:
+        """Indexes the batch at `position`."""
+        last = header.base_offset + header.last_offset_delta - self.base_offset
+        timestamp = header.max_timestamp
+        if position == 0:
+            self.first_timestamp = timestamp
+        assert self.newest is not None
+        if timestamp > self.newest[0]:
+            self.newest = (timestamp, last)
+        if self._since_entry > self.index_interval_bytes:
+            self.index.add(last, position)
+            self._index_time()
+            self._since_entry = 0
+        self._since_entry += header.batch_length + LENGTH_END
+        self._indexes_changed = True
+
+    def _index_time(self) -> None:
+        assert self.newest is not None
+        self._indexes_changed = True
+        if self.newest[0] > self._indexed_timestamp:
+            self.times.add(*self.newest)
+            self._indexed_timestamp = self.newest[0]
+
+    def write_indexes(self, *, seal: bool) -> list[File]:
+        """Brings the index files up to date, and returns them, open, to be synced; none if nothing changed.
+
+        A sealed segment's time index ends with its newest timestamp.
+        """
+        files: list[File] = []
+        if seal:
+            self._index_time()
+        if not self._indexes_changed:
+            return files
+        for suffix, index in ((INDEX_SUFFIX, self.index), (TIME_INDEX_SUFFIX, self.times)):
+            file = self._disk.open(self.path + suffix, create=True)
+            stored = index.stored * index.ENTRY_BYTES
+            if file.size() != stored:  # behind the entries that count lies what a truncation or a crash left
+                file.truncate(stored)
+            file.append([index.unwritten()])
+            index.stored = len(index)
+            files.append(file)
+        self._indexes_changed = False
+        return files
+
+    async def resume(self) -> int:
+        """Takes up where an earlier process stopped cleanly: reads the last entry of either index file.
+
+        Returns the position of the last batch that is indexed. Raises DamagedFile where an entry cannot be.
+        """
+        entry = await self._last_entry(INDEX_SUFFIX, self.index)
+        position = int.from_bytes(entry[4:], "big", signed=True)
+        if not 0 <= position <= self.size:
+            raise DamagedFile(self.path + INDEX_SUFFIX, 0, f"its last entry points to {position} of {self.size}")
+        entry = await self._last_entry(TIME_INDEX_SUFFIX, self.times)
+        if entry:
+            self.newest = (int.from_bytes(entry[:8], "big", signed=True), int.from_bytes(entry[8:], "big", signed=True))
+        else:
+            self.newest = (NO_TIMESTAMP, 0)
+        self._indexed_timestamp = self.newest[0]
+        self._since_entry = self.size - position
+        return position
+
+    async def _last_entry(self, suffix: str, index: OffsetIndex | TimeIndex) -> bytes:
+        """Returns no bytes where the file has no entry."""
+        if not index.stored:
+            return b""
+        file = self._disk.open(self.path + suffix)
+        data = await file.read_at((index.stored - 1) * index.ENTRY_BYTES, index.ENTRY_BYTES)
+        file.close()
+        if len(data) < index.ENTRY_BYTES:
+            raise DamagedFile(self.path + suffix, file.size(), "its size is no multiple of an entry's")
+        return data
+
+    @property
+    def indexes_changed(self) -> bool:
+        return self._indexes_changed
+
+    async def load_indexes(self) -> None:
+        """Puts both indexes into memory; builds them again, and says so, where the files are damaged."""
+        for suffix, index in ((INDEX_SUFFIX, self.index), (TIME_INDEX_SUFFIX, self.times)):
+            if index.missing and not await self._supply(suffix, index):
+                log.warning("%s%s is damaged or missing: it is built again from the segment", self.path, suffix)
+                await self.rebuild_indexes()
+                for file in self.write_indexes(seal=True):
+                    file.close()
+                return
+
+    async def _supply(self, suffix: str, index: OffsetIndex | TimeIndex) -> bool:
+        try:
+            data = await self._disk.read_all(self.path + suffix)
+        except FileNotFoundError:
+            return False
+        return not index.missing or index.supply(data)
+
+    async def rebuild_indexes(self) -> None:
+        """Builds both indexes from the batches' headers. The segment may grow meanwhile."""
+        scratch = Segment(self._disk, "", self.base_offset, index_interval_bytes=self.index_interval_bytes)
+
+        def note(position: int, header: BatchHeader) -> bool:
+            scratch.note(header, position)
+            return False
+
+        end = 0
+        while end < self.size:
+            end = await self.walk(end, self.size, note)
+        self.index, self.times, self.newest = scratch.index, scratch.times, scratch.newest
+        self._indexed_timestamp, self._since_entry = scratch._indexed_timestamp, scratch._since_entry
+        self._indexes_changed = True
+
+    def begin_indexes(self) -> None:
+        """Forgets both indexes, for the caller to `note` every batch anew."""
+        self.index, self.times = OffsetIndex(), TimeIndex()
+        self.newest = (NO_TIMESTAMP, 0)
+        self._indexed_timestamp = NO_TIMESTAMP
+        self._since_entry = 0
+        self._indexes_changed = True
+
+    async def walk(self, position: int, end: int, stop: Callable[[int, BatchHeader], bool]) -> int:
+        """Calls `stop` with position and header of each batch in [position, end) until it returns true.
+
+        Returns the position of the batch where it stopped, or `end`. Raises DamagedFile where no batch begins.
+        """
+        chunk, chunk_start = b"", position
+        while position < end:
+            offset = position - chunk_start
+            if offset + HEADER_BYTES > len(chunk):
+                chunk = await self.file().read_at(position, min(_WALK_BYTES, end - position))
+                chunk_start, offset = position, 0
+            header = self.header_in(chunk, offset, position)
+            if stop(position, header):
+                return position
+            position += header.size_bytes
+        return end
+
+    def header_in(self, buffer: bytes, offset: int, position: int) -> BatchHeader:
+        """Returns the header at `offset` of `buffer`, which is at `position` of the file. Raises DamagedFile."""
+        try:
+            return read_header(buffer, offset)
+        except CorruptMessage as error:
+            raise DamagedFile(self.log_path, position, error.message) from error
+
+    async def locate(self, offset: int) -> int:
+        """Returns the position of the first batch that ends above `offset`, or the size if there is none."""
+        relative = offset - self.base_offset
+        if not self.index.covers(relative):
+            await self.load_indexes()
+        entry = self.index.floor(relative)
+        start = entry.position if entry is not None else 0
+        return await self.walk(start, self.size, lambda _, header: header.next_offset > offset)
+
+    async def newest_timestamp(self) -> int:
+        """Returns the newest timestamp in the segment, -1 if it has none."""
+        if self.newest is None:
+            await self.load_indexes()
+            self.newest = self.times.newest()
+        return self.newest[0]
+
+    async def truncate_to(self, position: int, end_offset: int) -> None:
+        """Cuts the batches from `position` on, whose first offset is `end_offset`. Nothing appends meanwhile."""
+        await self.load_indexes()
+        self._indexes_changed = True
+        self.file().truncate(position)
+        self.size = position
+        self.index.truncate_to(position)
+        self.times.truncate_to(end_offset - self.base_offset)
+        self.newest = self.times.newest()
+        self._indexed_timestamp = self.newest[0]
+        self._since_entry = 0
+
+        def weigh(_: int, header: BatchHeader) -> bool:
+            assert self.newest is not None
+            if header.max_timestamp > self.newest[0]:
+                self.newest = (header.max_timestamp, header.last_offset - self.base_offset)
+            self._since_entry += header.size_bytes
+            return False
+
+        last = self.index.floor(MOST_BYTES)
+        await self.walk(last.position if last is not None else 0, position, weigh)
+        self.first_timestamp = NO_TIMESTAMP
+        if position:
+            first = await self.file().read_at(0, HEADER_BYTES)
+            self.first_timestamp = self.header_in(first, 0, 0).max_timestamp
+
+    def let_go(self) -> None:
+        """Closes the file and frees the indexes of a sealed segment that nothing is to be synced of."""
+        self.close()
+        self.index.unload()
+        self.times.unload()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def delete(self) -> None:
+        """Deletes the segment's files; durable once the folder is synced."""
+        self.close()
+        for suffix in (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX):
+            if self._disk.exists(self.path + suffix):
+                self._disk.delete(self.path + suffix)

@@ -1,0 +1,114 @@
+"""The local cluster's state file, and processes told apart."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from dohle.cluster.local import LocalCluster, free_base_port, last_lines, plan, voters_of
+from dohle.cluster.local_state import STATE_FILE, load_state
+from dohle.cluster.process_identity import ProcessIdentity
+from dohle.model.errors import ConfigurationError, DataFolderError
+
+
+@pytest.fixture
+def child():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def test_a_state_is_read_back_as_it_was_saved(tmp_path, child):
+    state = plan(str(tmp_path), 3, 7092, ["a", "b", "c"], "cluster").with_process(2, ProcessIdentity.of(child.pid))
+    state.save()
+    assert load_state(str(tmp_path)) == state
+    assert [node.runs() for node in state.nodes] == [False, True, False]
+    assert state.bootstrap == "localhost:7092,localhost:7093,localhost:7094"
+
+
+def test_a_folder_without_state_has_no_cluster(tmp_path):
+    assert load_state(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "cluster_id": "x", "nodes": [{"node_id": 1}]}'])
+def test_a_damaged_state_file_says_what_to_do(tmp_path, text):
+    (tmp_path / STATE_FILE).write_text(text)
+    with pytest.raises(ConfigurationError, match=r"cluster\.json is damaged.*delete the file"):
+        load_state(str(tmp_path))
+
+
+def test_a_state_file_of_another_format_is_refused(tmp_path):
+    (tmp_path / STATE_FILE).write_text('{"format": 9}')
+    with pytest.raises(ConfigurationError, match="another version"):
+        load_state(str(tmp_path))
+
+
+def test_a_process_under_a_reused_pid_is_never_signalled(child):
+    own = ProcessIdentity.of(child.pid)
+    assert own is not None
+    other = ProcessIdentity(child.pid, own.started + "0")
+    assert not other.runs()
+    assert not other.signal(signal.SIGKILL)
+    assert child.poll() is None
+    assert own.signal(signal.SIGKILL)
+    child.wait()
+    assert not own.runs()
+
+
+def test_a_zombie_does_not_run(child):
+    identity = ProcessIdentity.of(child.pid)
+    assert identity is not None
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not identity.runs()
+    assert ProcessIdentity.of(child.pid) is None
+
+
+def test_memory_of_a_running_process_is_seen():
+    identity = ProcessIdentity.of(os.getpid())
+    assert identity is not None
+    assert 1 << 20 < identity.resident_bytes() < 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("nodes", "base_port", "racks", "complaint"),
+    [
+        (0, 7092, [], "0 nodes: expected 1 to 100"),
+        (3, 65_000, [], "base port 65000: expected"),
+        (3, 7092, ["a"], "1 racks for 3 nodes"),
+    ],
+)
+def test_an_impossible_cluster_is_refused(tmp_path, nodes, base_port, racks, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        plan(str(tmp_path), nodes, base_port, racks, "cluster")
+
+
+def test_a_small_cluster_has_one_controller_a_larger_one_three(tmp_path):
+    counts = [len(voters_of(plan(str(tmp_path), nodes, 7092, [], "c").nodes)) for nodes in (1, 2, 3, 7)]
+    assert counts == [1, 1, 3, 3]
+
+
+def test_nothing_is_formatted_where_a_nodes_folder_is(tmp_path):
+    (tmp_path / "node-2").mkdir()
+    with pytest.raises(DataFolderError, match="holds node-2 already"):
+        LocalCluster.create(str(tmp_path), 3, new_cluster_id="x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "node-2"]
+
+
+def test_an_unknown_node_is_named_with_those_there_are(tmp_path):
+    with pytest.raises(ConfigurationError, match="no node 9: its nodes are 1, 2"):
+        plan(str(tmp_path), 2, 7092, [], "c").node(9)
+
+
+def test_the_last_lines_of_a_log_are_shown(tmp_path):
+    (tmp_path / "log").write_text("".join(f"line {i}\n" for i in range(1000)))
+    assert last_lines(str(tmp_path / "log"), 2) == ["line 998", "line 999"]
+    assert "No such file" in last_lines(str(tmp_path / "none"), 2)[0]
+
+
+def test_a_free_range_of_ports_is_found():
+    assert 20_000 < free_base_port(3) < 30_000

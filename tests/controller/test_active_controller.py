@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dohle.controller.decision import Decision
+from dohle.model.errors import DuplicateBrokerRegistration, InvalidTopic, NotController
+from dohle.model.image import EMPTY_IMAGE, ClusterImage
+from dohle.model.image_apply import apply_batch
+from dohle.model.metadata import NoOp
+from dohle.model.metadata_batch import decode_metadata
+from dohle.rpc.v1 import controller_pb2
+from dohle.runtime.network import Lane
+from tests.controller.cluster import METHODS, Cluster, TestBroker, TestVoter, new_topic, until
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    cluster = Cluster(tmp_path)
+    yield cluster
+    await cluster.close()
+
+
+def no_op(_: ClusterImage) -> Decision[str]:
+    return Decision((NoOp(),), "done")
+
+
+def nothing(_: ClusterImage) -> Decision[str]:
+    return Decision((), "seen")
+
+
+def refused(_: ClusterImage) -> Decision[str]:
+    raise InvalidTopic("no")
+
+
+def close_followers_disks(cluster: Cluster, leader: TestVoter) -> list[TestVoter]:
+    followers = [voter for voter in cluster.voters if voter is not leader]
+    for follower in followers:
+        follower.disk.gate.clear()
+    return followers
+
+
+# commands
+
+
+async def test_answers_wait_for_the_commit_of_all_that_they_rest_upon(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    controller = leader.part.controller
+    followers = close_followers_disks(cluster, leader)
+    waiting = [asyncio.ensure_future(controller.change(decide)) for decide in (no_op, nothing, refused)]
+    with pytest.raises(TimeoutError):
+        await until(lambda: any(answer.done() for answer in waiting), timeout_s=0.2)
+    assert controller.pending.next_offset == controller.committed.next_offset + 1
+    followers[0].disk.gate.set()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert answers[:2] == ["done", "seen"]
+    assert isinstance(answers[2], InvalidTopic)
+    assert controller.pending is controller.committed
+    followers[1].disk.gate.set()
+
+
+async def test_a_controller_that_loses_its_office_drops_what_is_pending(cluster: Cluster) -> None:
+    old = await cluster.start(3)
+    controller = old.part.controller
+    close_followers_disks(cluster, old)
+    waiting = [asyncio.ensure_future(controller.change(decide)) for decide in (no_op, nothing, refused)]
+    await asyncio.sleep(0)
+    cluster.world.silent.add(old.name)
+    cluster.world.break_streams(old.name)
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [NotController] * 3
+    assert not controller.is_active
+    with pytest.raises(NotController):
+        await controller.change(nothing)
+
+
+async def test_an_answer_that_rests_on_what_is_committed_comes_at_once(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    close_followers_disks(cluster, leader)
+    assert await asyncio.wait_for(leader.part.controller.change(nothing), 0.1) == "seen"
+
+
+# the metadata stream
+
+
+async def follow(cluster: Cluster, voter: TestVoter, next_offset: int) -> Any:
+    broker = cluster.brokers[0]
+    stream = broker.network.stream(voter.address, METHODS["FollowMetadata"], lane=Lane.CONTROL)
+    await stream.send(controller_pb2.FollowMetadataRequest(hello=broker.identity.hello(), next_offset=next_offset))
+    return stream
+
+
+async def test_the_committed_log_is_pushed_from_where_a_broker_asks(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    await broker.call("CreateTopics", new_topic("flights", partitions=6))
+    stream = await follow(cluster, leader, 0)
+    opening = await stream.receive()
+    assert opening.hello.node_id == leader.node_id
+    image = EMPTY_IMAGE
+    pushed = 0
+    while image.next_offset < opening.committed_end:
+        for batch in decode_metadata((await stream.receive()).batches):
+            image = apply_batch(image, batch.records, batch.base_offset)
+            pushed += 1
+    assert image == leader.part.controller.committed
+    await broker.call("CreateTopics", new_topic("more"))
+    [batch] = decode_metadata((await stream.receive()).batches)
+    image = apply_batch(image, batch.records, batch.base_offset)
+    assert image.topic_named("more") is not None
+
+    later = await follow(cluster, leader, batch.base_offset)
+    await later.receive()
+    assert next(decode_metadata((await later.receive()).batches)).base_offset == batch.base_offset
+
+
+async def test_what_is_not_committed_is_not_pushed(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    TestBroker(cluster, 1)
+    stream = await follow(cluster, leader, leader.part.quorum.applied_offset)
+    await stream.receive()
+    followers = close_followers_disks(cluster, leader)
+    waiting = asyncio.ensure_future(leader.part.controller.change(no_op))
+    receiving = asyncio.ensure_future(stream.receive())
+    with pytest.raises(TimeoutError):
+        await until(receiving.done, timeout_s=0.2)
+    followers[0].disk.gate.set()
+    await waiting
+    assert (await receiving).batches
+
+
+async def test_only_the_active_controller_pushes_and_the_others_name_it(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    TestBroker(cluster, 1)
+    other = next(voter for voter in cluster.voters if voter is not leader)
+    refusal = await (await follow(cluster, other, 0)).receive()
+    assert refusal.failure.code == NotController.code
+    assert refusal.leader_id == leader.node_id
+
+    stream = await follow(cluster, leader, leader.part.quorum.applied_offset)
+    await stream.receive()
+    cluster.world.silent.add(leader.name)  # but this stream is left alone
+    cluster.world.break_streams(other.name)
+    for voter in cluster.voters:
+        if voter not in (leader, other):
+            cluster.world.break_streams(voter.name)
+    ending = await stream.receive()
+    assert ending.failure.code == NotController.code
+
+
+# brokers
+
+
+async def test_a_broker_registers_and_is_unfenced_when_it_is_ready(cluster: Cluster) -> None:
+    await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    assert broker.image.broker_epoch == broker.epoch
+    assert broker.image.incarnation_id == broker.identity.incarnation_id
+
+
+async def test_a_silent_broker_is_fenced_when_its_session_is_over(cluster: Cluster) -> None:
+    cluster.session_timeout_ms = 300
+    await cluster.start(1)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    with pytest.raises(TimeoutError):
+        await until(lambda: broker.fenced, timeout_s=0.6)  # it beats
+    broker.beating.clear()
+    took_s = await until(lambda: broker.fenced)
+    assert 0.2 <= took_s < 0.6
+
+
+async def test_a_killed_broker_is_fenced_in_a_fraction_of_a_second(cluster: Cluster) -> None:
+    await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    broker.kill()
+    assert await until(lambda: broker.fenced) < 0.5
+
+
+async def test_a_broker_whose_connections_break_is_not_fenced(cluster: Cluster) -> None:
+    await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    for _ in range(3):
+        cluster.world.break_streams(broker.name)
+        with pytest.raises(TimeoutError):
+            await until(lambda: broker.fenced, timeout_s=0.3)
+
+
+async def test_a_broker_that_falls_silent_as_its_connections_break_keeps_its_session(cluster: Cluster) -> None:
+    cluster.session_timeout_ms = 700
+    await cluster.start(1)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    cluster.world.silent.add(broker.name)
+    cluster.world.break_streams(broker.name)
+    assert await until(lambda: broker.fenced) > 0.5
+    cluster.world.silent.clear()
+
+
+async def test_a_stalled_controller_fences_nobody(cluster: Cluster) -> None:
+    cluster.session_timeout_ms = 400
+    await cluster.start(1)
+    brokers = [TestBroker(cluster, node_id) for node_id in (1, 2)]
+    await asyncio.gather(*(broker.join() for broker in brokers))
+    time.sleep(0.6)  # longer than a session; nothing of this process runs meanwhile
+    with pytest.raises(TimeoutError):
+        await until(lambda: any(broker.fenced for broker in brokers), timeout_s=0.6)
+
+
+async def test_after_an_early_fencing_a_second_of_steady_beats_is_due(cluster: Cluster) -> None:
+    await cluster.start(1)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    broker.kill()
+    await until(lambda: broker.fenced)
+    await broker.listen()
+    assert 0.9 < await until(lambda: not broker.fenced) < 2.0
+
+
+async def test_a_controller_that_takes_office_fences_whoever_died_with_the_last_one(cluster: Cluster) -> None:
+    old = await cluster.start(3)
+    brokers = [TestBroker(cluster, node_id) for node_id in (1, 2)]
+    await asyncio.gather(*(broker.join() for broker in brokers))
+    await cluster.agreed()
+    brokers[0].kill()
+    await old.kill()
+    took_s = await until(lambda: brokers[0].fenced)
+    assert took_s < 1.2
+    assert not brokers[1].fenced
+    await until(lambda: len(brokers[1].answers) > 5)
+    assert not brokers[1].fenced
+
+
+async def test_a_live_incarnation_keeps_its_place(cluster: Cluster) -> None:
+    await cluster.start(1)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    impostor = TestBroker(cluster, 1)
+    impostor.address = impostor.address._replace(port=99)
+    with pytest.raises(DuplicateBrokerRegistration, match="give this node an id of its own"):
+        await impostor.register()
+
+
+async def test_a_restarted_broker_takes_its_place_at_once(cluster: Cluster) -> None:
+    await cluster.start(1)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    before = broker.epoch
+    broker.kill()
+    broker.restart()
+    await broker.listen()
+    assert await broker.register() > before
+    await until(lambda: not broker.fenced)
+
+
+async def test_a_stale_epoch_gets_no_session(cluster: Cluster) -> None:
+    await cluster.start(1)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    broker.epoch -= 1
+    broker.answers.clear()
+    await until(lambda: broker.answers)
+    assert broker.answers[-1].failure.message.startswith("broker 1 has registered again")
+
+
+async def test_topics_survive_the_loss_of_a_controller(cluster: Cluster) -> None:
+    old = await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    response = await broker.call("CreateTopics", new_topic("flights", partitions=6))
+    assert response.topics[0].failure.code == 0
+    await old.kill()
+    await cluster.leader()
+    topic = (await cluster.leader()).part.controller.committed.topic_named("flights")
+    assert topic is not None
+    assert topic.topic_id == response.topics[0].topic_id
+    await old.start()
+    await cluster.agreed()

@@ -1,0 +1,158 @@
+"""Heartbeats, fencing, controlled shutdown, producer ids."""
+
+import pytest
+
+from dohle.controller.brokers import allocate_producer_ids, fence_brokers, heartbeat
+from dohle.model.errors import BrokerIdNotRegistered, NotController, StaleBrokerEpoch
+from dohle.model.ids import NO_NODE
+from dohle.rpc.v1.controller_pb2 import AllocateProducerIdsRequest, HeartbeatRequest
+from tests.controller.decided_cluster import DecidedCluster
+
+
+@pytest.fixture
+def cluster() -> DecidedCluster:
+    return DecidedCluster(brokers=3)
+
+
+def beat_of(cluster, node_id, **fields):
+    broker = cluster.image.brokers[node_id]
+    fields = {"broker_epoch": broker.broker_epoch, "metadata_offset": cluster.image.next_offset, **fields}
+    return HeartbeatRequest(**fields)
+
+
+def test_a_heartbeat_of_a_healthy_broker_changes_nothing(cluster):
+    decision = heartbeat(cluster.image, 1, beat_of(cluster, 1))
+    assert decision.records == ()
+    assert not decision.answer.fenced
+
+
+def test_a_broker_is_unfenced_only_past_its_own_registration(cluster):
+    epoch = cluster.register(1)
+    assert heartbeat(cluster.image, 1, beat_of(cluster, 1, metadata_offset=epoch)).answer.fenced
+    assert not heartbeat(cluster.image, 1, beat_of(cluster, 1, metadata_offset=epoch + 1)).answer.fenced
+
+
+@pytest.mark.parametrize("reason", ["behind", "held back", "not ready"])
+def test_a_broker_stays_fenced_while_it_is(cluster, reason):
+    cluster.fence(1)
+    beat = beat_of(cluster, 1, wants_fence=reason == "not ready")
+    caught_up_at = cluster.image.next_offset + (reason == "behind")
+    decision = heartbeat(cluster.image, 1, beat, caught_up_at=caught_up_at, may_unfence=reason != "held back")
+    assert decision.answer.fenced
+    assert decision.records == ()
+
+
+def test_a_broker_can_ask_to_be_fenced(cluster):
+    cluster.topic("t", [1, 2])
+    assert cluster.beat(1, wants_fence=True).fenced
+    assert cluster.led("t") == (2, 1, (2,))
+
+
+def test_a_heartbeat_in_an_old_broker_epoch_is_stale(cluster):
+    old = cluster.image.brokers[1].broker_epoch
+    cluster.register(1)
+    with pytest.raises(StaleBrokerEpoch):
+        heartbeat(cluster.image, 1, beat_of(cluster, 1, broker_epoch=old))
+
+
+def test_a_controller_that_lacks_the_registration_says_that_it_is_out_of_date(cluster):
+    with pytest.raises(NotController):
+        heartbeat(cluster.image, 1, beat_of(cluster, 1, broker_epoch=cluster.image.next_offset))
+
+
+def test_an_unknown_broker_is_told_to_register(cluster):
+    with pytest.raises(BrokerIdNotRegistered):
+        heartbeat(cluster.image, 9, HeartbeatRequest(broker_epoch=0))
+
+
+def test_fencing_moves_leadership_to_the_first_active_member(cluster):
+    cluster.topic("t", [1, 3, 2], [2, 1, 3])
+    cluster.fence(1)
+    assert cluster.led("t", 0) == (3, 1, (3, 2))
+    assert cluster.led("t", 1) == (2, 0, (2, 3))
+
+
+def test_below_the_effective_minimum_a_fenced_member_stays(cluster):
+    cluster.topic("t", [1, 2, 3], min_insync_replicas="2")
+    cluster.fence(3)
+    cluster.fence(2)
+    assert cluster.led("t") == (1, 0, (1, 2))
+    cluster.fence(1)
+    assert cluster.led("t") == (NO_NODE, 1, (1, 2))
+    cluster.beat(2)
+    assert cluster.led("t") == (2, 2, (1, 2))
+
+
+def test_the_minimum_is_never_more_than_the_replicas(cluster):
+    cluster.topic("t", [1, 2], min_insync_replicas="5")
+    cluster.fence(2)
+    assert cluster.led("t") == (1, 0, (1, 2))
+
+
+def test_a_member_that_is_down_does_not_let_the_last_active_one_leave(cluster):
+    cluster.topic("t", [1, 2])
+    cluster.register(2)
+    cluster.fence(1)
+    assert cluster.led("t") == (NO_NODE, 1, (1, 2))
+
+
+def test_brokers_that_went_together_all_stay_in_the_isr(cluster):
+    cluster.topic("t", [1, 2, 3])
+    cluster.fence(3, 1, 2)
+    assert cluster.led("t") == (NO_NODE, 1, (1, 2, 3))
+
+
+def test_fencing_twice_or_an_unknown_broker_changes_nothing(cluster):
+    cluster.fence(1)
+    assert fence_brokers(cluster.image, [1, 9]).records == ()
+
+
+def test_a_broker_that_comes_back_leads_what_has_no_leader_and_takes_nothing_away(cluster):
+    cluster.topic("alone", [1])
+    cluster.topic("shared", [1, 2])
+    cluster.fence(1)
+    cluster.beat(1)
+    assert cluster.led("alone") == (1, 2, (1,))
+    assert cluster.led("shared") == (2, 1, (2,))
+
+
+def test_shutting_down_moves_what_another_can_lead_and_keeps_the_rest_served(cluster):
+    cluster.topic("alone", [1])
+    cluster.topic("shared", [1, 2])
+    answer = cluster.beat(1, wants_shutdown=True)
+    assert answer.may_shut_down
+    assert not answer.fenced
+    assert cluster.led("shared") == (2, 1, (2,))
+    assert cluster.led("alone") == (1, 0, (1,))
+    cluster.fence(1)
+    assert cluster.led("alone") == (NO_NODE, 1, (1,))
+
+
+def test_what_a_broker_leads_while_it_shuts_down_moves_once_another_can(cluster):
+    cluster.topic("t", [1, 2], min_insync_replicas="2")
+    cluster.fence(2)
+    assert cluster.beat(1, wants_shutdown=True).may_shut_down
+    assert cluster.led("t") == (1, 0, (1, 2))
+    cluster.beat(2)
+    assert cluster.led("t") == (2, 1, (1, 2))
+
+
+def test_a_broker_that_shuts_down_is_not_unfenced_before_it_registers_again(cluster):
+    cluster.beat(1, wants_shutdown=True)
+    cluster.fence(1)
+    assert cluster.beat(1).fenced
+    cluster.start(1)
+    assert cluster.image.is_active(1)
+
+
+def test_producer_ids_are_given_once(cluster):
+    def block():
+        epoch = cluster.image.brokers[1].broker_epoch
+        request = AllocateProducerIdsRequest(broker_id=1, broker_epoch=epoch)
+        answer = cluster.take(allocate_producer_ids(cluster.image, request))
+        return range(answer.first_producer_id, answer.first_producer_id + answer.count)
+
+    assert block() == range(1000)
+    assert block() == range(1000, 2000)
+    with pytest.raises(StaleBrokerEpoch):
+        allocate_producer_ids(cluster.image, AllocateProducerIdsRequest(broker_id=1, broker_epoch=0))

@@ -1,0 +1,121 @@
+"""Whatever commands come in whatever order: what must hold of the metadata holds.
+
+`DecidedCluster` checks every image: the ISR within the replicas, the leader in the ISR and unfenced, epochs that grow
+exactly when they must, one leader an epoch.
+"""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from dohle.controller.brokers import allocate_producer_ids
+from dohle.controller.topics import alter_configs, create_partitions, delete_topics
+from dohle.model.ids import NO_NODE
+from dohle.rpc.v1.admin_pb2 import (
+    AlterConfigsRequest,
+    AlterTopicConfigs,
+    ConfigEntry,
+    CreatePartitionsRequest,
+    DeleteTopicsRequest,
+    NewPartitions,
+)
+from dohle.rpc.v1.controller_pb2 import AllocateProducerIdsRequest
+from tests.controller.decided_cluster import DecidedCluster
+
+NODES = st.integers(1, 4)
+NAMES = st.sampled_from(["a", "b"])
+STATES = st.fixed_dictionaries(
+    {},
+    optional={
+        "proven": st.booleans(),
+        "cut_bytes": st.integers(0, 1),
+        "damaged": st.booleans(),
+        "durable_end": st.integers(0, 3),
+        "last_epoch": st.integers(-1, 2),
+    },
+)
+
+
+class Decisions(RuleBasedStateMachine):
+    @initialize()
+    def boot(self):
+        self.cluster = DecidedCluster(brokers=4)
+
+    @rule(name=NAMES, nodes=st.lists(NODES, min_size=1, max_size=4, unique=True), least=st.integers(1, 3))
+    def create(self, name, nodes, least):
+        if name not in self.cluster.image.topic_ids and any(map(self.cluster.image.is_active, nodes)):
+            self.cluster.topic(name, nodes, nodes[::-1], min_insync_replicas=str(least))
+
+    @rule(name=NAMES)
+    def delete(self, name):
+        self.cluster.take(delete_topics(self.cluster.image, DeleteTopicsRequest(topics=[name])))
+
+    @rule(name=NAMES, total=st.integers(1, 4))
+    def grow(self, name, total):
+        request = CreatePartitionsRequest(topics=[NewPartitions(topic=name, total_count=total)])
+        self.cluster.take(create_partitions(self.cluster.image, request, random=self.cluster.random))
+
+    @rule(name=NAMES, least=st.integers(1, 3))
+    def alter_minimum(self, name, least):
+        entry = ConfigEntry(name="min.insync.replicas", value=str(least))
+        request = AlterConfigsRequest(topics=[AlterTopicConfigs(topic=name, set=[entry])])
+        self.cluster.take(alter_configs(self.cluster.image, request))
+
+    @rule(node=NODES, states=st.lists(st.none() | STATES, max_size=8), clean=st.booleans(), wiped=st.booleans())
+    def register(self, node, states, clean, wiped):
+        keys = [key for key, _ in self.cluster.image.replicas_of(node)]
+        states = [{}] * (len(keys) - len(states)) + states
+        held = [self.cluster.held(key, **state) for key, state in zip(keys, states, strict=False) if state is not None]
+        if wiped:
+            self.cluster.directories[node] = self.cluster.random.randbytes(16)
+        broker_epoch = self.cluster.image.brokers[node].broker_epoch if clean else -1
+        led = [key for key, _ in self.cluster.image.led_by(node)]
+        epochs = [self.cluster.image.partition(key).leader_epoch for key in led]
+        self.cluster.register(node, held=held, clean_broker_epoch=broker_epoch)
+        assert [self.cluster.image.partition(key).leader_epoch for key in led] == [epoch + 1 for epoch in epochs]
+
+    @rule(node=NODES, wants_fence=st.booleans(), wants_shutdown=st.booleans())
+    def beat(self, node, wants_fence, wants_shutdown):
+        answer = self.cluster.beat(node, wants_fence=wants_fence, wants_shutdown=wants_shutdown)
+        if answer.may_shut_down:
+            others = [set(partition.in_sync_replicas) - {node} for _, partition in self.cluster.image.led_by(node)]
+            assert not any(self.cluster.image.is_active(other) for members in others for other in members)
+
+    @rule(nodes=st.sets(NODES, min_size=1))
+    def fence(self, nodes):
+        before = self.cluster.image
+        self.cluster.fence(*nodes)
+        for topic in self.cluster.image.topics_in_order():
+            for number, partition in enumerate(topic.partitions):
+                if partition.in_sync_replicas != before.topics[topic.topic_id].partitions[number].in_sync_replicas:
+                    assert len(self.cluster.image.live_in_sync(partition)) >= topic.effective_min_insync(number)
+
+    @rule(name=NAMES, isr=st.lists(NODES, max_size=4), older=st.integers(0, 1))
+    def propose(self, name, isr, older):
+        if name in self.cluster.image.topic_ids and self.cluster.partition(name).leader != NO_NODE:
+            leader = self.cluster.partition(name).leader
+            self.cluster.propose(
+                name, [*isr, leader], partition_epoch=max(0, self.cluster.partition(name).partition_epoch - older)
+            )
+
+    @rule(node=NODES)
+    def allocate(self, node):
+        before = self.cluster.image.next_producer_id
+        epoch = self.cluster.image.brokers[node].broker_epoch
+        request = AllocateProducerIdsRequest(broker_id=node, broker_epoch=epoch)
+        assert self.cluster.take(allocate_producer_ids(self.cluster.image, request)).first_producer_id == before
+
+    @invariant()
+    def who_can_lead_leads(self):
+        for topic in self.cluster.image.topics_in_order():
+            for partition in topic.partitions:
+                sound = [node for node in partition.in_sync_replicas if partition.doubt_about(node) is None]
+                if partition.leader == NO_NODE:
+                    assert not any(map(self.cluster.image.is_active, sound))
+
+    def teardown(self):
+        assert self.cluster.replayed() == self.cluster.image
+
+
+Decisions.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestDecisions = Decisions.TestCase
