@@ -51,6 +51,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
         "makes the real seams and hands them to the node",
     ),
     "dohle/cluster/process_identity.py": ("os subprocess open", PROCESSES),
+    "dohle/rpc/__init__.py": ("os", "gRPC can be told to be quiet by the environment alone"),
 }
 ENTRANCES = {
     "dohle": "the SDK's surface",
@@ -184,7 +185,7 @@ def relative_import(module: Module) -> Iterator[Finding]:
 
 def no_docstring(module: Module) -> Iterator[Finding]:
     """A module says what it is."""
-    if ast.get_docstring(module.tree) is None:
+    if ast.get_docstring(module.tree) is None and not module.below("tests"):
         yield 1, "no docstring"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
+from dohle.model.batch import read_header
+from dohle.model.errors import InvalidRecord
 from dohle.model.ids import NodeId, PartitionKey
 from dohle.rpc.v1 import replication_pb2
 from dohle.storage.log import Log
@@ -27,6 +29,13 @@ class Following:
         self.acknowledged_end = -1
         self.ended = False
         self._changing = asyncio.Lock()
+        # an epoch without data, which this replica led, may not be the leader's: what was written before it may go on
+        log.epochs.truncate_to(log.log_end_offset)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether the log is being truncated: nothing may be appended, nor a subscription begin."""
+        return self._changing.locked()
 
     def subscribe(self, number: int) -> replication_pb2.Subscription:
         """Begins subscription `number`: says where the log ends now."""
@@ -46,11 +55,15 @@ class Following:
     def take(self, push: replication_pb2.Push) -> bool:
         """Appends what the leader pushed, takes over its watermark; returns False for a push of another subscription.
 
-        Raises CorruptMessage or InvalidRecord if the batches do not continue this log, OSError if the disk fails.
+        Raises what the log raises: CorruptMessage or InvalidRecord if the batches do not continue it, StorageFailure,
+        DamagedReplica.
         """
         if self.ended or push.subscription != self.subscription or push.leader_epoch != self.leader_epoch:
             return False
         if push.batches:
+            base_offset = read_header(push.batches).base_offset
+            if base_offset != self.log.log_end_offset:
+                raise InvalidRecord(f"a push begins at offset {base_offset} where {self.log.log_end_offset} comes next")
             self.log.append_as_follower(push.batches, self.leader_epoch)
         self.log.advance_high_watermark(min(push.high_watermark, self.log.log_end_offset))
         self.log.advance_log_start(min(push.log_start_offset, self.log.high_watermark))
@@ -76,7 +89,6 @@ class Following:
 
         Returns whether to subscribe again. The watermark follows the truncation and never leads it (rule 4).
         """
-        self.subscription = NO_SUBSCRIPTION
         epoch, own_end = self.log.end_offset_for_epoch(refusal.diverging_epoch)
         if epoch == refusal.diverging_epoch:
             offset = min(own_end, refusal.diverging_end_offset)
@@ -89,7 +101,6 @@ class Following:
 
     async def start_over(self, leader_log_start: int) -> bool:
         """Empties a log that ends before the leader's begins (rule 3). Returns whether to subscribe again."""
-        self.subscription = NO_SUBSCRIPTION
         async with self._changing:
             if not self.ended and self.log.log_end_offset < leader_log_start:
                 await self.log.start_over_at(leader_log_start)

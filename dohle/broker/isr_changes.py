@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dohle.broker.controller_client import ControllerClient
 from dohle.broker.in_sync import Proposal
 from dohle.broker.leading import Leading
-from dohle.model.errors import DohleError, IneligibleReplica, OperationNotAttempted, error_for
+from dohle.model.errors import DohleError, IneligibleReplica, NotController, OperationNotAttempted, error_for
 from dohle.model.ids import NodeId, PartitionKey, TopicId
 from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.clock import Clock
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MOST_PARTITIONS = 1000
 """In one request."""
+PAUSE_S = 0.05
+"""Before a controller that knows less than the leader is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class IsrChanges:
                         self._settle(key, change)
                 else:
                     self._answered(asked, response)
+                    if any(self._changes.get(key) is change for key, change in asked.items()):
+                        await self._clock.sleep(PAUSE_S)
 
     def _request(self, asked: dict[PartitionKey, _Change]) -> controller_pb2.AlterPartitionsRequest:
         return controller_pb2.AlterPartitionsRequest(
@@ -101,6 +105,8 @@ class IsrChanges:
         now = self._clock.now()
         for answer in response.partitions:
             key = PartitionKey(TopicId(answer.topic_id), answer.partition)
+            if answer.failure.code == NotController.code:
+                continue  # it is behind the leader's metadata: the same request is repeated
             if key not in asked or not self._settle(key, asked[key]):
                 continue
             change = asked[key]

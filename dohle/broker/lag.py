@@ -45,8 +45,8 @@ class AppendHistory:
             self._samples[0].time = oldest.time
 
     def forget(self, least_end: int) -> None:
-        """Drops what every replica has; the newest sample stays, as the point that later ones are counted from."""
-        while len(self._samples) > 1 and self._samples[0].end_offset <= least_end:
+        """Drops what every replica has; the last such sample stays, as the point that later ones are counted from."""
+        while len(self._samples) > 1 and self._samples[1].end_offset <= least_end:
             self._samples.popleft()
 
     def lag_s(self, durable_end: int, now: float) -> float:
@@ -56,13 +56,16 @@ class AppendHistory:
                 return now - sample.time
         return 0.0
 
-    def bytes_behind(self, durable_end: int) -> int | None:
-        """Returns an upper bound of the bytes that the replica lacks; None if it lacks more than the samples tell."""
+    def bytes_between(self, durable_end: int, offset: int) -> int | None:
+        """Returns an upper bound of the bytes from a replica's end up to `offset`; None if the samples do not tell."""
+        if durable_end >= offset:
+            return 0
         if durable_end < self._samples[0].end_offset:
             return None
-        behind = self._samples[0].total_bytes
+        before = self._samples[0].total_bytes
         for sample in self._samples:
-            if sample.end_offset > durable_end:
-                break
-            behind = sample.total_bytes
-        return self._samples[-1].total_bytes - behind
+            if sample.end_offset <= durable_end:
+                before = sample.total_bytes
+            if sample.end_offset >= offset:
+                return sample.total_bytes - before
+        return None

@@ -13,9 +13,16 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dohle.broker.following import Following
+from dohle.broker.following import NO_SUBSCRIPTION, Following
 from dohle.broker.world import World
-from dohle.model.errors import CorruptMessage, DohleError, InvalidRecord, NetworkException, OffsetOutOfRange
+from dohle.model.errors import (
+    CorruptMessage,
+    DohleError,
+    InvalidRecord,
+    NetworkException,
+    OffsetOutOfRange,
+    StorageFailure,
+)
 from dohle.model.ids import NodeId, PartitionKey, TopicId
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import replication_pb2
@@ -87,15 +94,9 @@ class LeaderLink:
         if self._partitions.get(following.key) is not following:
             return
         del self._partitions[following.key]
-        if following.subscription:
-            self._to_say.unsubscribe.append(
-                replication_pb2.Unsubscription(
-                    topic_id=following.key.topic_id,
-                    partition=following.key.partition,
-                    subscription=following.subscription,
-                )
-            )
-            self._something_to_say.set()
+        self._unsubscribe(following)
+        self._to_say.subscribe.pop(following.key, None)
+        self._to_say.touched.pop(following.key, None)
         following.log.on_durable = None
         following.end()
 
@@ -109,13 +110,25 @@ class LeaderLink:
         """Ends the stream and its task; partitions must have left before."""
         self._task.cancel()
 
+    def _unsubscribe(self, following: Following) -> None:
+        if following.subscription:
+            self._to_say.unsubscribe.append(
+                replication_pb2.Unsubscription(
+                    topic_id=following.key.topic_id,
+                    partition=following.key.partition,
+                    subscription=following.subscription,
+                )
+            )
+            self._something_to_say.set()
+        following.subscription = NO_SUBSCRIPTION
+
     def _subscribe_soon(self, following: Following) -> None:
         if not following.ended and self._partitions.get(following.key) is following:
             self._to_say.subscribe[following.key] = following
             self._something_to_say.set()
 
-    def _subscribe_later(self, following: Following) -> None:
-        delay = self._world.random.uniform(RETRY_FIRST_S, 4 * RETRY_FIRST_S)
+    def _subscribe_later(self, following: Following, pause_s: float = 2 * RETRY_FIRST_S) -> None:
+        delay = self._world.random.uniform(pause_s / 2, 2 * pause_s)
         asyncio.get_running_loop().call_later(delay, self._subscribe_soon, following)
 
     # the stream
@@ -143,7 +156,7 @@ class LeaderLink:
         self._received_push = self._durable_push = 0
         self._to_say = _ToSay(subscribe=dict(self._partitions))
         for following in self._partitions.values():
-            following.subscription = 0
+            following.subscription = NO_SUBSCRIPTION
         opening = replication_pb2.FollowerOpening(hello=self._world.identity.hello(), broker_epoch=self._broker_epoch)
         sender: asyncio.Task[None] | None = None
         try:
@@ -172,8 +185,11 @@ class LeaderLink:
 
     def _compose(self) -> replication_pb2.FollowerMessage:
         to_say, self._to_say = self._to_say, _ToSay()
+        # one that is being truncated, since an earlier stream, subscribes when that is done
+        subscribing = {key: following for key, following in to_say.subscribe.items() if not following.is_changing}
+        to_say.touched.update(subscribing)  # the end of its log may be appended and not counted yet
         message = replication_pb2.FollowerMessage(
-            subscriptions=[following.subscribe(next(self._numbers)) for following in to_say.subscribe.values()],
+            subscriptions=[following.subscribe(next(self._numbers)) for following in subscribing.values()],
             unsubscriptions=to_say.unsubscribe,
             received_push=self._received_push,
             durable_push=self._durable_push,
@@ -198,11 +214,8 @@ class LeaderLink:
                 if following.take(push) and push.batches:
                     ends.append((following, following.subscription, following.log.log_end_offset))
                     self._to_say.touched[following.key] = following
-            except (CorruptMessage, InvalidRecord) as error:
-                # on the way, or by a fault of the leader's: what the log holds is sound, so ask again from its end
-                log.warning("%s: a push from leader %d was refused: %s", following.log.name, self.leader, error)
-                following.subscription = 0
-                self._subscribe_later(following)
+            except DohleError as error:
+                self._failed(following, error)
         for refusal in message.refusals:
             self._refused(refusal)
         if message.push_number:
@@ -212,11 +225,24 @@ class LeaderLink:
                 self._something_to_say.set()
         self._reckon()
 
+    def _failed(self, following: Following, error: DohleError) -> None:
+        """A push could not be appended: this partition is in trouble, and no other."""
+        log.warning("%s: a push from leader %d was not taken: %s", following.log.name, self.leader, error)
+        self._unsubscribe(following)
+        match error:
+            case CorruptMessage() | InvalidRecord():
+                # on the way, or by a fault of the leader's: what the log holds is sound, so ask again from its end
+                self._subscribe_later(following)
+            case StorageFailure():  # the disk is full, say; if it has failed, the node's owner knows
+                self._subscribe_later(following, RETRY_MOST_S)
+            case _:
+                pass  # the log is damaged or gone: it follows nobody any more
+
     def _refused(self, refusal: replication_pb2.Refusal) -> None:
         following = self._partitions.get(PartitionKey(TopicId(refusal.topic_id), refusal.partition))
         if following is None or following.subscription != refusal.subscription:
             return
-        following.subscription = 0
+        following.subscription = NO_SUBSCRIPTION
         if refusal.failure.code in (0, OffsetOutOfRange.code):
             self._world.tasks.spawn(self._reconcile(following, refusal), f"reconcile {following.log.name}")
         else:
@@ -224,10 +250,14 @@ class LeaderLink:
 
     async def _reconcile(self, following: Following, refusal: replication_pb2.Refusal) -> None:
         before = following.log.log_end_offset
-        if refusal.failure.code == 0:
-            again = await following.reconcile(refusal)
-        else:
-            again = await following.start_over(refusal.log_start_offset)
+        try:
+            if refusal.failure.code == 0:
+                again = await following.reconcile(refusal)
+            else:
+                again = await following.start_over(refusal.log_start_offset)
+        except DohleError as error:
+            log.error("%s: cannot be brought in line with leader %d: %s", following.log.name, self.leader, error)
+            return
         if again and following.log.log_end_offset != before:
             self._subscribe_soon(following)
         elif again:

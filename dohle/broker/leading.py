@@ -59,6 +59,7 @@ class Replica:
     """What the leader knows of one follower; nothing (-1) before its first subscription in this epoch."""
 
     broker_epoch: int = -1
+    subscription: int = -1
     durable_end: int = -1
     subscriber: Subscriber | None = None
     joins_until: float | None = None  # how long the watermark waits for it to join; None: it has not waited yet
@@ -117,9 +118,11 @@ class Leading:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no time-out can come due: nothing waits, and every replica has everything."""
-        return not (self._for_all or self._for_leader) and all(
-            replica.durable_end >= self.log.log_end_offset for replica in self.replicas.values()
+        """Whether no time-out can come due: nothing waits, and every replica is in sync and has everything."""
+        return (
+            len(self.in_sync.committed) == len(self._assigned)
+            and not (self._for_all or self._for_leader)
+            and all(replica.durable_end >= self.log.log_end_offset for replica in self.replicas.values())
         )
 
     # appends
@@ -167,11 +170,22 @@ class Leading:
 
     # what followers say
 
+    def has_newer(self, node_id: NodeId, broker_epoch: int, subscription: int) -> bool:
+        """Whether this incarnation of the follower has subscribed after `subscription`."""
+        replica = self.replicas[node_id]
+        return replica.broker_epoch == broker_epoch and replica.subscription > subscription
+
     def subscribed(
-        self, node_id: NodeId, broker_epoch: int, durable_end: int, subscriber: Subscriber, now: float
+        self,
+        node_id: NodeId,
+        broker_epoch: int,
+        subscription: int,
+        durable_end: int,
+        subscriber: Subscriber,
+        now: float,
     ) -> None:
         """Begins a subscription that was found in order; it replaces all that was known of the replica's ends."""
-        self.replicas[node_id] = Replica(broker_epoch, durable_end, subscriber)
+        self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, subscriber)
         self._replica_moved(node_id, now)
 
     def unsubscribed(self, node_id: NodeId, subscriber: Subscriber) -> None:
@@ -246,14 +260,16 @@ class Leading:
     def _wait_for_joining(self, candidate: int, now: float) -> int:
         maximal = self.in_sync.maximal
         for node_id, replica in self.replicas.items():
+            if node_id in maximal:
+                replica.joins_until = None
+                continue
             if (
-                node_id in maximal
-                or replica.subscriber is None
+                replica.subscriber is None
                 or not self.epoch_start <= replica.durable_end < candidate
                 or not self._terms.may_join(node_id, replica.broker_epoch)
             ):
                 continue
-            behind = self._history.bytes_behind(replica.durable_end)
+            behind = self._history.bytes_between(replica.durable_end, self.log.high_watermark)
             if behind is None or behind > JOIN_DISTANCE_BYTES:
                 continue
             if replica.joins_until is None:
@@ -279,23 +295,32 @@ class Leading:
     # time
 
     def tick(self, now: float) -> None:
-        """Takes out replicas that lag too long (rule 9), and fails what has waited past its deadline."""
+        """Takes out replicas that lag too long (rule 9), and fails what has waited past its deadline.
+
+        Lets in those that could not join when they last spoke: another change was in flight, or it was refused.
+        """
         lagging = [
             node_id
             for node_id in self.in_sync.committed
             if node_id != self._terms.me
             and self._terms.is_live(node_id)
-            and self._history.lag_s(self.replicas[node_id].durable_end, now) > self._terms.lag_time_max_s
+            and self._lag_s(self.replicas[node_id], now) > self._terms.lag_time_max_s
         ]
         if lagging:
             self._ask(self.in_sync.propose_leave(lagging, at_least=self.min_in_sync + len(self._fenced())))
+        for node_id in self.replicas:
+            self._let_join(node_id)
         late = RequestTimedOut("the replicas did not acknowledge in time; the records are in the leader's log")
         self._for_all.expire(now, late)
         self._for_leader.expire(now, late)
 
     def lags_s(self, now: float) -> dict[NodeId, float]:
         """Returns each follower's lag, for people and metrics."""
-        return {node_id: self._history.lag_s(replica.durable_end, now) for node_id, replica in self.replicas.items()}
+        return {node_id: self._lag_s(replica, now) for node_id, replica in self.replicas.items()}
+
+    def _lag_s(self, replica: Replica, now: float) -> float:
+        # of a log that is empty nobody lacks anything, subscribed or not
+        return self._history.lag_s(max(replica.durable_end, self.log.log_start_offset), now)
 
     def _ask(self, proposal: Proposal | None) -> None:
         if proposal is not None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from dohle.broker.leading import Leading
 from dohle.model.batch import split_batches
-from dohle.model.errors import DamagedReplica, DohleError, OffsetOutOfRange
+from dohle.model.errors import DohleError, OffsetOutOfRange
 from dohle.model.ids import NodeId, PartitionKey, TopicId
 from dohle.rpc.v1 import common_pb2, replication_pb2
 from dohle.runtime.clock import Clock
@@ -55,12 +55,12 @@ class Feed:
         self.key = PartitionKey(TopicId(subscription.topic_id), subscription.partition)
         self.number = subscription.subscription
         self.next_offset = subscription.position
-        self.acknowledged_end = subscription.durable_end
         self.queue: list[Bytes] = []
         self.queued_bytes = 0
         self.queue_start = subscription.position
         self.is_live = subscription.position == leading.log.log_end_offset
         self.is_joining = False
+        self.last_chunk: _Chunk | None = None  # of a joining feed, once it is read: live begins when this one is sent
         self.unacknowledged: deque[tuple[int, int]] = deque()  # chunks: (end offset, bytes)
 
     def appended(self, batch: Bytes, base_offset: int, next_offset: int) -> None:
@@ -88,6 +88,7 @@ class Feed:
         self.queue = []
         self.queued_bytes = 0
         self.is_live = self.is_joining = False
+        self.last_chunk = None
 
     def push(self, batches: bytes) -> replication_pb2.Push:
         return replication_pb2.Push(
@@ -238,13 +239,13 @@ class PushSession:
     def _compose_chunk(self) -> replication_pb2.LeaderMessage:
         chunk = self._chunks.popleft()
         feed = chunk.feed
-        if feed.is_joining:
+        if feed.last_chunk is chunk:
+            feed.last_chunk = None
             feed.is_joining = False
             feed.is_live = True
             if feed.queue:
                 self._ready[feed.key] = feed
-        current = self._feeds.get(feed.key) is feed
-        return replication_pb2.LeaderMessage(pushes=[feed.push(chunk.batches)] if current else [])
+        return replication_pb2.LeaderMessage(pushes=[feed.push(chunk.batches)])
 
     # catching up: one task, that reads
 
@@ -269,21 +270,26 @@ class PushSession:
         feed.next_offset = end
         try:
             batches = await leader_log.read(start, CHUNK_BYTES, up_to=end) if start < end else b""
-        except (OffsetOutOfRange, DamagedReplica) as error:
+        except DohleError as error:
+            if self._feeds.get(feed.key) is not feed:
+                return
             self.end(feed)
             self._refuse(feed.key, feed.number, error, leader_log.log_start_offset)
             return
         if self._feeds.get(feed.key) is not feed:
             return
         reached = _next_offset(batches) if batches else start
-        if not feed.is_joining or reached < end:
+        chunk = _Chunk(feed, batches)
+        if feed.is_joining and reached == end:
+            feed.last_chunk = chunk
+        else:
             self._queued_bytes -= feed.queued_bytes
             feed.fall_back()
             feed.next_offset = reached
             self._behind.set()
         feed.unacknowledged.append((reached, len(batches)))
         self._catch_up_bytes += len(batches)
-        self._chunks.append(_Chunk(feed, batches))
+        self._chunks.append(chunk)
         self._work.set()
 
     # what the follower says
@@ -328,6 +334,8 @@ class PushSession:
         except DohleError as error:
             self._refuse(key, number, error, -1)
             return
+        if leading.has_newer(self._follower, self._broker_epoch, number):
+            return  # by a stream that has taken this one's place
         leader_log = leading.log
         if subscription.last_epoch >= 0:  # an empty log never diverges (amendment 10)
             epoch, end = leader_log.end_offset_for_epoch(subscription.last_epoch)
@@ -346,9 +354,8 @@ class PushSession:
         self._stale[key] = feed  # so that the follower learns the watermark even if nothing is appended
         self._watermarks_due = True
         self._work.set()
-        leading.subscribed(
-            self._follower, self._broker_epoch, min(subscription.durable_end, subscription.position), feed, now
-        )
+        durable_end = min(subscription.durable_end, subscription.position)
+        leading.subscribed(self._follower, self._broker_epoch, number, durable_end, feed, now)
         if not feed.is_live:
             self._behind.set()
 
@@ -384,6 +391,8 @@ class PushSession:
         self._stale.pop(feed.key, None)
         self._queued_bytes -= feed.queued_bytes
         feed.fall_back()
+        if feed.unacknowledged:
+            self._chunks = deque(chunk for chunk in self._chunks if chunk.feed is not feed)
         self._catch_up_bytes -= sum(size for _, size in feed.unacknowledged)
         feed.unacknowledged.clear()
         feed.leading.unsubscribed(self._follower, feed)

@@ -63,7 +63,7 @@ class Reads:
         """Returns one answer a partition, at once if `min_bytes` are there or any of them fails, else after waiting."""
         deadline = self._clock.now() + max_wait_s
         woken = asyncio.Event()
-        watched: list[Partition] = []
+        watched: list[Partition] | None = None
         try:
             while True:
                 woken.clear()
@@ -72,8 +72,9 @@ class Reads:
                 remaining = deadline - self._clock.now()
                 if enough or remaining <= 0 or any(answer.failure is not None for answer in answers):
                     return answers
-                if not watched:
-                    watched = [self._replicas.partition(one.key) for one in wanted]
+                if watched is None:
+                    # one that is gone by now fails in the next round
+                    watched = [found for one in wanted if (found := self._replicas.partitions.get(one.key)) is not None]
                     for partition in watched:
                         partition.watch(woken.set)
                     continue  # something may have come while nobody watched
@@ -83,7 +84,7 @@ class Reads:
                 except TimeoutError:
                     deadline = self._clock.now()
         finally:
-            for partition in watched:
+            for partition in watched or ():
                 partition.unwatch(woken.set)
 
     async def _read(self, wanted: Sequence[FetchWanted], max_bytes: int) -> list[Fetched]:

@@ -22,6 +22,7 @@ from dohle.broker.metadata_offset import DurableMetadataOffset
 from dohle.broker.partition import Partition
 from dohle.broker.world import World
 from dohle.model.errors import (
+    DamagedReplica,
     DohleError,
     FencedLeaderEpoch,
     NotLeaderOrFollower,
@@ -167,6 +168,7 @@ class Replicas:
         if partition.log.config != topic.config:
             partition.log.configure(topic.config)
         if partition.log.damage is not None:
+            await self._end_role(partition, DamagedReplica(f"{partition.name}: {partition.log.damage}"))
             return
         if assigned.leader == self._world.me:
             await self._lead(partition, assigned)
@@ -195,7 +197,12 @@ class Replicas:
         def look_again(after_s: float) -> None:
             role = partition.role
             assert isinstance(role, Leading)
-            asyncio.get_running_loop().call_later(after_s, lambda: role.advance(self._world.clock.now()))
+
+            def advance() -> None:
+                if partition.role is role:
+                    role.advance(self._world.clock.now())
+
+            asyncio.get_running_loop().call_later(after_s, advance)
 
         return LeaderTerms(
             me=self._world.me,

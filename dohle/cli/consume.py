@@ -11,7 +11,7 @@ import click
 
 from dohle.cli.record_text import record_json, record_line
 from dohle.cli.session import bootstrap_option, parse_time, run_async
-from dohle.model.errors import UnknownTopicOrPartition
+from dohle.model.errors import OffsetOutOfRange, UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
 from dohle.model.records import Record
 
@@ -100,6 +100,9 @@ async def _seek(consumer: Consumer, start: str, since_ms: int | None) -> None:
     elif start == "beginning":
         await consumer.seek_to_beginning()
     else:
+        ends = await consumer.end_offsets(*consumer.assignment())
+        if int(start) > max(ends.values()):
+            raise OffsetOutOfRange(f"no partition has an offset {start}: the last one ends at {max(ends.values())}")
         for partition in consumer.assignment():
             consumer.seek(partition, int(start))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING, Literal
@@ -79,6 +80,7 @@ def produce(
                 for line in lines:
                     await sending.send(parse(line))
             await producer.flush()
+            await asyncio.sleep(0)  # lets the last callbacks run
             sending.check()
         return sending.acknowledged
 

@@ -1,11 +1,19 @@
-"""PLACEHOLDER while being written: the signatures are final, the bodies arrive in minutes."""
+"""Admin: topics, configurations and the state of the cluster, for operators and for programs that set things up.
+
+What only reads is repeated at the next node until the time-out. What changes something is sent to a node that has just
+answered, and repeated only if it certainly did not happen; NetworkException and RequestTimedOut mean that it may have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import TracebackType
+from typing import Any, Final, TypeVar
 
+from dohle.client import descriptions
+from dohle.client.backoff import Backoff
+from dohle.client.seams import Seams, parse_bootstrap
 from dohle.client.values import (
     ClusterDescription,
     CreatedTopic,
@@ -14,13 +22,36 @@ from dohle.client.values import (
     TopicConfigEntry,
     TopicDescription,
 )
-from dohle.model.errors import DohleError
+from dohle.model.errors import BrokerNotAvailable, Closed, DohleError, UnknownServerError
+from dohle.rpc.methods import methods_of
+from dohle.rpc.v1 import admin_pb2, broker_pb2
 from dohle.runtime.clock import Clock
-from dohle.runtime.network import Network
+from dohle.runtime.network import Address, Lane, Network
+
+Value = TypeVar("Value")
+
+_ADMIN: Final = methods_of(admin_pb2.DESCRIPTOR.services_by_name["Admin"])
+_METADATA: Final = methods_of(broker_pb2.DESCRIPTOR.services_by_name["Broker"])["Metadata"]
+_PROBE_S: Final = 1.0
+"""How long a node may take to say that it is there, before the next is asked."""
+_READ_S: Final = 5.0
+"""How long one node may take to answer what only reads."""
+_GRACE_S: Final = 1.0
+"""How much longer than the time-out that it was given a node may take to answer."""
 
 
 class Admin:
-    """Plural methods answer per topic, with a value or the error; singular ones raise."""
+    """Asks and changes what operators do.
+
+    ::
+
+        async with Admin("localhost:7092") as admin:
+            await admin.create_topic("greetings", partitions=6)
+
+    Methods for several topics return a value or an error for each; those for one topic raise.
+
+    - request_timeout_ms: how long a method may take, repetitions included
+    """
 
     def __init__(
         self,
@@ -31,14 +62,34 @@ class Admin:
         network: Network | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
-    ) -> None: ...
-    async def __aenter__(self) -> Admin: ...
+    ) -> None:
+        self._bootstrap = parse_bootstrap(bootstrap)
+        self._nodes: dict[int, Address] = {}
+        self._line = list(self._bootstrap)  # whom to ask, in turn
+        self._timeout_ms = request_timeout_ms
+        self._seams = Seams.of(client_id, network, clock, random)
+        self._closed = False
+
+    async def __aenter__(self) -> Admin:
+        return self
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        await self.close()
+
     async def create_topics(
         self, topics: Sequence[NewTopic], *, validate_only: bool = False
-    ) -> dict[str, CreatedTopic | DohleError]: ...
+    ) -> dict[str, CreatedTopic | DohleError]:
+        """Creates topics, or only says whether it could. Returns by name what was created, or why it was not."""
+        request = admin_pb2.CreateTopicsRequest(
+            topics=[descriptions.new_topic_message(topic) for topic in topics],
+            validate_only=validate_only,
+            timeout_ms=self._timeout_ms,
+        )
+        answer = await self._change("CreateTopics", request)
+        return {topic.name: descriptions.created_topic(topic) for topic in answer.topics}
+
     async def create_topic(
         self,
         name: str,
@@ -47,24 +98,173 @@ class Admin:
         replication_factor: int | None = None,
         configs: Mapping[str, str] | None = None,
         validate_only: bool = False,
-    ) -> CreatedTopic: ...
-    async def delete_topics(self, names: Sequence[str]) -> dict[str, DohleError | None]: ...
-    async def delete_topic(self, name: str) -> None: ...
-    async def list_topics(self) -> list[TopicDescription]:
-        """By name."""
+    ) -> CreatedTopic:
+        """Creates one topic. Raises TopicAlreadyExists, InvalidTopic, InvalidReplicationFactor, InvalidConfig, ..."""
+        topic = NewTopic(name, partitions, replication_factor, configs or {})
+        outcomes = await self.create_topics([topic], validate_only=validate_only)
+        return _value_of(outcomes.get(name, _unanswered(name)))
 
-    async def describe_topics(self, names: Sequence[str]) -> dict[str, TopicDescription | DohleError]: ...
-    async def describe_topic(self, name: str) -> TopicDescription: ...
-    async def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None: ...
-    async def describe_configs(self, topic: str) -> list[TopicConfigEntry]: ...
+    async def delete_topics(self, names: Sequence[str]) -> dict[str, DohleError | None]:
+        """Deletes topics and all their records. Returns by name why a topic was not deleted, None where it was."""
+        request = admin_pb2.DeleteTopicsRequest(topics=names, timeout_ms=self._timeout_ms)
+        answer = await self._change("DeleteTopics", request)
+        return {topic.name: descriptions.error_in(topic.failure) for topic in answer.topics}
+
+    async def delete_topic(self, name: str) -> None:
+        """Deletes one topic and all its records. Raises UnknownTopicOrPartition."""
+        outcomes = await self.delete_topics([name])
+        _raise_if(outcomes.get(name, _unanswered(name)))
+
+    async def list_topics(self) -> list[TopicDescription]:
+        """Returns all topics, by name."""
+        answer = await self._read(_METADATA, broker_pb2.MetadataRequest(all_topics=True))
+        topics = [descriptions.topic(topic) for topic in answer.topics if not topic.failure.code]
+        return sorted(topics, key=lambda topic: topic.name)
+
+    async def describe_topics(self, names: Sequence[str]) -> dict[str, TopicDescription | DohleError]:
+        """Returns by name what is known of a topic, or why nothing is."""
+        answer = await self._read(_METADATA, broker_pb2.MetadataRequest(topics=names))
+        return {
+            topic.name: descriptions.error_in(topic.failure) or descriptions.topic(topic) for topic in answer.topics
+        }
+
+    async def describe_topic(self, name: str) -> TopicDescription:
+        """Returns what is known of one topic. Raises UnknownTopicOrPartition."""
+        outcomes = await self.describe_topics([name])
+        return _value_of(outcomes.get(name, _unanswered(name)))
+
+    async def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None:
+        """Gives `topic` more partitions, `total_count` altogether. Raises InvalidPartitions; keys may move."""
+        request = admin_pb2.CreatePartitionsRequest(
+            topics=[admin_pb2.NewPartitions(topic=topic, total_count=total_count)],
+            validate_only=validate_only,
+            timeout_ms=self._timeout_ms,
+        )
+        answer = await self._change("CreatePartitions", request)
+        _raise_if(_only_failure(answer.topics, topic))
+
+    async def describe_configs(self, topic: str) -> list[TopicConfigEntry]:
+        """Returns every configuration value of `topic`, those that nobody set among them, by name."""
+        answer = await self._read(_ADMIN["DescribeConfigs"], admin_pb2.DescribeConfigsRequest(topics=[topic]))
+        _raise_if(_only_failure(answer.topics, topic))
+        entries = [descriptions.config_entry(entry) for entry in answer.topics[0].configs]
+        return sorted(entries, key=lambda entry: entry.name)
+
     async def alter_configs(
         self,
         topic: str,
-        set: Mapping[str, str] | None = None,  # noqa: A002
+        changes: Mapping[str, str] | None = None,
         *,
         remove: Sequence[str] = (),
         validate_only: bool = False,
-    ) -> None: ...
-    async def describe_cluster(self) -> ClusterDescription: ...
-    async def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]: ...
-    async def close(self) -> None: ...
+    ) -> None:
+        """Sets the values in `changes` and takes those in `remove` back to their defaults. Raises InvalidConfig."""
+        entries = [admin_pb2.ConfigEntry(name=name, value=value) for name, value in (changes or {}).items()]
+        request = admin_pb2.AlterConfigsRequest(
+            topics=[admin_pb2.AlterTopicConfigs(topic=topic, set=entries, remove=remove)],
+            validate_only=validate_only,
+            timeout_ms=self._timeout_ms,
+        )
+        answer = await self._change("AlterConfigs", request)
+        _raise_if(_only_failure(answer.topics, topic))
+
+    async def describe_cluster(self) -> ClusterDescription:
+        """Returns nodes, voters and unhealthy partitions, as the node that answers sees them."""
+        answer = await self._read(_ADMIN["DescribeCluster"], admin_pb2.DescribeClusterRequest())
+        return descriptions.cluster(answer)
+
+    async def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
+        """Returns the log folders of one broker and the replicas in them. Raises BrokerNotAvailable."""
+        await self._reachable(self._deadline())
+        address = self._nodes.get(node_id)
+        if address is None:
+            known = ", ".join(str(node) for node in sorted(self._nodes))
+            raise BrokerNotAvailable(f"node {node_id} is not among the running brokers ({known})")
+        answer = await self._call(
+            address, _ADMIN["DescribeLogDirs"], admin_pb2.DescribeLogDirsRequest(), self._timeout_ms / 1000
+        )
+        return [descriptions.log_dir(log_dir) for log_dir in answer.log_dirs]
+
+    async def close(self) -> None:
+        """Ends. May be called more than once."""
+        if not self._closed:
+            self._closed = True
+            await self._seams.close()
+
+    async def _read(self, method: Any, request: Any) -> Any:
+        return await self._repeat(method, request, _READ_S, lambda failure: failure.retriable)
+
+    async def _change(self, name: str, request: Any) -> Any:
+        timeout_s = self._timeout_ms / 1000 + _GRACE_S
+        return await self._repeat(
+            _ADMIN[name], request, timeout_s, lambda failure: failure.retriable and failure.definite
+        )
+
+    async def _repeat(
+        self, method: Any, request: Any, timeout_s: float, may_repeat: Callable[[DohleError], bool]
+    ) -> Any:
+        deadline = self._deadline()
+        backoff = Backoff(self._seams.random)
+        while True:
+            address = await self._reachable(deadline)
+            try:
+                return await self._call(address, method, request, timeout_s)
+            except DohleError as failure:
+                if not may_repeat(failure) or self._seams.clock.now() >= deadline:
+                    raise
+            self._to_the_end(address)
+            await self._seams.clock.sleep(backoff.next_s())
+
+    async def _reachable(self, deadline: float) -> Address:
+        """Returns the address of a node that answered just now, and learns the nodes from it."""
+        backoff = Backoff(self._seams.random)
+        while True:
+            if self._closed:
+                raise Closed("the client is closed")
+            for address in list(self._line):
+                try:
+                    answer = await self._call(address, _METADATA, broker_pb2.MetadataRequest(), _PROBE_S)
+                except DohleError as error:
+                    failure = error
+                    self._to_the_end(address)
+                else:
+                    self._learn(answer)
+                    return address
+            if self._seams.clock.now() >= deadline:
+                asked = ", ".join(str(address) for address in sorted(self._line))
+                raise BrokerNotAvailable(f"no node could be reached at {asked}; is the cluster up? {failure.message}")
+            await self._seams.clock.sleep(backoff.next_s())
+
+    def _learn(self, answer: broker_pb2.MetadataResponse) -> None:
+        self._nodes = {node.node_id: Address(node.host, node.port) for node in answer.nodes}
+        current = dict.fromkeys([*self._nodes.values(), *self._bootstrap])
+        self._line = list(dict.fromkeys([*(address for address in self._line if address in current), *current]))
+
+    def _to_the_end(self, address: Address) -> None:
+        self._line.remove(address)
+        self._line.append(address)
+
+    def _deadline(self) -> float:
+        return self._seams.clock.now() + self._timeout_ms / 1000
+
+    async def _call(self, address: Address, method: Any, request: Any, timeout_s: float) -> Any:
+        return await self._seams.network.call(address, method, request, lane=Lane.CLIENT, timeout_s=timeout_s)
+
+
+def _only_failure(topics: Any, name: str) -> DohleError | None:
+    return descriptions.error_in(topics[0].failure) if topics else _unanswered(name)
+
+
+def _unanswered(name: str) -> DohleError:
+    return UnknownServerError(f"the answer says nothing of topic {name!r}")
+
+
+def _value_of(outcome: Value | DohleError) -> Value:
+    if isinstance(outcome, DohleError):
+        raise outcome
+    return outcome
+
+
+def _raise_if(failure: DohleError | None) -> None:
+    if failure is not None:
+        raise failure

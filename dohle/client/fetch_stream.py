@@ -82,6 +82,10 @@ class FetchStream:
         if self._asked and self._stream is not None and self._unasked():
             asyncio.get_running_loop().call_later(_PATIENCE_S, self._break_off, self._correlation)
 
+    def room_freed(self) -> None:
+        """Says that there is more room than before."""
+        self._wake.set()
+
     def close(self) -> None:
         self._task.cancel()
         if self._stream is not None:
@@ -120,13 +124,7 @@ class FetchStream:
 
     def _readable(self) -> list[AssignedPartition]:
         now = self._seams.clock.now()
-        readable = []
-        for partition in self._partitions():
-            if partition.fetchable and now >= partition.retry_at:
-                readable.append(partition)
-            elif partition.fetchable:
-                asyncio.get_running_loop().call_later(partition.retry_at - now, self._wake.set)
-        return readable
+        return [partition for partition in self._partitions() if partition.fetchable and now >= partition.retry_at]
 
     def _request(self) -> broker_pb2.FetchRequest | None:
         """Returns what to ask next; None while there is no partition to read, or no room."""
@@ -167,7 +165,8 @@ class FetchStream:
             raise RequestTimedOut(f"{self.address} did not answer within request_timeout_ms") from None
         if answer is None:
             raise NetworkException(f"{self.address} ended the stream")
-        assert answer.correlation == request.correlation, "a stream's requests are answered in order"
+        if answer.correlation != request.correlation:
+            raise NetworkException(f"{self.address} answered out of turn")
         return answer
 
     def _give_up(self, failure: DohleError) -> None:

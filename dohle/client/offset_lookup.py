@@ -9,7 +9,7 @@ from dohle.client.assigned_partition import AssignedPartition
 from dohle.client.backoff import Backoff
 from dohle.client.metadata_cache import MetadataCache
 from dohle.client.seams import Seams
-from dohle.model.errors import DohleError, LeaderNotAvailable, error_for
+from dohle.model.errors import DohleError, LeaderNotAvailable, UnknownServerError, error_for
 from dohle.model.ids import PartitionKey, TopicId, TopicPartition
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import broker_pb2
@@ -31,9 +31,7 @@ class OffsetLookup:
         self._seams = seams
         self._timeout_s = timeout_s
 
-    async def at(
-        self, partitions: Iterable[AssignedPartition], timestamp_ms: int
-    ) -> dict[TopicPartition, int]:
+    async def at(self, partitions: Iterable[AssignedPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         """Returns the offset of the first record at or after `timestamp_ms`, -1 where there is none.
 
         END and BEGINNING stand for the high watermark and the log start. Raises what keeps one of them from being
@@ -52,8 +50,9 @@ class OffsetLookup:
                         found[missing.pop(key).name] = outcome
                     else:
                         failure = outcome
-            if failure is None:
+            if not missing:
                 return found
+            failure = failure or UnknownServerError(f"a broker said nothing of {next(iter(missing.values())).name}")
             if not failure.retriable or self._seams.clock.now() >= deadline:
                 raise failure
             self._metadata.request_refresh()

@@ -6,8 +6,8 @@ It does no I/O: the producer puts batches in, a produce stream takes them and re
   that were not acknowledged leave again, in order, with the sequence numbers that they had.
 - A sequence number is used for one batch only. When a batch is given up, those behind it can never be accepted under
   the same producer id ("a hole"): the queue asks for a new one (`wants_identity`) and numbers anew from 0 what
-  certainly was not written. What may have been written is never numbered anew, since that could write it twice: it fails, saying
-  that it may have happened.
+  certainly was not written. What may have been written is never numbered anew, since that could write it twice: it
+  fails, saying that it may have happened.
 - Not idempotent, several in flight: a repeated batch may land behind a later one, or twice; that is what the caller
   chose.
 """

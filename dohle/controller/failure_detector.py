@@ -110,7 +110,8 @@ class FailureDetector:
                 for broker in map(self._controller.committed.brokers.get, list(self.sessions.expired(now)))
                 if broker is not None
             ]
-            await self._fence(expired, f"no heartbeat for {self.sessions.timeout_s:g} s")
+            if expired:
+                await self._fence(expired, f"no heartbeat for {self.sessions.timeout_s:g} s")
 
     async def _fence_if_gone(self, broker: BrokerImage) -> None:
         try:

@@ -145,7 +145,7 @@ def _configs(topic: TopicImage) -> list[admin_pb2.DescribedConfig]:
             name=name,
             value=topic.overrides.get(name, key.default_text),
             is_default=name not in topic.overrides,
-            type=str(key.type),
+            type=key.type.name.lower(),
             doc=key.doc,
         )
         for name, key in TOPIC_KEYS.items()

@@ -5,6 +5,8 @@ Without that code the status speaks of the connection alone, and the request may
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import grpc
 
 from dohle.model.errors import (
@@ -29,16 +31,24 @@ def status_of(error: DohleError) -> tuple[grpc.StatusCode, str, tuple[tuple[str,
 
 def error_of(failure: grpc.aio.AioRpcError, peer: str) -> DohleError:
     """Returns the error that a failed rpc to `peer` means."""
-    details = failure.details() or ""
-    for key, value in failure.trailing_metadata() or ():
+    return error_from(failure.code(), failure.details() or "", failure.trailing_metadata() or (), peer)
+
+
+def error_from(
+    status: grpc.StatusCode, details: str, trailers: Iterable[tuple[str, str | bytes]], peer: str
+) -> DohleError:
+    """Returns the error that an rpc to `peer` means which ended with `status`."""
+    for key, value in trailers:
         if key == CODE_KEY:
             return error_for(int(value), details)
-    match failure.code():
+    match status:
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return RequestTimedOut(f"{peer} did not answer in time; the request may have taken effect")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return MessageTooLarge(f"a message from or to {peer} exceeds the limit of gRPC messages: {details}")
         case grpc.StatusCode.UNIMPLEMENTED:
             return UnsupportedVersion(f"{peer} does not serve this request: {details}")
-        case status:
+        case grpc.StatusCode.OK:
+            return NetworkException(f"{peer} has ended the stream")
+        case _:
             return NetworkException(f"the connection to {peer} failed ({status.name}: {details})")

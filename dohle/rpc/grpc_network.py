@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import grpc
 import grpc.aio
 
-from dohle.model.errors import NetworkException
-from dohle.rpc.failures import error_of
+from dohle.model.errors import DohleError, NetworkException
+from dohle.rpc.failures import error_from, error_of
 from dohle.rpc.grpc_server import CLIENT_ID_KEY, GrpcServer
 from dohle.rpc.inbox import Inbox
 from dohle.rpc.options import channel_options
 from dohle.runtime.network import Address, Dial, Lane, Method, Server, Service, Stream
 from dohle.runtime.tasks import OnFailure, Tasks
-
-log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -31,8 +28,8 @@ Response = TypeVar("Response")
 DEFAULT_MAX_MESSAGE_BYTES = 8 << 20
 
 
-def _log_only(failure: BaseException) -> None:
-    log.error("a bug ended one rpc and nothing else: %r", failure)
+def _logged(_: BaseException) -> None:
+    """The task group has logged it; it ended one rpc and nothing else."""
 
 
 class GrpcNetwork:
@@ -47,11 +44,11 @@ class GrpcNetwork:
         *,
         client_id: str,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
-        on_failure: OnFailure = _log_only,
+        on_failure: OnFailure = _logged,
     ) -> None:
         self._max_message_bytes = max_message_bytes
         self._on_failure = on_failure
-        self._metadata = ((CLIENT_ID_KEY, client_id.encode("ascii", "replace").decode()),)
+        self._metadata = ((CLIENT_ID_KEY, _printable(client_id)),)
         self._channels: dict[tuple[Address, Lane], grpc.aio.Channel] = {}
         self._callables: dict[tuple[Address, Lane, str], Any] = {}
         self._tasks = Tasks("network", on_failure)
@@ -103,13 +100,14 @@ class GrpcNetwork:
     async def dial(self, address: Address, *, timeout_s: float) -> Dial:
         try:
             async with asyncio.timeout(timeout_s):
-                _, writer = await asyncio.open_connection(address.host, address.port)
-        except ConnectionRefusedError:
-            return Dial.REFUSED
+                found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port)
+                # one by one: asyncio merges the failures of a name's several addresses into one without a reason
+                for host in dict.fromkeys(str(entry[4][0]) for entry in found):
+                    if await _accepts(host, address.port):
+                        return Dial.ACCEPTED
         except OSError:  # time-outs, unreachable hosts and unknown names among them
             return Dial.SILENT
-        writer.transport.abort()
-        return Dial.ACCEPTED
+        return Dial.REFUSED
 
     async def serve(self, address: Address, services: Sequence[Service], *, listener: str) -> Server:
         server = GrpcServer(services, listener, self._max_message_bytes, self._on_failure)
@@ -126,12 +124,17 @@ class GrpcNetwork:
 
 
 class ClientStream(Generic[Request, Response]):
-    """The calling end of a streamed rpc. A cancelled `send` breaks it; a cancelled `receive` does not."""
+    """The calling end of a streamed rpc.
+
+    A cancelled `send` breaks it; a cancelled `receive` does not. Where a message is being sent while the far side ends
+    the stream with an error, grpc.aio forgets that error, and NetworkException is raised in its place.
+    """
 
     def __init__(self, call: Any, peer: str) -> None:
         self._call = call
         self._peer = peer
         self._inbox: Inbox[Response] = Inbox(peer)
+        self._sending = asyncio.Lock()
 
     async def fill(self) -> None:
         await self._inbox.fill(self._read)
@@ -148,24 +151,24 @@ class ClientStream(Generic[Request, Response]):
         return None if message is grpc.aio.EOF else message
 
     async def send(self, message: Request) -> None:
-        if not self._inbox.ended:
+        async with self._sending:  # gRPC takes one message at a time
             try:
                 await self._call.write(message)
+            except grpc.aio.AioRpcError as failure:
+                raise error_of(failure, self._peer) from None
             except asyncio.CancelledError:
                 if _being_cancelled():
                     self.close()
                     raise
-            except (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError) as failure:
-                # why it ended is what the far side's status says, and the reader is about to hear
-                self._inbox.end(
-                    error_of(failure, self._peer)
-                    if isinstance(failure, grpc.aio.AioRpcError)
-                    else NetworkException(f"the stream with {self._peer} broke")
-                )
-            else:
-                return
-        self._inbox.raise_failure()
-        raise NetworkException(f"the stream with {self._peer} has ended")
+                raise NetworkException(f"the stream with {self._peer} was closed") from None
+            except (grpc.aio.BaseError, asyncio.InvalidStateError):  # it has ended, and the status says why
+                raise await self._end() from None
+
+    async def _end(self) -> DohleError:
+        if self._inbox.discarded:
+            return NetworkException(f"the stream with {self._peer} was closed")
+        call = self._call
+        return error_from(await call.code(), await call.details() or "", await call.trailing_metadata(), self._peer)
 
     async def receive(self) -> Response | None:
         return await self._inbox.receive()
@@ -173,6 +176,21 @@ class ClientStream(Generic[Request, Response]):
     def close(self) -> None:
         self._inbox.discard()
         self._call.cancel()
+
+
+async def _accepts(host: str, port: int) -> bool:
+    """Returns whether a connection is accepted rather than refused; raises OSError if neither."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except ConnectionRefusedError:
+        return False
+    writer.transport.abort()
+    return True
+
+
+def _printable(text: str) -> str:
+    """Returns `text` with a `?` for what metadata cannot hold."""
+    return "".join(sign if " " <= sign <= "~" else "?" for sign in text)
 
 
 def _being_cancelled() -> bool:

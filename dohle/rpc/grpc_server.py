@@ -158,6 +158,7 @@ class ServerStream(Generic[Sent, Received]):
         self._peer = peer
         self._inbox: Inbox[Received] = Inbox(peer)
         self._broken = asyncio.Event()
+        self._sending = asyncio.Lock()
 
     async def fill(self) -> None:
         await self._inbox.fill(self._read)
@@ -182,16 +183,17 @@ class ServerStream(Generic[Sent, Received]):
         raise self._gone()
 
     async def send(self, message: Sent) -> None:
-        if self._broken.is_set():
-            raise self._gone()
-        try:
-            await self._context.write(message)
-        except grpc.aio.BaseError as failure:
-            raise self._gone() from failure
-        except asyncio.CancelledError:
-            if _being_cancelled():
-                raise
-            raise self._gone() from None
+        async with self._sending:  # gRPC takes one message at a time
+            if self._broken.is_set():
+                raise self._gone()
+            try:
+                await self._context.write(message)
+            except grpc.aio.BaseError as failure:
+                raise self._gone() from failure
+            except asyncio.CancelledError:
+                if _being_cancelled():
+                    raise
+                raise self._gone() from None
 
     async def receive(self) -> Received | None:
         return await self._inbox.receive()

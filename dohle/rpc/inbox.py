@@ -22,6 +22,7 @@ class Inbox(Generic[Message]):
         self._peer = peer
         self._message: Message | None = None
         self._ended = False
+        self.discarded = False
         self._failure: DohleError | None = None
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
@@ -35,6 +36,8 @@ class Inbox(Generic[Message]):
                 message = await read()
                 if message is None:
                     self.end(None)
+                    return
+                if self._ended:
                     return
                 self._message = message
                 self._taken.clear()
@@ -54,7 +57,9 @@ class Inbox(Generic[Message]):
     def discard(self) -> None:
         """Ends the stream at this side's will: what was read is dropped."""
         self.end(NetworkException(f"the stream with {self._peer} was closed"))
+        self.discarded = True
         self._message = None
+        self._taken.set()
 
     async def receive(self) -> Message | None:
         """Returns the next message, or None at the end. Raises what ended the stream."""
@@ -68,15 +73,7 @@ class Inbox(Generic[Message]):
                 self._taken.set()
                 return message
             if self._ended:
-                self.raise_failure()
+                if self._failure is not None:
+                    raise self._failure
                 return None
             await self._changed.wait()
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
-    def raise_failure(self) -> None:
-        """Raises what ended the stream, if anything went wrong."""
-        if self._failure is not None:
-            raise self._failure

@@ -96,22 +96,22 @@ class GroupCommit:
         finally:
             self._settled.set()
 
-    def run_to_end(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Future[None]:
+    def run_to_end(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Future[None]:
         """Starts `work`, which half done would leave files torn: it goes on when whoever waits for it is cancelled.
 
-        The future has its end, or the DohleError that it raised.
+        The future has its end, or the DohleError that it raised; it is cancelled if the whole task group is.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def run() -> None:
             try:
-                await work
+                await work()
             except DohleError as error:
                 done.set_exception(error)
             else:
                 done.set_result(None)
 
-        self._tasks.spawn(run(), name)
+        self._tasks.spawn(run(), name).add_done_callback(lambda _: done.cancel())
         return done
 
     def check(self) -> None:

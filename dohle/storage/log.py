@@ -17,6 +17,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from dohle.model.batch import BatchHeader, Bytes, check_crc, read_header, split_batches, stamp, stamp_append_time
@@ -112,8 +113,7 @@ class Log:
         opened: Opened,
     ) -> None:
         self._disk, self._clock, self._commit, self._checkpoints = disk, clock, commit, checkpoints
-        self.folder = folder
-        self.key = key
+        self.folder, self.key = folder, key
         self.name = f"{key[0]}-{key[1]}"
         self.topic_id = topic_id
         self.epochs = opened.epochs
@@ -310,10 +310,10 @@ class Log:
     def _roll(self) -> Segment:
         """Seals the active segment and begins another at the log's end. Changes nothing where it raises OSError."""
         old = self._segments.active
-        indexes = old.write_indexes(seal=True)
-        snapshot = self._snapshots.write(self._end, self.producers, [*self._segments.bases, self._end])
-        self._files_unsynced += [*indexes, snapshot]
         self._folder_unsynced = True
+        self._files_unsynced += old.write_indexes(seal=True)
+        if self._snapshots.latest != self._end:
+            self._files_unsynced.append(self._snapshots.write(self._end, self.producers, self._segments.bases))
         new = self._new_segment(self._end)
         new.create()
         self._segments.add(new)
@@ -415,14 +415,18 @@ class Log:
             if data is not None and generation == self.generation:
                 return data
 
-    async def offset_for_timestamp(self, timestamp: int) -> tuple[int, int] | None:
-        """Returns (offset, timestamp) of the first record that is not older than `timestamp`, None if all are."""
+    async def offset_for_timestamp(self, timestamp: int, *, up_to: int | None = None) -> tuple[int, int] | None:
+        """Returns (offset, timestamp) of the first record that is not older than `timestamp`, None if all are.
+
+        Only batches that end at or below `up_to` are looked at.
+        """
         while True:
             self._check_sound()
             generation = self.generation
             if self._start == self._end:
                 return None
-            search = self._reader.find_timestamp(timestamp, self._start, self._end)
+            limit = self._end if up_to is None else min(up_to, self._end)
+            search = self._reader.find_timestamp(timestamp, self._start, limit)
             found = await self._reading(search, generation)
             if generation == self.generation:
                 return found
@@ -475,15 +479,15 @@ class Log:
         if offset >= self._end:
             self.epochs.truncate_to(self._end)
         elif offset <= self._segments.bases[0] or offset < self._start:
-            await self._exclusively(self._start_over(offset))
+            await self._exclusively(partial(self._start_over, offset))
         else:
-            await self._exclusively(self._truncate(offset))
+            await self._exclusively(partial(self._truncate, offset))
 
     async def start_over_at(self, offset: int) -> None:
         """Empties the log, whose next record then has `offset`; durable on return. Otherwise as `truncate_to`."""
-        await self._exclusively(self._start_over(offset))
+        await self._exclusively(partial(self._start_over, offset))
 
-    async def _exclusively(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _exclusively(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._truncation is None, f"{self.name}: two truncations at once"
         self._truncation = self._commit.run_to_end(work, f"truncate {self.name}")
         await asyncio.shield(self._truncation)

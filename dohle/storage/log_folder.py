@@ -31,6 +31,7 @@ from dohle.storage.checkpoints import (
     LogKey,
     offsets_of,
     read_checkpoints,
+    read_small,
     write_files,
 )
 from dohle.storage.clean_stop import NO_EPOCH, leave_mark, take_mark
@@ -158,7 +159,7 @@ class LogFolder:
     async def _read_topic_id(self, key: LogKey) -> TopicId:
         path = f"{self._folder_of(key)}/{PARTITION_FILE}"
         try:
-            text = (await self._disk.read_all(path)).decode("ascii", "replace")
+            text = (await read_small(self._disk, path)).decode("ascii", "replace")
             values = dict(line.split(": ", 1) for line in text.splitlines())
             if values["version"] != "0":
                 raise ValueError(f"version {values['version']} is unknown")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dohle.model.batch import BatchHeader
 from dohle.model.errors import CorruptLog
 from dohle.runtime.disk import Disk, File
+from dohle.storage.checkpoints import read_small
 from dohle.storage.producer_states import ProducerStates
 from dohle.storage.segment import segment_name
 from dohle.storage.segments import Segments
@@ -44,8 +45,12 @@ class ProducerSnapshots:
     def write(self, offset: int, producers: ProducerStates, bases: Sequence[int]) -> File:
         """Writes the snapshot at `offset`; durable once the file and the folder are synced. Returns the open file."""
         file = self._disk.open(self._path(offset), create=True)
-        file.truncate(0)
-        file.append([producers.encode()])
+        try:
+            file.truncate(0)
+            file.append([producers.encode()])
+        except OSError:
+            file.close()
+            raise
         for old in [one for one in self._offsets if one < offset and one not in bases]:
             self._delete(old)
         if offset not in self._offsets:
@@ -86,7 +91,7 @@ class ProducerSnapshots:
         while (found := bisect_right(self._offsets, end_offset) - 1) >= 0:
             offset = self._offsets[found]
             try:
-                producers.load(await self._disk.read_all(self._path(offset)), now)
+                producers.load(await read_small(self._disk, self._path(offset)), now)
             except CorruptLog as error:
                 log.warning("%s: %s; an earlier one and the batches after it replace it", self._path(offset), error)
                 self._delete(offset)

@@ -19,7 +19,7 @@ from dohle.model.batch import HEADER_BYTES, BatchHeader, check_crc, is_torn, rea
 from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.model.topic_config import DEFAULTS
 from dohle.runtime.disk import Disk, File
-from dohle.storage.checkpoints import Offsets
+from dohle.storage.checkpoints import Offsets, read_small
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened, Recovery
@@ -121,7 +121,7 @@ class LogFiles:
             return EpochCache() if not any(segment.size for segment in self._segments) else None
         path = f"{self._folder}/{EPOCHS_FILE}"
         try:
-            return EpochCache.decode((await self._disk.read_all(path)).decode("ascii", "replace"))
+            return EpochCache.decode((await read_small(self._disk, path)).decode("ascii", "replace"))
         except CorruptLog as error:
             log.warning("%s: %s; the epochs are gathered from the batches", path, error)
             return None
@@ -134,7 +134,7 @@ class LogFiles:
             (TIME_INDEX_SUFFIX, TimeIndex.ENTRY_BYTES),
         ):
             path = segment.path + suffix
-            size = 0
+            size = min(segment.size, 1)  # a missing file fails the check as a damaged one does
             if path.rpartition("/")[2] in self._names:
                 file = self._disk.open(path)
                 size = file.size()

@@ -126,19 +126,23 @@ class Segment:
 
         A sealed segment's time index ends with its newest timestamp.
         """
-        files: list[File] = []
         if seal:
             self._index_time()
         if not self._indexes_changed:
-            return files
-        for suffix, index in ((INDEX_SUFFIX, self.index), (TIME_INDEX_SUFFIX, self.times)):
-            file = self._disk.open(self.path + suffix, create=True)
-            stored = index.stored * index.ENTRY_BYTES
-            if file.size() != stored:  # behind the entries that count lies what a truncation or a crash left
-                file.truncate(stored)
-            file.append([index.unwritten()])
-            index.stored = len(index)
-            files.append(file)
+            return []
+        files = [self._disk.open(self.path + suffix, create=True) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
+        try:
+            indexes: tuple[OffsetIndex | TimeIndex, ...] = (self.index, self.times)
+            for file, index in zip(files, indexes, strict=True):
+                stored = index.stored * index.ENTRY_BYTES
+                if file.size() != stored:  # behind the entries that count lies what a truncation or a crash left
+                    file.truncate(stored)
+                file.append([index.unwritten()])
+                index.stored = len(index)
+        except OSError:
+            for file in files:
+                file.close()
+            raise
         self._indexes_changed = False
         return files
 
@@ -164,6 +168,8 @@ class Segment:
         """Returns no bytes where the file has no entry."""
         if not index.stored:
             return b""
+        if not self._disk.exists(self.path + suffix):
+            raise DamagedFile(self.path + suffix, 0, "it is missing")
         file = self._disk.open(self.path + suffix)
         data = await file.read_at((index.stored - 1) * index.ENTRY_BYTES, index.ENTRY_BYTES)
         file.close()

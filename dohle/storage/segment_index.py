@@ -11,13 +11,11 @@ in the file until somebody looks something up (`missing` says how many entries t
 
 from __future__ import annotations
 
-import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-_TIME_ENTRY = struct.Struct(">qi")
 _LITTLE = sys.byteorder == "little"
 
 
@@ -145,10 +143,13 @@ class TimeIndex:
         """As OffsetIndex.supply."""
         if len(data) < self.missing * self.ENTRY_BYTES:
             return False
-        timestamps, offsets = array("q"), array("i")
-        for timestamp, offset in _TIME_ENTRY.iter_unpack(data[: self.missing * self.ENTRY_BYTES]):
-            timestamps.append(timestamp)
-            offsets.append(offset)
+        words = array("i", data[: self.missing * self.ENTRY_BYTES])  # two of a timestamp, one of an offset
+        halves = array("i", bytes(8 * self.missing))
+        halves[0::2], halves[1::2] = words[0::3], words[1::3]
+        timestamps, offsets = array("q", halves.tobytes()), words[2::3]
+        if _LITTLE:
+            timestamps.byteswap()
+            offsets.byteswap()
         timestamps += self._timestamps
         offsets += self._offsets
         if not _ascends(timestamps) or not _ascends(offsets) or offsets[0] < 0:
@@ -159,8 +160,14 @@ class TimeIndex:
     def unwritten(self) -> bytes:
         """As OffsetIndex.unwritten."""
         first = self.stored - self.missing
-        rows = zip(self._timestamps[first:], self._offsets[first:], strict=True)
-        return b"".join(_TIME_ENTRY.pack(timestamp, offset) for timestamp, offset in rows)
+        timestamps, offsets = self._timestamps[first:], self._offsets[first:]
+        if _LITTLE:
+            timestamps.byteswap()
+            offsets.byteswap()
+        halves = array("i", timestamps.tobytes())
+        words = array("i", bytes(self.ENTRY_BYTES * len(offsets)))
+        words[0::3], words[1::3], words[2::3] = halves[0::2], halves[1::2], offsets
+        return words.tobytes()
 
     def unload(self) -> None:
         """As OffsetIndex.unload."""

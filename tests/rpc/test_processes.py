@@ -51,6 +51,7 @@ async def test_a_killed_server_is_noticed_at_once_and_found_again_when_it_is_bac
         await waiting
     assert time.monotonic() - killed < 0.5
     assert await network.dial(address, timeout_s=1) is Dial.REFUSED
+    assert await network.dial(Address("localhost", address.port), timeout_s=1) is Dial.REFUSED
     assert await probe(network, LoopClock(), address, PEER) is Verdict.GONE
 
     await serving(start_peer, address.port)

@@ -47,6 +47,36 @@ async def test_messages_arrive_in_order_both_ways(network: GrpcNetwork, server: 
     stream.close()
 
 
+async def test_several_tasks_may_send_on_one_stream(network: GrpcNetwork, server: Server, handlers: Any) -> None:
+    async def fetch(stream: Any, context: Any) -> None:
+        got = [(await stream.receive()).correlation for _ in range(60)]
+        await asyncio.gather(*(stream.send(response(number)) for number in got))
+
+    handlers.on_fetch = fetch
+    stream = open_fetch(network, server)
+    await asyncio.gather(*(stream.send(request(number)) for number in range(60)))
+    assert sorted([(await stream.receive()).correlation for _ in range(60)]) == list(range(60))
+    assert await stream.receive() is None
+
+
+async def test_a_sender_notices_that_the_far_side_ended_the_stream(
+    network: GrpcNetwork, server: Server, handlers: Any
+) -> None:
+    async def fetch(stream: Any, context: Any) -> None:
+        raise FencedLeaderEpoch("epoch 3 is over")
+
+    handlers.on_fetch = fetch
+    stream = open_fetch(network, server)
+
+    async def send_on() -> None:
+        while True:
+            await stream.send(request(1))
+
+    async with asyncio.timeout(5):
+        with pytest.raises((FencedLeaderEpoch, NetworkException)):
+            await send_on()
+
+
 async def test_the_stream_ends_when_the_handler_returns(network: GrpcNetwork, server: Server, handlers: Any) -> None:
     async def fetch(stream: Any, context: Any) -> None:
         await stream.send(response(1))
@@ -150,6 +180,25 @@ async def test_a_closed_stream_breaks_on_both_sides(network: GrpcNetwork, server
         assert isinstance(await ends.get(), NetworkException)
         assert isinstance(await ends.get(), NetworkException)
     assert handlers.bugs == []
+
+
+async def test_a_stream_closed_with_a_message_unread_leaves_no_task(
+    network: GrpcNetwork, server: Server, handlers: Any
+) -> None:
+    async def fetch(stream: Any, context: Any) -> None:
+        for number in range(5):
+            await stream.send(response(number))
+        await stream.receive()
+
+    handlers.on_fetch = fetch
+    stream = open_fetch(network, server)
+    await stream.receive()
+    stream.close()
+    async with asyncio.timeout(5):
+        while len(network._tasks):
+            await asyncio.sleep(0.001)
+    with pytest.raises(NetworkException):
+        await stream.receive()
 
 
 async def test_a_caller_that_says_that_it_is_done_is_no_broken_caller(

@@ -14,3 +14,4 @@ async def world() -> AsyncIterator[World]:
     await one.start()
     yield one
     await one.tasks.close()
+    assert not one.crashes

@@ -232,6 +232,7 @@ async def test_offsets_are_found_by_timestamp(world: World, reopened: bool) -> N
     assert await log.offset_for_timestamp(1250) == (130, 1300)
     assert await log.offset_for_timestamp(3909) == (399, 3909)
     assert await log.offset_for_timestamp(3910) is None
+    assert await log.offset_for_timestamp(1203, up_to=129) is None
     log.advance_log_start(250)
     assert await log.offset_for_timestamp(0) == (250, 2500)
 

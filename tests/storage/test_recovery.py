@@ -207,7 +207,9 @@ async def test_a_segment_missing_in_the_middle_is_damage(world: World) -> None:
     log = await filled(world, 40, size=50_000)
     names = [name for name in world.disk.list(f"{PATH}/t-0") if name.endswith(".log")]
     assert len(names) >= 4
+    await world.clock.passed(1)
     world.disk.delete(world.path(names[1]))
+    world.disk.delete(world.path("leader-epoch-checkpoint"))  # so that every segment is read
     log = await world.crash()
     assert log.damage is not None
     assert names[2] in log.damage.file
@@ -268,7 +270,7 @@ async def test_a_damaged_index_of_a_sealed_segment_is_built_again(
     log = await world.log()
     assert await read_all(log, 1) == list(range(0, 120, 2))
     assert await log.offset_for_timestamp(7) == (13, 7)
-    assert spoil == "delete" or "built again" in caplog.text
+    assert "built again" in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, b"", b"0\n1\nx 1\n", b"0\n2\n1 0\n"])

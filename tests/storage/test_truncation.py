@@ -84,7 +84,9 @@ async def test_the_recovery_point_is_lowered_durably_before_a_byte_goes(world: W
 
     def look() -> None:
         files = world.disk.durable_files
-        seen.append((bytes(files["data/recovery-point-offset-checkpoint"].durable).decode().split()[-1], log.size_bytes))
+        seen.append(
+            (bytes(files["data/recovery-point-offset-checkpoint"].durable).decode().split()[-1], log.size_bytes)
+        )
 
     world.disk.before_sync = look
     await log.truncate_to(20)
@@ -178,3 +180,17 @@ async def test_a_failed_disk_ends_a_truncation_with_an_error(world: World) -> No
         await log.truncate_to(10)
     with pytest.raises(StorageFailure):
         log.append_as_leader(batch(), 9, 0)
+
+
+async def test_a_snapshot_above_the_cut_is_never_used_again(world: World) -> None:
+    await filled(world)
+    log = await world.restart()  # which leaves a snapshot at 60
+    await log.truncate_to(40)
+    for i in range(11):
+        log.append_as_leader(batch(2, producer=2, sequence=2 * i), 5, 0)
+    await log.flush()
+    await world.clock.passed(1)
+    log = await world.crash()
+    assert log.log_end_offset == 62
+    assert log.producers.check(read_header(batch(2, producer=1, sequence=40))) is None
+    assert log.producers.check(read_header(batch(2, producer=2, sequence=20))) == Duplicate(60, 61)

@@ -1,0 +1,235 @@
+"""Fetcher: the consumer's work in the background.
+
+It finds starting positions, follows leaders, keeps a stream to each of them, and sorts what comes back: batches and
+failures for the reader into `ahead`, everything that time heals into another try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from dohle.client.assigned_partition import AssignedPartition
+from dohle.client.cluster_view import ClusterView, TopicView
+from dohle.client.fetch_stream import FetchSettings, FetchStream
+from dohle.client.metadata_cache import MetadataCache
+from dohle.client.offset_lookup import OffsetLookup
+from dohle.client.read_ahead import ReadAhead
+from dohle.client.seams import Seams
+from dohle.model.errors import (
+    CorruptMessage,
+    DohleError,
+    OffsetOutOfRange,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
+    error_for,
+)
+from dohle.model.ids import NO_NODE, TopicPartition
+from dohle.rpc.v1 import broker_pb2
+from dohle.runtime.network import Address
+from dohle.runtime.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+_MISSING_S: Final = 5.0
+"""For how long brokers may not know an assigned topic before its reader is told."""
+
+
+class Fetcher:
+    """Reads `assigned` ahead, at most `prefetch_bytes` of it."""
+
+    def __init__(
+        self, bootstrap: Sequence[Address], settings: FetchSettings, prefetch_bytes: int, seams: Seams, tasks: Tasks
+    ) -> None:
+        self._settings = settings
+        self._prefetch_bytes = prefetch_bytes
+        self._seams = seams
+        self._tasks = tasks
+        self._streams: dict[int, FetchStream] = {}
+        self._placing = asyncio.Event()
+        self._started = False
+        self.assigned: dict[TopicPartition, AssignedPartition] = {}
+        self.ahead = ReadAhead()
+        self.metadata = MetadataCache(bootstrap, seams, tasks, self._follow_leaders)
+        self.lookup = OffsetLookup(self.metadata, seams, settings.request_timeout_ms / 1000)
+
+    def assign(self, partitions: Iterable[AssignedPartition]) -> None:
+        """Makes `partitions` the assignment."""
+        former, self.assigned = self.assigned, {partition.name: partition for partition in partitions}
+        for name, partition in former.items():
+            if self.assigned.get(name) is not partition:
+                partition.generation += 1
+                self.ahead.forget(partition)
+        if not self._started:
+            self._started = True
+            self._tasks.spawn(self._place_all(), "starting positions")
+        self._follow_leaders(self.metadata.view)
+
+    def move(self, partition: AssignedPartition, offset: int | None) -> None:
+        """Has `partition` go on at `offset`; None: where its reset says."""
+        self.ahead.forget(partition)
+        partition.move_to(offset)
+        self.wake()
+
+    def rewind(self, partition: AssignedPartition) -> None:
+        """Forgets what was read ahead of `partition`."""
+        self.ahead.forget(partition)
+        partition.rewind()
+        self.wake()
+
+    def stop(self, partition: AssignedPartition, failure: DohleError) -> None:
+        """Reads no more of `partition` before the next seek; the reader is told why."""
+        partition.rewind()
+        partition.stopped = True
+        self.ahead.fail(failure)
+
+    def wake(self) -> None:
+        """Looks again at what can be read."""
+        if any(partition.needs_offset for partition in self.assigned.values()):
+            self._placing.set()
+        for node in sorted(self._streams):
+            self._streams[node].wake()
+
+    def room_freed(self, node: int) -> None:
+        """Says that what was read ahead from `node` has become less."""
+        stream = self._streams.get(node)
+        if stream is not None:
+            stream.room_freed()
+
+    async def place(self, partitions: Sequence[AssignedPartition]) -> None:
+        """Finds positions for partitions that have none. Raises what keeps them from being found."""
+        for reset_to in dict.fromkeys(partition.reset_to for partition in partitions):
+            placed = {partition: partition.generation for partition in partitions if partition.reset_to == reset_to}
+            if reset_to is None:
+                names = ", ".join(str(partition.name) for partition in placed)
+                raise OffsetOutOfRange(f"{names}: no position, and auto_offset_reset is none; seek to one")
+            offsets = await self.lookup.at(placed, reset_to)
+            for partition, generation in placed.items():
+                if partition.generation == generation and partition.position is None:
+                    partition.move_to(offsets[partition.name])
+        self.wake()
+
+    def close(self) -> None:
+        for node in sorted(self._streams):
+            self._streams[node].close()
+        self._streams.clear()
+
+    async def _place_all(self) -> None:
+        while True:
+            await self._placing.wait()
+            self._placing.clear()
+            homeless = [partition for partition in self.assigned.values() if partition.needs_offset]
+            try:
+                await self.place(homeless)
+            except DohleError as failure:
+                for partition in homeless:
+                    partition.stopped = partition.position is None
+                self.ahead.fail(failure)
+
+    def _follow_leaders(self, view: ClusterView) -> None:
+        now = self._seams.clock.now()
+        for partition in self.assigned.values():
+            topic = view.topics.get(partition.name.topic)
+            if partition.name.topic in view.failures or topic is None:
+                self._missing(partition, now)
+            elif topic.topic_id != partition.key.topic_id:
+                if not partition.stopped:
+                    self.stop(
+                        partition,
+                        UnknownTopicId(
+                            f"topic {topic.name!r} was deleted and made again; assign it to read the new one"
+                        ),
+                    )
+            elif partition.name.partition < len(topic.partitions):
+                self._follow(partition, topic, view)
+        self.wake()
+
+    def _follow(self, partition: AssignedPartition, topic: TopicView, view: ClusterView) -> None:
+        known = topic.partitions[partition.name.partition]
+        partition.missing_since = None
+        if known.leader_epoch != partition.leader_epoch or known.leader != partition.leader:
+            if known.leader != partition.leader:
+                partition.generation += 1  # the former leader's answer is not waited for
+            partition.leader, partition.leader_epoch = known.leader, known.leader_epoch
+            partition.retry_at = 0.0
+        address = view.nodes.get(partition.leader)
+        if address is None:
+            self.metadata.request_refresh()
+        else:
+            self._keep_stream(partition.leader, address)
+
+    def _missing(self, partition: AssignedPartition, now: float) -> None:
+        """The brokers do not know the topic: just after its creation some do not yet, after its deletion none does."""
+        if partition.missing_since is None:
+            partition.missing_since = now
+        if now - partition.missing_since < _MISSING_S:
+            self.metadata.request_refresh()
+        elif not partition.stopped:
+            self.stop(partition, UnknownTopicOrPartition(f"topic {partition.name.topic!r} does not exist any more"))
+
+    def _keep_stream(self, node: int, address: Address) -> None:
+        stream = self._streams.get(node)
+        if stream is not None and stream.address == address:
+            return
+        if stream is not None:
+            stream.close()
+        self._streams[node] = FetchStream(
+            address,
+            self._settings,
+            self._seams,
+            self._tasks,
+            partitions=lambda: [partition for partition in self.assigned.values() if partition.leader == node],
+            room_bytes=lambda: self._room_bytes(node),
+            on_answer=lambda partition, answer: self._answered(partition, answer, node),
+            on_lost=self._lost,
+        )
+
+    def _room_bytes(self, node: int) -> int:
+        """Returns how much to ask `node` for: nothing before half of its share is free, so that answers are large."""
+        leaders = {partition.leader for partition in self.assigned.values() if partition.leader != NO_NODE}
+        share = self._prefetch_bytes // max(len(leaders), 1)
+        room_bytes = share - self.ahead.bytes_from(node)
+        return room_bytes if room_bytes >= share // 2 else 0
+
+    def _answered(self, partition: AssignedPartition, answer: broker_pb2.FetchedPartition, node: int) -> None:
+        if answer.failure.code:
+            self._refused(partition, error_for(answer.failure.code, answer.failure.message))
+            return
+        try:
+            for batch in partition.taken(answer):
+                self.ahead.put(partition, batch, node)
+        except CorruptMessage as failure:
+            self.stop(partition, CorruptMessage(f"{partition.name}: {failure.message}"))
+
+    def _refused(self, partition: AssignedPartition, failure: DohleError) -> None:
+        match failure:
+            case OffsetOutOfRange() if partition.has_read_ahead:
+                self._try_again(partition)  # what is still there is read first
+            case OffsetOutOfRange() if partition.reset_to is not None:
+                log.warning(
+                    "%s has no offset %s; going on where auto_offset_reset says", partition.name, partition.position
+                )
+                self.move(partition, None)
+            case OffsetOutOfRange():
+                self.stop(
+                    partition,
+                    OffsetOutOfRange(f"{partition.name} has no offset {partition.position}; seek to one that it has"),
+                )
+            case _ if failure.retriable:
+                self.metadata.request_refresh()
+                self._try_again(partition)
+            case _:
+                self.stop(partition, failure)
+
+    def _lost(self, partitions: list[AssignedPartition], failure: DohleError) -> None:
+        log.debug("a fetch got no answer: %s", failure.message)
+        self.metadata.request_refresh()
+        for partition in partitions:
+            self._try_again(partition)
+
+    def _try_again(self, partition: AssignedPartition) -> None:
+        wait_s = partition.backoff.next_s()
+        partition.retry_at = self._seams.clock.now() + wait_s
+        asyncio.get_running_loop().call_later(wait_s, self.wake)

@@ -1,0 +1,328 @@
+"""Synchronous twins of Producer, Consumer and Admin, for programs without an event loop.
+
+Each twin runs its asynchronous original on an event loop in a thread of its own, and hands calls over to it; arguments,
+results and errors are the original's, and a twin may be used by several threads. Handing a call over costs some 50
+microseconds: where records are many and small, use the originals.
+
+This is the one module of the clients that uses threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import uvloop
+
+from dohle.client import admin, consumer, producer
+from dohle.client.fetched_batch import FetchedBatch
+from dohle.client.pending_batch import Receipt
+from dohle.client.values import (
+    ClusterDescription,
+    ConsumerRecord,
+    CreatedTopic,
+    Delivery,
+    LogDirDescription,
+    NewTopic,
+    TopicConfigEntry,
+    TopicDescription,
+)
+from dohle.model.errors import Closed, DohleError
+from dohle.model.ids import TopicPartition
+from dohle.model.records import Headers
+
+__all__ = ["Admin", "Consumer", "Producer"]
+
+T = TypeVar("T")
+Original = TypeVar("Original", producer.Producer, consumer.Consumer, admin.Admin)
+
+
+class _LoopThread(Generic[Original]):
+    """An event loop in a daemon thread, and the client that lives on it."""
+
+    def __init__(self, make: Callable[[], Original]) -> None:
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="dohle-client", daemon=True)
+        self._thread.start()
+        self._lock = threading.Lock()
+        self._closed = False
+        try:
+            self.client = self.wait(self._made(make))
+        except DohleError:
+            self._stop()
+            raise
+
+    async def _made(self, make: Callable[[], Original]) -> Original:
+        return make()
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Returns what `work` returns on the loop; interrupted (Ctrl-C), cancels it there."""
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise Closed("the client is closed")
+            future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Returns what a plain function returns on the loop."""
+
+        async def called() -> T:
+            return function(*arguments)
+
+        return self.wait(called())
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """Closes the client, then ends the loop. May be called more than once."""
+        if not self._closed:
+            try:
+                self.wait(self.client.close())
+            finally:
+                with self._lock:
+                    first, self._closed = not self._closed, True
+                if first:
+                    self._stop()
+
+    def _stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+class Producer:
+    """The synchronous `dohle.Producer`; takes the same options."""
+
+    def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
+        self._thread: _LoopThread[producer.Producer] = _LoopThread(lambda: producer.Producer(bootstrap, **options))
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Flushes and closes; on the way out of an exception closes without flushing."""
+        try:
+            if error is None and not self._thread.closed:
+                self.flush()
+        finally:
+            self.close()
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> Future[Delivery]:
+        """Returns a future of the delivery once the record is in the buffer."""
+        delivery: Future[Delivery] = Future()
+        delivery.set_running_or_notify_cancel()  # what is sent cannot be called back
+
+        async def send() -> None:
+            receipt = await self._thread.client.send(
+                topic, value, key=key, headers=headers, partition=partition, timestamp_ms=timestamp_ms
+            )
+            receipt.add_done_callback(lambda receipt: _resolve(delivery, receipt))
+
+        self._thread.wait(send())
+        return delivery
+
+    def send_and_wait(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> Delivery:
+        return self._thread.wait(
+            self._thread.client.send_and_wait(
+                topic, value, key=key, headers=headers, partition=partition, timestamp_ms=timestamp_ms
+            )
+        )
+
+    def partitions(self, topic: str) -> int:
+        return self._thread.wait(self._thread.client.partitions(topic))
+
+    def flush(self) -> None:
+        self._thread.wait(self._thread.client.flush())
+
+    def close(self) -> None:
+        self._thread.close()
+
+
+def _resolve(delivery: Future[Delivery], receipt: Receipt) -> None:
+    failure = receipt.exception()
+    if failure is None:
+        delivery.set_result(receipt.result())
+    else:
+        delivery.set_exception(failure)
+
+
+class Consumer:
+    """The synchronous `dohle.Consumer`; takes the same options."""
+
+    def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
+        self._thread: _LoopThread[consumer.Consumer] = _LoopThread(lambda: consumer.Consumer(bootstrap, **options))
+        self._records: Iterator[ConsumerRecord] = iter(())
+
+    def __enter__(self) -> Consumer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def assign(self, *what: str | TopicPartition) -> None:
+        self._thread.wait(self._thread.client.assign(*what))
+
+    def assignment(self) -> list[TopicPartition]:
+        return self._thread.call(self._thread.client.assignment)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._thread.call(self._thread.client.seek, partition, offset)
+
+    def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+        self._thread.wait(self._thread.client.seek_to_beginning(*partitions))
+
+    def seek_to_end(self, *partitions: TopicPartition) -> None:
+        self._thread.wait(self._thread.client.seek_to_end(*partitions))
+
+    def seek_to_time(self, timestamp_ms: int, *partitions: TopicPartition) -> None:
+        self._thread.wait(self._thread.client.seek_to_time(timestamp_ms, *partitions))
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        self._thread.call(self._thread.client.pause, *partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        self._thread.call(self._thread.client.resume, *partitions)
+
+    def position(self, partition: TopicPartition) -> int:
+        return self._thread.wait(self._thread.client.position(partition))
+
+    def beginning_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
+        return self._thread.wait(self._thread.client.beginning_offsets(*partitions))
+
+    def end_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
+        return self._thread.wait(self._thread.client.end_offsets(*partitions))
+
+    def batch(self, max_records: int = 500, timeout_ms: float = 1000) -> list[ConsumerRecord]:
+        return self._thread.wait(self._thread.client.batch(max_records, timeout_ms))
+
+    def __iter__(self) -> Iterator[ConsumerRecord]:
+        return self
+
+    def __next__(self) -> ConsumerRecord:
+        """Waits for the next record, however long. For many records `batch` or `batches` are quicker."""
+        return self._thread.wait(self._thread.client.__anext__())
+
+    def batches(self) -> Iterator[FetchedBatch]:
+        """Yields batches, to be decoded in the caller's thread."""
+        batches = self._thread.client.batches()
+
+        async def following() -> FetchedBatch:
+            return await anext(batches)
+
+        while True:
+            yield self._thread.wait(following())
+
+    def close(self) -> None:
+        self._thread.close()
+
+
+class Admin:
+    """The synchronous `dohle.Admin`; takes the same options."""
+
+    def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
+        self._thread: _LoopThread[admin.Admin] = _LoopThread(lambda: admin.Admin(bootstrap, **options))
+
+    def __enter__(self) -> Admin:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def create_topics(
+        self, topics: Sequence[NewTopic], *, validate_only: bool = False
+    ) -> dict[str, CreatedTopic | DohleError]:
+        return self._thread.wait(self._thread.client.create_topics(topics, validate_only=validate_only))
+
+    def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int | None = None,
+        replication_factor: int | None = None,
+        configs: Mapping[str, str] | None = None,
+        validate_only: bool = False,
+    ) -> CreatedTopic:
+        return self._thread.wait(
+            self._thread.client.create_topic(
+                name,
+                partitions=partitions,
+                replication_factor=replication_factor,
+                configs=configs,
+                validate_only=validate_only,
+            )
+        )
+
+    def delete_topics(self, names: Sequence[str]) -> dict[str, DohleError | None]:
+        return self._thread.wait(self._thread.client.delete_topics(names))
+
+    def delete_topic(self, name: str) -> None:
+        self._thread.wait(self._thread.client.delete_topic(name))
+
+    def list_topics(self) -> list[TopicDescription]:
+        return self._thread.wait(self._thread.client.list_topics())
+
+    def describe_topics(self, names: Sequence[str]) -> dict[str, TopicDescription | DohleError]:
+        return self._thread.wait(self._thread.client.describe_topics(names))
+
+    def describe_topic(self, name: str) -> TopicDescription:
+        return self._thread.wait(self._thread.client.describe_topic(name))
+
+    def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None:
+        self._thread.wait(self._thread.client.create_partitions(topic, total_count, validate_only=validate_only))
+
+    def describe_configs(self, topic: str) -> list[TopicConfigEntry]:
+        return self._thread.wait(self._thread.client.describe_configs(topic))
+
+    def alter_configs(
+        self,
+        topic: str,
+        changes: Mapping[str, str] | None = None,
+        *,
+        remove: Sequence[str] = (),
+        validate_only: bool = False,
+    ) -> None:
+        self._thread.wait(self._thread.client.alter_configs(topic, changes, remove=remove, validate_only=validate_only))
+
+    def describe_cluster(self) -> ClusterDescription:
+        return self._thread.wait(self._thread.client.describe_cluster())
+
+    def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
+        return self._thread.wait(self._thread.client.describe_log_dirs(node_id))
+
+    def close(self) -> None:
+        self._thread.close()

@@ -1,0 +1,198 @@
+"""The command line: what it prints, how it fails, with which exit code. No cluster is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from dohle.cli.main import run
+from dohle.model.records import Record, encode_batch
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith("DOHLE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_help_names_every_command(capsys):
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for command in ("up", "down", "status", "topic", "produce", "consume", "demo", "bench", "node", "format", "config"):
+        assert f"\n  {command} " in shown
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "up",
+        "down",
+        "status",
+        "topic create",
+        "topic config",
+        "produce",
+        "consume",
+        "demo",
+        "bench produce",
+        "bench latency",
+        "format",
+        "config",
+        "log dump",
+        "version",
+        "node",
+    ],
+)
+def test_every_command_explains_itself(capsys, command):
+    assert run([*command.split(), "--help"]) == 0
+    assert "Usage: dohle" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["up", "--nodes", "three"],
+        ["consume", "t", "--from", "middle"],
+        ["consume", "t", "--since", "yesterday"],
+        ["consume", "t", "--since", "1h", "--from", "end"],
+        ["produce", "t", "--json", "--key-separator", ":"],
+        ["produce", "t", "-H", "novalue"],
+        ["topic", "create", "t", "-c", "novalue"],
+        ["format", "--config", "x"],
+        ["format", "--new", "--cluster-id", "x"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_why(capsys, arguments):
+    assert run(arguments) == 2
+    assert "Error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["down"], "there is no cluster in dohle-data"),
+        (["up", "--nodes", "0"], "0 nodes: expected 1 to 100"),
+        (["config", "--grpc-prt", "1"], "did you mean --grpc-port?"),
+        (["node", "--config", "none.toml"], "cannot read the configuration file none.toml"),
+        (["node", "--grpc-prt", "1"], "did you mean --grpc-port?"),
+        (["log", "dump", "none.log"], "cannot read none.log: No such file"),
+        (["format", "--new", "--voters", "1@a:1,2@b:1"], "give 1, 3 or 5"),
+        (["format", "--cluster-id", "x", "--voters", "1@a:1:y"], "is no id"),
+        (["topic", "list", "-b", "localhost:none"], "bootstrap address 'localhost:none' is not usable"),
+    ],
+)
+def test_an_error_is_one_line_and_ends_with_1(capsys, arguments, complaint):
+    assert run(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("dohle: ")
+    assert error.count("\n") == 1
+    assert complaint in error
+
+
+def test_config_explains_where_values_come_from(capsys, monkeypatch, tmp_path):
+    (tmp_path / "node.toml").write_text("rack = 'r1'\n")
+    monkeypatch.setenv("DOHLE_GRPC_PORT", "1234")
+    assert run(["config", "--show", "--config", "node.toml", "--node-id", "7"]) == 0
+    shown = capsys.readouterr().out
+    assert "[node.toml]\nrack = r1\n" in shown
+    assert "[the environment]\ngrpc_port = 1234\n" in shown
+    assert "[the command line]\nnode_id = 7\n" in shown
+    assert "[default]\nsession_timeout_ms = 3000 ms\n" in shown
+    assert run(["config", "--json"]) == 0
+    assert {"name", "value", "unit", "doc", "source"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_format_new_invents_ids_that_format_takes(capsys, tmp_path):
+    assert run(["format", "--new", "--json"]) == 0
+    new = json.loads(capsys.readouterr().out)
+    folder = tmp_path / "data"
+    arguments = ["format", "--cluster-id", new["cluster_id"], "--voters", new["voters"], "--data-dir", str(folder)]
+    assert run([*arguments, "--json"]) == 0
+    formatted = json.loads(capsys.readouterr().out)
+    assert new["voters"].endswith(formatted["directory_id"])
+    assert f"cluster.id={new['cluster_id']}\n" in (folder / "meta.properties").read_text()
+    assert run(arguments) == 1
+    assert "nothing is ever formatted over" in capsys.readouterr().err
+
+
+def test_format_refuses_a_controller_that_has_no_vote(capsys, tmp_path):
+    assert run(["format", "--new", "--json"]) == 0
+    new = json.loads(capsys.readouterr().out)
+    arguments = ["format", "--cluster-id", new["cluster_id"], "--voters", new["voters"], "--node-id", "2"]
+    assert run([*arguments, "--data-dir", str(tmp_path / "data")]) == 1
+    assert "node 2 is a controller but none of the voters" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture
+def segment(tmp_path):
+    folder = tmp_path / "flights-3"
+    folder.mkdir()
+    path = folder / "00000000000000000000.log"
+    batches = [encode_batch([Record(b"k", b"v", (), 5)] * 2, base_offset=base, leader_epoch=1) for base in (0, 2)]
+    path.write_bytes(b"".join(batches))
+    return path
+
+
+def test_log_dump_says_what_a_segment_holds(capsys, segment):
+    assert run(["log", "dump", str(segment)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("0: offsets 0 to 1, 2 records, ")
+    assert "epoch 1, codec none, timestamps 5 to 5" in lines[0]
+    assert lines[-1] == f"2 batches, 4 records, {segment.stat().st_size} bytes"
+    assert run(["log", "dump", str(segment), "--json", "--records"]) == 0
+    values = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert values[0]["base_offset"] == 0
+    assert values[0]["crc_matches"]
+    assert (values[1]["topic"], values[1]["partition"], values[1]["offset"]) == ("flights", 3, 0)
+
+
+def test_log_dump_names_the_damaged_byte(capsys, segment):
+    content = bytearray(segment.read_bytes())
+    content[-1] ^= 1
+    segment.write_bytes(content)
+    assert run(["log", "dump", str(segment)]) == 1
+    shown = capsys.readouterr()
+    assert f"byte {len(content) // 2}: no crash does this: damage" in shown.err
+    segment.write_bytes(content[:-5])
+    assert run(["log", "dump", str(segment)]) == 1
+    assert "the file ends inside a batch, 5 bytes early" in capsys.readouterr().err
+
+
+def test_log_dump_reads_indexes(capsys, tmp_path):
+    (tmp_path / "0.index").write_bytes(bytes.fromhex("00000005 00001000"))
+    (tmp_path / "0.timeindex").write_bytes(bytes.fromhex("0000000000000007 00000005 ff"))
+    assert run(["log", "dump", "0.index"]) == 0
+    assert capsys.readouterr().out == "relative_offset 5, position 4096\n"
+    assert run(["log", "dump", "0.timeindex", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"timestamp_ms": 7, "relative_offset": 5}
+    assert "the last entry is cut" in shown.err
+
+
+def test_ctrl_c_prints_no_traceback(tmp_path):
+    code = (
+        "import os, signal, threading, dohle.cli.main as m; "
+        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start(); "
+        "import sys; sys.argv = ['dohle', 'produce', 't', '-b', 'localhost:1']; m.main()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        error = child.stderr.read().decode()
+        assert child.wait(10) in (130, -signal.SIGINT)
+    assert "Traceback" not in error
+
+
+def test_the_node_command_imports_neither_click_nor_rich():
+    code = (
+        "import sys; from dohle.cli.main import run; code = run(['node', '--config', 'none.toml']); "
+        "sys.exit(10 * len({'click', 'rich'} & set(sys.modules)) + code)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 1

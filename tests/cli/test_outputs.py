@@ -1,0 +1,115 @@
+"""What commands make of a cluster's description."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from dohle.cli.measure import payloads, quantile
+from dohle.cli.output import print_table, progress, size_text
+from dohle.cli.session import parse_time
+from dohle.cli.standard_input import input_lines
+from dohle.cli.status import health_of, node_rows, to_json, unhealthy_rows
+from dohle.client.values import (
+    ClusterDescription,
+    EndpointDescription,
+    NodeDescription,
+    UnhealthyPartition,
+    VoterDescription,
+)
+from dohle.runtime.network import Address
+
+
+def _cluster(fenced=(), unhealthy=(), controller_id=1):
+    nodes = tuple(
+        NodeDescription(
+            node_id,
+            (EndpointDescription("GRPC", Address("h", 7091 + node_id), "PLAINTEXT"),),
+            "",
+            node_id in fenced,
+            False,
+            node_id,
+            bytes(16),
+            2,
+            4,
+        )
+        for node_id in (1, 2)
+    )
+    voters = tuple(VoterDescription(node_id, bytes(16), Address("v", 7)) for node_id in (1, 3))
+    return ClusterDescription("c", controller_id, nodes, voters, 1, 9, 1, 2, tuple(unhealthy))
+
+
+def test_a_sound_cluster_is_healthy():
+    assert health_of(_cluster()).good
+
+
+def test_everything_that_is_wrong_is_said():
+    cluster = _cluster(
+        [2], [UnhealthyPartition("t", 0, 1, (1, 2), (1,), 1), UnhealthyPartition("t", 1, -1, (1, 2), (), 1)], -1
+    )
+    assert health_of(cluster).words == (
+        "no active controller; node 2 down; 1 partitions without a leader; 1 partitions under-replicated"
+    )
+    assert unhealthy_rows(cluster) == [("t-0", 1, "1", "1,2", "2"), ("t-1", "none", "", "1,2", "1,2")]
+    assert to_json(cluster)["unhealthy"][1]["leader"] == -1
+
+
+def test_controllers_that_are_no_brokers_have_a_row_too():
+    rows = node_rows(_cluster([2]))
+    assert [(row[0], row[3], row[4]) for row in rows] == [
+        (1, "up", "active controller"),
+        (2, "fenced", "broker"),
+        (3, "-", "controller"),
+    ]
+
+
+def test_a_table_is_plain_columns_where_no_terminal_is(capsys):
+    print_table(("A", "BB"), [(1, "x"), (222, "")])
+    assert capsys.readouterr().out == "A    BB\n1    x\n222\n"
+
+
+def test_progress_is_silent_where_no_terminal_is(capsys):
+    with progress("x", 3) as show:
+        show(1)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")])
+def test_sizes_for_people(count, text):
+    assert size_text(count) == text
+
+
+def test_times_are_absolute_or_ages():
+    assert parse_time("10m", 1_000_000) == 400_000
+    assert parse_time("500ms", 1_000) == 500
+    assert parse_time("123", 0) == 123
+    assert parse_time("1970-01-01T00:00:01+00:00", 0) == 1000
+    assert parse_time("1970-01-01T00:00:01Z", 0) == 1000
+    with pytest.raises(ValueError, match="'soon' is no time"):
+        parse_time("soon", 0)
+
+
+def test_quantiles_are_of_what_was_measured():
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
+    assert quantile([1.0, 2.0], 0.999) == 2.0
+    assert [len(value) for value in payloads(10)] == [10] * 64
+
+
+def test_standard_input_is_split_into_whole_lines(monkeypatch):
+    reading, writing = os.pipe()
+    monkeypatch.setattr("dohle.cli.standard_input._STDIN", reading)
+
+    async def read():
+        lines = []
+        os.write(writing, b"one\r\ntwo\n\nth")
+        async for chunk in input_lines():
+            lines += chunk
+            if chunk[-1] == b"":
+                os.write(writing, b"ree\nfour")
+                os.close(writing)
+        return lines
+
+    assert asyncio.run(read()) == [b"one", b"two", b"", b"three", b"four"]
+    os.close(reading)

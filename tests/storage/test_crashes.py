@@ -1,0 +1,137 @@
+"""Random histories against a list of batches, with power losses, kills and clean restarts in between."""
+
+import asyncio
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dohle.model.batch import split_batches
+from dohle.model.topic_config import TopicConfig
+from dohle.storage.log import Log
+from tests.storage.world import World, batch, rest
+
+CONFIG = TopicConfig(segment_bytes=1 << 20, index_interval_bytes=300, segment_index_bytes=64)
+
+steps = st.one_of(
+    st.tuples(st.just("append"), st.integers(1, 4), st.sampled_from([10, 200, 700, 5000])),
+    st.tuples(st.just("append"), st.integers(1, 4), st.sampled_from([10, 200, 700, 5000])),
+    st.tuples(st.just("flush"), st.just(0), st.just(0)),
+    st.tuples(st.just("tick"), st.just(0), st.just(0)),
+    st.tuples(st.just("truncate"), st.integers(0, 100), st.just(0)),
+    st.tuples(st.just("half truncate"), st.integers(0, 100), st.integers(1, 12)),
+    st.tuples(st.just("restart"), st.just(0), st.just(0)),
+    st.tuples(st.just("kill"), st.just(0), st.just(0)),
+    st.tuples(st.just("power"), st.integers(0, 2**32), st.integers(0, 3)),
+)
+
+
+async def content(log: Log) -> list[tuple[int, bytes]]:
+    """Returns the batches by their base offset."""
+    offset, found = log.log_start_offset, []
+    while offset < log.log_end_offset:
+        data = await log.read(offset, 3000, up_to=log.log_end_offset)
+        for position, header in split_batches(data):
+            found.append((header.base_offset, data[position : position + header.size_bytes]))
+            offset = header.next_offset
+    return found
+
+
+class Model:
+    """What the log must hold: these batches, and after a crash all of them that were durable, in their order."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, bytes]] = []
+        self.ends: list[int] = []
+
+    @property
+    def end(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def append(self, base: int, end: int, data: bytes) -> None:
+        self.batches.append((base, data))
+        self.ends.append(end)
+
+    def truncate(self, offset: int) -> None:
+        while self.ends and self.ends[-1] > offset:
+            self.ends.pop()
+            self.batches.pop()
+
+
+async def run(history: list[tuple[str, int, int]]) -> None:
+    world = World(CONFIG)
+    await world.start()
+    log = await world.log()
+    model, epoch, sequence = Model(), 0, 0
+    for kind, one, two in history:
+        match kind:
+            case "append":
+                raw = batch(one, size=two, producer=3, producer_epoch=epoch % 30_000, sequence=sequence)
+                appended = log.append_as_leader(bytearray(raw), epoch, 0)
+                model.append(appended.base_offset, appended.next_offset, bytes(appended.batch))
+                sequence += one
+            case "flush":
+                assert await log.flush() == model.end
+            case "tick":
+                await world.clock.passed(1)
+            case "truncate":
+                model.truncate(model.end * one // 100)
+                await log.truncate_to(log.log_end_offset * one // 100)
+            case "half truncate":
+                least = min(log.durable_end, log.log_end_offset * one // 100)
+                cut = asyncio.ensure_future(log.truncate_to(log.log_end_offset * one // 100))
+                for _ in range(two):
+                    await asyncio.sleep(0)
+                cut.cancel()
+                log = await world.crash(Random(one * 100 + two))
+                _settle(model, log, least)
+            case "restart":
+                log = await world.restart()
+                assert log.recovered.clean
+            case "kill":
+                await rest()
+                log = await world.crash()
+            case _:
+                for _ in range(two):
+                    await asyncio.sleep(0)
+                least = log.durable_end
+                log = await world.crash(Random(one))
+                _settle(model, log, least)
+        epoch += kind != "append"
+        sequence *= kind == "append"
+        assert log.damage is None
+        assert log.log_end_offset == model.end
+        assert await content(log) == model.batches
+        assert not world.crashes
+    await world.stop()
+
+
+def _settle(model: Model, log: Log, least: int) -> None:
+    """After a loss of power the log holds the first so many batches; none of the durable ones is missing."""
+    borders = [0, *model.ends]
+    assert log.log_end_offset in borders
+    assert log.log_end_offset >= max(border for border in borders if border <= least)
+    assert log.durable_end == log.log_end_offset
+    model.truncate(log.log_end_offset)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(steps, max_size=40))
+def test_a_log_holds_what_was_appended_and_loses_nothing_durable(history: list[tuple[str, int, int]]) -> None:
+    asyncio.run(run(history))
+
+
+def test_many_crashes_in_a_row() -> None:
+    random = Random(5)
+    kinds = ["append"] * 6 + ["flush", "tick", "truncate", "half truncate", "restart", "kill", "power"]
+    history: list[tuple[str, int, int]] = []
+    for _ in range(600):
+        kind = random.choice(kinds)
+        match kind:
+            case "append":
+                history.append((kind, random.randint(1, 4), random.choice([10, 200, 700, 60_000])))
+            case "power":
+                history.append((kind, random.getrandbits(32), random.randint(0, 6)))
+            case _:
+                history.append((kind, random.randint(50, 100), random.randint(1, 25)))
+    asyncio.run(run(history))
