@@ -129,7 +129,7 @@ class Reads:
         if timestamp_ms == LATEST:
             return FoundOffset(source.high_watermark, -1, leading.leader_epoch)
         high_watermark = source.high_watermark
-        found = await source.offset_for_timestamp(timestamp_ms)
+        found = await source.offset_for_timestamp(timestamp_ms, up_to=high_watermark)
         if found is None or found[0] >= high_watermark:
             return FoundOffset(-1, -1, leading.leader_epoch)
         return FoundOffset(found[0], found[1], leading.leader_epoch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -25,9 +26,7 @@ def _find_bootstrap(_context: click.Context, _parameter: click.Parameter, given:
     if given:
         return given
     state = load_state(os.environ.get("DOHLE_DIR", "dohle-data"))
-    if state is not None and any(node.runs() for node in state.nodes):
-        return state.bootstrap
-    return _DEFAULT_BOOTSTRAP
+    return state.bootstrap if state is not None else _DEFAULT_BOOTSTRAP
 
 
 bootstrap_option = click.option(
@@ -36,7 +35,7 @@ bootstrap_option = click.option(
     envvar="DOHLE_BOOTSTRAP",
     callback=_find_bootstrap,
     metavar="HOST:PORT,…",
-    help="Nodes to ask first.  [default: the local cluster if it runs, else localhost:7092]",
+    help="Nodes to ask first.  [default: the local cluster if there is one, else localhost:7092]",
 )
 timeout_option = click.option(
     "--timeout", "timeout_s", type=float, default=15.0, show_default=True, help="Seconds to wait for an answer."
@@ -49,6 +48,9 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     import uvloop
 
     logging.basicConfig(level=logging.WARNING, format="dohle: %(message)s")
+    # records come and go by the hundred thousand: let the collector look at them seldom, and at what is here never
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

@@ -176,12 +176,12 @@ class PartitionQueue:
             batch.fail(self._timed_out(batch))
 
     def give_up(self, failure: DohleError) -> None:
-        """Settles everything with `failure`; what is in flight may have been written."""
+        """Settles everything with `failure`; what is in flight may have been written; its answers may still come."""
         for batch in self._in_flight:
             batch.uncertain |= batch not in self._again
         for batch in self.batches():
             batch.fail(failure)
-        self._in_flight.clear()
+        self._in_flight = deque(batch for batch in self._in_flight if batch not in self._again)
         self._again.clear()
         self._queued.clear()
         self.last = None

@@ -51,7 +51,7 @@ class _LoopThread(Generic[Original]):
         self._lock = threading.Lock()
         self._closed = False
         try:
-            self.client = self.wait(self._made(make))
+            self.client: Original = self.wait(self._made(make))
         except DohleError:
             self._stop()
             raise

@@ -58,6 +58,7 @@ class LocalCluster:
     def __init__(self, state: LocalState) -> None:
         self.state = state
         self._children: dict[int, subprocess.Popen[bytes]] = {}  # kept, so that those that end are reaped
+        self._log_starts: dict[int, int] = {}  # where in its log file each node's last start begins
 
     @classmethod
     def open(cls, folder: str) -> LocalCluster | None:
@@ -130,6 +131,7 @@ class LocalCluster:
         heard, said = os.pipe()
         try:
             with open(self.state.log_path(node), "ab") as log:
+                self._log_starts[node.node_id] = log.tell()
                 child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                     [sys.executable, "-m", "dohle", "node", "--config", self.state.config_path(node)],
                     stdin=subprocess.DEVNULL,
@@ -160,7 +162,7 @@ class LocalCluster:
 
     def _failed(self, node: LocalNode, how: str) -> NodeFailed:
         path = self.state.log_path(node)
-        tail = "\n".join(f"  {line}" for line in last_lines(path, _LOG_LINES_SHOWN))
+        tail = "\n".join(f"  {line}" for line in last_lines(path, _LOG_LINES_SHOWN, self._log_starts[node.node_id]))
         return NodeFailed(f"node {node.node_id} {how}; the end of {path}:\n{tail}")
 
     def _stop(self, node_ids: Sequence[int]) -> list[Stopped]:
@@ -217,11 +219,11 @@ def free_base_port(nodes: int) -> int:
     raise ConfigurationError("no free ports between 20192 and 32000")
 
 
-def last_lines(path: str, count: int) -> list[str]:
-    """Returns the last `count` lines of a text file, of which only the end is read."""
+def last_lines(path: str, count: int, start: int = 0) -> list[str]:
+    """Returns the last `count` lines that a text file has from byte `start` on; only its end is read."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, os.path.getsize(path) - count * 500))
+            file.seek(max(start, os.path.getsize(path) - count * 500))
             return file.read().decode("utf-8", errors="replace").splitlines()[-count:]
     except OSError as error:
         return [f"(cannot be read: {error.strerror})"]

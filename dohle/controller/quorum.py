@@ -150,8 +150,8 @@ class Quorum:
         clock: Clock,
         network: Network,
         random: Uniform,
+        config: RaftConfig,
         on_failure: OnFailure,
-        config: RaftConfig | None = None,
     ) -> Quorum:
         """Recovers the metadata log in `data_folder`.
 
@@ -183,7 +183,7 @@ class Quorum:
             clock=clock,
             network=network,
             random=random,
-            config=config or RaftConfig(),
+            config=config,
             log_tasks=log_tasks,
             on_failure=on_failure,
         )
@@ -298,6 +298,7 @@ class Quorum:
                 f"node {source} has no vote here; the voters are {voters}. A data folder that was formatted anew is "
                 "a new voter"
             )
+        self._links[source].seen()
         self._heard_hello(source, IncarnationId(hello.incarnation_id))
         return source
 

@@ -60,6 +60,7 @@ class VoterLink:
         self._on_broken = on_broken
         self._waiting: deque[Message] = deque(maxlen=_MOST_WAITING)
         self._has_work = asyncio.Event()
+        self._seen = asyncio.Event()
         self._said = ""
 
     def send(self, message: Message) -> None:
@@ -67,11 +68,16 @@ class VoterLink:
         self._waiting.append(message)
         self._has_work.set()
 
+    def seen(self) -> None:
+        """The voter has dialled this node, so it is there: dial it now."""
+        self._seen.set()
+
     async def run(self) -> None:
-        """Dials, sends until the stream breaks, and dials again after 50 to 500 ms."""
+        """Dials, sends until the stream breaks, and dials again after 50 to 500 ms, or when the voter is seen."""
         backoff_s = _FIRST_BACKOFF_S
         while True:
             was_open = False
+            self._seen.clear()
             stream = self._network.stream(self.address, CONVERSE, lane=Lane.CONTROL)
             try:
                 await self._open(stream)
@@ -83,8 +89,12 @@ class VoterLink:
             finally:
                 stream.close()
             self._on_broken(self.voter)
-            backoff_s = _FIRST_BACKOFF_S if was_open else min(2 * backoff_s, _LONGEST_BACKOFF_S)
-            await self._clock.sleep(self._random.uniform(backoff_s / 2, backoff_s))
+            backoff_s = _FIRST_BACKOFF_S if was_open or self._seen.is_set() else min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            try:
+                async with asyncio.timeout(self._random.uniform(backoff_s / 2, backoff_s)):
+                    await self._seen.wait()
+            except TimeoutError:
+                pass
 
     async def _open(self, stream: Stream[raft_pb2.RaftEnvelope, raft_pb2.RaftEnvelope]) -> None:
         try:

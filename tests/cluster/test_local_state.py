@@ -107,6 +107,7 @@ def test_an_unknown_node_is_named_with_those_there_are(tmp_path):
 def test_the_last_lines_of_a_log_are_shown(tmp_path):
     (tmp_path / "log").write_text("".join(f"line {i}\n" for i in range(1000)))
     assert last_lines(str(tmp_path / "log"), 2) == ["line 998", "line 999"]
+    assert last_lines(str(tmp_path / "log"), 5, start=(tmp_path / "log").stat().st_size - 9) == ["line 999"]
     assert "No such file" in last_lines(str(tmp_path / "none"), 2)[0]
 
 

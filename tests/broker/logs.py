@@ -1,0 +1,60 @@
+"""Logs of one folder on a disk in memory, and batches to put into them."""
+
+from __future__ import annotations
+
+from dohle.model.batch import split_batches
+from dohle.model.ids import TopicId
+from dohle.model.records import Record, encode_batch
+from dohle.model.topic_config import TopicConfig
+from dohle.runtime.tasks import Tasks
+from dohle.storage.data_folder import DataFolder, format_folder
+from dohle.storage.log import Log
+from dohle.storage.log_folder import LogFolder
+from tests.broker.slow_disk import SlowDisk
+from tests.broker.virtual_time import VirtualClock
+
+CLUSTER = "cluster-of-three-nodes"
+TOPIC_ID = TopicId(b"topic of 16 byte")
+PATH = "data"
+
+
+def batch(count: int = 1, *, size: int = 20, producer: int = -1, sequence: int = -1, mark: bytes = b"x") -> bytes:
+    """Returns a batch as a producer sends it; `mark` tells it from others."""
+    records = [Record(None, mark + b"." * size, (), 1_000_000) for _ in range(count)]
+    if producer < 0:
+        return encode_batch(records)
+    return encode_batch(records, producer_id=producer, producer_epoch=0, base_sequence=sequence)
+
+
+async def open_folder(disk: SlowDisk, tasks: Tasks, node_id: int = 1) -> LogFolder:
+    """Opens the folder at PATH, formatted if it was not."""
+    if not disk.exists(f"{PATH}/meta.properties"):
+        directory_id = bytes([node_id]) * 16
+        await format_folder(disk, PATH, cluster_id=CLUSTER, node_id=node_id, directory_id=directory_id)
+    data = await DataFolder.open(disk, PATH, cluster_id=CLUSTER, node_id=node_id)
+    return await LogFolder.open(disk, VirtualClock(), data, tasks, on_failure=_raise)
+
+
+def _raise(failure: BaseException) -> None:
+    raise failure
+
+
+async def new_log(disk: SlowDisk, tasks: Tasks, config: TopicConfig | None = None) -> Log:
+    """Returns an empty log in a folder of its own."""
+    folder = await open_folder(disk, tasks)
+    return await folder.create_log("t", TOPIC_ID, 0, config if config is not None else TopicConfig())
+
+
+async def fill(log: Log, *epochs: tuple[int, int]) -> None:
+    """Appends so many batches of one record in each epoch, and makes them durable."""
+    for epoch, count in epochs:
+        for _ in range(count):
+            data = bytearray(batch(mark=b"%d@%d" % (epoch, log.log_end_offset)))
+            log.append_as_leader(data, epoch, 0)
+    await log.flush()
+
+
+async def content(log: Log) -> list[tuple[int, int]]:
+    """Returns (offset, leader epoch) of every batch."""
+    data = await log.read(log.log_start_offset, 1 << 30, up_to=log.log_end_offset)
+    return [(header.base_offset, header.partition_leader_epoch) for _, header in split_batches(data)]
