@@ -51,6 +51,7 @@ class Acknowledgements:
         self.count = 0
         self.failures: list[BaseException] = []
         self.longest_gaps_s: dict[int, float] = {}
+        self.by_partition: dict[int, int] = {}
         self.half_done = asyncio.Event()
         self._half = half
         self._last: dict[int, float] = {}
@@ -66,6 +67,7 @@ class Acknowledgements:
         self._last[partition] = now
         if gap >= self.longest_gaps_s.get(partition, 0.0):
             self.longest_gaps_s[partition] = gap
+        self.by_partition[partition] = self.by_partition.get(partition, 0) + 1
         self.count += 1
         if self.count >= self._half:
             self.half_done.set()
@@ -128,8 +130,8 @@ async def _kill_and_restart(
 ) -> None:
     await acknowledgements.half_done.wait()
     topic = await admin.describe_topic(TOPIC)
-    leaders = [partition.leader for partition in topic.partitions if partition.leader >= 0]
-    victim = max(sorted(set(leaders)), key=leaders.count)
+    busiest = max(topic.partitions, key=lambda partition: acknowledgements.by_partition.get(partition.partition, 0))
+    victim = busiest.leader
     led = [partition.partition for partition in topic.partitions if partition.leader == victim]
     await asyncio.to_thread(cluster.kill, victim)
     report.killed_node = victim

@@ -12,7 +12,7 @@ import click
 from dohle.cli.record_text import Headers, Input, headers_of, parse_json, parse_line
 from dohle.cli.session import bootstrap_option, run_async
 from dohle.cli.standard_input import input_lines
-from dohle.model.errors import DohleError
+from dohle.model.errors import DohleError, InvalidRecord
 
 if TYPE_CHECKING:
     from dohle.client.producer import Producer, Receipt
@@ -76,9 +76,16 @@ def produce(
             sending = _Sending(producer, topic, partition)
             if sys.stdin.isatty() and not quiet:
                 click.echo("One record a line; Ctrl-D ends.", err=True)
+            number = 0
             async for lines in input_lines():
                 for line in lines:
-                    await sending.send(parse(line))
+                    number += 1
+                    try:
+                        record = parse(line)
+                    except InvalidRecord as error:
+                        await producer.flush()  # what came before is sound
+                        raise InvalidRecord(f"line {number}: {error.message}") from error
+                    await sending.send(record)
             await producer.flush()
             await asyncio.sleep(0)  # lets the last callbacks run
             sending.check()

@@ -74,7 +74,7 @@ class MetadataCache:
         while (known := self.view.topics.get(name)) is None or name in self.view.failures:
             failure = self.view.failures.get(name)
             if failure is not None and (not failure.retriable or clock.now() >= unknown_until):
-                self._topics.pop(name)
+                self._topics.pop(name, None)
                 raise _unknown_topic(name) if isinstance(failure, UnknownTopicOrPartition) else failure
             if clock.now() >= deadline:
                 raise self.unreachable()

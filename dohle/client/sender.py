@@ -96,7 +96,14 @@ class Sender:
         if stream is None or stream.address != address:
             if stream is not None:
                 stream.close()
-            stream = ProduceStream(address, self._settings, self._seams, self._tasks, self._progressed)
+            stream = ProduceStream(
+                address,
+                self._settings,
+                self._seams,
+                self._tasks,
+                on_progress=self._progressed,
+                on_break=self.metadata.request_refresh,
+            )
             self._streams[queue.leader] = stream
         return stream
 

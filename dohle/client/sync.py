@@ -1,8 +1,8 @@
 """Synchronous twins of Producer, Consumer and Admin, for programs without an event loop.
 
 Each twin runs its asynchronous original on an event loop in a thread of its own, and hands calls over to it; arguments,
-results and errors are the original's, and a twin may be used by several threads. Handing a call over costs some 50
-microseconds: where records are many and small, use the originals.
+results and errors are the original's, and a twin may be used by several threads. Handing a call over takes a good part
+of a millisecond, so records to send are handed over many at a time, and records are best read in batches.
 
 This is the one module of the clients that uses threads.
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import uvloop
 
@@ -36,6 +37,9 @@ from dohle.model.ids import TopicPartition
 from dohle.model.records import Headers
 
 __all__ = ["Admin", "Consumer", "Producer"]
+
+_MOST_HANDED: Final = 10_000
+"""Records handed over that the event loop has not taken yet."""
 
 T = TypeVar("T")
 Original = TypeVar("Original", producer.Producer, consumer.Consumer, admin.Admin)
@@ -72,6 +76,13 @@ class _LoopThread(Generic[Original]):
             future.cancel()
             raise
 
+    def soon(self, function: Callable[[], None]) -> None:
+        """Has the loop call `function`, and waits for nothing."""
+        with self._lock:
+            if self._closed:
+                raise Closed("the client is closed")
+            self.loop.call_soon_threadsafe(function)
+
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Returns what a plain function returns on the loop."""
 
@@ -101,11 +112,28 @@ class _LoopThread(Generic[Original]):
         self.loop.close()
 
 
+class _Handed(NamedTuple):
+    """A record on its way to the event loop."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: Headers
+    partition: int | None
+    timestamp_ms: int | None
+    delivery: Future[Delivery]
+
+
 class Producer:
     """The synchronous `dohle.Producer`; takes the same options."""
 
     def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
         self._thread: _LoopThread[producer.Producer] = _LoopThread(lambda: producer.Producer(bootstrap, **options))
+        self._known_topics: set[str] = set()
+        self._room = threading.Semaphore(_MOST_HANDED)
+        self._handed: deque[_Handed] = deque()
+        self._awake = False  # whether the loop is about to look at what was handed over
+        self._sending: asyncio.Task[None] | None = None  # one at a time, for the order's sake
 
     def __enter__(self) -> Producer:
         return self
@@ -130,17 +158,18 @@ class Producer:
         partition: int | None = None,
         timestamp_ms: int | None = None,
     ) -> Future[Delivery]:
-        """Returns a future of the delivery once the record is in the buffer."""
+        """Returns a future of the delivery; waits while too much is under way. What is wrong, the future raises."""
+        if topic not in self._known_topics:
+            self.partitions(topic)
+            self._known_topics.add(topic)
+        self._room.acquire()
         delivery: Future[Delivery] = Future()
         delivery.set_running_or_notify_cancel()  # what is sent cannot be called back
-
-        async def send() -> None:
-            receipt = await self._thread.client.send(
-                topic, value, key=key, headers=headers, partition=partition, timestamp_ms=timestamp_ms
-            )
-            receipt.add_done_callback(lambda receipt: _resolve(delivery, receipt))
-
-        self._thread.wait(send())
+        self._handed.append(_Handed(topic, value, key, headers, partition, timestamp_ms, delivery))
+        # The loop clears `_awake` before it looks for the last time, so one of both sides always sees the other.
+        if not self._awake:
+            self._awake = True
+            self._thread.soon(self._start_sending)
         return delivery
 
     def send_and_wait(
@@ -153,20 +182,52 @@ class Producer:
         partition: int | None = None,
         timestamp_ms: int | None = None,
     ) -> Delivery:
-        return self._thread.wait(
-            self._thread.client.send_and_wait(
-                topic, value, key=key, headers=headers, partition=partition, timestamp_ms=timestamp_ms
-            )
-        )
+        return self.send(
+            topic, value, key=key, headers=headers, partition=partition, timestamp_ms=timestamp_ms
+        ).result()
 
     def partitions(self, topic: str) -> int:
         return self._thread.wait(self._thread.client.partitions(topic))
 
     def flush(self) -> None:
-        self._thread.wait(self._thread.client.flush())
+        self._thread.wait(self._flush())
 
     def close(self) -> None:
+        """Ends; what is not delivered is given up, with a ResourceWarning."""
         self._thread.close()
+        self._known_topics.clear()
+        while self._handed:
+            self._handed.popleft().delivery.set_exception(Closed("the producer was closed before the record was sent"))
+            self._room.release()
+
+    def _start_sending(self) -> None:
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send_handed())
+
+    async def _send_handed(self) -> None:
+        while self._handed:
+            self._awake = True
+            while self._handed:
+                await self._send_one(self._handed.popleft())
+                self._room.release()
+            self._awake = False
+
+    async def _send_one(self, handed: _Handed) -> None:
+        topic, value, key, headers, partition, timestamp_ms, delivery = handed
+        try:
+            receipt = await self._thread.client.send(
+                topic, value, key=key, headers=headers, partition=partition, timestamp_ms=timestamp_ms
+            )
+        except DohleError as failure:
+            delivery.set_exception(failure)
+        else:
+            receipt.add_done_callback(lambda receipt: _resolve(delivery, receipt))
+
+    async def _flush(self) -> None:
+        self._start_sending()
+        assert self._sending is not None, "it was just started"
+        await asyncio.shield(self._sending)
+        await self._thread.client.flush()
 
 
 def _resolve(delivery: Future[Delivery], receipt: Receipt) -> None:

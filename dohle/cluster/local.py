@@ -212,7 +212,9 @@ def voters_of(nodes: Sequence[LocalNode]) -> tuple[Voter, ...]:
 
 def free_base_port(nodes: int) -> int:
     """Returns a base port whose whole range is free now. Raises ConfigurationError if none is found."""
-    for base_port in range(20_192, 30_000, 10):
+    candidates = list(range(20_192, 30_000, 10))
+    random.SystemRandom().shuffle(candidates)  # so that two who look at the same moment hardly ever find the same
+    for base_port in candidates:
         wanted = [base_port + offset + i for offset in (0, _HTTP_OFFSET, _KAFKA_OFFSET) for i in range(nodes)]
         if all(_is_free(port) for port in wanted):
             return base_port

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 HTTP_LISTENER = "HTTP"
 SECURITY_PROTOCOL = "PLAINTEXT"
-_STOP_GRACE_S = 0.5
+_STOP_GRACE_S = 0.2
 """How long rpcs may take to end by themselves once the broker has handed its leaderships over."""
 
 

@@ -20,10 +20,6 @@ from dohle.runtime.disk import Disk
 from dohle.runtime.network import Network, Service
 from dohle.runtime.tasks import OnFailure
 
-QUORUM_TIMING = RaftConfig(heartbeat_interval_ms=200)
-"""Five heartbeats fit into the shortest election time-out. More of them find nothing sooner, since a process that ends
-is found by its connections; every 50 ms they cost an idle leader 3 % of a core, every 200 ms less than 1 %."""
-
 
 class Random(PlacementRandom, Uniform, Protocol):
     """Where ids, places and delays come from; `random.Random` has it all."""
@@ -50,7 +46,7 @@ class ControllerPart:
         random: Random,
         defaults: TopicDefaults,
         on_failure: OnFailure,
-        raft: RaftConfig = QUORUM_TIMING,
+        raft: RaftConfig,
         session_timeout_ms: int = 3000,
     ) -> ControllerPart:
         """Recovers the metadata log in `data_folder`; raises as `Quorum.open` does."""

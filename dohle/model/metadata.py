@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from dohle.model.errors import CorruptLog, UnsupportedVersion
 from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, TopicId

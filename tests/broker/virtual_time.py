@@ -53,8 +53,8 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
         loop.set_exception_handler(lambda _, context: failures.append(context))
         try:
             loop.run_until_complete(test(*args, **kwargs))
-            _cancel_all(loop)
         finally:
+            _cancel_all(loop)
             loop.close()
         assert not failures, failures
 

@@ -107,7 +107,10 @@ class Cluster:
 
 
 class FakeBroker:
-    """One broker. `answering` cleared keeps its produce answers back; `faults` are used up one for each batch."""
+    """One broker. `answering` cleared keeps its produce answers back; `faults` are used up one for each batch.
+
+    Partitions in `lagging` are appended to and never answered.
+    """
 
     def __init__(self, cluster: Cluster, node: int) -> None:
         self.cluster = cluster
@@ -115,6 +118,7 @@ class FakeBroker:
         self.answering = asyncio.Event()
         self.answering.set()
         self.faults: deque[DohleError | str] = deque()
+        self.lagging: set[int] = set()
         self.produce_requests = 0
         self.produce_streams = 0
         self.fetches: list[broker_pb2.FetchRequest] = []
@@ -131,9 +135,10 @@ class FakeBroker:
             self.appended.set()
             self.appended = asyncio.Event()
             await self.answering.wait()
-            if any(answer is None for answer in answers):
+            if any(answer is None or (answer.failure.code and not request.acks) for answer in answers):
                 raise NetworkException("the connection broke")
-            if request.acks:
+            answers = [answer for answer in answers if answer.partition not in self.lagging]
+            if request.acks and answers:
                 await stream.send(broker_pb2.ProduceResponse(partitions=answers))
 
     def _write(self, correlation: int, entry) -> broker_pb2.ProducedPartition | None:

@@ -177,6 +177,31 @@ async def test_an_append_that_lost_its_replicas_is_repeated_and_written_once(mak
     assert cluster.topics[TOPIC][0].values() == [b"one"]
 
 
+async def test_a_partition_whose_replicas_lag_holds_no_other_back(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(partitions=2)
+    broker = cluster.brokers[0]
+    broker.lagging = {0}
+    producer = Producer(cluster.bootstrap)
+    for number in range(8):
+        appended = broker.appended
+        await producer.send(TOPIC, b"%d" % number, partition=0)
+        if number < 5:  # max_in_flight
+            await appended.wait()
+    async with asyncio.timeout(5):
+        assert (await producer.send_and_wait(TOPIC, b"other", partition=1)).offset == 0
+    with pytest.warns(ResourceWarning, match="8 undelivered"):
+        await producer.close()
+
+
+async def test_small_batches_gather_while_a_request_is_under_way(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster()
+    async with Producer(cluster.bootstrap) as producer:
+        await producer.send_and_wait(TOPIC, b"first")
+        receipts = await send_all(producer, NUMBERS[:200], pause_every=1)
+        await receipts[-1]
+    assert cluster.brokers[0].produce_requests <= 20
+
+
 async def test_back_pressure_bounds_what_is_buffered(make_cluster: MakeCluster) -> None:
     cluster = await make_cluster()
     broker = cluster.brokers[0]
@@ -279,6 +304,18 @@ async def test_without_acks_records_are_sent_and_nothing_is_awaited(make_cluster
         assert (await producer.send_and_wait(TOPIC, b"one")).offset == -1
         await appended.wait()
     assert cluster.topics[TOPIC][0].values() == [b"one"]
+
+
+async def test_without_acks_a_moved_leader_is_found_all_the_same(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(brokers=2)
+    async with Producer(cluster.bootstrap, acks=0) as producer:
+        await producer.send_and_wait(TOPIC, b"one")
+        cluster.elect(0, 1)
+        async with asyncio.timeout(10):
+            appended = cluster.brokers[1].appended
+            while not appended.is_set():
+                await producer.send_and_wait(TOPIC, b"more")
+    assert cluster.topics[TOPIC][0].values()[-1] == b"more"
 
 
 async def test_an_unknown_topic_is_named_with_the_command_that_creates_it(

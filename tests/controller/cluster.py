@@ -10,12 +10,13 @@ from typing import Any
 
 from dohle.controller.controller_service import CONTROLLER
 from dohle.controller.format import format_controller
-from dohle.controller.part import QUORUM_TIMING, ControllerPart
+from dohle.controller.part import ControllerPart
 from dohle.controller.topics import TopicDefaults
 from dohle.model.errors import DohleError
 from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, new_id
 from dohle.model.image import BrokerImage
 from dohle.model.metadata import SUPPORTED_FEATURES, Voter
+from dohle.raft.config import RaftConfig
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.methods import methods_of
 from dohle.rpc.node_service import NodeService
@@ -137,7 +138,7 @@ class Cluster:
         self.path = path
         self.world = World()
         self.random = Random(7)
-        self.raft = QUORUM_TIMING
+        self.raft = RaftConfig()
         self.session_timeout_ms = session_timeout_ms
         self.failures: list[BaseException] = []
         self.voters: list[TestVoter] = []

@@ -10,6 +10,7 @@ from dohle.controller.format import format_controller
 from dohle.controller.part import ControllerPart
 from dohle.model.ids import DirectoryId, IncarnationId, NodeId, new_id
 from dohle.model.metadata import SUPPORTED_FEATURES, NoOp, Voter
+from dohle.raft.config import RaftConfig
 from dohle.rpc.grpc_network import GrpcNetwork
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.node_service import NodeService
@@ -52,6 +53,7 @@ async def test_three_voters_over_grpc_commit_and_outlive_their_leader(tmp_path: 
             random=random,
             defaults=DEFAULTS,
             on_failure=failures.append,
+            raft=RaftConfig(),
         )
         services = [*part.services, NodeService(identity).service()]
         servers.append(await network.serve(Address(voter.host, voter.port), services, listener="GRPC"))

@@ -44,7 +44,7 @@ def test_a_leader_whose_process_is_gone_is_replaced_within_a_quarter_of_a_second
         world.report_leader_gone(gone, term)
         times.append(seconds_to_leader(world, 2.0))
     assert sorted(times)[25] < 0.25
-    assert max(times) < 0.6
+    assert max(times) < 0.9
 
 
 def test_a_silent_leader_is_replaced_after_the_election_timeout() -> None:
@@ -55,7 +55,7 @@ def test_a_silent_leader_is_replaced_after_the_election_timeout() -> None:
         world.run_until(world.now + 1)
         silent = leader_key(world)
         world.nodes[silent].frozen_until = world.now + 60
-        assert seconds_to_leader(world, 5.0) >= 0.9
+        assert seconds_to_leader(world, 5.0) >= 0.75  # a second after its last heartbeat
 
 
 def test_a_stall_of_a_quarter_second_and_one_way_loss_elect_nobody() -> None:
@@ -82,4 +82,4 @@ def test_an_idle_quorum_says_no_more_than_its_heartbeats() -> None:
     world.run_until(world.now + 1)
     before = world.counts["AppendRequest"]
     world.run_until(world.now + 10)
-    assert world.counts["AppendRequest"] - before <= 2 * 20 * 10 + 2
+    assert world.counts["AppendRequest"] - before <= 2 * 5 * 10 + 2

@@ -1,0 +1,161 @@
+"""A controller of one node: the decisions of the real one, without a quorum, fencing only when a test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from dohle.controller.brokers import allocate_producer_ids, fence_brokers, heartbeat
+from dohle.controller.decision import Decision
+from dohle.controller.isr import alter_partitions
+from dohle.controller.registration import register_broker
+from dohle.model.ids import ClusterId, NodeId, PartitionKey, TopicId
+from dohle.model.image import EMPTY_IMAGE, ClusterImage
+from dohle.model.image_apply import apply_batch
+from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, TopicOverride, Voter, bootstrap_records
+from dohle.model.metadata_batch import encode_metadata
+from dohle.rpc.methods import service
+from dohle.rpc.v1 import common_pb2, controller_pb2
+from dohle.runtime.network import Address, Service
+from tests.broker.logs import CLUSTER
+
+ADDRESS = Address("controller", 1)
+NODE = NodeId(1)
+
+
+class OneController:
+    """What brokers ask of the active controller; `image` is the truth."""
+
+    def __init__(self) -> None:
+        self.image: ClusterImage = EMPTY_IMAGE
+        self.held: set[int] = set()  # brokers that stay fenced for now
+        self._batches: list[tuple[int, bytes]] = []
+        self._grew: list[asyncio.Event] = []
+        self.commit(*bootstrap_records(ClusterId(CLUSTER), (Voter(NODE, bytes(16), *ADDRESS),)))  # type: ignore[arg-type]
+
+    def service(self) -> Service:
+        descriptor = controller_pb2.DESCRIPTOR.services_by_name["Controller"]
+        methods = service(descriptor, _Complete(self)).methods
+        return Service(descriptor.full_name, methods, _Complete(self))
+
+    def commit(self, *records: MetadataRecord) -> int:
+        """Returns the offset of the first."""
+        offset = self.image.next_offset
+        if records:
+            self.image = apply_batch(self.image, records, offset)
+            self._batches.append((offset, encode_metadata(records, base_offset=offset, term=1, timestamp_ms=0)))
+            for event in self._grew:
+                event.set()
+        return offset
+
+    def _decide(self, decision: Decision[Any]) -> Any:
+        self.commit(*decision.records)
+        return decision.answer
+
+    # what a test does
+
+    def topic(
+        self,
+        topic_id: TopicId,
+        replicas: Sequence[Sequence[int]],
+        *,
+        name: str = "t",
+        isr: Sequence[int] | None = None,
+        first: Sequence[MetadataRecord] = (),
+        **overrides: str,
+    ) -> None:
+        """Makes a topic; the first replica of each partition leads."""
+        self.commit(
+            *first,
+            Topic(topic_id, name),
+            *(TopicOverride(topic_id, key.replace("_", "."), value) for key, value in overrides.items()),
+            *(
+                Partition(
+                    topic_id,
+                    number,
+                    tuple(NodeId(node) for node in nodes),
+                    tuple(NodeId(node) for node in nodes if isr is None or node in isr),
+                    NodeId(nodes[0]),
+                )
+                for number, nodes in enumerate(replicas)
+            ),
+        )
+
+    def remove(self, topic_id: TopicId) -> None:
+        self.commit(RemoveTopic(topic_id))
+
+    def fence(self, *nodes: int) -> None:
+        """Fences brokers, as when their sessions end; their heartbeats unfence them unless they are held."""
+        self.commit(*fence_brokers(self.image, [NodeId(node) for node in nodes]).records)
+
+    def leader(self, key: PartitionKey) -> int:
+        partition = self.image.partition(key)
+        assert partition is not None
+        return partition.leader
+
+    # what brokers ask
+
+    async def follow_metadata(self, stream: Any, _context: object) -> None:
+        request = await stream.receive()
+        offset, grew = request.next_offset, asyncio.Event()
+        self._grew.append(grew)
+        try:
+            hello: common_pb2.Hello | None = common_pb2.Hello(cluster_id=CLUSTER, node_id=NODE)
+            while True:
+                data = b"".join(batch for base, batch in self._batches if base >= offset)
+                offset = self.image.next_offset
+                grew.clear()
+                await stream.send(
+                    controller_pb2.FollowMetadataResponse(
+                        hello=hello, leader_id=NODE, batches=data, committed_end=offset
+                    )
+                )
+                hello = None
+                await grew.wait()
+        finally:
+            self._grew.remove(grew)
+
+    async def heartbeat(self, stream: Any, _context: object) -> None:
+        node_id = NodeId(-1)
+        while (request := await stream.receive()) is not None:
+            if request.HasField("hello"):
+                node_id = NodeId(request.hello.node_id)
+            decision = heartbeat(self.image, node_id, request, may_unfence=node_id not in self.held)
+            await stream.send(self._decide(decision))
+
+    async def register_broker(self, request: Any, _context: object) -> Any:
+        return self._decide(register_broker(self.image, request, previous_gone=True))
+
+    async def alter_partitions(self, request: Any, _context: object) -> Any:
+        return self._decide(alter_partitions(self.image, request))
+
+    async def allocate_producer_ids(self, request: Any, _context: object) -> Any:
+        return self._decide(allocate_producer_ids(self.image, request))
+
+
+class _Complete:
+    """The service, with those rpcs that no broker here asks for."""
+
+    def __init__(self, controller: OneController) -> None:
+        self._controller = controller
+
+    async def follow_metadata(self, stream: Any, context: object) -> None:
+        await self._controller.follow_metadata(stream, context)
+
+    async def heartbeat(self, stream: Any, context: object) -> None:
+        await self._controller.heartbeat(stream, context)
+
+    async def register_broker(self, request: Any, context: object) -> Any:
+        return await self._controller.register_broker(request, context)
+
+    async def alter_partitions(self, request: Any, context: object) -> Any:
+        return await self._controller.alter_partitions(request, context)
+
+    async def allocate_producer_ids(self, request: Any, context: object) -> Any:
+        return await self._controller.allocate_producer_ids(request, context)
+
+    async def create_topics(self, request: Any, context: object) -> Any:
+        raise NotImplementedError
+
+    delete_topics = create_partitions = alter_configs = create_topics

@@ -1,0 +1,157 @@
+"""Commands against real processes: one node for what they print, three for the demo's story."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+
+from dohle.cli.demo_run import compare_replicas, run_demo
+from dohle.cli.flights import Flight
+from dohle.cli.main import run
+from dohle.cluster.local import LocalCluster, free_base_port
+from dohle.model.ids import id_text
+
+pytestmark = pytest.mark.processes
+
+
+def _started(folder, nodes):
+    cluster = LocalCluster.create(
+        str(folder), nodes, base_port=free_base_port(nodes), new_cluster_id=id_text(bytes(16))
+    )
+    cluster.start()
+    return cluster
+
+
+def _end(cluster):
+    for node in cluster.state.nodes:
+        if node.runs():
+            cluster.kill(node.node_id)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    made = _started(tmp_path_factory.mktemp("cluster") / "c", 1)
+    yield made
+    _end(made)
+
+
+@pytest.fixture(autouse=True)
+def _addressed(request, monkeypatch):
+    if "cluster" in request.fixturenames:
+        monkeypatch.setenv("DOHLE_BOOTSTRAP", request.getfixturevalue("cluster").state.bootstrap)
+
+
+def _dohle(*arguments, stdin=b""):
+    return subprocess.run(
+        [sys.executable, "-m", "dohle", *arguments], input=stdin, capture_output=True, check=False, timeout=60
+    )
+
+
+def test_what_is_produced_is_consumed(cluster, capsys):
+    assert run(["topic", "create", "words", "-p", "2"]) == 0
+    assert capsys.readouterr().out == "created words: 2 partitions, replication factor 1\n"
+    written = _dohle("produce", "words", "-k", ":", "-H", "h=1", stdin=b"a:1\nb:2\na:3")
+    assert written.returncode == 0
+    assert b"3 records written" in written.stderr
+    lines = _dohle("consume", "words", "--keys", "--key-separator", "=").stdout.splitlines()
+    assert sorted(lines) == [b"a=1", b"a=3", b"b=2"]
+    assert [line for line in lines if line.startswith(b"a")] == [b"a=1", b"a=3"]
+    records = [json.loads(line) for line in _dohle("consume", "words", "--json").stdout.splitlines()]
+    assert {record["value"] for record in records} == {"1", "2", "3"}
+    assert all(record["headers"] == [["h", "1"]] for record in records)
+    again = _dohle("produce", "words", "--json", "-q", stdin=json.dumps(records[0]).encode())
+    assert (again.returncode, again.stderr) == (0, b"")
+    where = ["-p", str(records[0]["partition"])]
+    assert _dohle("consume", "words", *where).stdout.splitlines()[-1].decode() == records[0]["value"]
+    assert _dohle("consume", "words", "-n", "2", "--since", "1h").stdout.count(b"\n") == 2
+    assert _dohle("consume", "words", "--from", "end").stdout == b""
+
+
+def test_a_bad_line_stops_produce_after_what_came_before(cluster):
+    assert run(["topic", "create", "strict"]) == 0
+    failed = _dohle("produce", "strict", "-k", ":", stdin=b"a:1\nnothing\n")
+    assert failed.returncode == 1
+    assert failed.stderr == b"dohle: line 2: no ':' between key and value: 'nothing'\n"
+    assert _dohle("consume", "strict").stdout == b"1\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["consume", "nowhere"], b"topic 'nowhere' does not exist"),
+        (["produce", "nowhere"], b"topic 'nowhere' does not exist"),
+        (["topic", "describe", "nowhere"], b"nowhere"),
+        (["topic", "create", "a/b"], b"a/b"),
+        (["topic", "create", "wide", "-r", "3"], b"replication factor 3"),
+        (["topic", "create", "odd", "-c", "retention.mss=1"], b"did you mean retention.ms?"),
+        (["consume", "strict", "-p", "7"], b"strict has no partition 7"),
+        (["consume", "strict", "--from", "999"], b"no partition has an offset 999"),
+    ],
+)
+def test_what_is_not_there_is_named_in_one_line(cluster, arguments, complaint):
+    failed = _dohle(*arguments, stdin=b"x\n")
+    assert failed.returncode == 1
+    assert complaint in failed.stderr
+    assert failed.stderr.startswith(b"dohle: ")
+    assert failed.stderr.count(b"\n") == 1
+
+
+def test_topics_are_listed_described_configured_and_deleted(cluster, capsys):
+    assert run(["topic", "create", "conf", "-c", "retention.ms=5"]) == 0
+    assert run(["topic", "config", "conf", "--set", "segment.bytes=2000000", "--remove", "retention.ms"]) == 0
+    capsys.readouterr()
+    assert run(["topic", "add-partitions", "conf", "3"]) == 0
+    capsys.readouterr()
+    assert run(["topic", "describe", "conf", "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["configs"] == {"segment.bytes": "2000000"}
+    assert [partition["leader"] for partition in described["partitions"]] == [1, 1, 1]
+    assert run(["topic", "delete", "conf", "--yes"]) == 0
+    assert run(["topic", "delete", "conf", "--yes"]) == 1
+    capsys.readouterr()
+    assert run(["topic", "list", "--json"]) == 0
+    assert "conf" not in [topic["name"] for topic in json.loads(capsys.readouterr().out)]
+
+
+def test_status_tells_a_sound_cluster_by_its_exit_code(cluster, capsys):
+    assert run(["status"]) == 0
+    assert f"cluster {cluster.state.cluster_id}: healthy\n" in capsys.readouterr().out
+    assert run(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["nodes"][0]["fenced"] is False
+
+
+def test_bench_measures_what_it_wrote(cluster, capsys):
+    assert run(["bench", "produce", "-n", "500", "--size", "10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 500
+    assert run(["bench", "consume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["value_bytes"] == 5000
+    assert run(["bench", "latency", "--rate", "100", "--duration", "0.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["records"] == 50
+    assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["max_ms"]
+
+
+def test_the_demos_story_ends_well_and_its_checks_see_damage(tmp_path):
+    cluster = _started(tmp_path / "c", 3)
+    try:
+        flights = [Flight(b"C%d" % (number % 16), b"%d,%d" % (number, number * 7)) for number in range(40_000)]
+        report = asyncio.run(run_demo(cluster, flights, lambda _: None))
+        cluster.stop()
+    finally:
+        _end(cluster)
+    compare_replicas(cluster, report)
+    assert report.complaints == []
+    assert report.acknowledged == len(flights) == sum(report.watermarks.values())
+    assert report.killed_node in (1, 2, 3)
+    partition = max(report.watermarks, key=lambda number: report.watermarks[number])
+    segment = tmp_path / "c" / "node-2" / f"flights-{partition}" / f"{0:020d}.log"
+    content = bytearray(segment.read_bytes())
+    content[-1] ^= 1
+    segment.write_bytes(content)
+    compare_replicas(cluster, report)
+    assert len(report.complaints) == 1
+    assert "differs from" in report.complaints[0]

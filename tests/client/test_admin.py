@@ -1,0 +1,210 @@
+"""The admin client against nodes that answer, refuse, and are gone."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dohle.client.admin import Admin
+from dohle.client.values import ConsumerRecord, CreatedTopic, NewTopic, TopicConfigEntry
+from dohle.model.errors import (
+    BrokerNotAvailable,
+    Closed,
+    DohleError,
+    InvalidTopic,
+    NetworkException,
+    NotController,
+    TopicAlreadyExists,
+    UnknownTopicOrPartition,
+)
+from dohle.rpc.grpc_network import GrpcNetwork
+from dohle.rpc.methods import service
+from dohle.rpc.v1 import admin_pb2, common_pb2
+from dohle.runtime.network import Address
+from tests.client.fake_broker import TOPIC, Cluster, failure_of
+
+ADMIN = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
+
+
+class FakeAdmin:
+    """One node's Admin service. `refusals` are used up first; every request is kept."""
+
+    def __init__(self, node: int) -> None:
+        self.node = node
+        self.refusals: list[DohleError] = []
+        self.requests: list[object] = []
+
+    def _took(self, request: object) -> None:
+        self.requests.append(request)
+        if self.refusals:
+            raise self.refusals.pop(0)
+
+    async def describe_cluster(self, request, context):
+        self._took(request)
+        return admin_pb2.DescribeClusterResponse(
+            cluster_id="c",
+            controller_id=1,
+            nodes=[
+                admin_pb2.NodeDescription(
+                    node_id=0,
+                    endpoints=[common_pb2.Endpoint(listener="GRPC", host="h", port=7, security_protocol="PLAINTEXT")],
+                )
+            ],
+            voters=[admin_pb2.VoterDescription(node_id=0, host="h", port=7)],
+            unhealthy=[admin_pb2.PartitionHealth(topic="t", leader=-1, assigned_replicas=[0, 1], in_sync_replicas=[0])],
+        )
+
+    async def create_topics(self, request, context):
+        self._took(request)
+        return admin_pb2.CreateTopicsResponse(topics=[self._created(topic) for topic in request.topics])
+
+    def _created(self, topic) -> admin_pb2.CreatedTopic:
+        if topic.name == "old":
+            return admin_pb2.CreatedTopic(name="old", failure=failure_of(TopicAlreadyExists("there is one")))
+        return admin_pb2.CreatedTopic(name=topic.name, topic_id=b"i", partitions=topic.partitions, replication_factor=3)
+
+    async def delete_topics(self, request, context):
+        self._took(request)
+        answers = [
+            admin_pb2.DeletedTopic(name=name, failure=failure_of(UnknownTopicOrPartition()) if name != TOPIC else None)
+            for name in request.topics
+        ]
+        return admin_pb2.DeleteTopicsResponse(topics=answers)
+
+    async def create_partitions(self, request, context):
+        self._took(request)
+        return admin_pb2.CreatePartitionsResponse(topics=[admin_pb2.CreatedPartitions(topic=request.topics[0].topic)])
+
+    async def describe_configs(self, request, context):
+        self._took(request)
+        configs = [
+            admin_pb2.DescribedConfig(name=name, value="1", is_default=True, type="int", doc="d") for name in ("b", "a")
+        ]
+        return admin_pb2.DescribeConfigsResponse(topics=[admin_pb2.TopicConfigs(topic="t", configs=configs)])
+
+    async def alter_configs(self, request, context):
+        self._took(request)
+        return admin_pb2.AlterConfigsResponse(
+            topics=[admin_pb2.AlteredConfigs(topic="t", failure=failure_of(InvalidTopic("bad")))]
+        )
+
+    async def describe_log_dirs(self, request, context):
+        self._took(request)
+        replica = admin_pb2.ReplicaDescription(topic="t", partition=1, size_bytes=9, leads=True)
+        return admin_pb2.DescribeLogDirsResponse(
+            node_id=self.node, log_dirs=[admin_pb2.LogDir(path=f"/data/{self.node}", free_bytes=5, replicas=[replica])]
+        )
+
+
+class Nodes:
+    def __init__(self) -> None:
+        self.cluster = Cluster(brokers=2)
+        self.admins = [FakeAdmin(0), FakeAdmin(1)]
+
+    def client(self, **options) -> Admin:
+        return Admin(self.cluster.bootstrap, **{"request_timeout_ms": 3000, **options})
+
+
+@pytest.fixture
+async def nodes() -> AsyncIterator[Nodes]:
+    made = Nodes()
+    network = GrpcNetwork(client_id="nodes")
+    for node, (broker, admin) in enumerate(zip(made.cluster.brokers, made.admins, strict=True)):
+        services = [broker.service(), service(ADMIN, admin)]
+        server = await network.serve(Address("127.0.0.1", 0), services, listener="GRPC")
+        made.cluster.servers[node], made.cluster.addresses[node] = server, server.address
+    yield made
+    for server in made.cluster.servers.values():
+        await server.stop(0)
+    await network.close()
+
+
+async def test_topics_are_created_each_with_its_own_outcome(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        outcomes = await admin.create_topics([NewTopic("new", partitions=6), NewTopic("old")])
+        assert outcomes["new"] == CreatedTopic("new", b"i", 6, 3)
+        assert isinstance(outcomes["old"], TopicAlreadyExists)
+        with pytest.raises(TopicAlreadyExists, match="there is one"):
+            await admin.create_topic("old", configs={"flush.messages": "5"}, validate_only=True)
+    asked = nodes.admins[0].requests[-1]
+    assert asked.validate_only
+    assert (asked.topics[0].partitions, asked.topics[0].replication_factor) == (-1, -1)
+    assert [(entry.name, entry.value) for entry in asked.topics[0].configs] == [("flush.messages", "5")]
+
+
+async def test_topics_are_listed_described_and_deleted(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        assert [topic.name for topic in await admin.list_topics()] == [TOPIC]
+        described = await admin.describe_topic(TOPIC)
+        assert (described.partitions[0].leader, described.replication_factor) == (0, 1)
+        with pytest.raises(UnknownTopicOrPartition):
+            await admin.describe_topic("nope")
+        await admin.delete_topic(TOPIC)
+        with pytest.raises(UnknownTopicOrPartition):
+            await admin.delete_topic("nope")
+
+
+async def test_configs_are_described_by_name_and_a_refused_change_raises(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        assert await admin.describe_configs("t") == [
+            TopicConfigEntry(name, "1", True, "int", "d") for name in ("a", "b")
+        ]
+        with pytest.raises(InvalidTopic, match="bad"):
+            await admin.alter_configs("t", {"a": "2"}, remove=["b"])
+        await admin.create_partitions("t", 12)
+    assert list(nodes.admins[0].requests[1].topics[0].remove) == ["b"]
+    assert nodes.admins[0].requests[2].topics[0].total_count == 12
+
+
+async def test_the_cluster_and_one_nodes_log_dirs_are_described(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        cluster = await admin.describe_cluster()
+        assert cluster.nodes[0].endpoints[0].address == Address("h", 7)
+        assert cluster.unhealthy[0].in_sync_replicas == (0,)
+        [log_dir] = await admin.describe_log_dirs(1)
+        assert (log_dir.path, log_dir.failure, log_dir.replicas[0].leads) == ("/data/1", None, True)
+        with pytest.raises(BrokerNotAvailable, match="node 7"):
+            await admin.describe_log_dirs(7)
+
+
+async def test_a_change_that_was_certainly_refused_is_repeated_elsewhere(nodes: Nodes) -> None:
+    nodes.admins[0].refusals.append(NotController())
+    async with nodes.client() as admin:
+        await admin.create_topic("new")
+    assert [len(admin.requests) for admin in nodes.admins] == [1, 1]
+
+
+async def test_a_change_that_may_have_happened_is_not_repeated_but_a_question_is(nodes: Nodes) -> None:
+    nodes.admins[0].refusals.append(NetworkException("the connection broke"))
+    async with nodes.client() as admin:
+        with pytest.raises(NetworkException) as caught:
+            await admin.create_topic("new")
+        assert not caught.value.definite
+        nodes.admins[0].refusals.append(NetworkException("again"))
+        assert (await admin.describe_cluster()).cluster_id == "c"
+
+
+async def test_a_node_that_is_gone_is_passed_over(nodes: Nodes) -> None:
+    await nodes.cluster.servers[0].stop(0)
+    async with nodes.client() as admin:
+        await admin.create_topic("new")
+    assert len(nodes.admins[1].requests) == 1
+
+
+async def test_a_cluster_that_is_gone_is_an_error_that_names_who_was_asked(nodes: Nodes) -> None:
+    for server in nodes.cluster.servers.values():
+        await server.stop(0)
+    admin = nodes.client(request_timeout_ms=100)
+    with pytest.raises(BrokerNotAvailable, match="is the cluster up"):
+        await admin.list_topics()
+    await admin.close()
+    with pytest.raises(Closed):
+        await admin.list_topics()
+
+
+def test_the_clients_are_at_hand_in_the_package() -> None:
+    import dohle
+
+    assert dohle.Admin is Admin
+    assert dohle.ConsumerRecord is ConsumerRecord
+    with pytest.raises(AttributeError):
+        dohle.Nothing  # noqa: B018
