@@ -24,7 +24,6 @@ from dohle.broker.replicas import Replicas
 from dohle.broker.replication_service import ReplicationService
 from dohle.broker.waiting import Produced
 from dohle.broker.world import World
-from dohle.model.errors import StorageFailure
 from dohle.model.ids import NodeId, PartitionKey
 from dohle.model.image import ClusterImage
 from dohle.model.metadata import (
@@ -116,12 +115,7 @@ class Broker:
         """Appends `batch` and returns its acknowledgement; None for acks=0. Raises what `Leading.append` raises."""
         now = self._world.clock.now()
         leading = self.replicas.partition(key).leading()
-        try:
-            return leading.append(batch, acks, now + timeout_s, now, self._world.clock.wall_ms())
-        except OSError as error:
-            raise StorageFailure(
-                f"broker {self.node_id} could not write: {error.strerror}; nothing was kept"
-            ) from error
+        return leading.append(batch, acks, now + timeout_s, now, self._world.clock.wall_ms())
 
     async def ask_controller(self, method: str, request: Any, *, timeout_s: float) -> Any:
         """Passes an operator's request on to the active controller and returns its answer."""

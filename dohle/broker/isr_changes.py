@@ -1,7 +1,7 @@
 """What leaders ask of the controller about their in-sync sets: gathered, one request at a time (KIP-497).
 
-A time-out, a lost connection or NOT_CONTROLLER repeats the same request, for the change may have been committed; what
-any other answer means, the partition's leading role decides (rule 7).
+A time-out, a lost connection, NOT_CONTROLLER, or a failure of the controller's own repeats the same request, for the
+change may have been committed; what any other answer means, the partition's leading role decides (rule 7).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MOST_PARTITIONS = 1000
 """In one request."""
 PAUSE_S = 0.05
-"""Before a controller that knows less than the leader is asked again."""
+"""Before a controller that failed, or knows less than the leader, is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,15 @@ class IsrChanges:
                 asked = dict(list(self._changes.items())[:MOST_PARTITIONS])
                 try:
                     response = await self._controller.call("AlterPartitions", self._request(asked))
-                except DohleError as error:  # of the whole request: metadata will say what holds
-                    log.warning("the controller refused changes of %d in-sync sets: %s", len(asked), error)
-                    for key, change in asked.items():
-                        self._settle(key, change)
+                except DohleError as error:
+                    log.warning("changes of %d in-sync sets failed: %s", len(asked), error)
+                    if error.definite:  # of the whole request: metadata will say what holds
+                        for key, change in asked.items():
+                            self._settle(key, change)
                 else:
                     self._answered(asked, response)
-                    if any(self._changes.get(key) is change for key, change in asked.items()):
-                        await self._clock.sleep(PAUSE_S)
+                if any(self._changes.get(key) is change for key, change in asked.items()):
+                    await self._clock.sleep(PAUSE_S)
 
     def _request(self, asked: dict[PartitionKey, _Change]) -> controller_pb2.AlterPartitionsRequest:
         return controller_pb2.AlterPartitionsRequest(

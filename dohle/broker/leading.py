@@ -133,7 +133,7 @@ class Leading:
         """Appends one produced batch and returns its acknowledgement, or None for acks=0.
 
         Raises, with nothing appended: CorruptMessage, InvalidRecord, MessageTooLarge and the like for a bad batch,
-        NotEnoughReplicas, the errors of sequences, OSError when the disk is full or fails.
+        NotEnoughReplicas, the errors of sequences, StorageFailure when the disk is full or fails.
         """
         if acks not in (ACKS_ALL, ACKS_LEADER, ACKS_NONE):
             raise InvalidRequiredAcks(f"acks is {acks}; it must be -1 (all), 1 (the leader) or 0 (no answer)")

@@ -14,6 +14,8 @@ from dohle.model.errors import (
     NotController,
     RequestTimedOut,
     StaleBrokerEpoch,
+    StorageFailure,
+    UnknownServerError,
     error_for,
 )
 from dohle.rpc.v1 import controller_pb2
@@ -75,7 +77,7 @@ class Membership:
                     f"node {self._world.me} lost its registration to another process with the same node id:"
                     f" {error.message}; give each node its own id"
                 ) from error
-            except (NotController, NetworkException, RequestTimedOut) as error:
+            except (NotController, NetworkException, RequestTimedOut, StorageFailure, UnknownServerError) as error:
                 log.debug("heartbeats to node %d: %s", node_id, error)
             failures = 1 if self._world.clock.now() - self._answered < ANSWER_S else failures + 1
             self._controller.move_on(node_id)

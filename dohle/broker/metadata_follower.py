@@ -10,16 +10,24 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from dohle.broker.controller_client import METHODS, ControllerClient
-from dohle.model.errors import NetworkException, NotController, RequestTimedOut, error_for
+from dohle.model.errors import (
+    NetworkException,
+    NotController,
+    RequestTimedOut,
+    StorageFailure,
+    UnknownServerError,
+    error_for,
+)
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata_batch import MetadataBatch, decode_metadata
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.v1 import controller_pb2
-from dohle.runtime.network import Address, Lane, Network
+from dohle.runtime.network import Address, Lane, Network, Stream
 
 log = logging.getLogger(__name__)
 
+MetadataStream = Stream[controller_pb2.FollowMetadataRequest, controller_pb2.FollowMetadataResponse]
 OnBatches = Callable[[ClusterImage, list[MetadataBatch]], Awaitable[None]]
 
 
@@ -59,17 +67,25 @@ class MetadataFollower:
                 hello=self._identity.hello(), next_offset=self.image.next_offset
             )
             await stream.send(request)
-            while (message := await stream.receive()) is not None:
+            while (message := await self._next(stream)) is not None:
                 if message.HasField("hello"):
                     self._identity.check(message.hello)
-                self._controller.learn(message.leader_id)  # who answers NOT_CONTROLLER may know who is
-                if message.failure.code:
-                    raise error_for(message.failure.code, message.failure.message)
                 self.controller_id = message.leader_id
                 await self._apply(message.batches)
             raise NetworkException("the controller ended the metadata stream")
         finally:
             stream.close()
+
+    async def _next(self, stream: MetadataStream) -> controller_pb2.FollowMetadataResponse | None:
+        try:
+            message = await stream.receive()
+            if message is not None:
+                self._controller.learn(message.leader_id)  # who answers NOT_CONTROLLER may know who is
+                if message.failure.code:
+                    raise error_for(message.failure.code, message.failure.message)
+        except (StorageFailure, UnknownServerError) as error:  # the controller's trouble, not this broker's
+            raise NetworkException(f"the controller failed: {error.message}") from error
+        return message
 
     async def _apply(self, encoded: bytes) -> None:
         batches = list(decode_metadata(encoded))

@@ -35,7 +35,7 @@ QUEUE_BYTES = 16 << 20
 CHUNK_BYTES = 1 << 20
 CATCH_UP_BYTES = 4 << 20
 """How much of the catch-up lane may be unacknowledged."""
-WATERMARK_DELAY_S = 0.005
+WATERMARK_DELAY_S = 0.05
 """How long a moved watermark waits for a push to travel with."""
 
 Bytes = bytes | bytearray | memoryview

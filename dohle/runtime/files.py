@@ -24,6 +24,7 @@ from typing import TypeVar
 from dohle.runtime.disk import Buffer, File
 
 _MOST_BUFFERS = 1024  # IOV_MAX on Linux and macOS
+_PARALLEL = 2  # threads a sync uses: each hand-over to one costs the loop more than a small fdatasync takes
 _MANY_FILES = 64  # from here on one syncfs is cheaper than a sync each, also with a neighbour's dirty pages in it
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
@@ -35,7 +36,7 @@ class OpenFile:
 
     def __init__(self, path: str, descriptor: int, pool: ThreadPoolExecutor) -> None:
         self.path = path
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
         self._pool = pool
         self._users = 1
@@ -50,14 +51,14 @@ class OpenFile:
         written = 0
         try:
             if len(buffers) <= _MOST_BUFFERS:
-                written = os.pwritev(self._descriptor, buffers, self._size)
+                written = os.pwritev(self.descriptor, buffers, self._size)
             if written < total:  # so a full disk begins; a write of over 2 GiB comes back short as well
                 rest = memoryview(b"".join(buffers))[written:]
                 while rest:
-                    rest = rest[os.pwrite(self._descriptor, rest, self._size + total - len(rest)) :]
+                    rest = rest[os.pwrite(self.descriptor, rest, self._size + total - len(rest)) :]
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self._size)
+                os.ftruncate(self.descriptor, self._size)
             raise
         self._size += total
 
@@ -67,14 +68,14 @@ class OpenFile:
         if size <= 0:
             return b""
         cached = self._read_cached(position, size)
-        return cached if cached is not None else await self.in_thread(_read, self._descriptor, position, size)
+        return cached if cached is not None else await self.in_thread(_read, self.descriptor, position, size)
 
     def _read_cached(self, position: int, size: int) -> bytes | None:
         if _NOWAIT is None:
             return None
         buffer = bytearray(size)
         try:
-            count = os.preadv(self._descriptor, [buffer], position, _NOWAIT)
+            count = os.preadv(self.descriptor, [buffer], position, _NOWAIT)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
                 return None
@@ -83,32 +84,34 @@ class OpenFile:
 
     def truncate(self, size: int) -> None:
         assert not self._closed, f"{self.path} is closed"
-        os.ftruncate(self._descriptor, size)
+        os.ftruncate(self.descriptor, size)
         self._size = size
 
-    async def sync(self) -> None:
-        await self.in_thread(_sync, self._descriptor)
-
     async def drop_cache(self) -> None:
-        await self.in_thread(_drop_cache, self._descriptor)
+        await self.in_thread(_drop_cache, self.descriptor)
+
+    def hold(self) -> None:
+        """Keeps the descriptor open until `release`, whoever closes the file meanwhile."""
+        assert not self._closed, f"{self.path} is closed"
+        self._users += 1
 
     async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         """Runs `work` on the descriptor, which stays open meanwhile, even if the waiting task is cancelled."""
         assert not self._closed, f"{self.path} is closed"
         job = asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-        self._users += 1
-        job.add_done_callback(lambda _: self._leave())
+        self.hold()
+        job.add_done_callback(lambda _: self.release())
         return await asyncio.shield(job)
 
-    def _leave(self) -> None:
+    def release(self) -> None:
         self._users -= 1
         if not self._users:
-            os.close(self._descriptor)
+            os.close(self.descriptor)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._leave()
+            self.release()
 
 
 class FileLock:
@@ -179,8 +182,22 @@ class RealDisk:
             await _all(jobs)
             return
         # files first: a name that survives a crash must not lead to bytes that did not
-        await _all([asyncio.ensure_future(_opened(file).sync()) for file in files])
+        held = [_opened(file) for file in files]
+        await _all([self._sync_together(held[start::_PARALLEL]) for start in range(min(_PARALLEL, len(held)))])
         await _all([loop.run_in_executor(self._pool, _sync_folder, folder) for folder in folders])
+
+    def _sync_together(self, files: Sequence[OpenFile]) -> asyncio.Future[None]:
+        for file in files:
+            file.hold()
+        descriptors = [file.descriptor for file in files]
+        job = asyncio.get_running_loop().run_in_executor(self._pool, _sync_all, descriptors)
+
+        def let_go(_: object) -> None:  # not before the thread is done, even if the waiting task is cancelled
+            for file in files:
+                file.release()
+
+        job.add_done_callback(let_go)
+        return asyncio.shield(job)
 
     def lock(self, path: str) -> FileLock:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -229,6 +246,18 @@ def _sync(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(descriptor)
+
+
+def _sync_all(descriptors: Sequence[int]) -> None:
+    """Syncs each, also after one has failed, and then raises the first failure."""
+    failures: list[OSError] = []
+    for descriptor in descriptors:
+        try:
+            _sync(descriptor)
+        except OSError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def _sync_folder(path: str) -> None:

@@ -8,7 +8,7 @@ Errors: a far side's DohleError arrives as the same error. A connection that bre
 NetworkException, a time-out RequestTimedOut; after both, the request may have taken effect.
 
 Inside a stream messages are neither lost, doubled nor reordered; when it breaks, any prefix of what was sent may have
-arrived. Several tasks may send on one stream. A cancelled `receive` loses nothing; a cancelled `send` breaks the stream.
+arrived. Several tasks may send on one stream. A cancelled `receive` loses nothing, a cancelled `send` breaks it all.
 On the serving side None says that the caller has finished, a caller that vanished raises NetworkException. A unary
 handler goes on when its caller leaves; a stream's handler that neither sends nor receives is cancelled some seconds
 after. A handler's bug fails its own rpc with UnknownServerError and nothing else.

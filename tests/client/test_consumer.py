@@ -244,7 +244,7 @@ async def test_control_batches_are_passed_over(make_cluster: MakeCluster) -> Non
 
 async def test_unknown_topics_and_partitions_are_refused_at_the_assignment(make_cluster: MakeCluster) -> None:
     cluster = await make_cluster()
-    async with Consumer(cluster.bootstrap, request_timeout_ms=50) as consumer:
+    async with Consumer(cluster.bootstrap, request_timeout_ms=1000) as consumer:
         with pytest.raises(UnknownTopicOrPartition, match="dohle topic create nope"):
             await consumer.assign("nope")
         with pytest.raises(UnknownTopicOrPartition, match="partitions 0 to 0"):

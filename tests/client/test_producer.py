@@ -25,7 +25,7 @@ from tests.client.conftest import MakeCluster
 from tests.client.fake_broker import TOPIC
 
 NUMBERS = [b"%d" % number for number in range(1000)]
-FAST = {"delivery_timeout_ms": 400, "request_timeout_ms": 100}
+FAST = {"delivery_timeout_ms": 1500, "request_timeout_ms": 500}
 
 
 async def send_all(producer: Producer, values: list[bytes], *, pause_every: int = 50) -> list:
@@ -322,7 +322,7 @@ async def test_an_unknown_topic_is_named_with_the_command_that_creates_it(
     make_cluster: MakeCluster,
 ) -> None:
     cluster = await make_cluster()
-    async with Producer(cluster.bootstrap, max_block_ms=50) as producer:
+    async with Producer(cluster.bootstrap, max_block_ms=1000) as producer:
         with pytest.raises(UnknownTopicOrPartition, match="dohle topic create nope"):
             await producer.send("nope", b"")
         with pytest.raises(UnknownTopicOrPartition, match="partitions 0 to 0"):

@@ -91,7 +91,7 @@ def test_several_threads_may_send_at_once(cluster: Cluster) -> None:
 def test_errors_are_those_of_the_originals(cluster: Cluster) -> None:
     with pytest.raises(ConfigurationError):
         Producer(cluster.bootstrap, acks=7)
-    producer = Producer(cluster.bootstrap, max_block_ms=50)
+    producer = Producer(cluster.bootstrap, max_block_ms=1000)
     with pytest.raises(UnknownTopicOrPartition, match="dohle topic create"):
         producer.send("nope", b"")
     with pytest.raises(InvalidRecord):

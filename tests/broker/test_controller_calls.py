@@ -1,0 +1,105 @@
+"""What a broker asks of controllers that fail, lag or are gone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dohle.controller.decision import failure_of
+from dohle.model.errors import DohleError, NetworkException, NotController, StorageFailure, UnknownServerError
+from dohle.model.ids import PartitionKey
+from dohle.rpc.v1 import controller_pb2
+from tests.broker.brokers import KEY, Cluster, until
+from tests.broker.logs import TOPIC_ID
+from tests.broker.one_controller import ADDRESS, OneController
+from tests.broker.virtual_time import in_virtual_time
+
+
+def answer_first(controller: OneController, *outcomes: DohleError | None) -> list[Any]:
+    """Has AlterPartitions fail with these first: as a whole, or, for NotController, partition by partition."""
+    decide, asked = controller.alter_partitions, list[Any]()
+    waiting = list(outcomes)
+
+    async def alter_partitions(request: Any, context: object) -> Any:
+        asked.append(request)
+        error = waiting.pop(0) if waiting else None
+        if isinstance(error, NotController):
+            return controller_pb2.AlterPartitionsResponse(
+                partitions=[
+                    controller_pb2.AlteredPartition(
+                        topic_id=one.topic_id, partition=one.partition, failure=failure_of(error)
+                    )
+                    for one in request.partitions
+                ]
+            )
+        if error is not None:
+            raise error
+        return await decide(request, context)
+
+    controller.alter_partitions = alter_partitions  # type: ignore[method-assign]
+    return asked
+
+
+@in_virtual_time
+async def test_the_same_change_is_asked_for_until_a_controller_knows() -> None:
+    cluster = await Cluster.started()
+    asked = answer_first(
+        cluster.controller, NetworkException(), NotController("behind"), UnknownServerError(), StorageFailure()
+    )
+    cluster.controller.topic(TOPIC_ID, [[1, 2, 3]], isr=[1, 2])
+    await until(lambda: cluster.isr() == (1, 2, 3))
+    assert len(asked) >= 5
+    assert len({request.SerializeToString() for request in asked[:5]}) == 1
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_a_controller_in_trouble_takes_no_broker_with_it() -> None:
+    cluster = await Cluster.started()
+    controller = cluster.controller
+    follow, beat = controller.follow_metadata, controller.heartbeat
+    failing = True
+
+    async def follow_metadata(stream: Any, context: object) -> None:
+        if failing:
+            raise StorageFailure("the controller's disk")
+        await follow(stream, context)
+
+    async def heartbeat(stream: Any, context: object) -> None:
+        if failing:
+            raise UnknownServerError("a bug of the controller's")
+        await beat(stream, context)
+
+    controller.follow_metadata = follow_metadata  # type: ignore[method-assign]
+    controller.heartbeat = heartbeat  # type: ignore[method-assign]
+    cluster.world.kill("controller")
+    await cluster.world.network("controller").serve(ADDRESS, [controller.service()], listener="GRPC")
+    await asyncio.sleep(3.0)
+    failing = False
+    controller.topic(TOPIC_ID, [[1, 2, 3]])
+    await cluster.led()
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_a_broker_whose_place_was_taken_ends() -> None:
+    cluster = await Cluster.started(1)
+    request = await cluster.nodes[1].broker._registration()
+    request.hello.incarnation_id = b"another process."
+    await cluster.controller.register_broker(request, None)
+    await until(lambda: bool(cluster.failures))
+    with pytest.raises(DohleError, match="another process with the same node id"):
+        raise cluster.failures[0]
+
+
+@in_virtual_time
+async def test_changes_of_many_partitions_travel_together() -> None:
+    cluster = await Cluster.started()
+    asked = answer_first(cluster.controller)
+    cluster.controller.topic(TOPIC_ID, [[1, 2, 3]] * 40, isr=[1])
+    keys = [PartitionKey(TOPIC_ID, number) for number in range(40)]
+    await until(lambda: all(cluster.isr(key) == (1, 2, 3) for key in keys))
+    assert len(asked) < 40
+    assert cluster.leader(KEY).node_id == 1
