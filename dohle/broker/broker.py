@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dohle.broker.controller_client import ControllerClient
@@ -22,8 +23,11 @@ from dohle.broker.producer_ids import ProducerIds
 from dohle.broker.reads import Reads
 from dohle.broker.replicas import Replicas
 from dohle.broker.replication_service import ReplicationService
+from dohle.broker.traffic import Traffic
 from dohle.broker.waiting import Produced
 from dohle.broker.world import World
+from dohle.model.codecs import Codec
+from dohle.model.errors import DohleError
 from dohle.model.ids import NodeId, PartitionKey
 from dohle.model.image import ClusterImage
 from dohle.model.metadata import (
@@ -36,12 +40,16 @@ from dohle.model.metadata import (
     TopicOverride,
 )
 from dohle.model.metadata_batch import MetadataBatch
+from dohle.model.produced import validate_produced_batch
+from dohle.model.recompression import recompressed, wanted_codec
+from dohle.model.topic_config import TopicConfig
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.v1 import common_pb2, controller_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address, Network
 from dohle.runtime.tasks import OnFailure, Tasks
+from dohle.runtime.workers import Workers
 from dohle.storage.log_folder import LogFolder
 
 log = logging.getLogger(__name__)
@@ -74,9 +82,12 @@ class Broker:
         disk: Disk,
         network: Network,
         random: random.Random,
+        workers: Workers,
         on_failure: OnFailure,
     ) -> None:
+        self.traffic = Traffic()
         self._settings = settings
+        self._workers = workers
         self._tasks = Tasks(f"broker {identity.node_id}", on_failure)
         self._world = World(identity, clock, disk, network, random, self._tasks)
         self._folder = folder
@@ -89,7 +100,7 @@ class Broker:
         self.replicas = Replicas(
             self._world, folder, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
         )
-        self.reads = Reads(self.replicas, clock)
+        self.reads = Reads(self.replicas, clock, self.traffic)
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
         self.replication_service = ReplicationService(self._world, self.replicas)
         self._acting = asyncio.Lock()
@@ -111,11 +122,33 @@ class Broker:
 
     # what clients ask
 
-    def produce(self, key: PartitionKey, batch: bytes, acks: int, timeout_s: float) -> asyncio.Future[Produced] | None:
-        """Appends `batch` and returns its acknowledgement; None for acks=0. Raises what `Leading.append` raises."""
-        now = self._world.clock.now()
-        leading = self.replicas.partition(key).leading()
-        return leading.append(batch, acks, now + timeout_s, now, self._world.clock.wall_ms())
+    async def produce(
+        self, key: PartitionKey, batch: bytes, acks: int, timeout_s: float
+    ) -> asyncio.Future[Produced] | None:
+        """Appends `batch` and returns its acknowledgement; None for acks=0. Raises what `Leading.append` raises.
+
+        Waits only where the topic stores another codec than the batch has.
+        """
+        try:
+            leading = self.replicas.partition(key).leading()
+            codec = wanted_codec(leading.log.config)
+            if codec is not None:
+                batch = await self._in_codec(batch, codec, leading.log.config)
+                leading = self.replicas.partition(key).leading()
+            now = self._world.clock.now()
+            future = leading.append(batch, acks, now + timeout_s, now, self._world.clock.wall_ms())
+        except DohleError:
+            self.traffic.refused_batches += 1
+            raise
+        self.traffic.produced_batches += 1
+        self.traffic.produced_bytes += len(batch)
+        return future
+
+    async def _in_codec(self, batch: bytes, codec: Codec, config: TopicConfig) -> bytes:
+        header = validate_produced_batch(batch, config, self._world.clock.wall_ms())
+        if header.codec == codec:
+            return batch
+        return bytes(await self._workers.run(partial(recompressed, batch, codec)))
 
     async def ask_controller(self, method: str, request: Any, *, timeout_s: float) -> Any:
         """Passes an operator's request on to the active controller and returns its answer."""

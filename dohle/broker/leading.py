@@ -231,12 +231,15 @@ class Leading:
 
     def look_again(self, now: float) -> None:
         """What decides on joining or on the watermark has changed: the committed set, a broker's state, the topic."""
+        self._change_in_sync()
+        self.advance(now)
+
+    def _change_in_sync(self) -> None:
         for node_id in sorted(self.replicas):
             self._let_join(node_id)
         fenced = self._fenced()
         if fenced and self.live_in_sync >= self.min_in_sync:  # they stayed for want of others (amendment 1)
             self._ask(self.in_sync.propose_leave(fenced, at_least=self.min_in_sync))
-        self.advance(now)
 
     # the watermark
 
@@ -297,7 +300,7 @@ class Leading:
     def tick(self, now: float) -> None:
         """Takes out replicas that lag too long (rule 9), and fails what has waited past its deadline.
 
-        Lets in those that could not join when they last spoke: another change was in flight, or it was refused.
+        Asks again for what could not be asked when its reason came up: another change was in flight, or it was refused.
         """
         lagging = [
             node_id
@@ -308,8 +311,7 @@ class Leading:
         ]
         if lagging:
             self._ask(self.in_sync.propose_leave(lagging, at_least=self.min_in_sync + len(self._fenced())))
-        for node_id in self.replicas:
-            self._let_join(node_id)
+        self._change_in_sync()
         late = RequestTimedOut("the replicas did not acknowledge in time; the records are in the leader's log")
         self._for_all.expire(now, late)
         self._for_leader.expire(now, late)

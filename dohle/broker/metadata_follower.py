@@ -6,8 +6,9 @@ broker, which acts on it before the next is applied.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from dohle.broker.controller_client import METHODS, ControllerClient
 from dohle.model.errors import (
@@ -66,7 +67,8 @@ class MetadataFollower:
             request = controller_pb2.FollowMetadataRequest(
                 hello=self._identity.hello(), next_offset=self.image.next_offset
             )
-            await stream.send(request)
+            with _asking():
+                await stream.send(request)
             while (message := await self._next(stream)) is not None:
                 if message.HasField("hello"):
                     self._identity.check(message.hello)
@@ -77,15 +79,13 @@ class MetadataFollower:
             stream.close()
 
     async def _next(self, stream: MetadataStream) -> controller_pb2.FollowMetadataResponse | None:
-        try:
+        with _asking():
             message = await stream.receive()
             if message is not None:
                 self._controller.learn(message.leader_id)  # who answers NOT_CONTROLLER may know who is
                 if message.failure.code:
                     raise error_for(message.failure.code, message.failure.message)
-        except (StorageFailure, UnknownServerError) as error:  # the controller's trouble, not this broker's
-            raise NetworkException(f"the controller failed: {error.message}") from error
-        return message
+            return message
 
     async def _apply(self, encoded: bytes) -> None:
         batches = list(decode_metadata(encoded))
@@ -95,3 +95,12 @@ class MetadataFollower:
         self.image = image
         if batches:
             await self._on_batches(image, batches)
+
+
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Around what comes from a controller: its own trouble moves this broker on to the next, and is no worse."""
+    try:
+        yield
+    except (StorageFailure, UnknownServerError) as error:
+        raise NetworkException(f"the controller failed: {error.message}") from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dohle.broker.partition import Partition
 from dohle.broker.replicas import Replicas, check_leader_epoch
+from dohle.broker.traffic import Traffic
 from dohle.model.errors import DohleError, OffsetNotAvailable, OffsetOutOfRange
 from dohle.model.ids import PartitionKey
 from dohle.runtime.clock import Clock
@@ -53,7 +54,8 @@ class FoundOffset:
 class Reads:
     """Reads of the partitions that this broker leads."""
 
-    def __init__(self, replicas: Replicas, clock: Clock) -> None:
+    def __init__(self, replicas: Replicas, clock: Clock, traffic: Traffic) -> None:
+        self._traffic = traffic
         self._replicas = replicas
         self._clock = clock
 

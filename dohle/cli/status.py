@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import click
 
 from dohle.cli.output import print_json, print_table, rich_table
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.cluster.local_state import load_state
 from dohle.model.errors import DohleError
 from dohle.model.ids import id_text
 
@@ -45,7 +48,7 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
     description = run_async(_describe(bootstrap, timeout_s))
     health = health_of(description)
     if as_json:
-        print_json({"healthy": health.good, **to_json(description)})
+        print_json({"healthy": health.good, **to_json(description, _local_pids(description.cluster_id))})
     else:
         click.echo(f"cluster {description.cluster_id}: {health.words}")
         click.echo(f"{description.topics} topics, {description.partitions} partitions\n")
@@ -63,6 +66,14 @@ async def _describe(bootstrap: str, timeout_s: float) -> ClusterDescription:
 
     async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-status") as admin:
         return await admin.describe_cluster()
+
+
+def _local_pids(cluster_id: str) -> dict[int, int]:
+    """Returns the processes of the local cluster by node id; none if this is another cluster."""
+    state = load_state(os.environ.get("DOHLE_DIR", "dohle-data"))
+    if state is None or state.cluster_id != cluster_id:
+        return {}
+    return {node.node_id: node.process.pid for node in state.nodes if node.process is not None and node.runs()}
 
 
 def health_of(description: ClusterDescription) -> Health:
@@ -127,8 +138,8 @@ def unhealthy_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
     ]
 
 
-def to_json(description: ClusterDescription) -> dict[str, Any]:
-    """Returns the description for scripts; ids as text."""
+def to_json(description: ClusterDescription, pids: Mapping[int, int]) -> dict[str, Any]:
+    """Returns the description for scripts; ids as text. `pids` are of the nodes that are known to run here."""
     return {
         "cluster_id": description.cluster_id,
         "controller_id": description.controller_id,
@@ -147,6 +158,7 @@ def to_json(description: ClusterDescription) -> dict[str, Any]:
                 "incarnation_id": id_text(node.incarnation_id),
                 "leaders": node.leaders,
                 "replicas": node.replicas,
+                "pid": pids.get(node.node_id),
             }
             for node in description.nodes
         ],

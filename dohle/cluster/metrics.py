@@ -62,6 +62,7 @@ class NodeCollector(Collector):
         if node.broker is not None:
             yield from _of_cluster(node.broker)
             yield from _of_replicas(node.broker)
+            yield from _of_traffic(node.broker)
 
 
 def _of_controller(part: ControllerPart) -> Iterator[Metric]:
@@ -116,3 +117,15 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     yield GaugeMetricFamily("dohle_leaders", "Partitions that this node leads", float(leaders))
     yield GaugeMetricFamily("dohle_damaged_replicas", "Replicas neither served nor led from", float(damaged))
     yield from (start, end, durable, watermark, size, leads)
+
+
+def _of_traffic(broker: Broker) -> Iterator[Metric]:
+    traffic = broker.traffic
+    for name, doc, value in (
+        ("dohle_produced_batches", "Batches that producers had appended here", traffic.produced_batches),
+        ("dohle_produced_bytes", "Their bytes", traffic.produced_bytes),
+        ("dohle_refused_batches", "Batches that were refused", traffic.refused_batches),
+        ("dohle_fetches", "Fetches answered", traffic.fetches),
+        ("dohle_fetched_bytes", "Bytes of batches in those answers", traffic.fetched_bytes),
+    ):
+        yield CounterMetricFamily(name, doc, float(value))

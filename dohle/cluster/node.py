@@ -174,6 +174,7 @@ class Node:
             disk=seams.disk,
             network=seams.network,
             random=seams.random,
+            workers=seams.workers,
             on_failure=self._fail,
         )
         self._parts.push_async_callback(broker.stop)

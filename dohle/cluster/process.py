@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ def run_node(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     ready_descriptor = environment.get(READY_VARIABLE, "")
     _set_up_logging(config)
     _limit_arenas()
+    _allow_many_files()
     gc.set_threshold(*_GC_THRESHOLDS)
     gc.enable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -69,7 +71,7 @@ async def _run(config: NodeConfig, ready_descriptor: int | None) -> int:
     seams = Seams(
         clock=LoopClock(),
         disk=RealDisk(),
-        network=GrpcNetwork(client_id=f"node-{config.node_id}", on_failure=end),
+        network=GrpcNetwork(client_id=f"node-{config.node_id}"),
         random=random.Random(random.SystemRandom().getrandbits(128)),  # noqa: S311 - ids and delays, no secrets
         workers=ThreadWorkers(),
     )
@@ -141,6 +143,14 @@ def _set_up_logging(config: NodeConfig) -> None:
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _allow_many_files() -> None:
+    """Raises the soft limit of open files to the hard one: a log that is written or read holds a file open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses what it calls unlimited
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _limit_arenas() -> None:

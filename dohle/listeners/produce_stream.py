@@ -43,12 +43,12 @@ class ProduceStream:
                 size = max(len(asked.batch), LEAST_BYTES)
                 await self._own.take(size)
                 await self._shared.take(size)
-                self._append(request, asked, size)
+                await self._append(request, asked, size)
 
-    def _append(self, request: broker_pb2.ProduceRequest, asked: broker_pb2.ProducePartition, size: int) -> None:
+    async def _append(self, request: broker_pb2.ProduceRequest, asked: broker_pb2.ProducePartition, size: int) -> None:
         key = PartitionKey(TopicId(asked.topic_id), asked.partition)
         try:
-            future = self._broker.produce(key, asked.batch, request.acks, request.timeout_ms / 1000)
+            future = await self._broker.produce(key, asked.batch, request.acks, request.timeout_ms / 1000)
         except DohleError as error:
             self._shared.give_back(size)
             if request.acks == 0:

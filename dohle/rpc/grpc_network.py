@@ -51,6 +51,7 @@ class GrpcNetwork:
         self._metadata = ((CLIENT_ID_KEY, _printable(client_id)),)
         self._channels: dict[tuple[Address, Lane], grpc.aio.Channel] = {}
         self._callables: dict[tuple[Address, Lane, str], Any] = {}
+        self._servers: list[GrpcServer] = []
         self._tasks = Tasks("network", on_failure)
         self._closed = False
 
@@ -112,6 +113,7 @@ class GrpcNetwork:
     async def serve(self, address: Address, services: Sequence[Service], *, listener: str) -> Server:
         server = GrpcServer(services, listener, self._max_message_bytes, self._on_failure)
         await server.start(address)
+        self._servers.append(server)  # one that nobody holds closes its port when it is collected
         return server
 
     async def close(self) -> None:

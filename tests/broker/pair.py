@@ -51,6 +51,8 @@ class Pair:
         self.followings: dict[int, Following] = {}
         self.sessions: list[PushSession] = []
         self.numbers = itertools.count(1)
+        self.world: World
+        self.link: LeaderLink
 
     @classmethod
     async def new(cls, partitions: int = 1, *, seed: int = 1, disk_s: float = 0.002, network_s: float = 0.001) -> Pair:

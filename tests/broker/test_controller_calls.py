@@ -38,7 +38,7 @@ def answer_first(controller: OneController, *outcomes: DohleError | None) -> lis
             raise error
         return await decide(request, context)
 
-    controller.alter_partitions = alter_partitions  # type: ignore[method-assign]
+    controller.alter_partitions = alter_partitions  # type: ignore[method-assign, assignment]
     return asked
 
 
@@ -72,8 +72,8 @@ async def test_a_controller_in_trouble_takes_no_broker_with_it() -> None:
             raise UnknownServerError("a bug of the controller's")
         await beat(stream, context)
 
-    controller.follow_metadata = follow_metadata  # type: ignore[method-assign]
-    controller.heartbeat = heartbeat  # type: ignore[method-assign]
+    controller.follow_metadata = follow_metadata  # type: ignore[method-assign, assignment]
+    controller.heartbeat = heartbeat  # type: ignore[method-assign, assignment]
     cluster.world.kill("controller")
     await cluster.world.network("controller").serve(ADDRESS, [controller.service()], listener="GRPC")
     await asyncio.sleep(3.0)
@@ -102,4 +102,4 @@ async def test_changes_of_many_partitions_travel_together() -> None:
     keys = [PartitionKey(TOPIC_ID, number) for number in range(40)]
     await until(lambda: all(cluster.isr(key) == (1, 2, 3) for key in keys))
     assert len(asked) < 40
-    assert cluster.leader(KEY).node_id == 1
+    assert cluster.controller.leader(KEY) == 1

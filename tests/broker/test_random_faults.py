@@ -14,10 +14,11 @@ import pytest
 
 from dohle.broker import push_session
 from dohle.broker.leading import ACKS_ALL
-from dohle.model.errors import DohleError, NotEnoughReplicasAfterAppend, OutOfOrderSequenceNumber
+from dohle.model.batch import split_batches
+from dohle.model.errors import DohleError, OutOfOrderSequenceNumber
 from dohle.model.ids import TopicPartition
 from dohle.model.records import decode_records
-from tests.broker.brokers import KEY, Cluster, Node, prefix_bytes, until
+from tests.broker.brokers import KEY, Cluster, Node, prefix_bytes
 from tests.broker.logs import PATH, TOPIC_ID, batch
 from tests.broker.virtual_time import in_virtual_time
 
@@ -58,7 +59,7 @@ class Producer:
             self.tries += 1
             node = self._cluster.random.choice(leaders)
             try:
-                future = node.broker.produce(KEY, data, ACKS_ALL, 0.7)
+                future = await node.broker.produce(KEY, data, ACKS_ALL, 0.7)
                 assert future is not None
                 async with asyncio.timeout(1.0):  # a killed broker answers nothing at all
                     return (await future).base_offset
@@ -137,7 +138,7 @@ async def checked(cluster: Cluster) -> None:
 
 async def run(seed: int) -> Counter[str]:
     cluster = await Cluster.started(seed=seed, disk_s=0.01, network_s=0.005, lag_ms=2000)
-    cluster.controller.topic(TOPIC_ID, [[1, 2, 3]], min_insync_replicas="2")
+    cluster.controller.topic(TOPIC_ID, [[1, 2, 3]], overrides={"min.insync.replicas": "2"})
     await cluster.led()
     producers = [Producer(cluster, number) for number in range(PRODUCERS)]
     producing = [asyncio.ensure_future(producer.run()) for producer in producers]
@@ -172,13 +173,9 @@ async def _all_is_there(cluster: Cluster, producers: list[Producer]) -> None:
     contents = [await log.read(0, 1 << 30, up_to=log.log_end_offset) for log in logs]
     assert contents[0] == contents[1] == contents[2]
     found: dict[bytes, list[int]] = {}
-    position = 0
-    data = contents[0]
-    while position < len(data):
-        size = int.from_bytes(data[position + 8 : position + 12], "big") + 12
-        for record in decode_records(data[position : position + size]):
+    for position, _ in split_batches(contents[0]):
+        for record in decode_records(contents[0], position):
             found.setdefault((record.value or b"").rstrip(b"."), []).append(record.offset)
-        position += size
     for producer in producers:
         for sequence, offset in enumerate(producer.offsets):
             assert found.get(producer.mark(sequence)) == [offset], producer.mark(sequence)

@@ -33,9 +33,9 @@ from tests.broker.virtual_time import in_virtual_time
 OTHER_ID = TopicId(b"another 16 bytes")
 
 
-async def made(cluster: Cluster, *nodes: int, **overrides: str) -> Node:
+async def made(cluster: Cluster, *nodes: int, min_insync: int = 1) -> Node:
     """Makes the topic on these nodes, returns its leader once everybody has everything."""
-    cluster.controller.topic(TOPIC_ID, [list(nodes or (1, 2, 3))], **overrides)
+    cluster.controller.topic(TOPIC_ID, [list(nodes or (1, 2, 3))], overrides={"min.insync.replicas": str(min_insync)})
     leader = await cluster.led()
     await until(lambda: all(KEY in cluster.nodes[node].broker.replicas.partitions for node in nodes or (1, 2, 3)))
     return leader
@@ -43,7 +43,7 @@ async def made(cluster: Cluster, *nodes: int, **overrides: str) -> Node:
 
 async def produce(node: Node, count: int = 1) -> None:
     for _ in range(count):
-        future = node.broker.produce(KEY, batch(), ACKS_ALL, 5.0)
+        future = await node.broker.produce(KEY, batch(), ACKS_ALL, 5.0)
         assert future is not None
         await future
 
@@ -65,7 +65,7 @@ async def test_a_new_leader_epoch_fails_what_waits_and_replication_goes_on_in_it
     await produce(leader)
     for node in cluster.nodes.values():
         node.disk.gate.clear()
-    waiting = leader.broker.produce(KEY, batch(), ACKS_ALL, 60.0)
+    waiting = await leader.broker.produce(KEY, batch(), ACKS_ALL, 60.0)
     assert waiting is not None
     cluster.controller.fence(leader.node_id)
     with pytest.raises(NotLeaderOrFollower):
@@ -114,7 +114,7 @@ async def test_a_deleted_topic_is_gone_and_whoever_waits_for_it_is_told() -> Non
     assert isinstance(fetched[0].failure, UnknownTopicId)
     await until(lambda: not any(node.disk.exists(f"{PATH}/t-0") for node in cluster.nodes.values()))
     with pytest.raises(UnknownTopicId):
-        leader.broker.produce(KEY, batch(), ACKS_ALL, 1.0)
+        await leader.broker.produce(KEY, batch(), ACKS_ALL, 1.0)
     assert not cluster.failures
 
 
@@ -163,12 +163,12 @@ async def test_a_changed_configuration_applies_at_once() -> None:
 @in_virtual_time
 async def test_a_lowered_minimum_lets_the_watermark_go_on() -> None:
     cluster = await Cluster.started()
-    leader = await made(cluster, min_insync_replicas="3")
+    leader = await made(cluster, min_insync=3)
     cluster.controller.held.add(3)
     await cluster.nodes[3].kill()
     cluster.controller.fence(3)
     await until(lambda: leader.leading() is not None and leader.leading().live_in_sync == 2)  # type: ignore[union-attr]
-    waiting = leader.broker.produce(KEY, batch(), ACKS_LEADER, 60.0)
+    waiting = await leader.broker.produce(KEY, batch(), ACKS_LEADER, 60.0)
     assert waiting is not None
     await waiting
     await asyncio.sleep(1.0)
@@ -186,7 +186,7 @@ async def test_a_damaged_log_is_neither_led_nor_followed_and_its_role_ends() -> 
     await cluster.healed()
     leader.log().damage = Damage("file", 7, "for the test")
     with pytest.raises(DamagedReplica):
-        leader.broker.produce(KEY, batch(), ACKS_ALL, 1.0)
+        await leader.broker.produce(KEY, batch(), ACKS_ALL, 1.0)
     cluster.controller.fence(leader.node_id)
     successor = await cluster.led()
     await until(lambda: leader.broker.replicas.partitions[KEY].role is None)
@@ -252,7 +252,7 @@ async def test_consumers_see_nothing_above_the_watermark_and_wait_for_it() -> No
     await produce(leader)
     for node in (2, 3):
         cluster.nodes[node].disk.gate.clear()
-    leader.broker.produce(KEY, batch(), ACKS_LEADER, 5.0)
+    await leader.broker.produce(KEY, batch(), ACKS_LEADER, 5.0)
     reads = leader.broker.reads
     fetch = asyncio.ensure_future(
         reads.fetch([FetchWanted(KEY, 1, 1000)], max_wait_s=30.0, min_bytes=1, max_bytes=1000)
@@ -274,7 +274,7 @@ async def test_a_fetch_between_watermark_and_end_waits_empty_and_beyond_it_fails
     reads = leader.broker.reads
     for node in (2, 3):
         cluster.nodes[node].disk.gate.clear()
-    leader.broker.produce(KEY, batch(), ACKS_LEADER, 5.0)
+    await leader.broker.produce(KEY, batch(), ACKS_LEADER, 5.0)
     inside = (await reads.fetch([FetchWanted(KEY, 1, 99)], max_wait_s=0.5, min_bytes=1, max_bytes=99))[0]
     assert (inside.failure, inside.batches, inside.high_watermark) == (None, b"", 0)
     outside = (await reads.fetch([FetchWanted(KEY, 2, 99)], max_wait_s=0.5, min_bytes=1, max_bytes=99))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -319,23 +320,26 @@ async def test_a_partition_that_was_left_before_it_subscribed_subscribes_no_more
 
 @in_virtual_time
 async def test_pushes_of_another_subscription_or_epoch_change_nothing() -> None:
-    disk = SlowDisk(Pair(1, 0, 0).random)
-    log = await new_log(disk, Tasks("test", lambda _: None))
+    log = await new_log(SlowDisk(Random(1)), Tasks("test", lambda _: None))
     following = Following(PartitionKey(TOPIC_ID, 0), log, LEADER, 5)
     following.subscribe(7)
-    good = {"subscription": 7, "leader_epoch": 5, "batches": batch(), "high_watermark": 1}
-    for wrong in ({"subscription": 6}, {"subscription": 8}, {"leader_epoch": 4}):
-        assert not following.take(replication_pb2.Push(**{**good, **wrong}))
+
+    def push(subscription: int, leader_epoch: int) -> replication_pb2.Push:
+        return replication_pb2.Push(
+            subscription=subscription, leader_epoch=leader_epoch, batches=batch(), high_watermark=1
+        )
+
+    for subscription, leader_epoch in ((6, 5), (8, 5), (7, 4), (7, 6)):
+        assert not following.take(push(subscription, leader_epoch))
     assert (log.log_end_offset, log.high_watermark) == (0, 0)
     assert following.acknowledgement() is None
-    await disk.pause()
     following.end()
-    assert not following.take(replication_pb2.Push(**good))
+    assert not following.take(push(7, 5))
 
 
 @in_virtual_time
 async def test_a_push_that_leaves_a_gap_is_refused() -> None:
-    log = await new_log(SlowDisk(Pair(1, 0, 0).random), Tasks("test", lambda _: None))
+    log = await new_log(SlowDisk(Random(1)), Tasks("test", lambda _: None))
     following = Following(PartitionKey(TOPIC_ID, 0), log, LEADER, 5)
     following.subscribe(7)
     data = bytearray(batch())

@@ -53,7 +53,11 @@ def test_everything_that_is_wrong_is_said():
         "no active controller; node 2 down; 1 partitions without a leader; 1 partitions under-replicated"
     )
     assert unhealthy_rows(cluster) == [("t-0", 1, "1", "1,2", "2"), ("t-1", "none", "", "1,2", "1,2")]
-    assert to_json(cluster)["unhealthy"][1]["leader"] == -1
+    assert to_json(cluster, {})["unhealthy"][1]["leader"] == -1
+
+
+def test_nodes_that_run_here_have_a_pid():
+    assert [node["pid"] for node in to_json(_cluster(), {2: 77})["nodes"]] == [None, 77]
 
 
 def test_controllers_that_are_no_brokers_have_a_row_too():

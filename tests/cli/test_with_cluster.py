@@ -117,11 +117,14 @@ def test_topics_are_listed_described_configured_and_deleted(cluster, capsys):
     assert "conf" not in [topic["name"] for topic in json.loads(capsys.readouterr().out)]
 
 
-def test_status_tells_a_sound_cluster_by_its_exit_code(cluster, capsys):
+def test_status_tells_a_sound_cluster_by_its_exit_code(cluster, capsys, monkeypatch):
+    monkeypatch.setenv("DOHLE_DIR", cluster.state.folder)
     assert run(["status"]) == 0
     assert f"cluster {cluster.state.cluster_id}: healthy\n" in capsys.readouterr().out
     assert run(["status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["nodes"][0]["fenced"] is False
+    node = json.loads(capsys.readouterr().out)["nodes"][0]
+    assert node["fenced"] is False
+    assert node["pid"] == cluster.state.nodes[0].process.pid
 
 
 def test_bench_measures_what_it_wrote(cluster, capsys):

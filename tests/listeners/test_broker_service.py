@@ -64,9 +64,9 @@ class Service:
         self.admin = AdminService(node.broker, node.disk, PATH)
 
     @classmethod
-    async def new(cls, *nodes: int, **overrides: str) -> Service:
+    async def new(cls, *nodes: int, min_insync: int = 1) -> Service:
         cluster = await Cluster.started(*(nodes or (1,)))
-        cluster.controller.topic(TOPIC_ID, [list(nodes or (1,))], **overrides)
+        cluster.controller.topic(TOPIC_ID, [list(nodes or (1,))], overrides={"min.insync.replicas": str(min_insync)})
         return cls(cluster, await cluster.led())
 
     def producing(self) -> tuple[ClientStream, asyncio.Task[None]]:
@@ -126,7 +126,7 @@ async def test_each_failure_is_told_by_its_code_and_the_stream_goes_on() -> None
 
 @in_virtual_time
 async def test_too_few_replicas_and_the_wrong_leader_are_told() -> None:
-    service = await Service.new(1, 2, min_insync_replicas="2")
+    service = await Service.new(1, 2, min_insync=2)
     other = Service(service.cluster, service.cluster.nodes[2])
     stream, _ = other.producing()
     stream.requests.put_nowait(asked(batch()))
@@ -238,7 +238,7 @@ async def test_offsets_producer_ids_and_metadata_are_told() -> None:
 
 @in_virtual_time
 async def test_an_operator_sees_the_cluster_its_configuration_and_its_folders() -> None:
-    service = await Service.new(1, 2, min_insync_replicas="2")
+    service = await Service.new(1, 2, min_insync=2)
     cluster = await service.admin.describe_cluster(admin_pb2.DescribeClusterRequest(), CONTEXT)
     assert [(node.node_id, node.fenced) for node in cluster.nodes] == [(1, False), (2, False)]
     assert not cluster.unhealthy
