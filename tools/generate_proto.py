@@ -26,7 +26,9 @@ def generate(into: Path) -> dict[str, str]:
         raise SystemExit("protoc failed")
     files = {"__init__.py": '"""Generated from proto/dohle/v1 by tools/generate_proto.py."""\n'}
     for path in sorted((into / "dohle" / "v1").iterdir()):
-        files[path.name] = re.sub(r"^from dohle\.v1 import", "from dohle.rpc.v1 import", path.read_text(), flags=re.M)
+        files[path.name] = re.sub(
+            r"^from dohle\.v1 import", "from dohle.rpc.v1 import", path.read_text(), flags=re.MULTILINE
+        )
     return files
 
 

@@ -20,6 +20,7 @@ from typing import TypeVar
 from dohle.controller.decision import Decision
 from dohle.controller.quorum import Quorum, QuorumListener
 from dohle.model.errors import DohleError, ThrottlingQuotaExceeded
+from dohle.model.ids import NO_NODE
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata_batch import MetadataBatch
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_WAITING = 4096
+_ELECTION_S = 1.0  # most elections take less, and it is less than any caller's patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Controller:
         self._waiters: deque[_Waiter] = deque()
         self._watchers: dict[asyncio.Event, None] = {}
         self._on_office: Callable[[], None] | None = None
-        quorum.attach(QuorumListener(self._commit, self._take_office, self._leave_office))
+        quorum.attach(QuorumListener(self._commit, self._take_office, self._leave_office, self._announce))
 
     @property
     def is_active(self) -> bool:
@@ -87,12 +89,35 @@ class Controller:
             assert end_offset == after.next_offset, (end_offset, after.next_offset)
             pending = self._pending = after
             for alarm in decision.alarms:
-                log.error("%s", alarm)
+                log.warning("%s", alarm)
         await self._committed_up_to(pending.next_offset)
         return decision.answer
 
+    async def leader_found(self) -> None:
+        """Returns once it is known which node decides, this or another, or after a second without that.
+
+        So whoever asks during an election waits for its end, in place of asking again and again.
+        """
+        if self._knows_leader or len(self._watchers) >= _MOST_WAITING:
+            return
+        changed = asyncio.Event()
+        self.watch(changed)
+        try:
+            async with asyncio.timeout(_ELECTION_S):
+                while not self._knows_leader:
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.unwatch(changed)
+
+    @property
+    def _knows_leader(self) -> bool:
+        return self.is_active or self.quorum.leader_id not in (NO_NODE, self.quorum.identity.node_id)
+
     def watch(self, changed: asyncio.Event) -> None:
-        """Sets `changed` at every commit, and when this node becomes or stops being active, until `unwatch`."""
+        """Sets `changed` at every commit, and whenever another node leads or none, until `unwatch`."""
         self._watchers[changed] = None
 
     def unwatch(self, changed: asyncio.Event) -> None:

@@ -76,6 +76,7 @@ class ControllerService:
         """Registers an incarnation; another one under its node id is probed first."""
         self._identity.check(request.hello)
         node_id = NodeId(request.hello.node_id)
+        await self._controller.leader_found()
         replaced = await self._detector.may_replace(node_id, IncarnationId(request.hello.incarnation_id))
 
         def decide(image: ClusterImage) -> Decision[controller_pb2.RegisterBrokerResponse]:
@@ -96,6 +97,7 @@ class ControllerService:
             return
         hello = request.hello
         self._identity.check(hello)
+        await self._controller.leader_found()
         try:
             while request is not None:
                 answer = await self._beat(NodeId(hello.node_id), request)
@@ -112,7 +114,8 @@ class ControllerService:
         sessions, now = self._detector.sessions, self._clock.now()
 
         def decide(image: ClusterImage) -> Decision[controller_pb2.HeartbeatResponse]:
-            decision = heartbeat(image, node_id, request, may_unfence=sessions.may_unfence(node_id, now))
+            may_unfence = sessions.may_unfence(node_id, request.broker_epoch, now)
+            decision = heartbeat(image, node_id, request, may_unfence=may_unfence)
             sessions.beat(node_id, now, fenced=decision.answer.fenced)
             return decision
 
@@ -133,11 +136,13 @@ class ControllerService:
     async def alter_partitions(
         self, request: controller_pb2.AlterPartitionsRequest, _context: RequestContext
     ) -> controller_pb2.AlterPartitionsResponse:
+        await self._controller.leader_found()
         return await self._controller.change(lambda image: alter_partitions(image, request))
 
     async def allocate_producer_ids(
         self, request: controller_pb2.AllocateProducerIdsRequest, _context: RequestContext
     ) -> controller_pb2.AllocateProducerIdsResponse:
+        await self._controller.leader_found()
         return await self._controller.change(lambda image: allocate_producer_ids(image, request))
 
     async def create_topics(
@@ -169,6 +174,7 @@ class ControllerService:
         """As `Controller.change`; a time-out of 0 means the default."""
         try:
             async with asyncio.timeout(timeout_ms / 1000 if timeout_ms > 0 else _DEFAULT_TIMEOUT_S):
+                await self._controller.leader_found()
                 return await self._controller.change(decide)
         except TimeoutError:
             raise RequestTimedOut(

@@ -9,6 +9,9 @@ records that set them right. Every decision that touches an existing partition g
 - Members with a doubt (`dohle.model.metadata.Doubt`) do not lead beside one without. As soon as a member without one
   has come back they leave the ISR. When every member has one, the highest (last epoch, end) leads, and whoever has not
   the same end leaves. A lost replica leaves as soon as another member remains; the last one stays, and never leads.
+- Where appends were acknowledged before they were fsynced, members that do not come back are not waited for without
+  end: `settle_doubts` lets the highest end of the doubtful ones that are back lead, as the topic chose. When that is
+  due, `doubts` says.
 
 What is not here: eligible leader replicas and unclean elections (replication.md, rule 13).
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from dohle.controller.decision import Decision
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey
 from dohle.model.image import ClusterImage, PartitionImage
 from dohle.model.metadata import Doubt, PartitionChange
@@ -53,6 +57,31 @@ class Revisions:
             members = _with_highest_end(members, doubts)
             doubts = ()
             self._alarm(key, f"broker {leader} leads, since no member of the ISR is known to have all its data")
+        return self._note(key, before, leader, members, doubts)
+
+    def settle(self, key: PartitionKey, before: PartitionImage) -> PartitionChange | None:
+        """Has the doubtful member that is back and reaches furthest lead, whoever else may have more."""
+        back = tuple([doubt for doubt in before.doubts if self._image.is_active(doubt.node_id)])
+        members = _with_highest_end(before.in_sync_replicas, back)
+        if not members:
+            return None
+        missing = [node for node in before.in_sync_replicas if node not in members]
+        best = next(doubt for doubt in back if doubt.node_id == members[0])
+        self._alarm(
+            key,
+            f"broker {best.node_id} leads from offset {best.durable_end} of epoch {best.last_epoch}, though brokers "
+            f"{missing} may have had more: records that only they had are lost, as flush.messages permits here",
+        )
+        return self._note(key, before, best.node_id, members, ())
+
+    def _note(
+        self,
+        key: PartitionKey,
+        before: PartitionImage,
+        leader: NodeId,
+        members: tuple[NodeId, ...],
+        doubts: tuple[Doubt, ...],
+    ) -> PartitionChange | None:
         if leader == before.leader and members == before.in_sync_replicas and doubts == before.doubts:
             return None
         for doubt in doubts:
@@ -72,6 +101,23 @@ class Revisions:
 
     def _alarm(self, key: PartitionKey, text: str) -> None:
         self.alarms.append(f"partition {self._image.topics[key.topic_id].name}-{key.partition}: {text}")
+
+
+def settle_doubts(image: ClusterImage, keys: Collection[PartitionKey]) -> Decision[None]:
+    """Decides on partitions whose doubtful members have waited long enough for the others (replication.md, rule 13)."""
+    revisions = Revisions(image)
+    for key in sorted(keys):
+        partition = image.partition(key)
+        if partition is not None and may_settle(image, key, partition):
+            revisions.settle(key, partition)
+    return Decision(tuple(revisions.changes), None, tuple(revisions.alarms))
+
+
+def may_settle(image: ClusterImage, key: PartitionKey, partition: PartitionImage) -> bool:
+    """Whether members that are missing need not be waited for without end: some that are back have doubts, and appends
+    were acknowledged before they were fsynced."""
+    relaxed = image.topics[key.topic_id].config.flush_messages > 1
+    return relaxed and any(not doubt.lost for doubt in partition.doubts)
 
 
 def enough_remain(image: ClusterImage, key: PartitionKey, members: Collection[NodeId]) -> bool:

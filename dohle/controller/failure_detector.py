@@ -2,7 +2,9 @@
 
 A broker is fenced when its session is over; or early, when its heartbeat stream breaks and a probe proves that its
 process is gone: the connection is refused again and again, or another incarnation answers. Silence proves nothing. A
-controller that takes office probes every unfenced broker once, since the stream that broke was not its own.
+controller that takes office probes every unfenced broker once, since the stream that broke was not its own; those that
+are gone are fenced in one batch, since none of them is a member for whom another may leave an ISR. What the quorum has
+proven of another voter, the last leader before all, needs no probe. Registrations wait until that is done.
 
 One task looks for expired sessions, whatever the number of brokers. It notices by its own lateness when this process
 has not run, and gives that time back.
@@ -10,12 +12,15 @@ has not run, and gives that time back.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from dohle.controller.brokers import fence_brokers
 from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision
+from dohle.controller.registration import GRPC_LISTENER
 from dohle.controller.sessions import Sessions
 from dohle.model.errors import DohleError, DuplicateBrokerRegistration
 from dohle.model.ids import IncarnationId, NodeId
@@ -27,8 +32,26 @@ from dohle.runtime.tasks import OnFailure, Tasks
 
 log = logging.getLogger(__name__)
 
-GRPC_LISTENER = "GRPC"
 _LATE_S = 0.1
+_OFFICE_PROBES_S = 0.3  # three refusals take a tenth of a second; who is silent for longer delays nobody's fencing
+
+
+@dataclass(slots=True)
+class _OfficeProbes:
+    """The probes that this node began together when it took office."""
+
+    left: int
+    gone: list[BrokerImage] = field(default_factory=list)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)  # all of them
+    closed: bool = False  # the batch is made; who is found gone later is fenced alone
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # the batch is committed, or never will be
+
+    def add(self, broker: BrokerImage | None) -> None:
+        """One probe has ended, and found this broker gone, or nothing."""
+        self.gone += [] if broker is None else [broker]
+        self.left -= 1
+        if not self.left:
+            self.answered.set()
 
 
 class FailureDetector:
@@ -49,6 +72,7 @@ class FailureDetector:
         self._network = network
         self._tasks = Tasks("failure detector", on_failure)
         self._probing: dict[NodeId, None] = {}
+        self._office_probes: _OfficeProbes | None = None
         self._closed = False
         controller.on_office(self._office_changed)
 
@@ -67,14 +91,14 @@ class FailureDetector:
             return
         broker = self._controller.committed.brokers.get(node_id)
         if broker is not None and broker.incarnation_id == incarnation_id and not broker.fenced:
-            self._probing[node_id] = None
-            self._tasks.spawn(self._fence_if_gone(broker), f"probe-{node_id}")
+            self._begin_probe(broker, None)
 
     async def may_replace(self, node_id: NodeId, incarnation_id: IncarnationId) -> IncarnationId | None:
         """Returns the registered incarnation of `node_id` if this one may take its place; None if there is no other.
 
         Raises DuplicateBrokerRegistration while the other one may live: proven alive, or silent and not yet fenced.
         """
+        await self._office_probes_over()
         broker = self._controller.pending.brokers.get(node_id)
         if broker is None or broker.incarnation_id == incarnation_id:
             return None
@@ -88,13 +112,33 @@ class FailureDetector:
 
     def _office_changed(self) -> None:
         self.sessions.clear()
+        self._office_probes = None
         if self._closed or not self._controller.is_active:
             return
-        now = self._clock.now()
-        for broker in self._controller.committed.brokers_in_order():
-            if not broker.fenced:
-                self.sessions.begin(broker.node_id, now)
-                self.stream_broke(broker.node_id, broker.incarnation_id)
+        unfenced = [broker for broker in self._controller.committed.brokers_in_order() if not broker.fenced]
+        for broker in unfenced:
+            self.sessions.begin(broker.node_id, self._clock.now())
+        self._office_probes = probes = _OfficeProbes(left=len(unfenced))
+        for broker in unfenced:
+            if self._controller.quorum.has_ended(broker.node_id, broker.incarnation_id):
+                probes.add(broker)
+            elif broker.node_id in self._probing:
+                probes.add(None)  # since an earlier term of office; it will be fenced alone
+            else:
+                self._begin_probe(broker, probes)
+        if unfenced:
+            self._tasks.spawn(self._fence_together(probes), "office")
+        else:
+            probes.over.set()
+
+    async def _office_probes_over(self) -> None:
+        probes = self._office_probes
+        if probes is not None:
+            await probes.over.wait()
+
+    def _begin_probe(self, broker: BrokerImage, together: _OfficeProbes | None) -> None:
+        self._probing[broker.node_id] = None
+        self._tasks.spawn(self._fence_if_gone(broker, together), f"probe-{broker.node_id}")
 
     async def _watch_sessions(self) -> None:
         while True:
@@ -113,31 +157,49 @@ class FailureDetector:
             if expired:
                 await self._fence(expired, f"no heartbeat for {self.sessions.timeout_s:g} s")
 
-    async def _fence_if_gone(self, broker: BrokerImage) -> None:
+    async def _fence_if_gone(self, broker: BrokerImage, together: _OfficeProbes | None) -> None:
         try:
             verdict = await self._probe(broker)
         finally:
             del self._probing[broker.node_id]
-        if verdict.proves_end:
-            self.sessions.fenced_early(broker.node_id, self._clock.now())
-            await self._fence([broker], f"its process {_state_of(verdict)}")
+        if together is not None and not together.closed:
+            together.add(broker if verdict.proves_end else None)
+        elif verdict.proves_end:
+            await self._fence_early([broker], f"its process {_state_of(verdict)}")
+
+    async def _fence_together(self, probes: _OfficeProbes) -> None:
+        try:
+            async with asyncio.timeout(_OFFICE_PROBES_S):
+                await probes.answered.wait()
+        except TimeoutError:
+            pass
+        probes.closed = True
+        try:
+            if probes.gone:
+                await self._fence_early(probes.gone, "its process is gone, or was replaced by another")
+        finally:
+            probes.over.set()
+
+    async def _fence_early(self, brokers: Sequence[BrokerImage], why: str) -> None:
+        for broker in brokers:
+            self.sessions.fenced_early(broker.node_id, broker.broker_epoch, self._clock.now())
+        await self._fence(brokers, why)
 
     async def _fence(self, brokers: Sequence[BrokerImage], why: str) -> None:
-        """Fences these registrations; if this node leaves office meanwhile, the next controller will see to it."""
+        """Fences these registrations in one batch; if this node leaves office, the next controller will see to it."""
+        assert brokers, "nobody is to be fenced"
 
         def decide(image: ClusterImage) -> Decision[None]:
-            return fence_brokers(
-                image,
-                [
-                    broker.node_id
-                    for broker in brokers
-                    if image.brokers[broker.node_id].broker_epoch == broker.broker_epoch
-                ],
-            )
+            current = [
+                broker.node_id
+                for broker in brokers
+                if image.brokers[broker.node_id].broker_epoch == broker.broker_epoch
+            ]
+            for node_id in current:
+                log.warning("broker %d is fenced: %s", node_id, why)
+                self.sessions.end(node_id)
+            return fence_brokers(image, current)
 
-        for broker in brokers:
-            log.warning("broker %d is fenced: %s", broker.node_id, why)
-            self.sessions.end(broker.node_id)
         try:
             await self._controller.change(decide)
         except DohleError as error:

@@ -29,6 +29,7 @@ async def push_metadata(stream: Following, controller: Controller, identity: Nod
         return
     identity.check(opening.hello)
     quorum = controller.quorum
+    await controller.leader_found()
     if controller.is_active:
         if opening.next_offset > quorum.applied_offset:
             raise InvalidRequest(

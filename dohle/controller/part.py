@@ -7,6 +7,7 @@ from typing import Protocol
 
 from dohle.controller.controller import Controller
 from dohle.controller.controller_service import ControllerService
+from dohle.controller.doubts import DoubtfulElections
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.placement import Random as PlacementRandom
 from dohle.controller.quorum import Quorum
@@ -32,6 +33,7 @@ class ControllerPart:
     quorum: Quorum
     controller: Controller
     detector: FailureDetector
+    doubtful_elections: DoubtfulElections
     services: tuple[Service, ...]
     _service: ControllerService
 
@@ -64,19 +66,22 @@ class ControllerPart:
         detector = FailureDetector(
             controller, clock=clock, network=network, on_failure=on_failure, session_timeout_ms=session_timeout_ms
         )
+        doubtful_elections = DoubtfulElections(controller, clock=clock, on_failure=on_failure)
         service = ControllerService(
             controller, detector, identity, clock=clock, random=random, defaults=defaults, on_failure=on_failure
         )
         services = (RaftService(quorum).as_service(), service.as_service())
-        return ControllerPart(quorum, controller, detector, services, service)
+        return ControllerPart(quorum, controller, detector, doubtful_elections, services, service)
 
     async def start(self) -> None:
         """Takes part in the quorum, and watches the brokers whenever this node is the active controller."""
         await self.detector.start()
+        await self.doubtful_elections.start()
         await self.quorum.start()
 
     async def close(self) -> None:
         """Stops all of it, and closes the metadata log cleanly."""
+        await self.doubtful_elections.close()
         await self.detector.close()
         await self._service.close()
         await self.quorum.close()

@@ -72,6 +72,7 @@ class QuorumListener:
     committed: Callable[[MetadataBatch], None]
     leads: Callable[[int], None]  # in this term
     leads_no_longer: Callable[[], None]
+    leader_changed: Callable[[], None]  # another node leads, or none is known
 
 
 class Quorum:
@@ -127,6 +128,7 @@ class Quorum:
             if voter.node_id != identity.node_id
         }
         self._incarnations: dict[ReplicaKey, IncarnationId] = {}
+        self._ended: dict[NodeId, IncarnationId] = {}  # proven to be; the last one of each voter
         self._probing: dict[ReplicaKey, None] = {}
         self._log_effects: asyncio.Queue[LogEffect] = asyncio.Queue()
         self._vote_to_write: Vote | None = None
@@ -218,6 +220,10 @@ class Quorum:
     @property
     def log_end_offset(self) -> int:
         return self._log.log_end_offset
+
+    def has_ended(self, node_id: NodeId, incarnation_id: IncarnationId) -> bool:
+        """Whether this voter has itself proven that this incarnation, a voter's, runs no longer."""
+        return self._ended.get(node_id) == incarnation_id
 
     def not_controller(self) -> NotController:
         """Returns the refusal that names the leader, as far as it is known."""
@@ -321,6 +327,7 @@ class Quorum:
         finally:
             del self._probing[voter]
         if verdict.proves_end:
+            self._ended[voter.node_id] = incarnation
             log.warning("the leader of term %d, node %d, is %s", term, voter.node_id, verdict.value)
             self._carry_out(self._node.leader_gone(self._clock.now(), voter.node_id, term))
 
@@ -328,7 +335,10 @@ class Quorum:
         """Another incarnation is proof that the one before is gone; it can lead only in a later term."""
         before = self._incarnations.get(voter)
         self._incarnations[voter] = incarnation
-        if before not in (None, incarnation) and self._node.leader == voter:
+        if before is None or before == incarnation:
+            return
+        self._ended[voter.node_id] = before
+        if self._node.leader == voter:
             self._carry_out(self._node.leader_gone(self._clock.now(), voter.node_id, self._node.term))
 
     # effects
@@ -348,6 +358,8 @@ class Quorum:
                 case BecameFollower(term, leader):
                     self._resign()
                     log.info("term %d: %s", term, f"node {leader.node_id} leads" if leader else "no leader is known")
+                    assert self._listener is not None
+                    self._listener.leader_changed()
                 case ReadReady(context, commit_offset):
                     self._end_barrier(context, commit_offset)
                 case ReadRefused(context):

@@ -31,6 +31,8 @@ from dohle.model.image_apply import apply
 from dohle.model.metadata import Doubt, Endpoint, FeatureRange, RegisterBroker
 from dohle.rpc.v1.controller_pb2 import HeldReplica, RegisterBrokerRequest, RegisterBrokerResponse
 
+GRPC_LISTENER = "GRPC"
+"""Where the other nodes find a broker, its failure detector among them."""
 _ID_BYTES = 16
 _HIGHEST_PORT = 65_535
 
@@ -126,6 +128,10 @@ def _checked(image: ClusterImage, request: RegisterBrokerRequest) -> RegisterBro
     _demand(
         len({endpoint.listener for endpoint in request.endpoints}) == len(request.endpoints),
         "two endpoints have the same listener",
+    )
+    _demand(
+        any(endpoint.listener == GRPC_LISTENER for endpoint in request.endpoints),
+        f"no endpoint has the listener {GRPC_LISTENER}, by which the other nodes reach a broker",
     )
     for endpoint in request.endpoints:
         _demand(endpoint.host != "", f"the endpoint of listener {endpoint.listener} names no host")

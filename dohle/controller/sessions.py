@@ -5,7 +5,8 @@ with its office; the next one gives every unfenced broker a whole session (repli
 
 Keeps: a session never ends sooner than its time-out after the last heartbeat, and what this process itself slept
 through does not count, up to one more time-out: a stalled controller does not fence everybody at once. After an early
-fencing a broker has to beat steadily for a while, twice as long each time it happens again soon.
+fencing a broker has to beat steadily for a while, twice as long each time it happens again soon; one that has been
+registered anew since is another process, and does not have to.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ class _Session:
 
 @dataclass(slots=True)
 class _Probation:
-    """A broker that was fenced early."""
+    """A broker that was fenced early, in this epoch."""
 
+    broker_epoch: int
     fenced_at: float
     times: int
     steady_since: float | None = None
@@ -74,16 +76,16 @@ class Sessions:
                 probation.steady_since = now
             probation.last_beat = now
 
-    def fenced_early(self, node_id: NodeId, now: float) -> None:
-        """The broker's process was proven gone while its session still ran."""
-        self.end(node_id)
-        before = self._probations.get(node_id)
+    def fenced_early(self, node_id: NodeId, broker_epoch: int, now: float) -> None:
+        """The broker is fenced because its process was proven gone, while its session still ran."""
+        before = self._probation(node_id, broker_epoch)
         recent = before is not None and now - before.fenced_at < _FORGOTTEN_AFTER_S
-        self._probations[node_id] = _Probation(now, before.times + 1 if before is not None and recent else 1)
+        times = before.times + 1 if before is not None and recent else 1
+        self._probations[node_id] = _Probation(broker_epoch, now, times)
 
-    def may_unfence(self, node_id: NodeId, now: float) -> bool:
+    def may_unfence(self, node_id: NodeId, broker_epoch: int, now: float) -> bool:
         """Whether nothing speaks against unfencing at a heartbeat that comes now; asked before `beat`."""
-        probation = self._probations.get(node_id)
+        probation = self._probation(node_id, broker_epoch)
         if probation is None:
             return True
         steady = probation.steady_since is not None and now - probation.last_beat <= _STEADY_GAP_S
@@ -103,6 +105,10 @@ class Sessions:
         """This process did not run for `stall_s`, so heartbeats may have come that it has not seen."""
         for session in self._sessions.values():
             session.forgiven_s = min(session.forgiven_s + stall_s, self.timeout_s)
+
+    def _probation(self, node_id: NodeId, broker_epoch: int) -> _Probation | None:
+        probation = self._probations.get(node_id)
+        return probation if probation is not None and probation.broker_epoch == broker_epoch else None
 
     def _deadline(self, session: _Session) -> float:
         return session.last_beat + session.forgiven_s + self.timeout_s

@@ -21,7 +21,7 @@ from dohle.raft.quorum import ReplicaKey
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.v1 import common_pb2, raft_pb2
 from dohle.runtime.clock import Clock
-from dohle.runtime.network import Address, Lane, Network, Stream
+from dohle.runtime.network import Address, Dial, Lane, Network, Stream
 from dohle.runtime.tasks import Tasks, cancel
 
 log = logging.getLogger(__name__)
@@ -78,16 +78,18 @@ class VoterLink:
         while True:
             was_open = False
             self._seen.clear()
-            stream = self._network.stream(self.address, CONVERSE, lane=Lane.CONTROL)
             try:
-                await self._open(stream)
-                was_open = True
-                self._say(f"connected to voter {self.voter.node_id} at {self.address}")
-                await self._converse(stream)
+                await self._check_listening()
+                stream = self._network.stream(self.address, CONVERSE, lane=Lane.CONTROL)
+                try:
+                    await self._open(stream)
+                    was_open = True
+                    self._say(f"connected to voter {self.voter.node_id} at {self.address}")
+                    await self._converse(stream)
+                finally:
+                    stream.close()
             except DohleError as error:
                 self._say(f"no connection to voter {self.voter.node_id} at {self.address}: {error.message}")
-            finally:
-                stream.close()
             self._on_broken(self.voter)
             backoff_s = _FIRST_BACKOFF_S if was_open or self._seen.is_set() else min(2 * backoff_s, _LONGEST_BACKOFF_S)
             try:
@@ -95,6 +97,13 @@ class VoterLink:
                     await self._seen.wait()
             except TimeoutError:
                 pass
+
+    async def _check_listening(self) -> None:
+        """A connection of its own shows it for less; and one that is refused would make gRPC pause, for up to half a
+        second, while the voter may be there any moment."""
+        found = await self._network.dial(self.address, timeout_s=_HELLO_TIMEOUT_S)
+        if found is not Dial.ACCEPTED:
+            raise NetworkException("nothing listens there" if found is Dial.REFUSED else "no answer")
 
     async def _open(self, stream: Stream[raft_pb2.RaftEnvelope, raft_pb2.RaftEnvelope]) -> None:
         try:

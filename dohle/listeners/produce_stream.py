@@ -55,6 +55,9 @@ class ProduceStream:
                 raise  # there is no answer to say it in: ending the stream is what tells the producer
             self._answer(_failed(request.correlation, key, error), size)
             return
+        except asyncio.CancelledError:  # while the batch was being compressed anew
+            self._shared.give_back(size)
+            raise
         if future is None:
             self._shared.give_back(size)
             self._own.give_back(size)

@@ -30,9 +30,13 @@ class RaftConfig:
     leaderless_delay_max_ms: int = 250
     """... to here. Both double with each failed attempt, up to the election time-out."""
 
-    leader_gone_delay_max_ms: int = 120
-    """The first such delay after the leader's process was found gone: drawn from 0 to this. The voters find it in the
-    same moment, so they spread over more time than an election takes."""
+    leader_gone_delay_max_ms: int = 20
+    """The first such delay after the leader's process was found gone: drawn from 0 to this, on top of the turn."""
+
+    leader_gone_turn_ms: int = 50
+    """The voters find that in the same moment, so they take turns, in the order of their keys: each waits so much longer
+    than the one before, which is more than an election takes. Drawn at random, the first would come later, and two of
+    them would now and then split the votes."""
 
     max_append_bytes: int = 1 << 20
     """How much one append carries, at most, if its first batch is not larger by itself."""

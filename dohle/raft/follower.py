@@ -41,10 +41,13 @@ class Follower:
 
     def forsake_leader(self, core: Core, now: float) -> None:
         """The leader's process is proven gone: protect it no longer, and stand soon (rule 18 of replication.md)."""
+        assert self.leader is not None, "nobody to forsake"
+        successors = core.voters.others(self.leader)
         self.leader = None
         self._last_contact = float("-inf")
         if core.may_vote:
-            self.deadline = now + core.random.uniform(0, core.config.leader_gone_delay_max_ms) / 1000
+            turn_ms = successors.index(core.key) * core.config.leader_gone_turn_ms
+            self.deadline = now + (turn_ms + core.random.uniform(0, core.config.leader_gone_delay_max_ms)) / 1000
 
     def append(self, core: Core, now: float, request: AppendRequest) -> None:
         """Takes a request of the leader of this term."""

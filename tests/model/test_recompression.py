@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from dohle.model.batch import check_crc, read_header
 from dohle.model.codecs import Codec
-from dohle.model.records import Record, decode_records, encode_batch
 from dohle.model.recompression import recompressed, wanted_codec
+from dohle.model.records import Record, decode_records, encode_batch
 from dohle.model.topic_config import TopicConfig
 
 codecs = st.sampled_from(list(Codec))

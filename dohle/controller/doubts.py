@@ -1,0 +1,87 @@
+"""Doubtful elections: lets partitions be led again whose in-sync members do not all come back (replication.md, rule 13).
+
+After every node stopped uncleanly, a topic that did not fsync every append waits until each member of the ISR has
+registered, so that the one with the most leads. A member that never comes back is waited for half a minute from the
+first one with a doubt, as this controller saw it; then those that are back decide, loudly. Topics that fsync every
+append wait for as long as it takes.
+
+One task, which looks at the partitions only when a broker's state has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from rpds import HashTrieMap
+
+from dohle.controller.controller import Controller
+from dohle.controller.elections import may_settle, settle_doubts
+from dohle.model.errors import DohleError
+from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.image import BrokerImage, ClusterImage
+from dohle.runtime.clock import Clock
+from dohle.runtime.tasks import OnFailure, Tasks
+
+PATIENCE_S = 30.0
+
+
+class DoubtfulElections:
+    """Works while this node is the active controller."""
+
+    def __init__(self, controller: Controller, *, clock: Clock, on_failure: OnFailure) -> None:
+        self._controller = controller
+        self._clock = clock
+        self._tasks = Tasks("doubtful elections", on_failure)
+        self._seen: HashTrieMap[NodeId, BrokerImage] | None = None  # the brokers of the last look
+        self._since: dict[PartitionKey, float] = {}  # when members with a doubt began to wait for others
+        self._due_at = float("inf")
+
+    async def start(self) -> None:
+        self._tasks.spawn(self._watch(), "watch")
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    async def _watch(self) -> None:
+        changed = asyncio.Event()
+        self._controller.watch(changed)
+        while True:
+            changed.clear()
+            if not self._controller.is_active:
+                self._forget()
+            elif self._controller.committed.brokers is not self._seen:
+                self._look(self._controller.committed)
+            if self._due_at <= self._clock.now():
+                await self._settle()
+                continue
+            try:
+                async with asyncio.timeout_at(None if self._due_at == float("inf") else self._due_at):
+                    await changed.wait()
+            except TimeoutError:
+                pass
+
+    def _forget(self) -> None:
+        self._seen, self._since, self._due_at = None, {}, float("inf")
+
+    def _look(self, image: ClusterImage) -> None:
+        """Finds the partitions that wait; those overdue are tried again, for another broker may be back."""
+        now = self._clock.now()
+        waiting = [
+            key
+            for topic in image.topics_in_order()
+            for number, partition in enumerate(topic.partitions)
+            if partition.doubts and may_settle(image, key := PartitionKey(topic.topic_id, number), partition)
+        ]
+        self._seen = image.brokers
+        self._since = {key: self._since.get(key, now) for key in waiting}
+        self._due_at = min(self._since.values(), default=float("inf")) + PATIENCE_S
+
+    async def _settle(self) -> None:
+        now = self._clock.now()
+        due = [key for key, since in self._since.items() if since + PATIENCE_S <= now]
+        later = [since + PATIENCE_S for since in self._since.values() if since + PATIENCE_S > now]
+        self._due_at = min(later, default=float("inf"))
+        try:
+            await self._controller.change(lambda image: settle_doubts(image, due))
+        except DohleError:
+            self._seen = None  # still the active controller, or again: look anew
