@@ -40,6 +40,10 @@ BANNED_WORDS = _words("Manager Handler Util Utils Helper Helpers Base Common Mis
 PROCESSES = "starts, watches and ends processes of this machine, which no simulation has"
 ALLOWED: dict[str, tuple[str, str]] = {
     # path: (what it may use, why)
+    "dohle/client/sync.py": (
+        "threading concurrent create_task asyncio.run_coroutine_threadsafe",
+        "the synchronous twins run the asynchronous clients on a loop in a thread of their own",
+    ),
     "dohle/cluster/config_sources.py": ("open", "a node's configuration file, read once before the node exists"),
     "dohle/cluster/local.py": (
         "fcntl os random.SystemRandom selectors signal socket subprocess time open asyncio.run",

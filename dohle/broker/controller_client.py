@@ -1,7 +1,8 @@
 """Finding the active controller, and asking it.
 
 Voters are tried in turn, beginning with the one that is believed to be active; NOT_CONTROLLER, a lost connection or a
-time-out moves on to the next, with a growing pause once a whole round has failed.
+time-out moves on to the next, with a growing pause once a whole round has failed. A voter that knows of no active
+controller answers only when it does, or after a second, so nobody is asked again and again during an election.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from dohle.model.errors import NetworkException, NotController, RequestTimedOut
+from dohle.model.errors import DohleError, NetworkException, NotController, RequestTimedOut
 from dohle.model.ids import NodeId
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.clock import Clock
-from dohle.runtime.network import Address, Lane, Network
+from dohle.runtime.network import Address, Dial, Lane, Network
 
 METHODS = methods_of(controller_pb2.DESCRIPTOR.services_by_name["Controller"])
 
 ATTEMPT_S = 2.0
+DIAL_S = 1.0
 PAUSE_FIRST_S = 0.02
 PAUSE_MOST_S = 0.1
 """A broker without a controller learns nothing of new leaders: the price of looking ten times a second is worth it."""
@@ -35,6 +37,7 @@ class ControllerClient:
         self._clock = clock
         self._random = random
         self._believed = next(iter(self._voters))
+        self._unreached: dict[NodeId, None] = dict.fromkeys(self._voters)
 
     @property
     def voters(self) -> Mapping[NodeId, Address]:
@@ -58,6 +61,22 @@ class ControllerClient:
             order = list(self._voters)
             self._believed = order[(order.index(failed) + 1) % len(order)]
 
+    async def reach(self, node_id: NodeId) -> None:
+        """Raises NetworkException if this voter could not be reached the last time and does not listen now either.
+
+        A call that is refused would make gRPC pause, for up to half a second, while the voter may be there any moment.
+        """
+        if node_id in self._unreached:
+            if await self._network.dial(self._voters[node_id], timeout_s=DIAL_S) is not Dial.ACCEPTED:
+                raise NetworkException(f"node {node_id} does not listen at {self._voters[node_id]}")
+            self._unreached.pop(node_id, None)
+
+    def failed(self, node_id: NodeId, error: DohleError) -> None:
+        """This voter did not help: the next one's turn."""
+        if isinstance(error, NetworkException):
+            self._unreached[node_id] = None
+        self.move_on(node_id)
+
     async def pause(self, failures: int) -> None:
         """Waits as long as is due after so many failures in a row: not at all within the first round of voters."""
         rounds = failures // len(self._voters)
@@ -80,10 +99,11 @@ class ControllerClient:
                 )
             node_id, address = self.believed
             try:
+                await self.reach(node_id)
                 return await self._network.call(
                     address, METHODS[method], request, lane=Lane.CONTROL, timeout_s=min(ATTEMPT_S, remaining)
                 )
-            except (NotController, NetworkException, RequestTimedOut):
-                self.move_on(node_id)
+            except (NotController, NetworkException, RequestTimedOut) as error:
+                self.failed(node_id, error)
             failures += 1
             await self.pause(failures)

@@ -10,6 +10,7 @@ from dohle.broker.world import World
 from dohle.model.errors import (
     BrokerIdNotRegistered,
     DohleError,
+    DuplicateBrokerRegistration,
     NetworkException,
     NotController,
     RequestTimedOut,
@@ -20,6 +21,7 @@ from dohle.model.errors import (
 )
 from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.network import Lane, Stream
+from dohle.runtime.tasks import cancel
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,10 @@ ANSWER_S = 2.0
 SHUTDOWN_S = 5.0
 SHUTDOWN_ALONE_S = 1.0
 """How long a controlled shutdown waits, with a controller and without one (amendment 9)."""
+SHUTDOWN_FENCING_S = 0.3
+"""How long a broker that has handed everything over waits to be fenced."""
+PROBE_S = 1.0
+"""How long the controller's probe of a process that may still live takes at most."""
 
 HeartbeatStream = Stream[controller_pb2.HeartbeatRequest, controller_pb2.HeartbeatResponse]
 
@@ -35,7 +41,13 @@ HeartbeatStream = Stream[controller_pb2.HeartbeatRequest, controller_pb2.Heartbe
 class Membership:
     """Registration and session of one incarnation. `metadata_offset` is up to where its image reaches."""
 
-    def __init__(self, world: World, controller: ControllerClient, heartbeat_interval_s: float) -> None:
+    def __init__(
+        self,
+        world: World,
+        controller: ControllerClient,
+        heartbeat_interval_s: float,
+        session_timeout_s: float = 3.0,
+    ) -> None:
         self.broker_epoch = -1
         self.metadata_offset = 0
         self.fenced = True
@@ -43,15 +55,31 @@ class Membership:
         self._world = world
         self._controller = controller
         self._interval_s = heartbeat_interval_s
+        self._session_timeout_s = session_timeout_s
         self._ready = False
         self._leaving = False
         self._may_leave = asyncio.Event()
+        self._is_fenced = asyncio.Event()
         self._beat_now = asyncio.Event()
         self._answered = -1.0  # when a controller last answered
+        self._failure: DohleError | None = None  # what ended the heartbeat stream
 
     async def register(self, request: controller_pb2.RegisterBrokerRequest, *, timeout_s: float | None) -> int:
-        """Returns the broker epoch. Raises what the controller objects to, RequestTimedOut without a controller."""
-        response = await self._controller.call("RegisterBroker", request, timeout_s=timeout_s)
+        """Returns the broker epoch. Raises what the controller objects to, RequestTimedOut without a controller.
+
+        While another process has this node's place, asks again for as long as a session lasts: it may be the last
+        start of this node, gone with its machine, and not fenced yet.
+        """
+        patient_until = self._world.clock.now() + self._session_timeout_s + PROBE_S
+        while True:
+            try:
+                response = await self._controller.call("RegisterBroker", request, timeout_s=timeout_s)
+                break
+            except DuplicateBrokerRegistration as error:
+                if self._world.clock.now() >= patient_until:
+                    raise
+                log.warning("not registered yet: %s", error.message)
+                await self._world.clock.sleep(PROBE_S / 2)
         self.broker_epoch = response.broker_epoch
         log.info("registered with broker epoch %d", self.broker_epoch)
         return self.broker_epoch
@@ -66,7 +94,9 @@ class Membership:
         failures = 0
         while True:
             node_id, address = self._controller.believed
+            answered = self._answered
             try:
+                await self._controller.reach(node_id)
                 stream = self._world.network.stream(address, METHODS["Heartbeat"], lane=Lane.CONTROL)
                 try:
                     await self._session(stream)
@@ -78,40 +108,51 @@ class Membership:
                     f" {error.message}; give each node its own id"
                 ) from error
             except (NotController, NetworkException, RequestTimedOut, StorageFailure, UnknownServerError) as error:
-                log.debug("heartbeats to node %d: %s", node_id, error)
-            failures = 1 if self._world.clock.now() - self._answered < ANSWER_S else failures + 1
-            self._controller.move_on(node_id)
+                log.debug("heartbeats to node %d: %s", node_id, error.message)
+                self._controller.failed(node_id, error)
+            failures = 1 if self._answered > answered else failures + 1
             await self._controller.pause(failures)
 
     async def _session(self, stream: HeartbeatStream) -> None:
-        first = True
-        while True:
-            self._beat_now.clear()
-            await stream.send(
-                controller_pb2.HeartbeatRequest(
-                    hello=self._world.identity.hello() if first else None,
-                    broker_epoch=self.broker_epoch,
-                    metadata_offset=self.metadata_offset,
-                    wants_fence=not self._ready,
-                    wants_shutdown=self._leaving,
-                )
-            )
-            first = False
-            await self._answer(stream)
-            try:
-                async with asyncio.timeout(self._interval_s):
-                    await self._beat_now.wait()
-            except TimeoutError:
-                pass
-
-    async def _answer(self, stream: HeartbeatStream) -> None:
+        """Beats; not every beat is answered, so that an idle cluster stays quiet."""
+        first, began = True, self._world.clock.now()
+        self._failure = None
+        listening = self._world.tasks.spawn(self._listen(stream), "heartbeat answers")
         try:
-            async with asyncio.timeout(ANSWER_S):
-                response = await stream.receive()
-        except TimeoutError:
-            raise RequestTimedOut(f"no answer to a heartbeat within {ANSWER_S} s") from None
-        if response is None:
-            raise NetworkException("the controller ended the heartbeats")
+            while self._failure is None:
+                if self._world.clock.now() - max(began, self._answered) > ANSWER_S:
+                    raise RequestTimedOut(f"no answer to heartbeats within {ANSWER_S} s")
+                self._beat_now.clear()
+                await stream.send(
+                    controller_pb2.HeartbeatRequest(
+                        hello=self._world.identity.hello() if first else None,
+                        broker_epoch=self.broker_epoch,
+                        metadata_offset=self.metadata_offset,
+                        wants_fence=not self._ready,
+                        wants_shutdown=self._leaving,
+                    )
+                )
+                first = False
+                try:
+                    async with asyncio.timeout(self._interval_s):
+                        await self._beat_now.wait()
+                except TimeoutError:
+                    pass
+            raise self._failure
+        finally:
+            await cancel(listening)
+
+    async def _listen(self, stream: HeartbeatStream) -> None:
+        """Takes answers until the stream ends; why it did ends the session at once."""
+        try:
+            while (response := await stream.receive()) is not None:
+                self._take(response)
+            self._failure = NetworkException("the controller ended the heartbeats")
+        except DohleError as error:
+            self._failure = error
+        self._beat_now.set()
+
+    def _take(self, response: controller_pb2.HeartbeatResponse) -> None:
         if response.failure.code:
             self._controller.learn(response.leader_id)
             raise error_for(response.failure.code, response.failure.message)
@@ -119,13 +160,19 @@ class Membership:
         if response.fenced != self.fenced:
             log.info("this broker is %s", "fenced" if response.fenced else "unfenced")
         self.fenced = response.fenced
-        if not response.fenced:
+        if response.fenced:
+            self._is_fenced.set()
+        else:
+            self._is_fenced.clear()
             self.serving.set()
         if response.may_shut_down:
             self._may_leave.set()
 
     async def leave(self) -> None:
-        """Asks to hand everything over, and returns once it has been, or when waiting longer makes no sense."""
+        """Asks to hand everything over, and returns once it has been, or when waiting longer makes no sense.
+
+        Then asks to be fenced, so that nobody has to find out that this process has ended.
+        """
         self._leaving = True
         self._beat_now.set()
         started = self._world.clock.now()
@@ -135,8 +182,16 @@ class Membership:
             if alone or waited >= SHUTDOWN_S:
                 log.warning("controlled shutdown was not finished after %.1f s; stopping all the same", waited)
                 return
-            try:
-                async with asyncio.timeout(0.1):
-                    await self._may_leave.wait()
-            except TimeoutError:
-                continue
+            await _set_within(self._may_leave, 0.1)
+        self._ready = False
+        self._beat_now.set()
+        await _set_within(self._is_fenced, SHUTDOWN_FENCING_S)
+
+
+async def _set_within(event: asyncio.Event, timeout_s: float) -> None:
+    """Returns when `event` is set, or after that time."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        pass

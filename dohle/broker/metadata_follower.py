@@ -51,14 +51,14 @@ class MetadataFollower:
             node_id, address = self._controller.believed
             before = self.image.next_offset
             try:
+                await self._controller.reach(node_id)
                 await self._follow(address)
-            except NotController as error:
-                log.debug("node %d is not the active controller: %s", node_id, error)
-            except (NetworkException, RequestTimedOut) as error:
-                log.info("metadata stream to node %d at %s ended: %s", node_id, address, error)
+            except (NotController, NetworkException, RequestTimedOut) as error:
+                level = logging.DEBUG if self.controller_id == -1 else logging.INFO
+                log.log(level, "no more metadata from node %d at %s: %s", node_id, address, error.message)
+                self._controller.failed(node_id, error)
             self.controller_id = -1
             failures = 1 if self.image.next_offset > before else failures + 1
-            self._controller.move_on(node_id)
             await self._controller.pause(failures)
 
     async def _follow(self, address: Address) -> None:

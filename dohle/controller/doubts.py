@@ -1,4 +1,4 @@
-"""Doubtful elections: lets partitions be led again whose in-sync members do not all come back (replication.md, rule 13).
+"""Doubtful elections: partitions whose in-sync members do not all come back are led again (replication.md, rule 13).
 
 After every node stopped uncleanly, a topic that did not fsync every append waits until each member of the ISR has
 registered, so that the one with the most leads. A member that never comes back is waited for half a minute from the
@@ -34,7 +34,7 @@ class DoubtfulElections:
         self._tasks = Tasks("doubtful elections", on_failure)
         self._seen: HashTrieMap[NodeId, BrokerImage] | None = None  # the brokers of the last look
         self._since: dict[PartitionKey, float] = {}  # when members with a doubt began to wait for others
-        self._due_at = float("inf")
+        self._due_at: float | None = None
 
     async def start(self) -> None:
         self._tasks.spawn(self._watch(), "watch")
@@ -45,23 +45,26 @@ class DoubtfulElections:
     async def _watch(self) -> None:
         changed = asyncio.Event()
         self._controller.watch(changed)
-        while True:
-            changed.clear()
-            if not self._controller.is_active:
-                self._forget()
-            elif self._controller.committed.brokers is not self._seen:
-                self._look(self._controller.committed)
-            if self._due_at <= self._clock.now():
-                await self._settle()
-                continue
-            try:
-                async with asyncio.timeout_at(None if self._due_at == float("inf") else self._due_at):
-                    await changed.wait()
-            except TimeoutError:
-                pass
+        try:
+            while True:
+                changed.clear()
+                if not self._controller.is_active:
+                    self._seen, self._since, self._due_at = None, {}, None
+                elif self._controller.committed.brokers is not self._seen:
+                    self._look(self._controller.committed)
+                if self._due_at is not None and self._due_at <= self._clock.now():
+                    await self._settle()
+                await self._changed_or_due(changed)
+        finally:
+            self._controller.unwatch(changed)
 
-    def _forget(self) -> None:
-        self._seen, self._since, self._due_at = None, {}, float("inf")
+    async def _changed_or_due(self, changed: asyncio.Event) -> None:
+        wait_s = None if self._due_at is None else max(0.0, self._due_at - self._clock.now())
+        try:
+            async with asyncio.timeout(wait_s):
+                await changed.wait()
+        except TimeoutError:
+            pass
 
     def _look(self, image: ClusterImage) -> None:
         """Finds the partitions that wait; those overdue are tried again, for another broker may be back."""
@@ -74,14 +77,14 @@ class DoubtfulElections:
         ]
         self._seen = image.brokers
         self._since = {key: self._since.get(key, now) for key in waiting}
-        self._due_at = min(self._since.values(), default=float("inf")) + PATIENCE_S
+        self._due_at = min([since + PATIENCE_S for since in self._since.values()], default=None)
 
     async def _settle(self) -> None:
         now = self._clock.now()
         due = [key for key, since in self._since.items() if since + PATIENCE_S <= now]
         later = [since + PATIENCE_S for since in self._since.values() if since + PATIENCE_S > now]
-        self._due_at = min(later, default=float("inf"))
+        self._due_at = min(later, default=None)
         try:
             await self._controller.change(lambda image: settle_doubts(image, due))
         except DohleError:
-            self._seen = None  # still the active controller, or again: look anew
+            self._seen = None  # too many wait, or this node is active no longer: looks anew at the next change

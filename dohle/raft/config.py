@@ -34,9 +34,9 @@ class RaftConfig:
     """The first such delay after the leader's process was found gone: drawn from 0 to this, on top of the turn."""
 
     leader_gone_turn_ms: int = 50
-    """The voters find that in the same moment, so they take turns, in the order of their keys: each waits so much longer
-    than the one before, which is more than an election takes. Drawn at random, the first would come later, and two of
-    them would now and then split the votes."""
+    """The voters find that in the same moment, so they take turns, in the order of their keys: each waits so much more
+    than the one before, which is longer than an election takes. Drawn at random, the first would come later, and two
+    of them would now and then split the votes."""
 
     max_append_bytes: int = 1 << 20
     """How much one append carries, at most, if its first batch is not larger by itself."""

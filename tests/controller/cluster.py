@@ -25,7 +25,7 @@ from dohle.runtime.clock import LoopClock
 from dohle.runtime.disk import File
 from dohle.runtime.files import RealDisk
 from dohle.runtime.network import Address, Lane, Server
-from dohle.runtime.tasks import Tasks
+from dohle.runtime.tasks import Tasks, cancel
 from tests.controller.memory_network import World
 
 CLUSTER = ClusterId("test-cluster-abcdefghi")
@@ -261,6 +261,7 @@ class TestBroker:
         while True:
             leader = await self.cluster.leader()
             stream = self.network.stream(leader.address, METHODS["Heartbeat"], lane=Lane.CONTROL)
+            listening = self.tasks.spawn(self._listen(stream), "answers")
             try:
                 hello = self.identity.hello()
                 while True:
@@ -270,15 +271,21 @@ class TestBroker:
                             hello=hello, broker_epoch=self.epoch, metadata_offset=self.epoch + 1
                         )
                     )
-                    answer = await stream.receive()
-                    if answer is None:
-                        break
-                    self.answers.append(answer)
                     await asyncio.sleep(0.05)
+                    if listening.done():
+                        break
             except DohleError:
                 await asyncio.sleep(0.05)
             finally:
                 stream.close()
+                await cancel(listening)
+
+    async def _listen(self, stream: Any) -> None:
+        try:
+            while (answer := await stream.receive()) is not None:
+                self.answers.append(answer)
+        except DohleError:
+            pass
 
 
 def new_topic(name: str, partitions: int = 1, replication_factor: int = 1) -> admin_pb2.CreateTopicsRequest:

@@ -40,23 +40,23 @@ def test_a_controller_that_stalls_again_and_again_forgives_one_session_in_all() 
 
 def test_after_an_early_fencing_a_second_of_steady_beats_is_due() -> None:
     sessions = Sessions(3.0)
-    sessions.fenced_early(ONE, 0.0)
-    assert not sessions.may_unfence(ONE, 0.1)
+    sessions.fenced_early(ONE, 7, 0.0)
+    assert not sessions.may_unfence(ONE, 7, 0.1)
     for beat in range(6):
-        assert sessions.may_unfence(ONE, 1.0 + beat / 5) == (beat == 5)
+        assert sessions.may_unfence(ONE, 7, 1.0 + beat / 5) == (beat == 5)
         sessions.beat(ONE, 1.0 + beat / 5, fenced=True)
 
 
 def test_a_gap_between_beats_starts_the_second_again() -> None:
     sessions = Sessions(3.0)
-    sessions.fenced_early(ONE, 0.0)
+    sessions.fenced_early(ONE, 7, 0.0)
     sessions.beat(ONE, 1.0, fenced=True)
     sessions.beat(ONE, 1.5, fenced=True)
-    assert not sessions.may_unfence(ONE, 2.2)
+    assert not sessions.may_unfence(ONE, 7, 2.2)
     for beat in range(5):
-        assert not sessions.may_unfence(ONE, 2.2 + beat / 5)
+        assert not sessions.may_unfence(ONE, 7, 2.2 + beat / 5)
         sessions.beat(ONE, 2.2 + beat / 5, fenced=True)
-    assert sessions.may_unfence(ONE, 3.2)
+    assert sessions.may_unfence(ONE, 7, 3.2)
 
 
 def test_a_heartbeat_of_a_fenced_broker_keeps_no_session() -> None:
@@ -71,16 +71,16 @@ def test_repeated_early_fencings_back_off_until_a_quiet_minute_has_passed() -> N
 
     def steady_from(start: float) -> float:
         now = start
-        while not sessions.may_unfence(ONE, now):
+        while not sessions.may_unfence(ONE, 7, now):
             sessions.beat(ONE, now, fenced=True)
             now += 0.2
         return now - start
 
-    sessions.fenced_early(ONE, 0.0)
-    sessions.fenced_early(ONE, 10.0)
+    sessions.fenced_early(ONE, 7, 0.0)
+    sessions.fenced_early(ONE, 7, 10.0)
     assert 2.0 <= steady_from(10.0) < 2.5
-    sessions.fenced_early(ONE, 20.0)
+    sessions.fenced_early(ONE, 7, 20.0)
     assert 4.0 <= steady_from(20.0) < 4.5
-    sessions.fenced_early(ONE, 100.0)
+    sessions.fenced_early(ONE, 7, 100.0)
     assert 1.0 <= steady_from(100.0) < 1.5
-    assert sessions.may_unfence(TWO, 0.0)
+    assert sessions.may_unfence(TWO, 7, 0.0)

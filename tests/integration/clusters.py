@@ -101,7 +101,8 @@ class Cluster:
         try:
             yield
         finally:
-            self.signal(node_id, signal.SIGCONT)
+            if self.running(node_id):
+                self.signal(node_id, signal.SIGCONT)
 
     def running(self, node_id: int) -> bool:
         return self.local.state.node(node_id).runs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,12 @@ def clusters_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def numbers():
+    """Tells apart the folders of tests with the same name."""
+    return itertools.count(1)
+
+
+@pytest.fixture(scope="session")
 def _shared_trio(clusters_folder):
     cluster = Cluster(clusters_folder / "shared-trio")
     cluster.up()
@@ -47,12 +54,12 @@ def trio(_shared_trio):
 
 
 @pytest.fixture
-def make_cluster(clusters_folder, request):
+def make_cluster(clusters_folder, numbers, request):
     """Makes clusters for one test alone; they do not run yet."""
     made = []
 
     def make(nodes=3):
-        cluster = Cluster(clusters_folder / f"{request.node.name.partition('[')[0]}-{len(made)}", nodes)
+        cluster = Cluster(clusters_folder / f"{next(numbers)}-{request.node.name.partition('[')[0]}", nodes)
         made.append(cluster)
         return cluster
 
