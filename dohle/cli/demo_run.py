@@ -114,7 +114,6 @@ async def _load(
                     show(acknowledgements.count)
             await producer.flush()
             report.load_seconds = time.monotonic() - began
-            await asyncio.sleep(0)  # lets the last callbacks run
     acknowledgements.half_done.set()  # whoever waits for it is not to wait for ever
     report.acknowledged = acknowledgements.count
     report.value_bytes = sum(len(flight.value) for flight in flights)

@@ -138,13 +138,13 @@ class PendingBatch:
         assert not self.settled, "a batch settles once"
         self.settled = True
         self._on_settled(self)
-        if self._done is not None:
-            self._done.set()
-        if self._callbacks:
+        if self._callbacks:  # before whoever waits is woken: after a flush all of them have been called
             loop = asyncio.get_running_loop()
             for callback, receipt in self._callbacks:
                 loop.call_soon(callback, receipt)
             self._callbacks.clear()
+        if self._done is not None:
+            self._done.set()
 
     @property
     def failure(self) -> DohleError | None:

@@ -227,12 +227,16 @@ class Producer:
         return len(self._routes[topic].queues)
 
     async def flush(self) -> None:
-        """Returns when all records sent before are delivered or have failed, which their receipts and the log say."""
+        """Returns when all records sent before are delivered or have failed, which their receipts and the log say.
+
+        Their callbacks have been called by then.
+        """
         self._check_usable()
         self._sender.hurry()
         for queue in list(self._sender.queues):
             for batch in queue.batches():
                 await batch.wait()
+        await self._seams.clock.sleep(0)  # for the callbacks of what was delivered just now
 
     async def close(self) -> None:
         """Ends. Records that are not delivered are given up, with a ResourceWarning; `flush` before, or `async with`.

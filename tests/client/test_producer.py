@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from dohle.client.producer import Producer
+from dohle.client.producer import Producer, Receipt
 from dohle.model.batch import read_header
 from dohle.model.errors import (
     BrokerNotAvailable,
@@ -377,3 +377,13 @@ async def test_unawaited_failures_are_logged_once_a_batch(
     async with Producer(cluster.bootstrap, linger_ms=5) as producer:
         await send_all(producer, NUMBERS[:10])
     assert [record.getMessage() for record in caplog.records] == [f"10 records for {TOPIC}-0 failed: no"]
+
+
+async def test_after_a_flush_every_callback_has_been_called(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster()
+    called: list[Receipt] = []
+    async with Producer(cluster.bootstrap) as producer:
+        for receipt in await send_all(producer, NUMBERS[:50]):
+            receipt.add_done_callback(called.append)
+        await producer.flush()
+        assert len(called) == 50

@@ -14,8 +14,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from dohle import Admin
 from dohle.client.values import ClusterDescription, PartitionDescription
@@ -24,6 +25,7 @@ from dohle.cluster.local_state import load_state
 from dohle.model.errors import DohleError
 from dohle.model.ids import id_text, new_id
 
+EMPTY: Mapping[str, str] = MappingProxyType({})
 _POLL_S = 0.02
 
 
@@ -119,14 +121,15 @@ class Cluster:
     def config(self, node_id: int) -> Path:
         return Path(self.local.state.config_path(self.local.state.node(node_id)))
 
-    def fails_to_start(self, node_id: int, *, code: int = 1) -> str:
+    def fails_to_start(self, node_id: int, *more: str, code: int = 1, environment: Mapping[str, str] = EMPTY) -> str:
         """Runs a node that must end by itself; returns what it complained of, which must be no traceback."""
         outcome = subprocess.run(
-            dohle_command("node", "--config", str(self.config(node_id))),
+            dohle_command("node", "--config", str(self.config(node_id)), *more),
             capture_output=True,
             text=True,
             check=False,
             timeout=30,
+            env={**os.environ, **environment},
         )
         assert outcome.returncode == code, outcome.stderr
         assert "Traceback" not in outcome.stderr
