@@ -32,9 +32,8 @@ class Partition:
         """Returns the leading role. Raises NotLeaderOrFollower, or DamagedReplica where that is the reason."""
         if isinstance(self.role, Leading):
             return self.role
-        damage = self.log.damage
-        if damage is not None:
-            raise DamagedReplica(f"{self.name}: {damage.file} is damaged at {damage.position}: {damage.reason}")
+        if self.log.damage is not None:
+            raise DamagedReplica(f"{self.name}: {self.log.damage}")
         raise NotLeaderOrFollower(f"this broker does not lead {self.name}")
 
     def watch(self, watcher: Watcher) -> None:

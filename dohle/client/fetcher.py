@@ -69,7 +69,7 @@ class Fetcher:
 
     def move(self, partition: AssignedPartition, offset: int | None) -> None:
         """Has `partition` go on at `offset`; None: where its reset says."""
-        self.ahead.forget(partition)
+        self.ahead.sought(partition)
         partition.move_to(offset)
         self.wake()
 
@@ -83,7 +83,7 @@ class Fetcher:
         """Reads no more of `partition` before the next seek; the reader is told why."""
         partition.rewind()
         partition.stopped = True
-        self.ahead.fail(failure)
+        self.ahead.fail(failure, [partition])
 
     def wake(self) -> None:
         """Looks again at what can be read."""
@@ -124,9 +124,11 @@ class Fetcher:
             try:
                 await self.place(homeless)
             except DohleError as failure:
-                for partition in homeless:
-                    partition.stopped = partition.position is None
-                self.ahead.fail(failure)
+                still = [partition for partition in homeless if partition.position is None]
+                for partition in still:
+                    partition.stopped = True
+                if still:
+                    self.ahead.fail(failure, still)
 
     def _follow_leaders(self, view: ClusterView) -> None:
         now = self._seams.clock.now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dohle.client.assigned_partition import AssignedPartition
@@ -24,7 +25,7 @@ class ReadAhead:
 
     def __init__(self) -> None:
         self._batches: deque[Ahead] = deque()
-        self._failures: deque[DohleError] = deque()
+        self._failures: deque[tuple[DohleError, list[AssignedPartition]]] = deque()  # with those it keeps from reading
         self._bytes_from: dict[int, int] = {}
         self._arrived = asyncio.Event()
 
@@ -39,16 +40,26 @@ class ReadAhead:
         self._bytes_from[node] = self.bytes_from(node) + batch.size_bytes
         self._arrived.set()
 
-    def fail(self, failure: DohleError) -> None:
-        """Has the reader be told, once it has read what came before."""
-        self._failures.append(failure)
+    def fail(self, failure: DohleError, partitions: Sequence[AssignedPartition] = ()) -> None:
+        """Has the reader be told, once it has read what came before, unless it sought elsewhere in all `partitions`."""
+        self._failures.append((failure, [*partitions]))
         self._arrived.set()
+
+    def sought(self, partition: AssignedPartition) -> None:
+        """Drops what is there of `partition`, failures that are of no other included."""
+        self.forget(partition)
+        kept: deque[tuple[DohleError, list[AssignedPartition]]] = deque()
+        for failure, partitions in self._failures:
+            left = [other for other in partitions if other is not partition]
+            if left or not partitions:
+                kept.append((failure, left))
+        self._failures = kept
 
     async def wait(self) -> None:
         """Returns when there is a batch. Raises a failure that is due."""
         while not self._batches:
             if self._failures:
-                raise self._failures.popleft()
+                raise self._failures.popleft()[0]
             self._arrived.clear()
             await self._arrived.wait()
 
@@ -58,7 +69,7 @@ class ReadAhead:
         return taken
 
     def forget(self, partition: AssignedPartition) -> None:
-        """Drops what is there of `partition`."""
+        """Drops the batches of `partition`."""
         kept: deque[Ahead] = deque()
         for ahead in self._batches:
             if ahead.partition is partition:

@@ -203,10 +203,11 @@ class FailureDetector:
         try:
             await self._controller.change(decide)
         except DohleError as error:
-            log.warning("broker %s was not fenced: %s", ", ".join(str(b.node_id) for b in brokers), error.message)
-            if self._controller.is_active:  # to be looked at again
-                for broker in brokers:
-                    self.sessions.begin(broker.node_id, self._clock.now())
+            if not self._controller.is_active:
+                return
+            log.warning("brokers %s were not fenced: %s", [broker.node_id for broker in brokers], error.message)
+            for broker in brokers:
+                self.sessions.begin(broker.node_id, self._clock.now())  # to be looked at again
 
     async def _probe(self, broker: BrokerImage) -> Verdict:
         endpoint = broker.endpoint(GRPC_LISTENER)

@@ -154,7 +154,7 @@ def _configs(topic: TopicImage) -> list[admin_pb2.DescribedConfig]:
 
 def _replica(partition: Partition) -> admin_pb2.ReplicaDescription:
     log, damage = partition.log, partition.log.damage
-    damaged = None if damage is None else DamagedReplica(f"{damage.file} at {damage.position}: {damage.reason}")
+    damaged = None if damage is None else DamagedReplica(str(damage))
     return admin_pb2.ReplicaDescription(
         topic=partition.name.topic,
         topic_id=partition.key.topic_id,

@@ -5,8 +5,9 @@ watermark) and `log-start-offset-checkpoint`. Each holds a version, a count, and
 They are written to a temporary file, synced, renamed, and the folder is synced, so a reader sees the old or the new.
 
 A written recovery point never lies above what is durable in the log, nor above the epochs that are durable beside it;
-and before a log is truncated below its written recovery point, a lower one is durable (`lower`). Writers queue up
-behind one another, and those that wait are served by one write.
+and before a log is truncated below its written recovery point, a lower one is durable (`lower`). Of a damaged log
+everything stays as it was written: with a recovery point before the damage, the next start would take that for a torn
+tail and cut off what was durable. Writers queue up behind one another, and those that wait are served by one write.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class CheckpointedLog(Protocol):
     def folder(self) -> str: ...
     @property
     def epochs(self) -> EpochCache: ...
+    @property
+    def damage(self) -> object | None: ...
     @property
     def durable_end(self) -> int: ...
     @property
@@ -92,12 +95,15 @@ class Checkpoints:
     async def _write(self) -> None:
         logs = self._logs()
         # captured before the epochs are written: a recovery point must not get ahead of the epoch file
-        state = {key: Offsets(log.durable_end, log.high_watermark, log.log_start_offset) for key, log in logs.items()}
+        sound = {key: log for key, log in logs.items() if log.damage is None}
+        state = {key: offsets_of(self._written, key) for key in logs}
+        for key, log in sound.items():
+            state[key] = Offsets(log.durable_end, log.high_watermark, log.log_start_offset)
         await self._write_epochs(logs)
         if state == self._seen:
             return
-        for key, log in logs.items():  # the logs went on while the epochs were written: never above what is durable
-            if key in state and log.durable_end < state[key].recovery_point:
+        for key, log in sound.items():  # they went on while the epochs were written: never above what is durable
+            if log.durable_end < state[key].recovery_point:
                 state[key] = state[key]._replace(recovery_point=log.durable_end)
         columns = {name: {key: offsets[at] for key, offsets in state.items()} for at, name in enumerate(FILES)}
         changed = {name: offsets for name, offsets in columns.items() if offsets != self._written[name]}

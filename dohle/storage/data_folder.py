@@ -87,7 +87,11 @@ class DataFolder:
         """
         meta_path = f"{path}/{META_FILE}"
         if not disk.exists(meta_path):
-            raise DataFolderError(f"{path} is not formatted: run `dohle format` for this node, or correct the path")
+            raise DataFolderError(
+                f"{path} is not formatted: correct the path, or run `dohle format` if this node is new or a broker that"
+                " lost its data. A controller that lost its data must not come back under its old directory id, since"
+                " it may have voted: restore its folder"
+            )
         try:
             lock = disk.lock(f"{path}/{LOCK_FILE}")
         except BlockingIOError as error:

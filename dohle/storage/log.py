@@ -515,6 +515,7 @@ class Log:
         try:
             with self._commit.syncing():
                 first = self._segments.bases[0]
+                self.damage = None  # goes with all the rest
                 await self._leave_above(first)
                 while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
                     self._segments.drop_last().delete()
@@ -528,7 +529,6 @@ class Log:
                 self._segments.replace_all(segment)
                 self._segments.unsynced[segment] = None
                 self._start = self._end = self._high_watermark = offset
-                self.damage = None
                 await self._sync_truncation()
         finally:
             self._truncation = None

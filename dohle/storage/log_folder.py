@@ -144,6 +144,13 @@ class LogFolder:
                 await self._disk.sync(unsure, [self._folder_of(key) for key, _ in group])
             await _side_by_side([open_one(key, files) for key, files in group])
         self.logs.update((key, opened[key]) for key in keys)  # in the order of the names
+        for log in self.logs.values():
+            if log.damage is not None:
+                logger.error(
+                    "%s is out of service; to have it copied from its other replicas, stop this node, rename the"
+                    " folder so that it ends in -stray, and start the node again",
+                    log.folder,
+                )
         await self._keep_findings()
 
     def _find_logs(self) -> list[LogKey]:
@@ -336,7 +343,8 @@ class LogFolder:
             for file in files:
                 file.close()
         await self._checkpoints.write()
-        await leave_mark(self._disk, self.path, broker_epoch)
+        if len(sound) == len(logs):  # else the next start must look again, or a damaged log would pass for sound
+            await leave_mark(self._disk, self.path, broker_epoch)
 
 
 async def _side_by_side(work: Sequence[Coroutine[Any, Any, None]]) -> None:

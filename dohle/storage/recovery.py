@@ -273,7 +273,8 @@ def _fault(chunk: bytes, offset: int, expected_offset: int, epoch: int) -> str |
         return f"the batch needs {header.size_bytes} bytes, and the file has {len(chunk) - offset}"
     if not check_crc(chunk, offset, header):
         return f"the CRC-32C of the batch of offset {header.base_offset} does not match"
-    if header.base_offset < expected_offset or header.last_offset_delta < 0:
+    # the CRC does not cover the base offset, so that only the batch before tells whether it is right
+    if header.base_offset != expected_offset or header.last_offset_delta < 0:
         return f"a batch of offset {header.base_offset} where {expected_offset} comes next"
     if header.partition_leader_epoch < epoch:
         return f"a batch of leader epoch {header.partition_leader_epoch} follows one of {epoch}"

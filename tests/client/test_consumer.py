@@ -57,6 +57,28 @@ async def test_a_record_has_everything_that_was_sent(make_cluster: MakeCluster) 
         assert await consumer.batch() == [(TOPIC, 0, b"k", None, (("h", b"v"),), 77, 0)]
 
 
+async def test_who_must_seek_may_take_the_time(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(partitions=2)
+    cluster.fill(0, VALUES)
+    cluster.fill(1, VALUES)
+    async with Consumer(cluster.bootstrap, auto_offset_reset="none") as consumer:
+        await consumer.assign(FIRST, SECOND)
+        await consumer.end_offsets()  # meanwhile it shows that there are no positions
+        consumer.seek(FIRST, 499)
+        await consumer.seek_to_beginning(SECOND)
+        assert len(await read(consumer, 501)) == 501
+
+
+async def test_who_must_seek_in_two_partitions_and_does_in_one_is_told(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(partitions=2)
+    async with Consumer(cluster.bootstrap, auto_offset_reset="none") as consumer:
+        await consumer.assign(FIRST, SECOND)
+        await consumer.end_offsets()
+        consumer.seek(FIRST, 0)
+        with pytest.raises(OffsetOutOfRange, match="auto_offset_reset is none"):
+            await consumer.batch()
+
+
 async def test_batches_come_whole_and_undecoded_and_move_the_position(make_cluster: MakeCluster) -> None:
     cluster = await make_cluster()
     cluster.fill(0, VALUES, each=100)

@@ -70,6 +70,7 @@ class TestVoter:
         self.folder = cluster.path / self.name
         self.disk = GatedDisk(".log", "quorum-state.tmp")
         self.running: ControllerPart | None = None
+        self.identity: NodeIdentity | None = None
         self._server: Server | None = None
 
     @property
@@ -96,6 +97,7 @@ class TestVoter:
         cluster = self.cluster
         incarnation = IncarnationId(new_id(cluster.random))
         identity = NodeIdentity(CLUSTER, self.node_id, incarnation, self.directory_id, SUPPORTED_FEATURES)
+        self.identity = identity
         network = cluster.world.network(self.name)
         self.running = await ControllerPart.open(
             identity,
@@ -119,6 +121,7 @@ class TestVoter:
         self.disk.gate.set()
         self.cluster.world.kill(self.name)
         await part.detector.close()
+        await part.doubtful_elections.close()
         part.quorum._closed = True
         await part.quorum._tasks.close()
         await part.quorum._log_tasks.close()

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from dohle.controller.decision import Decision
+from dohle.controller.failure_detector import FailureDetector
 from dohle.model.errors import DuplicateBrokerRegistration, InvalidTopic, NotController
-from dohle.model.image import EMPTY_IMAGE, ClusterImage
+from dohle.model.ids import NO_NODE
+from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import NoOp
 from dohle.model.metadata_batch import decode_metadata
+from dohle.rpc.probe import Verdict
 from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.network import Lane
 from tests.controller.cluster import METHODS, Cluster, TestBroker, TestVoter, new_topic, until
@@ -240,6 +243,138 @@ async def test_a_controller_that_takes_office_fences_whoever_died_with_the_last_
     brokers[1].answers.clear()
     await until(lambda: brokers[1].answers)
     assert not brokers[1].fenced
+
+
+async def test_brokers_that_died_with_the_last_controller_are_fenced_in_one_batch(cluster: Cluster) -> None:
+    old = await cluster.start(3)
+    brokers = [TestBroker(cluster, node_id) for node_id in (1, 2, 3)]
+    await asyncio.gather(*(broker.join() for broker in brokers))
+    response = await brokers[0].call("CreateTopics", new_topic("t", partitions=3, replication_factor=3))
+    topic_id = response.topics[0].topic_id
+    await cluster.agreed()
+    for broker in brokers:
+        broker.kill()
+    await old.kill()
+    await until(lambda: cluster.active() and all(broker.fenced for broker in brokers))
+    new = await cluster.leader()
+    topic = new.part.controller.committed.topics[topic_id]
+    assert [len(partition.in_sync_replicas) for partition in topic.partitions] == [3, 3, 3]
+    assert {partition.partition_epoch for partition in topic.partitions} <= {1}
+
+
+async def test_a_broker_that_is_silent_delays_the_fencing_of_no_other(cluster: Cluster) -> None:
+    old = await cluster.start(3)
+    brokers = [TestBroker(cluster, node_id) for node_id in (1, 2)]
+    await asyncio.gather(*(broker.join() for broker in brokers))
+    await cluster.agreed()
+    cluster.world.silent.add(brokers[1].name)
+    brokers[0].kill()
+    await old.kill()
+    assert await until(lambda: brokers[0].fenced) < 2.0, "its session is 3 s"
+    assert not brokers[1].fenced
+    cluster.world.silent.clear()
+
+
+async def test_what_the_quorum_has_proven_of_the_last_leader_is_not_asked_again(cluster: Cluster) -> None:
+    old = await cluster.start(3)
+    broker = TestBroker(cluster, old.node_id)
+    assert old.identity is not None
+    broker.identity = old.identity  # one process: voter and broker
+    broker.address = old.address
+    await broker.register()
+    broker.tasks.spawn(broker.beat(), "beat")
+    await until(lambda: not broker.image.fenced)
+    await cluster.agreed()
+    incarnation = old.identity.incarnation_id
+    asked: list[BrokerImage] = []
+    for voter in cluster.voters:
+        note_probes(voter.part.detector, asked)
+    await old.kill()
+    new = await cluster.leader()
+    assert new.part.quorum.has_ended(old.node_id, incarnation)
+    assert not new.part.quorum.has_ended(new.node_id, incarnation)
+    await until(lambda: broker.fenced)
+    assert asked == []
+
+
+def note_probes(detector: FailureDetector, asked: list[BrokerImage]) -> None:
+    probe = detector._probe
+
+    async def noted(broker: BrokerImage) -> Verdict:
+        asked.append(broker)
+        return await probe(broker)
+
+    detector._probe = noted  # type: ignore[method-assign]
+
+
+async def test_a_registration_waits_until_those_who_died_are_fenced(cluster: Cluster) -> None:
+    """Else the entry of one that is gone would count as a sound member that is back."""
+    old = await cluster.start(3)
+    brokers = [TestBroker(cluster, node_id) for node_id in (1, 2)]
+    await asyncio.gather(*(broker.join() for broker in brokers))
+    await cluster.agreed()
+    for broker in brokers:
+        broker.kill()
+    await old.kill()
+    brokers[0].restart()
+    await brokers[0].listen()
+    epoch = await brokers[0].register()
+    new = await cluster.leader()
+    assert new.part.controller.committed.brokers[brokers[0].node_id].broker_epoch == epoch
+    assert brokers[1].fenced
+
+
+async def test_a_controller_without_office_fences_nobody_and_says_nothing(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.session_timeout_ms = 100
+    old = await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    await cluster.agreed()
+    broker.beating.clear()
+    cluster.world.silent.add(old.name)
+    cluster.world.break_streams(old.name)
+    await until(lambda: not old.part.controller.is_active)
+    caplog.clear()
+    with pytest.raises(TimeoutError):
+        await until(lambda: "fenced" in caplog.text, timeout_s=0.4)
+    assert not old.part.detector.sessions._sessions
+    cluster.world.silent.clear()
+
+
+async def test_who_asks_during_an_election_is_answered_by_its_end(cluster: Cluster) -> None:
+    old = await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    await cluster.agreed()
+    voter = next(voter for voter in cluster.voters if voter is not old)
+    await old.kill()
+    await until(lambda: voter.part.quorum.leader_id == NO_NODE)
+    opening = await (await follow(cluster, voter, 0)).receive()
+    new = await cluster.leader()
+    assert opening.leader_id == new.node_id
+    assert (opening.failure.code == 0) == (voter is new)
+
+
+async def test_without_a_majority_who_asks_hears_so_after_a_second(cluster: Cluster) -> None:
+    await cluster.make(3)
+    voter = cluster.voters[0]
+    await voter.start()
+    TestBroker(cluster, 1)
+    opening = asyncio.ensure_future((await follow(cluster, voter, 0)).receive())
+    assert 0.9 < await until(opening.done) < 2.0
+    assert (await opening).failure.code == NotController.code
+
+
+async def test_an_idle_broker_is_answered_about_once_a_second(cluster: Cluster) -> None:
+    await cluster.start(1)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    broker.answers.clear()
+    with pytest.raises(TimeoutError):
+        await until(lambda: len(broker.answers) > 2, timeout_s=1.5)  # thirty beats
+    assert broker.answers
 
 
 async def test_a_live_incarnation_keeps_its_place(cluster: Cluster) -> None:

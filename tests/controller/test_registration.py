@@ -61,7 +61,7 @@ def test_a_live_incarnation_keeps_its_place_until_a_probe_finds_it_gone(cluster)
     register_broker(cluster.image, request, previous_gone=False)
 
 
-@pytest.mark.parametrize("change", ["cluster", "levels", "directory", "endpoint", "port", "ahead"])
+@pytest.mark.parametrize("change", ["cluster", "levels", "directory", "endpoint", "no door", "port", "ahead"])
 def test_a_registration_that_cannot_be_right_is_refused(cluster, change):
     request = cluster.registration(1)
     wanted = InvalidRegistration
@@ -74,6 +74,8 @@ def test_a_registration_that_cannot_be_right_is_refused(cluster, change):
         request.hello.directory_id = b"short"
     elif change == "endpoint":
         request.endpoints.append(request.endpoints[0])
+    elif change == "no door":
+        request.endpoints[0].listener = "HTTP"
     elif change == "port":
         request.endpoints[0].port = 0
     else:

@@ -84,3 +84,20 @@ def test_repeated_early_fencings_back_off_until_a_quiet_minute_has_passed() -> N
     sessions.fenced_early(ONE, 7, 100.0)
     assert 1.0 <= steady_from(100.0) < 1.5
     assert sessions.may_unfence(TWO, 7, 0.0)
+
+
+def test_a_new_registration_does_not_wait_out_what_the_one_before_earned() -> None:
+    sessions = Sessions(3.0)
+    sessions.fenced_early(ONE, 7, 0.0)
+    assert not sessions.may_unfence(ONE, 7, 0.1)
+    assert sessions.may_unfence(ONE, 8, 0.1)
+
+
+def test_each_registration_backs_off_by_its_own_fencings() -> None:
+    sessions = Sessions(3.0)
+    for epoch in (7, 8, 9):
+        sessions.fenced_early(ONE, epoch, float(epoch))
+    sessions.beat(ONE, 9.0, fenced=True)
+    for beat in range(1, 6):
+        assert sessions.may_unfence(ONE, 9, 9.0 + beat / 5) == (beat == 5)
+        sessions.beat(ONE, 9.0 + beat / 5, fenced=True)

@@ -272,6 +272,20 @@ def test_a_leader_proven_gone_is_not_protected_and_soon_replaced() -> None:
     assert len(sent(raft.tick(raft.deadline))) == 2
 
 
+def test_the_voters_that_are_left_take_turns_to_replace_a_leader_that_is_gone() -> None:
+    deadlines = []
+    for key in (ONE, THREE):
+        raft = node(key)
+        raft.receive(1.0, append((0, 0), term=3, target=key))
+        raft.vote_persisted(1.0, 3, None)
+        raft.leader_gone(1.1, TWO.node_id, 3)
+        assert raft.deadline is not None
+        deadlines.append(raft.deadline - 1.1)
+    turn_s = CONFIG.leader_gone_turn_ms / 1000
+    spread_s = CONFIG.leader_gone_delay_max_ms / 1000
+    assert 0 <= deadlines[0] <= spread_s < turn_s <= deadlines[1] <= turn_s + spread_s
+
+
 def test_a_wiped_disk_neither_votes_nor_stands_nor_accepts() -> None:
     wiped = ReplicaKey(ONE.node_id, DirectoryId(b"new" + bytes(13)))
     raft = node(wiped)

@@ -77,6 +77,18 @@ async def test_damaged_partition_metadata_stops_the_start_and_names_the_file(wor
         await world.start()
 
 
+async def test_a_damaged_log_says_how_to_have_it_copied_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    log = await world.log()
+    log.append_as_leader(batch(3), 2, 0)
+    await log.flush()
+    await world.kill()
+    world.bytes_of("00000000000000000000.log")[17] ^= 1
+    await world.start()
+    assert (await world.log()).damage is not None
+    assert f"{log.folder} is out of service" in caplog.text
+    assert "-stray" in caplog.text
+
+
 async def test_checkpoints_are_written_every_second_and_only_if_something_changed(world: World) -> None:
     log = await world.log()
     log.append_as_leader(batch(3), 2, 0)

@@ -178,6 +178,39 @@ async def test_a_bad_batch_that_no_crash_explains_is_damage(world: World) -> Non
     assert (await world.log()).damage is not None
 
 
+@pytest.mark.parametrize("clean", [True, False])
+async def test_damage_that_looks_torn_is_not_cut_at_any_later_start_either(world: World, clean: bool) -> None:
+    log = await filled(world)
+    third = len(await log.read(0, 1, up_to=20)) * 2
+    await world.clock.passed(1)
+    await world.kill()
+    world.bytes_of(SEGMENT)[third + 9] ^= 0x40  # its length, now past the file's end
+    size = len(world.bytes_of(SEGMENT))
+    for _ in range(3):
+        await world.start()
+        log = await world.log()
+        assert log.damage is not None
+        assert (log.damage.file, log.damage.position) == (world.path(SEGMENT), third)
+        assert len(world.bytes_of(SEGMENT)) == size
+        await world.clock.passed(2)  # checkpoints are written
+        if clean:
+            await world.stop()
+        else:
+            await world.kill()
+
+
+@pytest.mark.parametrize("byte", [0, 3, 6])
+async def test_a_damaged_base_offset_which_no_checksum_covers_is_damage(world: World, byte: int) -> None:
+    log = await filled(world)
+    third = len(await log.read(0, 1, up_to=20)) * 2
+    await world.kill()
+    world.bytes_of(SEGMENT)[third + byte] ^= 0x40
+    await world.start()
+    log = await world.log()
+    assert log.damage is not None
+    assert (log.damage.file, log.damage.position) == (world.path(SEGMENT), third)
+
+
 @pytest.mark.parametrize("tear", [cut_off, zero_a_sector, zero_the_head])
 async def test_a_tear_below_the_recovery_point_is_damage(world: World, tear: Callable[[bytearray, int], None]) -> None:
     log = await filled(world)

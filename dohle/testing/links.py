@@ -1,0 +1,78 @@
+"""Links: what lies between machines: delays, losses, and cuts, each way by itself.
+
+Connections are TCP's: nothing inside one is lost or overtaken, a lost packet is one that comes late, and what was sent
+across a cut arrives when the cut is gone, unless somebody gave the connection up before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+_RETRANSMISSION_S = 0.2
+
+
+@dataclass(slots=True)
+class Weather:
+    """How the network is at the moment, everywhere."""
+
+    mean_delay_s: float = 0.0005
+    loss: float = 0.0
+
+
+class Links:
+    """The links between machines, by their names."""
+
+    def __init__(self, random: Random) -> None:
+        self.weather = Weather()
+        self.on_change: list[Callable[[], None]] = []
+        self._random = random
+        self._cut: dict[tuple[str, str], None] = {}
+        self._silent: dict[str, None] = {}
+
+    def delay_s(self, source: str, target: str) -> float:
+        """Returns how long the next message takes."""
+        if source == target:
+            return 0.00005
+        delay = self._random.expovariate(1 / self.weather.mean_delay_s)
+        pause = _RETRANSMISSION_S
+        while self._random.random() < self.weather.loss and pause < 2:
+            delay += pause
+            pause *= 2
+        return delay
+
+    def passes(self, source: str, target: str) -> bool:
+        """Whether what `source` sends reaches `target`."""
+        if source in self._silent or target in self._silent:
+            return False
+        return source == target or (source, target) not in self._cut
+
+    def both_ways(self, one: str, other: str) -> bool:
+        return self.passes(one, other) and self.passes(other, one)
+
+    def cut(self, source: str, target: str) -> None:
+        """Nothing from `source` reaches `target`."""
+        self._cut[source, target] = None
+        self._changed()
+
+    def mend(self, source: str, target: str) -> None:
+        self._cut.pop((source, target), None)
+        self._changed()
+
+    def silence(self, machine: str) -> None:
+        """The machine is off: nobody there says so much as that nobody listens."""
+        self._silent[machine] = None
+        self._changed()
+
+    def speak(self, machine: str) -> None:
+        self._silent.pop(machine, None)
+        self._changed()
+
+    def mend_all(self) -> None:
+        self._cut.clear()
+        self._changed()
+
+    def _changed(self) -> None:
+        for look in self.on_change:
+            look()

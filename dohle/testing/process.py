@@ -1,0 +1,94 @@
+"""Processes of the simulated world: nodes as they are in production, and clients.
+
+A process has an event loop, a clock and a network of its own, and shares nothing with others. A machine has the disk
+that outlives a node's processes. What a real process's `main` does around a `Node` is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from dohle.cluster.config import NodeConfig
+from dohle.cluster.node import Node, Seams
+from dohle.model.errors import DohleError
+from dohle.runtime.tasks import Tasks
+from dohle.testing.disk import SimDisk
+from dohle.testing.network import Fabric, SimNetwork
+from dohle.testing.process_loop import ProcessLoop
+from dohle.testing.seams import InlineWorkers, SimClock
+
+OnBug = Callable[[str], None]
+
+
+class SimProcess:
+    """One process. `on_bug` hears of exceptions that nothing should let through."""
+
+    def __init__(self, name: str, machine: str, fabric: Fabric, random: Random, on_bug: OnBug) -> None:
+        self.name = name
+        self.machine = machine
+        self.random = random
+        self.loop = ProcessLoop(fabric.scheduler, name, time_offset=random.uniform(0, 10_000))
+        self.clock = SimClock(fabric.scheduler, wall_offset_ms=random.randint(-500, 500))
+        self.network = SimNetwork(fabric, self, self.clock, self._broke)
+        self._on_bug = on_bug
+        self._tasks = Tasks(name, self._broke)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Starts `work` in this process."""
+        self.loop.call_soon(self._tasks.spawn, work, name)
+
+    def _broke(self, failure: BaseException) -> None:
+        self._on_bug(f"{self.name}: {failure!r}")
+
+
+class NodeProcess(SimProcess):
+    """A node's process, from its start to its end."""
+
+    def __init__(
+        self, config: NodeConfig, disk: SimDisk, name: str, fabric: Fabric, random: Random, on_bug: OnBug
+    ) -> None:
+        super().__init__(name, config.host, fabric, random, on_bug)
+        seams = Seams(self.clock, disk, self.network, random, InlineWorkers(self.clock))
+        self.ready = False
+        self.ended: DohleError | None = None  # why it ended by itself
+        self.over = False
+        self._on_end: list[Callable[[], None]] = []
+        self.loop.call_soon(self._begin, config, seams)
+        self.node: Node | None = None
+
+    def _begin(self, config: NodeConfig, seams: Seams) -> None:
+        self.node = Node(config, seams, on_failure=self._failed)
+        self._tasks.spawn(self._start(self.node), "start")
+
+    async def _start(self, node: Node) -> None:
+        try:
+            await node.start()
+            await node.wait_until_ready()
+            self.ready = True
+        except DohleError as error:
+            self._failed(error)
+
+    def _failed(self, failure: BaseException) -> None:
+        if not isinstance(failure, DohleError):
+            self._broke(failure)
+        elif self.ended is None:
+            self.ended = failure
+            self.stop(lambda: None)
+
+    def stop(self, then: Callable[[], None]) -> None:
+        """Ends it as SIGTERM does, and calls `then` when it is gone."""
+        self._on_end.append(then)
+        if len(self._on_end) == 1:
+            ending = Tasks(f"end of {self.name}", self._broke)
+            self.loop.call_soon(ending.spawn, self._stop(), "stop")
+
+    async def _stop(self) -> None:
+        await self._tasks.close()
+        if self.node is not None:
+            await self.node.stop()
+        await self.network.close()
+        self.over = True
+        for tell in self._on_end:
+            tell()

@@ -1,0 +1,219 @@
+"""World: machines with nodes, clients, and the network between them, in one process and in virtual time.
+
+Everything follows from the seed: the same seed and the same calls give the same run, event by event. Nodes are the
+product's own, unmodified; what happens to them, the methods here say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from dohle.cluster.config import NodeConfig, Voter
+from dohle.cluster.formatting import format_node
+from dohle.model import metadata
+from dohle.model.errors import DohleError
+from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
+from dohle.runtime.network import Address
+from dohle.testing.disk import SimDisk
+from dohle.testing.links import Links
+from dohle.testing.network import Fabric
+from dohle.testing.process import NodeProcess, SimProcess
+from dohle.testing.scheduler import Scheduler
+from dohle.testing.seams import SimClock
+
+PORT = 7092
+
+
+class Machine:
+    """A machine of the cluster: its disk, and the process that runs there, if one does."""
+
+    def __init__(self, config: NodeConfig, disk: SimDisk) -> None:
+        self.config = config
+        self.disk = disk
+        self.process: NodeProcess | None = None
+        self.starts = 0
+
+    @property
+    def name(self) -> str:
+        return self.config.host
+
+
+class World:
+    """A cluster of `nodes` combined nodes. Make it, then `run` what is to happen in it."""
+
+    def __init__(self, seed: int | str, *, nodes: int = 3, event_budget: int = 20_000_000) -> None:
+        self.seed = seed
+        self.scheduler = Scheduler(self.random("scheduler"), event_budget=event_budget)
+        self.links = Links(self.random("links"))
+        self.fabric = Fabric(self.scheduler, self.links)
+        self.bugs: list[str] = []
+        self.timeline: list[str] = []
+        self.on_tick: list[Callable[[], None]] = []
+        self._clients = 0
+        self.director = SimProcess("director", "director", self.fabric, self.random("director"), self._bug)
+        self.clock = self.director.clock
+        ids = range(1, nodes + 1)
+        voters = tuple(Voter(node_id, Address(f"node{node_id}", PORT)) for node_id in ids)
+        disk_clock = SimClock(self.scheduler)
+        self.machines = {
+            node_id: Machine(
+                NodeConfig(node_id=node_id, data_dir="data", host=f"node{node_id}", voters=voters),
+                SimDisk(disk_clock, self.random(f"disk {node_id}"), self.scheduler.trace),
+            )
+            for node_id in ids
+        }
+
+    def random(self, purpose: str) -> Random:
+        """Returns the seed's source of chance for `purpose`, so that one part's draws do not shift another's."""
+        return Random(f"{self.seed}/{purpose}")  # noqa: S311 - replays, and no secrets
+
+    @property
+    def bootstrap(self) -> list[str]:
+        return [f"{machine.name}:{PORT}" for machine in self.machines.values()]
+
+    def say(self, what: str) -> None:
+        """Adds a line to the run's timeline, and to its trace."""
+        self.scheduler.trace.note(what)
+        self.timeline.append(f"{self.scheduler.now:9.3f}  {what}")
+
+    def _bug(self, what: str) -> None:
+        self.say(f"BUG {what}")
+        self.bugs.append(what)
+
+    def run(self, script: Coroutine[Any, Any, None]) -> None:
+        """Runs `script` in the world to its end, or to the first bug. Raises SimulationStuck, and what it raises."""
+        outcome: list[BaseException | None] = []
+
+        async def play() -> None:
+            try:
+                await script
+            except BaseException as failure:
+                outcome.append(failure)
+                raise
+            outcome.append(None)
+
+        self.director.spawn(play(), "script")
+        self.scheduler.run_until(lambda: bool(outcome or self.bugs or self.scheduler.callback_failures))
+        self.bugs += self.scheduler.callback_failures
+        if outcome and outcome[0] is not None:
+            raise outcome[0]
+
+    def end(self) -> None:
+        """Freezes all that still runs."""
+        for loop in self.scheduler.loops:
+            loop.kill()
+
+    # clients
+
+    def client(self, name: str) -> SimProcess:
+        """Returns a process of its own, on a machine of its own."""
+        self._clients += 1
+        return SimProcess(name, name, self.fabric, self.random(f"client {self._clients} {name}"), self._bug)
+
+    # nodes
+
+    async def format(self) -> None:
+        """Formats every machine's data folder."""
+        random = self.random("format")
+        cluster_id = id_text(new_id(random))
+        voters = [
+            metadata.Voter(NodeId(number), DirectoryId(new_id(random)), machine.name, PORT)
+            for number, machine in self.machines.items()
+        ]
+        for machine in self.machines.values():
+            await format_node(
+                machine.disk, self.clock, machine.config, cluster_id=cluster_id, voters=voters, random=random
+            )
+
+    def start(self, node_id: int) -> None:
+        """Switches the machine on, and its node."""
+        machine = self.machines[node_id]
+        assert machine.process is None, f"{machine.name} runs"
+        machine.starts += 1
+        self.links.speak(machine.name)
+        name = f"{machine.name}.{machine.starts}"
+        machine.process = NodeProcess(
+            machine.config, machine.disk, name, self.fabric, self.random(f"process {name}"), self._bug
+        )
+        self.say(f"{name} starts")
+
+    def kill(self, node_id: int) -> None:
+        """Ends the node as SIGKILL does."""
+        self._end(node_id, "is killed")
+        self._dead_party_leaves(node_id)
+
+    def lose_power(self, node_id: int) -> None:
+        """Ends the node with its machine: what was not synced is lost or torn."""
+        machine = self.machines[node_id]
+        self.links.silence(machine.name)
+        process = self._end(node_id, "loses its power")
+        machine.disk.lose_power()
+        machine.process = None
+        self.fabric.vanished(process)
+
+    async def stop(self, node_id: int) -> DohleError | None:
+        """Ends the node as SIGTERM does; returns once it is gone, with why it ended if that was by itself."""
+        process = self._process(node_id)
+        gone: list[None] = []
+        process.stop(lambda: gone.append(None))
+        while not gone:
+            await self.clock.sleep(0.01)
+        self.say(f"{process.name} has stopped")
+        self.kill(node_id)
+        return process.ended
+
+    def pause(self, node_id: int) -> None:
+        """Stops the node's process as SIGSTOP does."""
+        process = self._process(node_id)
+        process.loop.pause()
+        self.say(f"{process.name} is paused")
+        self.fabric.world_changed()
+
+    def resume(self, node_id: int) -> None:
+        process = self._process(node_id)
+        process.loop.resume()
+        self.say(f"{process.name} goes on")
+        self.fabric.world_changed()
+
+    def reset_connections(self, node_id: int) -> None:
+        """Breaks every connection of the node, which can make new ones at once."""
+        process = self._process(node_id)
+        self.say(f"{process.name}'s connections are reset")
+        for connection in self.fabric.of(process):
+            connection.break_off(self.director.random.randint(0, 1))
+
+    def _process(self, node_id: int) -> NodeProcess:
+        process = self.machines[node_id].process
+        assert process is not None, f"node {node_id} does not run"
+        return process
+
+    def _end(self, node_id: int, how: str) -> NodeProcess:
+        process = self._process(node_id)
+        self.say(f"{process.name} {how}")
+        process.loop.kill()
+        self.machines[node_id].disk.process_died()
+        return process
+
+    def _dead_party_leaves(self, node_id: int) -> None:
+        process = self._process(node_id)
+        self.machines[node_id].process = None
+        self.fabric.died(process)
+
+    # waiting
+
+    async def until(self, condition: Callable[[], bool], within_s: float, what: str) -> None:
+        """Returns once `condition` holds. Raises AssertionError after `within_s` simulated seconds."""
+        deadline = self.scheduler.now + within_s
+        while not condition():
+            assert self.scheduler.now < deadline, f"after {within_s:g} s not yet: {what}"
+            await self.clock.sleep(0.02)
+
+    async def all_ready(self, within_s: float = 30.0) -> None:
+        """Returns once every machine's node serves."""
+
+        def ready() -> bool:
+            return all(machine.process is not None and machine.process.ready for machine in self.machines.values())
+
+        await self.until(ready, within_s, "every node is ready")

@@ -1,0 +1,56 @@
+"""A quorum of one in memory: what is proposed is committed in the next turn of the loop, and office comes at a word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from dohle.controller.controller import Controller
+from dohle.controller.quorum import QuorumListener
+from dohle.model.errors import NotController
+from dohle.model.ids import NO_NODE
+from dohle.model.metadata import MetadataRecord
+from dohle.model.metadata_batch import MetadataBatch
+from tests.controller.decided_cluster import DecidedCluster
+
+
+class AloneQuorum:
+    def __init__(self) -> None:
+        self.leader_id = NO_NODE
+        self.commits = 0
+        self._end_offset = 0
+        self._listener: QuorumListener | None = None
+
+    def attach(self, listener: QuorumListener) -> None:
+        self._listener = listener
+
+    @property
+    def listener(self) -> QuorumListener:
+        assert self._listener is not None
+        return self._listener
+
+    def not_controller(self) -> NotController:
+        return NotController("not in office")
+
+    def propose(self, records: Sequence[MetadataRecord]) -> int:
+        base_offset, self._end_offset = self._end_offset, self._end_offset + len(records)
+        batch = MetadataBatch(base_offset, self._end_offset, 1, tuple(records))
+        self.commits += 1
+        asyncio.get_running_loop().call_soon(self.listener.committed, batch)
+        return self._end_offset
+
+
+class AloneController:
+    """The real controller on top, beginning with what a decided cluster has come to."""
+
+    def __init__(self, cluster: DecidedCluster) -> None:
+        self.quorum = AloneQuorum()
+        self.controller = Controller(self.quorum)  # type: ignore[arg-type]
+        self.quorum.propose(cluster.log)
+
+    async def take_office(self) -> None:
+        await asyncio.sleep(0)
+        self.quorum.listener.leads(1)
+
+    def leave_office(self) -> None:
+        self.quorum.listener.leads_no_longer()

@@ -1,0 +1,142 @@
+"""Ctrl-C and SIGTERM at any moment: what they end, ends cleanly, soon, and with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.integration.clusters import dohle_command, until
+from tests.integration.load import read_all, write_some
+
+CLEAN = (0, -signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT)
+"""Exit codes: 0 from when a node has begun; before, the interpreter's own."""
+
+
+def _started(cluster, *arguments, **more):
+    return subprocess.Popen(
+        dohle_command(*arguments), env={**os.environ, "DOHLE_DIR": str(cluster.folder)}, start_new_session=True, **more
+    )
+
+
+def _node(cluster, log):
+    return _started(cluster, "node", "--config", str(cluster.config(1)), stdout=log, stderr=log)
+
+
+def test_a_node_interrupted_at_any_moment_of_its_start_starts_again(make_cluster, tmp_path):
+    cluster = make_cluster(1)
+    cluster.up()
+    cluster.done("topic", "create", "kept", "-p", "4", "-r", "1")
+    written = asyncio.run(write_some(cluster.bootstrap, "kept", 40))
+    cluster.kill(1)  # so that the first of these has something to recover
+    moments = random.Random(11)
+    for number in range(8):
+        path = tmp_path / f"{number}.log"
+        with path.open("w") as log:
+            node = _node(cluster, log)
+            time.sleep(0.25 + moments.random())
+            node.send_signal(signal.SIGTERM if number % 2 else signal.SIGINT)
+            code = node.wait(15)
+        assert code in CLEAN, path.read_text()
+        if "shutting down" in path.read_text():
+            assert code == 0
+            assert (cluster.data(1) / ".clean-shutdown").exists()
+        assert "Exception" not in path.read_text()
+        assert "ERROR" not in path.read_text()
+    cluster.up()
+    assert sorted(asyncio.run(read_all(cluster.bootstrap, "kept")).values()) == sorted(written)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_running_node_ends_cleanly_on_a_signal(make_cluster, number):
+    cluster = make_cluster(1)
+    cluster.up()
+    cluster.done("topic", "create", "kept", "-r", "1")
+    cluster.signal(1, number)
+    assert cluster.local._children[1].wait(10) == 0
+    assert (cluster.data(1) / ".clean-shutdown").exists()
+    assert f"{number.name}: shutting down" in cluster.log(1)
+    cluster.up()
+    assert "was not stopped cleanly" not in cluster.log(1)
+
+
+def test_a_second_signal_ends_a_node_at_once(make_cluster):
+    cluster = make_cluster(2)
+    cluster.up()
+    cluster.done("topic", "create", "kept", "-r", "2")
+    written = asyncio.run(write_some(cluster.bootstrap, "kept", 40))
+    with cluster.paused(1):  # the controller: node 2 waits a while for its leave
+        cluster.signal(2, signal.SIGTERM)
+        until(lambda: "SIGTERM: shutting down" in cluster.log(2), "node 2 is shutting down")
+        cluster.signal(2, signal.SIGTERM)
+        assert cluster.local._children[2].wait(5) == 128 + signal.SIGTERM
+    assert "ending at once" in cluster.log(2)
+    assert not (cluster.data(2) / ".clean-shutdown").exists()
+    cluster.up()
+    cluster.until_healthy()
+    assert sorted(asyncio.run(read_all(cluster.bootstrap, "kept")).values()) == sorted(written)
+
+
+def test_a_node_without_a_controller_stops_within_seconds(make_cluster):
+    cluster = make_cluster(2)
+    cluster.up()
+    cluster.kill(1)
+    began = time.monotonic()
+    assert cluster.terminate(2) == 0
+    assert time.monotonic() - began < 6
+    assert (cluster.data(2) / ".clean-shutdown").exists()
+
+
+def test_a_node_that_waits_for_a_quorum_ends_cleanly(make_cluster):
+    cluster = make_cluster(3)
+    with (cluster.folder / "lonely.log").open("w") as log:
+        node = _node(cluster, log)
+        until(lambda: "listens on" in (cluster.folder / "lonely.log").read_text(), "node 1 listens")
+        time.sleep(0.5)
+        began = time.monotonic()
+        node.terminate()
+        assert node.wait(15) == 0
+    assert time.monotonic() - began < 8
+    assert "Traceback" not in (cluster.folder / "lonely.log").read_text()
+    cluster.up()
+    cluster.until_healthy()
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.9])
+def test_up_interrupted_leaves_no_half_cluster(make_cluster, after_s):
+    cluster = make_cluster(3)
+    up = _started(cluster, "up", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(after_s)
+    up.send_signal(signal.SIGINT)
+    _, complaint = up.communicate(timeout=30)
+    assert up.returncode in (130, -signal.SIGINT), complaint
+    status = cluster.dohle("status", "--json", "--timeout", "1")
+    assert status.returncode == 1, "a node still runs"
+    assert "Ready after" in cluster.done("up")
+    cluster.done("down")
+
+
+def test_consume_and_produce_end_on_ctrl_c(trio):
+    trio.done("topic", "create", "endless", "-p", "1")
+    follow = _started(trio, "consume", "endless", "-f", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    trio.done("produce", "endless", "-q", stdin="one\n")
+    assert follow.stdout.readline() == "one\n"
+    follow.send_signal(signal.SIGINT)
+    _, complaint = follow.communicate(timeout=10)
+    assert (follow.returncode, complaint.strip()) == (130, "")
+
+    typed = _started(
+        trio, "produce", "endless", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    typed.stdin.write("two\n")
+    typed.stdin.flush()
+    until(lambda: trio.done("consume", "endless") == "one\ntwo\n", "the second record is there")
+    typed.send_signal(signal.SIGINT)
+    _, complaint = typed.communicate(timeout=10)
+    assert typed.returncode == 130
+    assert "Traceback" not in complaint
