@@ -39,7 +39,7 @@ def pages() -> list[Path]:
 
 
 def rows(page: str, header: str) -> list[list[str]]:
-    """Returns the cells of every table of `page` whose first column is `header`; one that is all code without quotes."""
+    """Returns the cells of the tables of `page` whose first column is `header`; all-code cells without their quotes."""
     found: list[list[str]] = []
     inside = False
     for line in (DOCS / page).read_text(encoding="utf-8").splitlines():

@@ -65,6 +65,7 @@ class BrokerSettings:
     endpoints: tuple[Endpoint, ...]
     rack: str = ""
     heartbeat_interval_ms: int = 200
+    session_timeout_ms: int = 3000
     replica_lag_time_max_ms: int = 10_000
 
 
@@ -93,7 +94,12 @@ class Broker:
         self._folder = folder
         self.controller = ControllerClient(settings.voters, network, clock, random)
         self.metadata = MetadataFollower(self.controller, identity, network, self._metadata_moved)
-        self.membership = Membership(self._world, self.controller, settings.heartbeat_interval_ms / 1000)
+        self.membership = Membership(
+            self._world,
+            self.controller,
+            settings.heartbeat_interval_ms / 1000,
+            settings.session_timeout_ms / 1000,
+        )
         isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
         self._isr_changes = isr_changes
         self._durable_offset = DurableMetadataOffset(disk, data_path)

@@ -49,7 +49,7 @@ class Membership:
         world: World,
         controller: ControllerClient,
         heartbeat_interval_s: float,
-        session_timeout_s: float = 3.0,
+        session_timeout_s: float,
     ) -> None:
         self.broker_epoch = -1
         self.metadata_offset = 0

@@ -166,6 +166,7 @@ class Node:
                 ),
                 rack=config.rack,
                 heartbeat_interval_ms=config.heartbeat_interval_ms,
+                session_timeout_ms=config.session_timeout_ms,
                 replica_lag_time_max_ms=config.replica_lag_time_max_ms,
             ),
             logs,

@@ -43,6 +43,7 @@ NODE_HELP = """Usage: dohle node [--config FILE] [--SETTING VALUE]...
 """
 _STOP_PATIENCE_S = 12.0  # a controlled shutdown takes 5 s at most; the rest is for closing logs on a slow disk
 _GC_THRESHOLDS = (20_000, 20, 50)  # a full collection stops the loop: rarely, since little of ours forms cycles
+_SWITCH_INTERVAL_S = 0.0005  # how long a thread that is back from an fsync may wait for the loop to let it speak
 _M_ARENA_MAX = -8  # mallopt(3)
 
 
@@ -55,6 +56,7 @@ def run_node(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     _limit_arenas()
     _allow_many_files()
     gc.set_threshold(*_GC_THRESHOLDS)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.enable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(config, int(ready_descriptor) if ready_descriptor.isdecimal() else None))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 class RaftConfig:
     """How long a node waits for what, and how much it keeps in flight."""
 
-    heartbeat_interval_ms: int = 200
-    """A leader that has sent a voter nothing for so long sends it an empty append. Five fit into the shortest election
+    heartbeat_interval_ms: int = 250
+    """A leader that has sent a voter nothing for so long sends it an empty append. Four fit into the shortest election
     time-out; more find nothing sooner, since a process that ends is found by its connections, and every 50 ms they
     would cost an idle leader 3 % of a core."""
 

@@ -1,1 +1,1 @@
-"""The simulated world: whole clusters in one process and in virtual time, replayed from a seed, and broken on purpose."""
+"""The simulated world: whole clusters in one process, in virtual time, replayed from a seed, broken on purpose."""

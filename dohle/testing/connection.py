@@ -40,6 +40,11 @@ class Side:
         self.last_arrival = 0.0
         self.held: deque[Callable[[], None]] = deque()
 
+    @property
+    def gone(self) -> bool:
+        """Whether nobody is there any more who would answer."""
+        return self.broken or not self.party.loop.alive
+
 
 class Connection:
     """Between a client's process (side 0) and a server's (side 1)."""
@@ -51,8 +56,9 @@ class Connection:
         self._unheard = 0
 
     @property
-    def broken(self) -> bool:
-        return self.sides[0].broken or self.sides[1].broken
+    def over(self) -> bool:
+        """Whether both sides have forgotten it."""
+        return self.sides[0].gone and self.sides[1].gone
 
     def transmit(self, target: int, deliver: Callable[[], None], *, in_order: bool = True) -> None:
         """Has `deliver` run in the process of side `target`, after all that was sent there before."""
@@ -62,11 +68,7 @@ class Connection:
         arrival = self._scheduler.now + self._links.delay_s(here.party.machine, there.party.machine)
         if in_order:
             arrival = there.last_arrival = max(arrival, there.last_arrival)
-        self._at(there, arrival, lambda: self._arrived(target, deliver))
-
-    def _at(self, side: Side, when: float, work: Callable[[], None]) -> None:
-        loop = side.party.loop
-        loop.call_later(max(when - self._scheduler.now, 0.0), work)
+        there.party.loop.at_world_time(arrival, self._arrived, target, deliver)
 
     def _arrived(self, target: int, deliver: Callable[[], None]) -> None:
         here, there = self.sides[1 - target], self.sides[target]
@@ -78,15 +80,9 @@ class Connection:
             deliver()
 
     def break_off(self, by: int) -> None:
-        """Ends it on side `by`; the far side hears of it if a reset can reach it."""
-        far = self.sides[1 - by]
-        delay = self._links.delay_s(self.sides[by].party.machine, far.party.machine)
+        """Ends it on side `by`; the far side hears of it as soon as a reset can reach it."""
         self._break(by)
-        self._at(far, max(self._scheduler.now + delay, far.last_arrival), lambda: self._reset_arrived(1 - by))
-
-    def _reset_arrived(self, at: int) -> None:
-        if self._links.passes(self.sides[1 - at].party.machine, self.sides[at].party.machine):
-            self._break(at)
+        self.world_changed()
 
     def _break(self, at: int) -> None:
         side = self.sides[at]
@@ -99,18 +95,27 @@ class Connection:
             tell()
 
     def world_changed(self) -> None:
-        """Links were cut or mended, a process was paused or went on: what was held up goes on, keepalives begin."""
+        """Links were cut or mended, a process was paused, went on or died: held messages go on, patience begins."""
         for target in (0, 1):
             here, there = self.sides[1 - target], self.sides[target]
-            if there.held and self._links.passes(here.party.machine, there.party.machine):
+            passes = self._links.passes(here.party.machine, there.party.machine)
+            if there.held and passes:
                 there.party.loop.call_soon(self._release, target)
+            if here.gone and not there.gone and passes:
+                delay = self._links.delay_s(here.party.machine, there.party.machine)
+                arrival = max(self._scheduler.now + delay, there.last_arrival)
+                there.party.loop.at_world_time(arrival, self._reset_arrived, target)
         if self._reachable():
             self._unheard = 0
         elif not self._unheard:
             self._unheard = self._scheduler.serial()
             for at in (0, 1):
                 patience = self._scheduler.now + KEEPALIVE_S
-                self._at(self.sides[at], patience, lambda at=at, since=self._unheard: self._lost_patience(at, since))
+                self.sides[at].party.loop.at_world_time(patience, self._lost_patience, at, self._unheard)
+
+    def _reset_arrived(self, at: int) -> None:
+        if self._links.passes(self.sides[1 - at].party.machine, self.sides[at].party.machine):
+            self._break(at)
 
     def _release(self, target: int) -> None:
         here, there = self.sides[1 - target], self.sides[target]
@@ -118,12 +123,12 @@ class Connection:
             there.held.popleft()()
 
     def _reachable(self) -> bool:
+        if self.sides[0].gone or self.sides[1].gone:
+            return False
         client, server = self.sides[0].party, self.sides[1].party
         awake = not client.loop.paused and not server.loop.paused
         return awake and self._links.both_ways(client.machine, server.machine)
 
     def _lost_patience(self, at: int, since: int) -> None:
-        if self._unheard == since and not self.broken:
+        if self._unheard == since:
             self.break_off(at)
-        elif self._unheard == since:
-            self._break(at)

@@ -45,23 +45,17 @@ class Fabric:
         links.on_change.append(self.world_changed)
 
     def world_changed(self) -> None:
-        self.connections = [connection for connection in self.connections if not connection.broken]
+        self.connections = [connection for connection in self.connections if not connection.over]
         for connection in self.connections:
             connection.world_changed()
 
     def died(self, party: Party) -> None:
-        """The process is gone; its machine's kernel resets its connections."""
+        """The process is gone: its ports are free, and whoever still sends to it is told, if its machine can."""
         self.servers = {address: server for address, server in self.servers.items() if server.party is not party}
-        for connection in self.of(party):
-            connection.break_off(0 if connection.sides[0].party is party else 1)
-
-    def vanished(self, party: Party) -> None:
-        """The process is gone with its machine, which says nothing."""
-        self.servers = {address: server for address, server in self.servers.items() if server.party is not party}
+        self.world_changed()
 
     def of(self, party: Party) -> list[Connection]:
         return [one for one in self.connections if any(side.party is party for side in one.sides)]
-
 
 
 class SimServer:
@@ -161,7 +155,9 @@ class SimNetwork:
         self._tasks = Tasks("network", on_failure)
         self._closed = False
 
-    async def call(self, address: Address, method: Method[Any, Any], request: Any, *, lane: Lane, timeout_s: float) -> Any:
+    async def call(
+        self, address: Address, method: Method[Any, Any], request: Any, *, lane: Lane, timeout_s: float
+    ) -> Any:
         try:
             async with asyncio.timeout(timeout_s):
                 end = self._open(await self._connection(address, lane), address, method)
@@ -182,7 +178,9 @@ class SimNetwork:
         connection = self._usable(address, lane)
         if connection is not None:
             return self._open(connection, address, method)
-        return _LaterStream(self._tasks, lambda: self._connection(address, lane), lambda c: self._open(c, address, method))
+        return _LaterStream(
+            self._tasks, lambda: self._connection(address, lane), lambda c: self._open(c, address, method)
+        )
 
     async def dial(self, address: Address, *, timeout_s: float) -> Dial:
         try:
@@ -288,7 +286,9 @@ class _LaterStream:
         self._settled = asyncio.Event()
         tasks.spawn(self._make(connect, open_end), "stream")
 
-    async def _make(self, connect: Callable[[], Awaitable[Connection]], open_end: Callable[[Connection], RpcEnd]) -> None:
+    async def _make(
+        self, connect: Callable[[], Awaitable[Connection]], open_end: Callable[[Connection], RpcEnd]
+    ) -> None:
         try:
             connection = await connect()
             if not self._closed:

@@ -52,7 +52,7 @@ class NodeProcess(SimProcess):
         super().__init__(name, config.host, fabric, random, on_bug)
         seams = Seams(self.clock, disk, self.network, random, InlineWorkers(self.clock))
         self.ready = False
-        self.ended: DohleError | None = None  # why it ended by itself
+        self.ended: DohleError | OSError | None = None  # why it ended by itself
         self.over = False
         self._on_end: list[Callable[[], None]] = []
         self.loop.call_soon(self._begin, config, seams)
@@ -71,11 +71,15 @@ class NodeProcess(SimProcess):
             self._failed(error)
 
     def _failed(self, failure: BaseException) -> None:
-        if not isinstance(failure, DohleError):
+        if not isinstance(failure, DohleError | OSError):
             self._broke(failure)
         elif self.ended is None:
             self.ended = failure
             self.stop(lambda: None)
+
+    @property
+    def ending(self) -> bool:
+        return bool(self._on_end)
 
     def stop(self, then: Callable[[], None]) -> None:
         """Ends it as SIGTERM does, and calls `then` when it is gone."""

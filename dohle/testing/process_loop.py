@@ -123,6 +123,12 @@ class ProcessLoop(AbstractEventLoop):
             self._scheduler.add_timer(max(when - self._time_offset, self._scheduler.now), self, handle)
         return handle
 
+    def at_world_time(self, when: float, callback: Callable[..., object], *args: Any) -> None:
+        """Calls at the scheduler's time `when`; what is due at one time comes in the order of these calls."""
+        if self.alive:
+            handle = asyncio.TimerHandle(when, callback, args, self)
+            self._scheduler.add_timer(max(when, self._scheduler.now), self, handle)
+
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 

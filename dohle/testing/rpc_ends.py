@@ -62,16 +62,18 @@ class RpcEnd:
     async def receive(self) -> Any | None:
         while True:
             if self._inbox:
-                data = self._inbox.popleft()
-                far = self._far()
-                self._connection.transmit(1 - self._side, lambda: far.received(len(data)))
-                return self._receives.FromString(data)
+                return self._receives.FromString(self._next())
             if self.finished:
                 if self._failure is not None:
                     raise self._failure
                 return None
             self._changed.clear()
             await self._changed.wait()
+
+    def _next(self) -> bytes:
+        data, far = self._inbox.popleft(), self._far()
+        self._connection.transmit(1 - self._side, lambda: far.received(len(data)))
+        return data
 
     def close(self) -> None:
         """Abandons the rpc: nothing that is here is received any more, and the far side finds it broken."""

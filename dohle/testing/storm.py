@@ -92,7 +92,7 @@ class Storm:
             process = machine.process
             if process is not None and process.loop.paused:
                 world.resume(node_id)
-            if process is not None and (process.over or process.ended is not None or sick):
+            if process is not None and (process.ending or sick):
                 world.kill(node_id)
             self._start(node_id)
 
@@ -167,9 +167,7 @@ class Storm:
 
     async def _one_way(self, node_id: int, duration_s: float) -> None:
         me, outwards = self._machine(node_id).name, self._random.random() < 0.5
-        await self._cut(
-            [(me, other) if outwards else (other, me) for other in self._others(node_id)], duration_s
-        )
+        await self._cut([(me, other) if outwards else (other, me) for other in self._others(node_id)], duration_s)
 
     async def _pair(self, node_id: int, duration_s: float) -> None:
         """Two nodes do not reach each other; both reach the third, a bridge."""
@@ -189,13 +187,15 @@ class Storm:
         self._sick[node_id] = None
         self._machine(node_id).disk.faults.sync_fails = True
         await self._world.clock.sleep(duration_s)
-        await self._recover(node_id)
+        if not self._over:
+            await self._recover(node_id)
 
     async def _full_disk(self, node_id: int, duration_s: float) -> None:
         self._sick[node_id] = None
         self._machine(node_id).disk.faults.full = True
         await self._world.clock.sleep(duration_s)
-        await self._recover(node_id)
+        if not self._over:
+            await self._recover(node_id)
 
     async def _recover(self, node_id: int) -> None:
         """The disk is mended, and the node begins anew if it has noticed."""

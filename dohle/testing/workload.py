@@ -31,7 +31,7 @@ class Mix:
     records_per_s: float  # of each writer, on average
     linger_ms: int
     delivery_timeout_ms: int
-    segment_bytes: int
+    segment_ms: int
 
     @classmethod
     def drawn(cls, random: Random) -> Mix:
@@ -42,7 +42,7 @@ class Mix:
             records_per_s=random.choice((10, 20, 40)),
             linger_ms=random.choice((0, 0, 5, 50)),
             delivery_timeout_ms=random.choice((5_000, 20_000, 120_000)),
-            segment_bytes=random.choice((1 << 14, 1 << 16, 1 << 30)),
+            segment_ms=random.choice((500, 5_000, 86_400_000)),
         )
 
 
@@ -74,7 +74,7 @@ class Workload:
         await self._world.until(lambda: not self._writing, patience_s, "every writer has flushed")
 
     async def _make(self, process: SimProcess) -> None:
-        configs = {"min.insync.replicas": "2", "segment.bytes": str(self._mix.segment_bytes)}
+        configs = {"min.insync.replicas": "2", "segment.ms": str(self._mix.segment_ms)}
         async with Admin(self._world.bootstrap, **seams_of(process)) as admin:
             while not self.made:
                 try:
@@ -84,7 +84,9 @@ class Workload:
                     self.made = True
                 except TopicAlreadyExists:
                     self.made = True
-                except DohleError:  # the storm has begun
+                except DohleError as error:  # the storm has begun
+                    if not error.retriable:
+                        raise
                     await process.clock.sleep(0.5)
         for number in range(self._mix.writers):
             writer = self._world.client(f"writer{number}")

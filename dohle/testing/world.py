@@ -50,7 +50,6 @@ class World:
         self.fabric = Fabric(self.scheduler, self.links)
         self.bugs: list[str] = []
         self.timeline: list[str] = []
-        self.on_tick: list[Callable[[], None]] = []
         self._clients = 0
         self.director = SimProcess("director", "director", self.fabric, self.random("director"), self._bug)
         self.clock = self.director.clock
@@ -142,18 +141,15 @@ class World:
     def kill(self, node_id: int) -> None:
         """Ends the node as SIGKILL does."""
         self._end(node_id, "is killed")
-        self._dead_party_leaves(node_id)
 
     def lose_power(self, node_id: int) -> None:
-        """Ends the node with its machine: what was not synced is lost or torn."""
+        """Ends the node with its machine: what was not synced is lost or torn, and nobody answers there."""
         machine = self.machines[node_id]
         self.links.silence(machine.name)
-        process = self._end(node_id, "loses its power")
+        self._end(node_id, "loses its power")
         machine.disk.lose_power()
-        machine.process = None
-        self.fabric.vanished(process)
 
-    async def stop(self, node_id: int) -> DohleError | None:
+    async def stop(self, node_id: int) -> DohleError | OSError | None:
         """Ends the node as SIGTERM does; returns once it is gone, with why it ended if that was by itself."""
         process = self._process(node_id)
         gone: list[None] = []
@@ -189,16 +185,13 @@ class World:
         assert process is not None, f"node {node_id} does not run"
         return process
 
-    def _end(self, node_id: int, how: str) -> NodeProcess:
+    def _end(self, node_id: int, how: str) -> None:
         process = self._process(node_id)
         self.say(f"{process.name} {how}")
         process.loop.kill()
-        self.machines[node_id].disk.process_died()
-        return process
-
-    def _dead_party_leaves(self, node_id: int) -> None:
-        process = self._process(node_id)
-        self.machines[node_id].process = None
+        machine = self.machines[node_id]
+        machine.process = None
+        machine.disk.process_died()
         self.fabric.died(process)
 
     # waiting

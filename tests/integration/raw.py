@@ -33,7 +33,9 @@ class RawBroker:
     def unary(self, name: str, request: Any) -> Any:
         method = _METHODS[name]
         return self._channel.unary_unary(
-            method.path, request_serializer=type(request).SerializeToString, response_deserializer=method.response.FromString
+            method.path,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=method.response.FromString,
         )(request, timeout=_PATIENCE_S)
 
     def streamed(self, name: str, request: Any) -> Any:
@@ -46,7 +48,9 @@ class RawBroker:
 
         method = _METHODS[name]
         stream = self._channel.stream_stream(
-            method.path, request_serializer=type(request).SerializeToString, response_deserializer=method.response.FromString
+            method.path,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=method.response.FromString,
         )(requests(), timeout=_PATIENCE_S)
         try:
             return next(stream)
@@ -62,7 +66,13 @@ class RawBroker:
         return int(topic.partitions[where.partition].leader_epoch)
 
     def produce(
-        self, where: TopicPartition, batch: bytes, *, acks: int = -1, timeout_ms: int = 5000, topic_id: bytes | None = None
+        self,
+        where: TopicPartition,
+        batch: bytes,
+        *,
+        acks: int = -1,
+        timeout_ms: int = 5000,
+        topic_id: bytes | None = None,
     ) -> int | DohleError:
         """Returns the base offset, or why there is none."""
         request = broker_pb2.ProduceRequest(
@@ -105,7 +115,9 @@ def _outcome(failure: Any, value: Any) -> Any:
     return error_for(failure.code, failure.message) if failure.code else value
 
 
-def a_batch(value: bytes = b"v", *, producer_id: int = -1, sequence: int = -1, producer_epoch: int | None = None) -> bytes:
+def a_batch(
+    value: bytes = b"v", *, producer_id: int = -1, sequence: int = -1, producer_epoch: int | None = None
+) -> bytes:
     """Returns a batch of one record."""
     return encode_batch(
         [Record(b"k", value, (), 1_700_000_000_000)],

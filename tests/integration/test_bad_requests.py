@@ -75,7 +75,9 @@ def test_commands_name_what_is_wrong_in_one_line(trio, topic, arguments, complai
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", ["consume strict --from nowhere", "produce strict --acks 2", "topic creat x", "-x"])
+@pytest.mark.parametrize(
+    "arguments", ["consume strict --from nowhere", "produce strict --acks 2", "topic creat x", "-x"]
+)
 def test_wrong_usage_is_exit_code_2(trio, arguments):
     assert "Error" in trio.refused(*arguments.split(), code=2)
 
@@ -204,13 +206,17 @@ def test_too_few_in_sync_replicas_and_no_majority(fresh_trio):
             await producer.send_and_wait("strict", b"late")
 
     began = time.monotonic()
-    with pytest.raises((errors.DeliveryTimedOut, errors.NotEnoughReplicas, errors.NotEnoughReplicasAfterAppend)) as caught:
+    with pytest.raises(
+        (errors.DeliveryTimedOut, errors.NotEnoughReplicas, errors.NotEnoughReplicasAfterAppend)
+    ) as caught:
         asyncio.run(write())
     assert time.monotonic() - began < 8
     assert caught.value.message
     with RawBroker(cluster.port(survivor)) as broker:
         refused = broker.produce(FIRST, a_batch(), timeout_ms=1500)
-        assert isinstance(refused, errors.RequestTimedOut | errors.NotEnoughReplicas | errors.NotEnoughReplicasAfterAppend)
+        assert isinstance(
+            refused, errors.RequestTimedOut | errors.NotEnoughReplicas | errors.NotEnoughReplicasAfterAppend
+        )
         assert isinstance(broker.produce(FIRST, a_batch(), acks=1), int)
     complaint = cluster.refused("topic", "create", "more", "--timeout", "3")
     assert "controller" in complaint

@@ -127,7 +127,11 @@ async def test_admin_calls_change_what_they_say(trio):
         with pytest.raises(errors.UnknownTopicOrPartition):
             await admin.describe_topic("admin")
         outcomes = await admin.create_topics(
-            [NewTopic("admin", 2, 3, {"retention.ms": "1000"}), NewTopic("a/b"), NewTopic("placed", assignments=((3, 1),))]
+            [
+                NewTopic("admin", 2, 3, {"retention.ms": "1000"}),
+                NewTopic("a/b"),
+                NewTopic("placed", assignments=((3, 1),)),
+            ]
         )
         assert isinstance(outcomes["a/b"], errors.InvalidTopic)
         placed = (await admin.describe_topic("placed")).partitions[0]

@@ -55,7 +55,7 @@ def test_a_silent_leader_is_replaced_after_the_election_timeout() -> None:
         world.run_until(world.now + 1)
         silent = leader_key(world)
         world.nodes[silent].frozen_until = world.now + 60
-        assert seconds_to_leader(world, 5.0) >= 0.75  # a second after its last heartbeat
+        assert seconds_to_leader(world, 5.0) >= 0.7  # a second after its last heartbeat
 
 
 def test_a_stall_of_a_quarter_second_and_one_way_loss_elect_nobody() -> None:
@@ -82,4 +82,4 @@ def test_an_idle_quorum_says_no_more_than_its_heartbeats() -> None:
     world.run_until(world.now + 1)
     before = world.counts["AppendRequest"]
     world.run_until(world.now + 10)
-    assert world.counts["AppendRequest"] - before <= 2 * 5 * 10 + 2
+    assert world.counts["AppendRequest"] - before <= 2 * 4 * 10 + 2
