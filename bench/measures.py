@@ -196,3 +196,8 @@ async def _close(logs: LogFolder, data: DataFolder, tasks: Tasks) -> None:
     await logs.close(clean=True, broker_epoch=1)
     await tasks.close()
     data.close()
+
+
+async def breathe() -> None:
+    """Lets the event loop run whatever is ready."""
+    await asyncio.sleep(0)

@@ -74,3 +74,15 @@ def fresh_trio(make_cluster):
     cluster = make_cluster()
     cluster.up()
     return cluster
+
+
+@pytest.fixture
+def say(request, capsys):
+    """Tells whoever looks on what was measured, without judging it."""
+    terminal = request.config.get_terminal_writer()
+
+    def write(words):
+        with capsys.disabled():
+            terminal.line(f"\n  {words}")
+
+    return write

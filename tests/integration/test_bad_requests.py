@@ -63,7 +63,6 @@ FIRST = TopicPartition("strict", 0)
         ("topic describe nowhere", "nowhere"),
         ("topic delete nowhere --yes", "nowhere"),
         ("produce strict -p 9", "9"),
-        ("consume nowhere", "topic 'nowhere' does not exist"),
         ("consume strict -p 9", "strict has no partition 9: it has 0 to 2"),
     ],
 )
@@ -207,7 +206,12 @@ def test_too_few_in_sync_replicas_and_no_majority(fresh_trio):
 
     began = time.monotonic()
     with pytest.raises(
-        (errors.DeliveryTimedOut, errors.NotEnoughReplicas, errors.NotEnoughReplicasAfterAppend)
+        (
+            errors.DeliveryTimedOut,
+            errors.NotEnoughReplicas,
+            errors.NotEnoughReplicasAfterAppend,
+            errors.BrokerNotAvailable,  # nothing was sent, for want of a leader or of a producer id
+        )
     ) as caught:
         asyncio.run(write())
     assert time.monotonic() - began < 8

@@ -122,7 +122,8 @@ def test_a_metadata_log_that_is_damaged(solo):
         assert "is damaged" in solo.fails_to_start(1)
         (folder / ".clean-shutdown").unlink(missing_ok=True)  # as after kill -9
         complaint = solo.fails_to_start(1)
-        assert f"the metadata log is damaged at byte 0 of {segment}" in complaint
+        assert "the metadata log is damaged at byte" in complaint
+        assert str(segment) in complaint
         assert "neither votes nor leads" in complaint
 
 

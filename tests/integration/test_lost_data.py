@@ -12,7 +12,7 @@ from dohle.model.ids import id_text
 from tests.integration.load import Load, read_all, write_some
 
 
-async def test_a_cluster_killed_as_a_whole_under_load_comes_back_with_every_record(fresh_trio, capsys):
+async def test_a_cluster_killed_as_a_whole_under_load_comes_back_with_every_record(fresh_trio, say):
     cluster = fresh_trio
     async with Load(cluster.bootstrap, "blackout") as load:
         for _ in range(2):
@@ -24,8 +24,7 @@ async def test_a_cluster_killed_as_a_whole_under_load_comes_back_with_every_reco
     await load.check()
     assert not load.refused
     assert not load.doubtful
-    with capsys.disabled():
-        print(f"\n  longest gap, two starts of all nodes included: {load.longest_gap_s:.2f} s")
+    say(f"longest gap, two starts of all nodes included: {load.longest_gap_s:.2f} s")
 
 
 def test_a_wiped_node_says_what_to_do_and_the_others_go_on(fresh_trio):

@@ -7,13 +7,14 @@ import os
 import random
 import time
 
+from dohle import Admin
 from tests.integration.clusters import healthy
 from tests.integration.load import Load
 
 SOAK_MINUTES = float(os.environ.get("DOHLE_SOAK_MINUTES", "0"))
 
 
-async def test_a_node_killed_every_few_seconds_costs_nothing(fresh_trio, capsys):
+async def test_a_node_killed_every_few_seconds_costs_nothing(fresh_trio, say):
     """30 s, a node killed every 7.5; with DOHLE_SOAK_MINUTES so long, every 20 s."""
     cluster = fresh_trio
     duration_s, every_s = (SOAK_MINUTES * 60, 20.0) if SOAK_MINUTES else (30.0, 7.5)
@@ -34,10 +35,10 @@ async def test_a_node_killed_every_few_seconds_costs_nothing(fresh_trio, capsys)
     await load.check()
     assert not load.refused
     assert not load.doubtful
-    _say(capsys, f"{killed} kills, {len(load.acknowledged)} records, longest gap {load.longest_gap_s:.2f} s")
+    say(f"{killed} kills, {len(load.acknowledged)} records, longest gap {load.longest_gap_s:.2f} s")
 
 
-async def test_the_active_controller_killed_costs_nothing(trio, capsys):
+async def test_the_active_controller_killed_costs_nothing(trio, say):
     async with Load(trio.bootstrap, "controllers") as load:
         for _ in range(2):
             await load.reached(500)
@@ -49,7 +50,7 @@ async def test_the_active_controller_killed_costs_nothing(trio, capsys):
     await load.check()
     assert not load.refused
     assert not load.doubtful
-    _say(capsys, f"longest gap {load.longest_gap_s:.2f} s")
+    say(f"longest gap {load.longest_gap_s:.2f} s")
 
 
 async def test_a_leader_that_stalls_for_half_a_second_is_not_fenced(trio):
@@ -68,7 +69,7 @@ async def test_a_leader_that_stalls_for_half_a_second_is_not_fenced(trio):
     await load.check()
 
 
-async def test_a_leader_that_is_silent_past_its_session_is_replaced_and_comes_back(trio, capsys):
+async def test_a_leader_that_is_silent_past_its_session_is_replaced_and_comes_back(trio, say):
     async with Load(trio.bootstrap, "silence", partitions=3) as load:
         await load.reached(500)
         before = await asyncio.to_thread(trio.partition, "silence")
@@ -83,10 +84,10 @@ async def test_a_leader_that_is_silent_past_its_session_is_replaced_and_comes_ba
     await load.check()
     assert not load.doubtful
     assert not load.refused
-    _say(capsys, f"longest gap {load.longest_gap_s:.2f} s")
+    say(f"longest gap {load.longest_gap_s:.2f} s")
 
 
-async def test_nodes_stopped_one_after_another_under_load_leave_cleanly(trio, capsys):
+async def test_nodes_stopped_one_after_another_under_load_leave_cleanly(trio, say):
     async with Load(trio.bootstrap, "rolling") as load:
         for node_id in trio.node_ids:
             await load.reached(300)
@@ -99,20 +100,13 @@ async def test_nodes_stopped_one_after_another_under_load_leave_cleanly(trio, ca
     await load.check()
     assert not load.refused
     assert not load.doubtful
-    _say(capsys, f"longest gap {load.longest_gap_s:.2f} s")
+    say(f"longest gap {load.longest_gap_s:.2f} s")
 
 
 async def _partition_by(bootstrap, topic):
-    from dohle import Admin
-
     async with Admin(bootstrap, request_timeout_ms=10_000) as admin:
         return (await admin.describe_topic(topic)).partitions[0]
 
 
 def _since_last_start(log):
     return log[log.rindex("listens on") :] if "listens on" in log else log
-
-
-def _say(capsys, words):
-    with capsys.disabled():
-        print(f"\n  {words}")
