@@ -122,6 +122,11 @@ class Broker:
         """The newest metadata; the replicas follow within the same turn unless a folder must be made."""
         return self.metadata.image
 
+    @property
+    def knows_cluster(self) -> bool:
+        """Whether the image is past this broker's own registration; an earlier one lacks what exists already."""
+        return 0 <= self.membership.broker_epoch < self.image.next_offset
+
     def _broker_epoch_of(self, node_id: NodeId) -> int:
         broker = self.image.brokers.get(node_id)
         return -1 if broker is None else broker.broker_epoch
@@ -169,7 +174,9 @@ class Broker:
         await self._past_registration_reached()
         await self._folder.findings_reported()
         async with self._acting:
-            await self.replicas.act(self.image, None)
+            acted_on = self.image
+            await self.replicas.act(acted_on, None)
+            await self._durable_offset.write(acted_on.next_offset)  # a folder that served and says less was wiped
             self._active = True
         self._tasks.spawn(self._isr_changes.run(), "in-sync sets")
         self._tasks.spawn(self._tick(), "tick")

@@ -7,12 +7,15 @@ truncation that the leader's answer to a subscription asks for. The streams that
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from dohle.model.batch import read_header
 from dohle.model.errors import InvalidRecord
 from dohle.model.ids import NodeId, PartitionKey
 from dohle.rpc.v1 import replication_pb2
 from dohle.storage.log import Log
+
+log = logging.getLogger(__name__)
 
 NO_SUBSCRIPTION = 0
 
@@ -96,6 +99,15 @@ class Following:
             offset = min(max(own_end, self.log.log_start_offset), refusal.diverging_end_offset)
         async with self._changing:
             if not self.ended and offset < self.log.log_end_offset:
+                if offset < self.log.high_watermark:
+                    log.warning(
+                        "%s: cut back to %d by leader %d, below its high watermark %d: acknowledged records are lost,"
+                        " as after an unclean election or a data folder that was formatted anew",
+                        self.log.name,
+                        offset,
+                        self.leader,
+                        self.log.high_watermark,
+                    )
                 await self.log.truncate_to(offset)
         return not self.ended
 

@@ -21,6 +21,8 @@ from dohle.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
+GATHER_S = 0.005
+"""How long a change waits for others: replicas catch up one after the other, many in the same moment."""
 MOST_PARTITIONS = 1000
 """In one request."""
 PAUSE_S = 0.05
@@ -63,6 +65,7 @@ class IsrChanges:
             await self._wanted.wait()
             self._wanted.clear()
             while self._changes:
+                await self._clock.sleep(GATHER_S)
                 asked = dict(list(self._changes.items())[:MOST_PARTITIONS])
                 try:
                     response = await self._controller.call("AlterPartitions", self._request(asked))

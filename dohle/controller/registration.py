@@ -4,7 +4,7 @@ Whatever partitions it led, each gets a new leader epoch, with another leader or
 older than its registration. It stays in the ISR where its data is known to be whole. Where it is not, a doubt is noted,
 and `elections` does what follows from it:
 
-- *lost*: another data folder, a replica that is missing, or one that is damaged. A replica that was assigned after the
+- *lost*: another data folder, or one that was wiped, a replica that is missing, or one that is damaged. A replica that was assigned after the
   metadata offset up to which the broker's folders are durable is not missing but empty.
 - *doubtful*: an unclean stop, after which recovery cut a torn tail, or not every append had been fsynced. A broker that
   names the broker epoch before as cleanly ended is taken at its word.
@@ -86,7 +86,7 @@ class _Returning:
         earlier = self.partition.doubt_about(node_id)
         was_lost = earlier is not None and earlier.lost
         was_doubtful = earlier is not None and not earlier.lost  # and nobody has led since
-        if self.previous.directory_id != self.request.hello.directory_id:
+        if self._was_replaced():
             return Doubt(node_id, -1, 0, lost=True)
         if held is None:
             if self._was_durable() or was_lost:
@@ -99,6 +99,15 @@ class _Returning:
         if not was_doubtful and (clean or (held.proven and held.cut_bytes == 0)):
             return None
         return Doubt(node_id, held.last_epoch, held.durable_end, lost=False)
+
+    def _was_replaced(self) -> bool:
+        """Whether this is not the folder that served before: formatted anew, with another id or with the same.
+
+        A broker makes durable that it is past its registration before it asks to serve.
+        """
+        return self.previous.directory_id != self.request.hello.directory_id or (
+            self.previous.has_served and self.request.durable_metadata_offset <= self.previous.broker_epoch
+        )
 
     def _was_durable(self) -> bool:
         """Whether the broker had made this replica's folder durable, so that it should be there."""

@@ -7,7 +7,7 @@ from dohle.broker.reads import Fetched, FetchWanted
 from dohle.broker.replicas import LISTENER
 from dohle.listeners.byte_budget import ByteBudget
 from dohle.listeners.produce_stream import ProduceStream, Requests
-from dohle.model.errors import DohleError, UnknownTopicOrPartition
+from dohle.model.errors import BrokerNotAvailable, DohleError, UnknownTopicOrPartition
 from dohle.model.ids import PartitionKey, TopicId
 from dohle.model.image import TopicImage
 from dohle.rpc.v1 import broker_pb2, common_pb2
@@ -86,6 +86,8 @@ class BrokerService:
     async def metadata(
         self, request: broker_pb2.MetadataRequest, context: RequestContext
     ) -> broker_pb2.MetadataResponse:
+        if not self._broker.knows_cluster:  # else a client would take its topics for deleted
+            raise BrokerNotAvailable("this broker starts, and does not know the cluster's topics yet; ask another")
         image = self._broker.image
         response = broker_pb2.MetadataResponse(
             cluster_id=image.cluster_id or "", controller_id=self._broker.metadata.controller_id

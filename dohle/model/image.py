@@ -44,6 +44,7 @@ class BrokerImage:
     features: tuple[FeatureRange, ...]
     fenced: bool
     shutting_down: bool
+    has_served: bool  # unfenced at some time since that registration
 
     @property
     def active(self) -> bool:

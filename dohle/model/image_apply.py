@@ -179,6 +179,7 @@ class _Draft:
             features=record.features,
             fenced=True,
             shutting_down=False,
+            has_served=False,
         )
         self._brokers = self._brokers.insert(record.node_id, broker)
 
@@ -196,6 +197,7 @@ class _Draft:
             features=broker.features,
             fenced=record.fenced,
             shutting_down=record.shutting_down,
+            has_served=broker.has_served or not record.fenced,
         )
         self._brokers = self._brokers.insert(record.node_id, changed)
 

@@ -139,6 +139,7 @@ class SimFile:
         assert not self._closed, f"{self.path} is closed"
         data = b"".join(buffers)
         if self._disk.faults.full:
+            self._disk.failures += 1
             raise OSError(errno.ENOSPC, "No space left on device", self.path)
         self._disk.trace.note(self.path, data)
         self.content.cached += data
@@ -180,7 +181,7 @@ class SimDisk:
         self.faults = DiskFaults()
         self.trace = trace
         self.locked: dict[str, None] = {}
-        self.syncs = 0
+        self.failures = 0  # errors that processes have met here
         self._clock = clock
         self._random = random
         self._root = Folder()
@@ -254,7 +255,6 @@ class SimDisk:
             await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S / 4 * self.faults.slowness)))
 
     async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
-        self.syncs += 1
         begun = [_content(file).begin_sync() for file in files]
         begun += [self._folder(folder).begin_sync() for folder in folders]
         waiting, self.faults.before_sync = self.faults.before_sync, []
@@ -262,6 +262,7 @@ class SimDisk:
             surprise()
         await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S * self.faults.slowness)))
         if self.faults.sync_fails:
+            self.failures += 1
             raise OSError(errno.EIO, "Input/output error", files[0].path if files else folders[0])
         for finish in begun:  # files first: a name that survives must not lead to bytes that did not
             finish()
@@ -275,7 +276,10 @@ class SimDisk:
         return SimLock(self, path)
 
     def free_bytes(self, path: str) -> int:
-        return 0 if self.faults.full else _CAPACITY_BYTES
+        if self.faults.full:
+            self.failures += 1
+            return 0
+        return _CAPACITY_BYTES
 
     def _find(self, path: str) -> Entry | None:
         entry: Entry | None = self._root

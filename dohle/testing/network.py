@@ -113,8 +113,11 @@ class SimServer:
         self._running[number] = end
         task = self._tasks.spawn(self._serve(handle, method, end, number, context), method.path)
         if method.streamed:
-            loop = self.party.loop
-            end.on_cancelled = lambda: loop.call_later(_LINGER_S, task.cancel)
+
+            def linger() -> None:
+                self.party.loop.call_later(_LINGER_S, task.cancel)
+
+            end.on_cancelled = linger
 
     async def _serve(
         self,

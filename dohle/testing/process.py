@@ -29,7 +29,8 @@ class SimProcess:
         self.name = name
         self.machine = machine
         self.random = random
-        self.loop = ProcessLoop(fabric.scheduler, name, time_offset=random.uniform(0, 10_000))
+        time_offset = random.uniform(0, 10_000)
+        self.loop = ProcessLoop(fabric.scheduler, name, time_offset)  # type: ignore[abstract]  # only for mypy
         self.clock = SimClock(fabric.scheduler, wall_offset_ms=random.randint(-500, 500))
         self.network = SimNetwork(fabric, self, self.clock, self._broke)
         self._on_bug = on_bug
@@ -52,6 +53,8 @@ class NodeProcess(SimProcess):
         super().__init__(name, config.host, fabric, random, on_bug)
         seams = Seams(self.clock, disk, self.network, random, InlineWorkers(self.clock))
         self.ready = False
+        self._disk = disk
+        self._disk_failures_before = disk.failures
         self.ended: DohleError | OSError | None = None  # why it ended by itself
         self.over = False
         self._on_end: list[Callable[[], None]] = []
@@ -76,6 +79,11 @@ class NodeProcess(SimProcess):
         elif self.ended is None:
             self.ended = failure
             self.stop(lambda: None)
+
+    @property
+    def met_disk_failure(self) -> bool:
+        """Whether its disk has given it a reason to end."""
+        return self._disk.failures > self._disk_failures_before
 
     @property
     def ending(self) -> bool:

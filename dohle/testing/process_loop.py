@@ -12,11 +12,12 @@ import ctypes
 from asyncio.events import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from dohle.testing.scheduler import Scheduler
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _GRAVEYARD: list[asyncio.Task[Any]] = []
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_GRAVEYARD))  # outlives even the interpreter's own end
@@ -34,7 +35,11 @@ class SerialTask(asyncio.Task[T]):
 
 
 class ProcessLoop(AbstractEventLoop):
-    """One process's turn-taker. `time_offset` is where its monotonic clock began: no two machines agree."""
+    """One process's turn-taker. `time_offset` is where its monotonic clock began: no two machines agree.
+
+    What a real loop has and this one leaves out (sockets, threads, signals) raises NotImplementedError, as it should:
+    code that reaches for it goes past the seams.
+    """
 
     def __init__(self, scheduler: Scheduler, name: str, time_offset: float = 0.0) -> None:
         self.name = name
@@ -102,7 +107,7 @@ class ProcessLoop(AbstractEventLoop):
         return self._scheduler.now + self._time_offset
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         if self.alive:
@@ -111,12 +116,20 @@ class ProcessLoop(AbstractEventLoop):
         return handle
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if self.alive:

@@ -22,7 +22,6 @@ class Storm:
         self._world = world
         self._random = random
         self._over = False
-        self._sick: dict[int, None] = {}  # whose node may end by itself, since its disk fails
         self._mean_pause_s = random.choice((1.0, 3.0, 6.0))
         kinds: dict[str, Fault] = {
             "kill": self._kill,
@@ -73,7 +72,7 @@ class Storm:
                 process = machine.process
                 if process is not None and process.over and process.ended is not None:
                     self._world.say(f"{process.name} ended: {process.ended}")
-                    if node_id not in self._sick:
+                    if not process.met_disk_failure:
                         self._world.bugs.append(f"{process.name} ended by itself: {process.ended!r}")
                     self._world.kill(node_id)
 
@@ -86,13 +85,12 @@ class Storm:
         world.links.weather.loss, world.links.weather.mean_delay_s = 0.0, 0.0005
         for node_id, machine in world.machines.items():
             faults = machine.disk.faults
-            sick = faults.full or faults.sync_fails or node_id in self._sick
             faults.full, faults.sync_fails, faults.slowness = False, False, 1.0
             faults.before_sync.clear()
             process = machine.process
             if process is not None and process.loop.paused:
                 world.resume(node_id)
-            if process is not None and (process.ending or sick):
+            if process is not None and (process.ending or process.met_disk_failure):
                 world.kill(node_id)
             self._start(node_id)
 
@@ -184,14 +182,12 @@ class Storm:
         faults.slowness = 1.0
 
     async def _failing_disk(self, node_id: int, duration_s: float) -> None:
-        self._sick[node_id] = None
         self._machine(node_id).disk.faults.sync_fails = True
         await self._world.clock.sleep(duration_s)
         if not self._over:
             await self._recover(node_id)
 
     async def _full_disk(self, node_id: int, duration_s: float) -> None:
-        self._sick[node_id] = None
         self._machine(node_id).disk.faults.full = True
         await self._world.clock.sleep(duration_s)
         if not self._over:
@@ -206,7 +202,6 @@ class Storm:
             if process.loop.paused:
                 self._world.resume(node_id)
             self._world.kill(node_id)
-        self._sick.pop(node_id, None)
         await self._back_after(node_id, 0.1)
 
     async def _stop(self, node_id: int, duration_s: float) -> None:

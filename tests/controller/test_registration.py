@@ -114,6 +114,14 @@ def test_a_wiped_disk_leaves_the_isr_although_its_new_folder_claims_to_hold_ever
     assert cluster.led("t") == (2, 1, (2,))
 
 
+def test_a_disk_wiped_and_formatted_under_its_old_id_leaves_the_isr_too(cluster):
+    cluster.topic("t", [1, 2])
+    cluster.start(1)
+    assert cluster.led("t")[2] == (1, 2)
+    cluster.start(1, held=[], durable_metadata_offset=0)
+    assert cluster.led("t")[2] == (2,)
+
+
 def test_a_replica_assigned_after_the_durable_metadata_offset_is_empty_not_missing(cluster):
     cluster.topic("t", [1, 2])
     (assigned_at, _) = cluster.partition("t").assigned_at

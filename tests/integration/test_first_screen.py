@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -92,6 +93,9 @@ def test_lines_keys_headers_json_and_times_come_out_as_they_went_in(trio: Cluste
     assert sorted(trio.done("consume", "copy", "--json").replace('"copy"', '"shell"').splitlines()) == sorted(
         as_json.splitlines()
     )
+    a = next(found["partition"] for found in map(json.loads, as_json.splitlines()) if found["key"] == "a")
+    from_there = trio.done("consume", "shell", "-p", str(a), "--from", "1").splitlines()
+    assert from_there == trio.done("consume", "shell", "-p", str(a)).splitlines()[1:]
     assert trio.done("consume", "shell", "--since", "1h").count("\n") == 3
     assert trio.done("consume", "shell", "--since", "2100-01-01") == ""
     assert trio.done("topic", "list").splitlines()[0].split() == ["TOPIC", "PARTITIONS", "REPLICAS"]
