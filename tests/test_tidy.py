@@ -55,12 +55,14 @@ ALLOWED: dict[str, tuple[str, str]] = {
         "makes the real seams and hands them to the node",
     ),
     "dohle/cluster/process_identity.py": ("os subprocess open", PROCESSES),
+    "dohle/testing/process_loop.py": ("ctypes", "what a killed process held is never let go"),
     "dohle/rpc/__init__.py": ("os", "gRPC can be told to be quiet by the environment alone"),
 }
 ENTRANCES = {
     "dohle": "the SDK's surface",
     "dohle.__main__": "python -m dohle",
     "dohle.cli.main": "the `dohle` command",
+    "dohle.testing.simulation": "simulated clusters, for tests",
     "dohle.sync": "the SDK's surface for code without asyncio",
 }
 

@@ -6,7 +6,7 @@ and before any of them is led or followed, so a replica that is assigned below i
 
 from __future__ import annotations
 
-from dohle.model.errors import CorruptLog
+from dohle.model.errors import CorruptLog, StorageFailure
 from dohle.runtime.disk import Disk
 from dohle.storage.checkpoints import write_files
 
@@ -34,5 +34,9 @@ class DurableMetadataOffset:
             ) from error
 
     async def write(self, offset: int) -> None:
-        """Returns once `offset` is durable."""
-        await write_files(self._disk, {f"{self._folder}/{FILE}": f"{offset}\n"}, [self._folder])
+        """Returns once `offset` is durable. Raises StorageFailure."""
+        path = f"{self._folder}/{FILE}"
+        try:
+            await write_files(self._disk, {path: f"{offset}\n"}, [self._folder])
+        except OSError as error:
+            raise StorageFailure(f"{path} cannot be written ({error}): mend the disk, then start this node") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from dohle.broker.push_session import FollowerStream, PushSession
 from dohle.broker.replicas import Replicas
@@ -36,7 +36,7 @@ class ReplicationService:
         )
         name = f"follower {first.opening.hello.node_id}"
         tasks = [
-            self._world.tasks.spawn(_until_broken(session.send()), f"pushes to {name}"),
+            self._world.tasks.spawn(_until_broken(session.send), f"pushes to {name}"),
             self._world.tasks.spawn(session.catch_up(), f"catch-up of {name}"),
         ]
         try:
@@ -47,8 +47,8 @@ class ReplicationService:
                 task.cancel()
 
 
-async def _until_broken(sending: Awaitable[None]) -> None:
+async def _until_broken(send: Callable[[], Awaitable[None]]) -> None:
     try:
-        await sending
+        await send()
     except DohleError:
         pass  # the stream's receiving side sees the break as well, and ends the session

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from dohle.cli.record_text import record_json, record_line
 from dohle.cli.session import bootstrap_option, parse_time, run_async
-from dohle.model.errors import OffsetOutOfRange, UnknownTopicOrPartition
+from dohle.model.errors import LeaderNotAvailable, OffsetOutOfRange, UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
 from dohle.model.records import Record
 
 if TYPE_CHECKING:
     from dohle.client.consumer import Consumer
     from dohle.client.values import ConsumerRecord
+
+_LEADER_PATIENCE_S = 5.0
+_ANSWER_PATIENCE_S = 3.0
+_MOST_NAMED = 10
 
 Format = Callable[["ConsumerRecord"], bytes]
 
@@ -72,8 +78,17 @@ def consume(
         reset: Literal["none", "earliest"] = "none" if start.isdecimal() else "earliest"
         async with Consumer(bootstrap, auto_offset_reset=reset, client_id="dohle-consume") as consumer:
             await _assign(consumer, topic, partitions)
-            await _seek(consumer, start, since_ms)
-            await _print(consumer, show, follow, max_count)
+            ends, failures = await _ends(consumer)
+            if failures and follow and start == "beginning" and since_ms is None:
+                click.echo(f"dohle: {_words(failures)}; what they hold is printed once they have one", err=True)
+            elif failures and (follow or not ends):
+                raise LeaderNotAvailable(_words(failures))
+            else:
+                await consumer.assign(*ends)
+                await _seek(consumer, start, since_ms, ends)
+            wanted_more = await _print(consumer, show, follow, max_count, ends)
+            if failures and wanted_more:
+                raise LeaderNotAvailable(f"{_words(failures)}; all others were read")
 
     run_async(work())
 
@@ -92,7 +107,34 @@ async def _assign(consumer: Consumer, topic: str, partitions: Sequence[int]) -> 
     await consumer.assign(*wanted)
 
 
-async def _seek(consumer: Consumer, start: str, since_ms: int | None) -> None:
+async def _ends(consumer: Consumer) -> tuple[Mapping[TopicPartition, int], list[TopicPartition]]:
+    """Returns where partitions end now, and those whose leader does not say so in time."""
+    partitions = consumer.assignment()
+    try:
+        async with asyncio.timeout(_LEADER_PATIENCE_S):  # elections end sooner
+            return await consumer.end_offsets(*partitions), []
+    except TimeoutError:
+        pass  # one is enough for that: now each by itself
+    ends = dict.fromkeys(partitions, -1)
+
+    async def ask(partition: TopicPartition) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_PATIENCE_S):
+                ends.update(await consumer.end_offsets(partition))
+
+    await asyncio.gather(*map(ask, partitions))
+    known = {partition: end for partition, end in ends.items() if end >= 0}
+    return known, [partition for partition in partitions if partition not in known]
+
+
+def _words(leaderless: Sequence[TopicPartition]) -> str:
+    names = ", ".join(map(str, leaderless[:_MOST_NAMED]))
+    more = f" and {len(leaderless) - _MOST_NAMED} more" if len(leaderless) > _MOST_NAMED else ""
+    have = "has" if len(leaderless) == 1 else "have"
+    return f"{names}{more} {have} no leader that can be reached"
+
+
+async def _seek(consumer: Consumer, start: str, since_ms: int | None, ends: Mapping[TopicPartition, int]) -> None:
     if since_ms is not None:
         await consumer.seek_to_time(since_ms)
     elif start == "end":
@@ -100,16 +142,16 @@ async def _seek(consumer: Consumer, start: str, since_ms: int | None) -> None:
     elif start == "beginning":
         await consumer.seek_to_beginning()
     else:
-        ends = await consumer.end_offsets(*consumer.assignment())
         if int(start) > max(ends.values()):
             raise OffsetOutOfRange(f"no partition has an offset {start}: the last one ends at {max(ends.values())}")
         for partition in consumer.assignment():
             consumer.seek(partition, int(start))
 
 
-async def _print(consumer: Consumer, show: Format, follow: bool, max_count: int | None) -> None:
-    """Prints records up to the ends of now, or for ever, or until there were `max_count`."""
-    ends = await consumer.end_offsets(*consumer.assignment())
+async def _print(
+    consumer: Consumer, show: Format, follow: bool, max_count: int | None, ends: Mapping[TopicPartition, int]
+) -> bool:
+    """Prints records up to `ends`, or for ever, or until there were `max_count`; returns False if there were."""
     unfinished = set()
     for partition in consumer.assignment():
         if follow or await consumer.position(partition) < ends[partition]:
@@ -118,7 +160,7 @@ async def _print(consumer: Consumer, show: Format, follow: bool, max_count: int 
             consumer.pause(partition)
     left = max_count
     if not unfinished:
-        return
+        return True
     async for batch in consumer.batches():
         partition = TopicPartition(batch.topic, batch.partition)
         records = [record for record in batch.records() if follow or record.offset < ends[partition]]
@@ -131,7 +173,8 @@ async def _print(consumer: Consumer, show: Format, follow: bool, max_count: int 
             consumer.pause(partition)
             unfinished.discard(partition)
         if left == 0 or not unfinished:
-            return
+            break
+    return left != 0
 
 
 def _json(record: ConsumerRecord) -> bytes:

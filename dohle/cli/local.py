@@ -8,8 +8,9 @@ import time
 
 import click
 
-from dohle.cli.output import print_json
-from dohle.cluster.local import BASE_PORT, DEFAULT_FOLDER, LocalCluster
+from dohle.cli.output import counted, print_json
+from dohle.cluster.local import BASE_PORT, LocalCluster
+from dohle.cluster.local_state import DEFAULT_FOLDER
 from dohle.model.errors import ConfigurationError
 from dohle.model.ids import id_text, new_id
 
@@ -49,8 +50,8 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
         )
     elif nodes not in (None, len(cluster.state.nodes)) or base_port is not None or racks is not None:
         raise ConfigurationError(
-            f"{folder} holds a cluster of {len(cluster.state.nodes)} nodes, which is started as it is: leave out"
-            " --nodes, --base-port and --racks, or name another folder with --dir"
+            f"{folder} holds a cluster of {counted(len(cluster.state.nodes), 'node')}, which is started as it is: leave"
+            " out --nodes, --base-port and --racks, or name another folder with --dir"
         )
     started = cluster.start()
     _report(cluster, started, time.monotonic() - began, as_json)
@@ -84,14 +85,20 @@ def _report(cluster: LocalCluster, started: list[int], seconds: float, as_json: 
         )
         return
     if not started:
-        click.echo(f"All {len(state.nodes)} nodes run already.")
+        click.echo("All nodes run already.")
     for node in state.nodes:
         assert node.process is not None, "a cluster that started has a process for each node"
         began = " (started)" if node.node_id in started else ""
         ports = f"gRPC localhost:{node.grpc_port}, http://localhost:{node.http_port}/metrics"
         click.echo(f"node {node.node_id}  {ports}, pid {node.process.pid}{began}")
     if started:
-        click.echo(f"Ready after {seconds:.1f} s; data and logs in {os.path.relpath(state.folder)}")
+        click.echo(f"Ready after {seconds:.1f} s; data and logs in {_path(state.folder)}")
+
+
+def _path(folder: str) -> str:
+    """Returns the shorter way to write it: from here on where it lies below, else from the root on."""
+    relative = os.path.relpath(folder)
+    return folder if relative.startswith(os.pardir) else relative
 
 
 @click.command()

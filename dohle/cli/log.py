@@ -7,7 +7,7 @@ import struct
 
 import click
 
-from dohle.cli.output import print_json
+from dohle.cli.output import counted, print_json
 from dohle.cli.record_text import record_json
 from dohle.model.errors import CorruptLog, DataFolderError
 from dohle.model.records import decode_records
@@ -61,7 +61,9 @@ def _dump_segment(file: str, content: bytes, with_records: bool, as_json: bool) 
             for record in decode_records(content, batch.position):
                 click.echo(record_json(topic, partition, record))
     if not as_json:
-        click.echo(f"{batches} sound batches, {count} records, {len(content)} bytes")
+        click.echo(
+            f"{batches} sound batch{'es' * (batches != 1)}, {counted(count, 'record')}, {counted(len(content), 'byte')}"
+        )
     if damaged:
         raise CorruptLog(f"{file} is damaged at byte {', '.join(map(str, damaged))}: a torn tail, or a failing disk")
 

@@ -11,10 +11,8 @@ from dohle import __version__
 from dohle.cli.output import print_json
 from dohle.cluster.config_sources import load_config, parse_flags
 
-_AS_GIVEN = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
-
-@click.command(context_settings=_AS_GIVEN, add_help_option=False)
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED)
 def node(settings: tuple[str, ...]) -> int:
     """Run one node until it is told to stop; settings as --name value."""
@@ -23,7 +21,7 @@ def node(settings: tuple[str, ...]) -> int:
     return run_node(settings, os.environ)
 
 
-@click.command(context_settings=_AS_GIVEN)
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--show", is_flag=True, help="Explain every setting: value, unit, meaning, and where it came from.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED)

@@ -56,6 +56,11 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
+def counted(count: int, thing: str) -> str:
+    """Returns a number of things for people: 1 topic, 2 topics."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def size_text(count: float) -> str:
     """Returns a number of bytes for people: 512 B, 1.5 MiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):

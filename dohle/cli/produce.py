@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from dohle.cli.output import counted
 from dohle.cli.record_text import Headers, Input, headers_of, parse_json, parse_line
 from dohle.cli.session import bootstrap_option, run_async
 from dohle.cli.standard_input import input_lines
@@ -94,7 +94,7 @@ def produce(
     count = run_async(work())
     if not quiet:
         seconds = time.monotonic() - began
-        click.echo(f"{count} records written in {seconds:.1f} s", err=True)
+        click.echo(f"{counted(count, 'record')} written in {seconds:.1f} s", err=True)
 
 
 class _Sending:
@@ -131,7 +131,7 @@ class _Sending:
         if isinstance(self._failure, DohleError):
             doubt = "" if self._failure.definite else " (that record may have been written all the same)"
             raise type(self._failure)(
-                f"{self._failure.message}{doubt}; {self.acknowledged} records were acknowledged before"
+                f"{self._failure.message}{doubt}; acknowledged before: {counted(self.acknowledged, 'record')}"
             )
         if self._failure is not None:
             raise self._failure

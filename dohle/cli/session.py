@@ -5,38 +5,80 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from dohle.cluster.local_state import load_state
+from dohle.cluster.local_state import DEFAULT_FOLDER, LocalState, load_state
+from dohle.model.errors import ConfigurationError
 
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _DEFAULT_BOOTSTRAP = "localhost:7092"
+_FOLDER = "dohle.folder"  # under these a command's context keeps what `--dir` says, and what it led to
+_STATE = "dohle.local_state"
 _AGO = re.compile(r"(\d+)(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def _find_bootstrap(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str:
-    if given:
-        return given
-    state = load_state(os.environ.get("DOHLE_DIR", "dohle-data"))
-    return state.bootstrap if state is not None else _DEFAULT_BOOTSTRAP
+def _find_folder(context: click.Context, _parameter: click.Parameter, folder: str) -> None:
+    context.meta[_STATE] = load_state(folder)
+    context.meta[_FOLDER] = folder
 
 
-bootstrap_option = click.option(
-    "-b",
-    "--bootstrap",
-    envvar="DOHLE_BOOTSTRAP",
-    callback=_find_bootstrap,
-    metavar="HOST:PORT,…",
-    help="Nodes to ask first.  [default: the local cluster if there is one, else localhost:7092]",
-)
+def _find_bootstrap(context: click.Context, _parameter: click.Parameter, given: str | None) -> str:
+    """Returns whom to ask: what a flag says stands before the environment, nodes by address before a folder."""
+    state = local_state()
+    if _is_flag(context, "folder"):
+        if _is_flag(context, "bootstrap"):
+            raise click.UsageError("--bootstrap and --dir exclude each other")
+        if state is None:
+            folder = context.meta[_FOLDER]
+            raise ConfigurationError(f"there is no cluster in {folder}: `dohle up --dir {folder}` makes one")
+        return state.bootstrap
+    return given or (state.bootstrap if state is not None else _DEFAULT_BOOTSTRAP)
+
+
+def _is_flag(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def local_state() -> LocalState | None:
+    """Returns the local cluster that the running command's `--dir` names; None if there is none."""
+    state: LocalState | None = click.get_current_context().meta[_STATE]
+    return state
+
+
+def bootstrap_option(command: Command) -> Command:
+    """Gives a command `bootstrap`, by `--bootstrap` or `--dir`: which cluster it talks to."""
+    by_address = click.option(
+        "-b",
+        "--bootstrap",
+        envvar="DOHLE_BOOTSTRAP",
+        callback=_find_bootstrap,
+        metavar="HOST:PORT,…",
+        help="Nodes to ask first.  [default: the local cluster if there is one, else localhost:7092]",
+    )
+    by_folder = click.option(
+        "--dir",
+        "folder",
+        envvar="DOHLE_DIR",
+        default=DEFAULT_FOLDER,
+        show_default=True,
+        metavar="FOLDER",
+        is_eager=True,  # so that it is known when the nodes to ask are looked for
+        expose_value=False,
+        callback=_find_folder,
+        help="The local cluster's folder.",
+    )
+    return by_address(by_folder(command))
+
+
 timeout_option = click.option(
     "--timeout", "timeout_s", type=float, default=15.0, show_default=True, help="Seconds to wait for an answer."
 )

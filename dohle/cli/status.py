@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dohle.cli.output import print_json, print_table, rich_table
-from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
-from dohle.cluster.local_state import load_state
-from dohle.model.errors import DohleError
+from dohle.cli.output import counted, print_json, print_table, rich_table
+from dohle.cli.session import bootstrap_option, json_option, local_state, run_async, timeout_option
+from dohle.model.errors import BrokerNotAvailable, DohleError
 from dohle.model.ids import id_text
 
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
     from dohle.client.values import ClusterDescription, NodeDescription
+    from dohle.cluster.local_state import LocalState
 
 _WATCH_INTERVAL_S = 0.5
 _NODE_COLUMNS = ("NODE", "ADDRESS", "RACK", "STATE", "ROLE", "LEADS", "REPLICAS")
 _UNHEALTHY_COLUMNS = ("PARTITION", "LEADER", "IN SYNC", "ASSIGNED", "MISSING")
 _MOST_SHOWN = 20
+_WATCH_LINES = 12  # of the live view, beside the rows of its tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +46,35 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
     if watch:
         watch_cluster(bootstrap)
         return 0
-    description = run_async(_describe(bootstrap, timeout_s))
+    state = local_state()
+    is_local = state is not None and state.bootstrap == bootstrap
+    try:
+        description = run_async(_describe(bootstrap, timeout_s))
+    except BrokerNotAvailable as error:
+        if state is None or not is_local:
+            raise
+        raise BrokerNotAvailable(f"{running_words(state)} ({error.message})") from error
     health = health_of(description)
+    if state is not None and is_local and not description.cluster_id:
+        # the node that answered has not heard of its cluster yet, but whose node it is, is known here
+        description = dataclasses.replace(description, cluster_id=state.cluster_id)
     if as_json:
-        print_json({"healthy": health.good, **to_json(description, _local_pids(description.cluster_id))})
+        print_json({"healthy": health.good, **to_json(description, _pids(state, description.cluster_id))})
     else:
-        click.echo(f"cluster {description.cluster_id}: {health.words}")
-        click.echo(f"{description.topics} topics, {description.partitions} partitions\n")
+        click.echo(headline(description))
+        click.echo(f"{counted(description.topics, 'topic')}, {counted(description.partitions, 'partition')}\n")
         print_table(_NODE_COLUMNS, node_rows(description))
         if description.unhealthy:
             click.echo()
             print_table(_UNHEALTHY_COLUMNS, unhealthy_rows(description)[:_MOST_SHOWN])
-            if len(description.unhealthy) > _MOST_SHOWN:
-                click.echo(f"and {len(description.unhealthy) - _MOST_SHOWN} more; --json lists all")
+            click.echo(_not_shown(description, _MOST_SHOWN), nl=False)
     return 0 if health.good else 1
+
+
+def _not_shown(description: ClusterDescription, shown: int) -> str:
+    """Returns a line that says how many unhealthy partitions there is no room for; nothing if there is."""
+    more = len(description.unhealthy) - shown
+    return f"and {more} more; `dohle status --json` lists all\n" if more > 0 else ""
 
 
 async def _describe(bootstrap: str, timeout_s: float) -> ClusterDescription:
@@ -68,12 +84,26 @@ async def _describe(bootstrap: str, timeout_s: float) -> ClusterDescription:
         return await admin.describe_cluster()
 
 
-def _local_pids(cluster_id: str) -> dict[int, int]:
+def running_words(state: LocalState) -> str:
+    """Returns which nodes of the local cluster run, and what to do about the others."""
+    running = [str(node.node_id) for node in state.nodes if node.runs()]
+    words = f"cluster {state.cluster_id} in {state.folder}: {len(running)} of {counted(len(state.nodes), 'node')} run"
+    if len(running) == len(state.nodes):
+        return f"{words}; no active controller is known yet"
+    named = f" ({', '.join(running)})" if running else ""
+    return f"{words}{named}; `dohle up --dir {state.folder}` starts what does not"
+
+
+def _pids(state: LocalState | None, cluster_id: str) -> dict[int, int]:
     """Returns the processes of the local cluster by node id; none if this is another cluster."""
-    state = load_state(os.environ.get("DOHLE_DIR", "dohle-data"))
     if state is None or state.cluster_id != cluster_id:
         return {}
     return {node.node_id: node.process.pid for node in state.nodes if node.process is not None and node.runs()}
+
+
+def headline(description: ClusterDescription) -> str:
+    """Returns which cluster it is, if the node that answered knows that already, and how it is."""
+    return f"cluster {description.cluster_id or '(id not known yet)'}: {health_of(description).words}"
 
 
 def health_of(description: ClusterDescription) -> Health:
@@ -81,14 +111,15 @@ def health_of(description: ClusterDescription) -> Health:
     fenced = [node.node_id for node in description.nodes if node.fenced]
     complaints = []
     if description.controller_id < 0:
-        complaints.append("no active controller")
+        yet = "" if description.voters else " yet"
+        complaints.append(f"no active controller is known{yet}")
     if fenced:
         complaints.append(f"node{'s' * (len(fenced) > 1)} {', '.join(map(str, fenced))} down")
     leaderless = sum(partition.leader < 0 for partition in description.unhealthy)
     if leaderless:
-        complaints.append(f"{leaderless} partitions without a leader")
+        complaints.append(f"{counted(leaderless, 'partition')} without a leader")
     if len(description.unhealthy) > leaderless:
-        complaints.append(f"{len(description.unhealthy) - leaderless} partitions under-replicated")
+        complaints.append(f"{counted(len(description.unhealthy) - leaderless, 'partition')} under-replicated")
     return Health("; ".join(complaints) or "healthy", not complaints)
 
 
@@ -189,7 +220,7 @@ def watch_cluster(bootstrap: str) -> None:
     try:
         run_async(_watch(bootstrap))
     except KeyboardInterrupt:
-        click.echo("The cluster keeps running; `dohle down` stops it.", err=True)
+        click.echo("The cluster keeps running.", err=True)
 
 
 async def _watch(bootstrap: str) -> None:
@@ -214,14 +245,16 @@ async def _watch_on_terminal(admin: Admin) -> None:
             except DohleError as error:
                 live.update(Text(f"no answer: {error.message}", style="red"), refresh=True)
             else:
-                health = health_of(description)
-                title = f"cluster {description.cluster_id}: {health.words}"
+                nodes = _as_text(node_rows(description))
                 parts: list[Any] = [
-                    Text(title, style="green" if health.good else "red"),
-                    rich_table(_NODE_COLUMNS, _as_text(node_rows(description))),
+                    Text(headline(description), style="green" if health_of(description).good else "red"),
+                    rich_table(_NODE_COLUMNS, nodes),
                 ]
                 if description.unhealthy:
-                    parts.append(rich_table(_UNHEALTHY_COLUMNS, _as_text(unhealthy_rows(description)[:_MOST_SHOWN])))
+                    # no more than fits: what is too long for the screen would lose its end
+                    most = max(1, min(_MOST_SHOWN, live.console.height - len(nodes) - _WATCH_LINES))
+                    parts.append(rich_table(_UNHEALTHY_COLUMNS, _as_text(unhealthy_rows(description)[:most])))
+                    parts.append(Text(_not_shown(description, most), end=""))
                 live.update(Group(*parts, Text("Ctrl-C leaves the cluster running", style="dim")), refresh=True)
             await asyncio.sleep(_WATCH_INTERVAL_S)
 
@@ -235,7 +268,8 @@ async def _watch_in_lines(admin: Admin) -> None:
     while True:
         try:
             description = await admin.describe_cluster()
-            line = f"controller {description.controller_id}; {health_of(description).words}"
+            active = f"controller {description.controller_id}; " if description.controller_id >= 0 else ""
+            line = f"{active}{health_of(description).words}"
         except DohleError as error:
             line = f"no answer: {error.message}"
         if line != last:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dohle.cli.output import print_json, print_table, size_text
+from dohle.cli.output import counted, print_json, print_table, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.model.errors import DohleError
 from dohle.model.ids import id_text
@@ -42,6 +42,14 @@ def _parse_settings(_context: click.Context, _parameter: click.Parameter, given:
     return {name: value for name, _, value in pairs}
 
 
+def _note_what_has_no_effect(settings: Iterable[str]) -> None:
+    from dohle.model.topic_config import NOT_CARRIED_OUT
+
+    for key in settings:
+        if key in NOT_CARRIED_OUT:
+            click.echo(f"dohle: note: {key} is kept, but has no effect in this version", err=True)
+
+
 @topic.command()
 @click.argument("name")
 @click.option("-p", "--partitions", type=int, help="How many.  [default: the cluster's]")
@@ -67,6 +75,7 @@ def create(
             name, partitions=partitions, replication_factor=replication_factor, configs=configs
         ),
     )
+    _note_what_has_no_effect(configs)
     if as_json:
         print_json(
             {
@@ -78,7 +87,8 @@ def create(
         )
     else:
         click.echo(
-            f"created {created.name}: {created.partitions} partitions, replication factor {created.replication_factor}"
+            f"created {created.name}: {counted(created.partitions, 'partition')},"
+            f" replication factor {created.replication_factor}"
         )
 
 
@@ -223,6 +233,7 @@ def config(
         return await admin.describe_configs(name)
 
     entries = _ask(bootstrap, timeout_s, question)
+    _note_what_has_no_effect(settings)
     shown = [entry for entry in entries if show_all or as_json or not entry.is_default]
     if as_json:
         print_json(
@@ -248,4 +259,4 @@ def config(
 def add_partitions(name: str, total_count: int, bootstrap: str, timeout_s: float) -> None:
     """Give topic NAME more partitions, TOTAL_COUNT in all. Keys may then go to other partitions than before."""
     _ask(bootstrap, timeout_s, lambda admin: admin.create_partitions(name, total_count))
-    click.echo(f"{name} has {total_count} partitions")
+    click.echo(f"{name} has {counted(total_count, 'partition')}")

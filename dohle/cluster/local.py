@@ -28,13 +28,13 @@ from dohle.cluster.process_identity import ProcessIdentity
 from dohle.model.errors import ConfigurationError, DataFolderError, DohleError
 from dohle.runtime.network import Address
 
-DEFAULT_FOLDER = "dohle-data"
 BASE_PORT = 7092
 _HTTP_OFFSET = 1000
 _KAFKA_OFFSET = 2000
 _MOST_NODES = 100
 _START_PATIENCE_S = 30.0
 _STOP_PATIENCE_S = 15.0  # longer than a controlled shutdown may take
+_PORTS_PATIENCE_S = 1.0
 _POLL_S = 0.01
 _LOG_LINES_SHOWN = 15
 
@@ -70,7 +70,11 @@ class LocalCluster:
     def create(
         cls, folder: str, nodes: int, *, base_port: int = BASE_PORT, racks: Sequence[str] = (), new_cluster_id: str
     ) -> LocalCluster:
-        """Lays out and formats a new cluster. Raises DataFolderError if `folder` holds anything of one already."""
+        """Lays out and formats a new cluster.
+
+        Raises DataFolderError if `folder` holds anything of one already, ConfigurationError if a port is in use: a
+        cluster keeps the ports that it was made with.
+        """
         state = plan(folder, nodes, base_port, racks, new_cluster_id)
         os.makedirs(state.folder, exist_ok=True)
         with _locked(state.folder):
@@ -82,6 +86,7 @@ class LocalCluster:
                     f"{state.folder} holds {found[0]} already, and nothing is ever formatted over it:"
                     " name another folder with --dir, or move this one away"
                 )
+            _check_ports_of_new(state)
             voters = voters_of(state.nodes)
             for node in state.nodes:
                 with open(state.config_path(node), "w", encoding="utf-8") as file:
@@ -93,12 +98,13 @@ class LocalCluster:
     def start(self, node_ids: Sequence[int] | None = None) -> list[int]:
         """Starts those nodes (by default all) that do not run, and returns them once they are ready.
 
-        Raises NodeFailed, with the last lines of its log, if one ends or is not ready in time; then all nodes that this
-        call started have been stopped again.
+        Raises ConfigurationError if a port of theirs is in use, and NodeFailed, with the last lines of its log, if one
+        ends or is not ready in time; then all nodes that this call started have been stopped again.
         """
         with _locked(self.state.folder):
             wanted = [self.state.node(node_id) for node_id in node_ids] if node_ids is not None else self.state.nodes
             starting = [node for node in wanted if not node.runs()]
+            _check_ports(self.state.folder, starting)
             with selectors.DefaultSelector() as selector:
                 try:
                     for node in starting:
@@ -231,8 +237,36 @@ def last_lines(path: str, count: int, start: int = 0) -> list[str]:
         return [f"(cannot be read: {error.strerror})"]
 
 
+def _check_ports_of_new(state: LocalState) -> None:
+    for node in state.nodes:
+        ports = {"gRPC": node.grpc_port, "HTTP": node.http_port, "Kafka": node.grpc_port + _KAFKA_OFFSET}
+        for purpose, port in ports.items():
+            if not _is_free(port):
+                raise ConfigurationError(
+                    f"port {port} ({purpose}, node {node.node_id}) is in use, and nothing was formatted: choose other"
+                    " ports with --base-port, or stop what listens there"
+                )
+
+
+def _check_ports(folder: str, nodes: Sequence[LocalNode]) -> None:
+    # threads of a killed process may keep its ports for a moment longer than it is seen to run
+    deadline = time.monotonic() + _PORTS_PATIENCE_S
+    for node in nodes:
+        for port in (node.grpc_port, node.http_port):  # no Kafka port: nothing listens there yet
+            while not (free := _is_free(port)) and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+            if not free:
+                raise ConfigurationError(
+                    f"port {port} of node {node.node_id} is in use by another process, and the cluster in {folder}"
+                    " keeps the ports that it was made with: stop that process, or make another cluster with"
+                    " `dohle up --dir FOLDER --base-port PORT`"
+                )
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # as the node will: connections that a stopped node left to time out keep nobody from listening
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from dohle.cluster.process_identity import ProcessIdentity
 from dohle.model.errors import ConfigurationError
 
+DEFAULT_FOLDER = "dohle-data"
 STATE_FILE = "cluster.json"
 _FORMAT = 1
 

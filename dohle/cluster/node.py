@@ -116,10 +116,20 @@ class Node:
         if self.failure is not None:
             return f"failed: {self.failure}"
         if self.broker is not None:
-            return "fenced by the controller" if self.broker.membership.fenced else None
+            return self._broker_unready_reason(self.broker)
         if self.controller is None or self.config.is_broker:
             return "starting"
         return "no active controller is known" if self.controller.quorum.leader_id < 0 else None
+
+    def _broker_unready_reason(self, broker: Broker) -> str | None:
+        membership = broker.membership
+        if not membership.fenced:
+            return None
+        if broker.metadata.controller_id < 0:
+            return (
+                "no active controller is known yet" if membership.broker_epoch < 0 else "no active controller is known"
+            )
+        return "not registered with the controller yet" if membership.broker_epoch < 0 else "fenced by the controller"
 
     async def stop(self) -> None:
         """Hands over what can be handed over, and closes everything cleanly unless the node has failed."""

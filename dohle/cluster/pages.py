@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 from dohle.cluster.http import Page
-from dohle.cluster.metrics import METRICS_CONTENT_TYPE, exposition, registry_of
 from dohle.cluster.node import Node
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 
 def pages_of(node: Node) -> Mapping[str, Callable[[], Page]]:
     """Returns the pages by path."""
-    registry = registry_of(node)
+
+    @cache
+    def registry() -> CollectorRegistry:
+        from dohle.cluster.metrics import registry_of
+
+        return registry_of(node)
 
     def metrics() -> Page:
-        return Page(exposition(registry), content_type=METRICS_CONTENT_TYPE)
+        # imported at the first scrape: a node that nobody scrapes starts without it, and the others start faster
+        from dohle.cluster.metrics import METRICS_CONTENT_TYPE, exposition
+
+        return Page(exposition(registry()), content_type=METRICS_CONTENT_TYPE)
 
     def healthz() -> Page:
         return Page(b"ok\n") if node.failure is None else Page(f"failed: {node.failure}\n".encode(), 503)

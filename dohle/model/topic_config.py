@@ -274,6 +274,23 @@ TOPIC_KEYS: Final[Mapping[str, ConfigKey]] = {
 """Every key by name, in alphabetical order."""
 
 
+NOT_CARRIED_OUT: Final = frozenset(
+    {
+        "cleanup.policy",  # but for one thing: compact refuses records without a key
+        "delete.retention.ms",
+        "file.delete.delay.ms",
+        "max.compaction.lag.ms",
+        "min.cleanable.dirty.ratio",
+        "min.compaction.lag.ms",
+        "preallocate",
+        "retention.bytes",
+        "retention.ms",
+        "unclean.leader.election.enable",
+    }
+)
+"""Keys that are taken, checked and kept, and that nothing acts on in this version. Users who set one are told."""
+
+
 def config_key(name: str) -> ConfigKey:
     """Returns the key of `name`. Raises InvalidConfig, naming the nearest known one."""
     key = TOPIC_KEYS.get(name)

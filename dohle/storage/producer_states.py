@@ -80,7 +80,14 @@ class ProducerStates:
         Raises InvalidProducerEpoch for an epoch that is over, OutOfOrderSequenceNumber where batches are missing.
         """
         known = self._producers.get(header.producer_id)
-        if header.producer_id < 0 or header.is_control or known is None:
+        if header.producer_id < 0 or header.is_control:
+            return None
+        if known is None:  # else a later batch in flight would be written before an earlier one that was refused
+            if header.base_sequence != 0:
+                raise OutOfOrderSequenceNumber(
+                    f"producer {header.producer_id} is not known here, and its batch is not its first: it has sequence"
+                    f" {header.base_sequence}"
+                )
             return None
         if header.producer_epoch < known.epoch:
             raise InvalidProducerEpoch(

@@ -55,15 +55,15 @@ class Content:
 
         return finish
 
-    def lose_power(self, random: Random) -> None:
+    def lose_power(self, chance: Random) -> None:
         """Leaves what the device has, which from now on is all that there is."""
         least, most = sorted((len(self.durable), len(self.cached)))
-        size = random.choice((least, most)) if random.random() < 0.5 else random.randint(least, most)
+        size = chance.choice((least, most)) if chance.random() < 0.5 else chance.randint(least, most)
         found = bytearray(size)
         for start in range(0, size, SECTOR_BYTES):
             end = min(start + SECTOR_BYTES, size)
             new, old = self.cached[start:end], self.durable[start:end]
-            kept = new if new == old or random.random() < 0.6 else old
+            kept = new if new == old or chance.random() < 0.6 else old
             found[start : start + len(kept)] = kept
         self.cached, self.durable, self.shared = found, bytearray(found), size
 
@@ -92,13 +92,13 @@ class Folder:
         del self._pending[:count]
         self._settled += count
 
-    def lose_power(self, random: Random) -> None:
-        self._settle(random.randint(0, len(self._pending)))
+    def lose_power(self, chance: Random) -> None:
+        self._settle(chance.randint(0, len(self._pending)))
         self._settled += len(self._pending)
         self._pending.clear()
         self.entries = dict(self._durable)
         for _, entry in sorted(self.entries.items()):
-            entry.lose_power(random)
+            entry.lose_power(chance)
 
 
 Entry = Union[Content, Folder]  # noqa: UP007 - the names are not defined yet where annotations use it
@@ -177,13 +177,13 @@ class SimLock:
 class SimDisk:
     """One machine's disk, which outlives the processes that use it."""
 
-    def __init__(self, clock: SimClock, random: Random, trace: Trace) -> None:
+    def __init__(self, clock: SimClock, chance: Random, trace: Trace) -> None:
         self.faults = DiskFaults()
         self.trace = trace
         self.locked: dict[str, None] = {}
         self.failures = 0  # errors that processes have met here
         self._clock = clock
-        self._random = random
+        self._random = chance
         self._root = Folder()
 
     # what happens to the machine

@@ -25,13 +25,13 @@ OnBug = Callable[[str], None]
 class SimProcess:
     """One process. `on_bug` hears of exceptions that nothing should let through."""
 
-    def __init__(self, name: str, machine: str, fabric: Fabric, random: Random, on_bug: OnBug) -> None:
+    def __init__(self, name: str, machine: str, fabric: Fabric, chance: Random, on_bug: OnBug) -> None:
         self.name = name
         self.machine = machine
-        self.random = random
-        time_offset = random.uniform(0, 10_000)
+        self.random = chance
+        time_offset = chance.uniform(0, 10_000)
         self.loop = ProcessLoop(fabric.scheduler, name, time_offset)  # type: ignore[abstract]  # only for mypy
-        self.clock = SimClock(fabric.scheduler, wall_offset_ms=random.randint(-500, 500))
+        self.clock = SimClock(fabric.scheduler, wall_offset_ms=chance.randint(-500, 500))
         self.network = SimNetwork(fabric, self, self.clock, self._broke)
         self._on_bug = on_bug
         self._tasks = Tasks(name, self._broke)
@@ -48,10 +48,10 @@ class NodeProcess(SimProcess):
     """A node's process, from its start to its end."""
 
     def __init__(
-        self, config: NodeConfig, disk: SimDisk, name: str, fabric: Fabric, random: Random, on_bug: OnBug
+        self, config: NodeConfig, disk: SimDisk, name: str, fabric: Fabric, chance: Random, on_bug: OnBug
     ) -> None:
-        super().__init__(name, config.host, fabric, random, on_bug)
-        seams = Seams(self.clock, disk, self.network, random, InlineWorkers(self.clock))
+        super().__init__(name, config.host, fabric, chance, on_bug)
+        seams = Seams(self.clock, disk, self.network, chance, InlineWorkers(self.clock))
         self.ready = False
         self._disk = disk
         self._disk_failures_before = disk.failures

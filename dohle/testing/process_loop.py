@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import ctypes
+import math
 from asyncio.events import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -133,7 +134,10 @@ class ProcessLoop(AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         if self.alive:
-            self._scheduler.add_timer(max(when - self._time_offset, self._scheduler.now), self, handle)
+            due = when - self._time_offset
+            while due + self._time_offset < when:  # rounded: a timer must never find that it is not due yet
+                due = math.nextafter(due, math.inf)
+            self._scheduler.add_timer(max(due, self._scheduler.now), self, handle)
         return handle
 
     def at_world_time(self, when: float, callback: Callable[..., object], *args: Any) -> None:
@@ -150,8 +154,12 @@ class ProcessLoop(AbstractEventLoop):
     ) -> asyncio.Task[Any]:
         serial = self._scheduler.serial()
         task: SerialTask[Any] = SerialTask(coro, serial, loop=self, name=name or f"task {serial}", context=context)
-        self.tasks[task] = None
-        task.add_done_callback(self._forget)
+        if self.alive:
+            self.tasks[task] = None
+            task.add_done_callback(self._forget)
+        else:  # the process was killed in the middle of the callback that asks for this
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _GRAVEYARD.append(task)
         return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:

@@ -17,12 +17,12 @@ Fault = Callable[[int, float], Awaitable[None]]
 class Storm:
     """Breaks a world. `faults` counts what was done, by kind."""
 
-    def __init__(self, world: World, random: Random) -> None:
+    def __init__(self, world: World, chance: Random) -> None:
         self.faults: Counter[str] = Counter()
         self._world = world
-        self._random = random
+        self._random = chance
         self._over = False
-        self._mean_pause_s = random.choice((1.0, 3.0, 6.0))
+        self._mean_pause_s = chance.choice((1.0, 3.0, 6.0))
         kinds: dict[str, Fault] = {
             "kill": self._kill,
             "kill in a sync": self._kill_in_sync,
@@ -40,7 +40,7 @@ class Storm:
             "stop": self._stop,
             "bad weather": self._bad_weather,
         }
-        chosen = random.sample(sorted(kinds), random.randint(2, len(kinds)))
+        chosen = chance.sample(sorted(kinds), chance.randint(2, len(kinds)))
         self._kinds = {kind: kinds[kind] for kind in chosen}
 
     def begin(self) -> None:
@@ -50,17 +50,17 @@ class Storm:
         director.spawn(self._undertake(), "undertaker")
 
     async def _blow(self) -> None:
-        random = self._random
+        chance = self._random
         while True:
-            await self._world.clock.sleep(random.expovariate(1 / self._mean_pause_s))
+            await self._world.clock.sleep(chance.expovariate(1 / self._mean_pause_s))
             if self._over:
                 return
-            kind = random.choice(list(self._kinds))
-            node_id = random.choice(list(self._world.machines))
+            kind = chance.choice(list(self._kinds))
+            node_id = chance.choice(list(self._world.machines))
             if self._machine(node_id).process is None:
                 continue
             self.faults[kind] += 1
-            duration_s = random.choice((0.05, 0.5, 2.0, 5.0, 10.0)) * random.uniform(0.5, 1.5)
+            duration_s = chance.choice((0.05, 0.5, 2.0, 5.0, 10.0)) * chance.uniform(0.5, 1.5)
             self._world.say(f"fault: {kind} at node {node_id} for {duration_s:.2f} s")
             await self._kinds[kind](node_id, duration_s)
 

@@ -34,15 +34,15 @@ class Mix:
     segment_ms: int
 
     @classmethod
-    def drawn(cls, random: Random) -> Mix:
+    def drawn(cls, chance: Random) -> Mix:
         return cls(
-            partitions=random.randint(1, 6),
-            writers=random.randint(1, 3),
-            keys_each=random.randint(1, 6),
-            records_per_s=random.choice((10, 20, 40)),
-            linger_ms=random.choice((0, 0, 5, 50)),
-            delivery_timeout_ms=random.choice((5_000, 20_000, 120_000)),
-            segment_ms=random.choice((500, 5_000, 86_400_000)),
+            partitions=chance.randint(1, 6),
+            writers=chance.randint(1, 3),
+            keys_each=chance.randint(1, 6),
+            records_per_s=chance.choice((10, 20, 40)),
+            linger_ms=chance.choice((0, 0, 5, 50)),
+            delivery_timeout_ms=chance.choice((5_000, 20_000, 120_000)),
+            segment_ms=chance.choice((500, 5_000, 86_400_000)),
         )
 
 
@@ -96,7 +96,7 @@ class Workload:
         reader.spawn(self._read(reader), "read")
 
     async def _write(self, process: SimProcess, writer: int) -> None:
-        mix, random, number = self._mix, process.random, 0
+        mix, chance, number = self._mix, process.random, 0
         async with Producer(
             self._world.bootstrap,
             linger_ms=mix.linger_ms,
@@ -106,15 +106,15 @@ class Workload:
             **seams_of(process),
         ) as producer:
             while not self._over:
-                for _ in range(random.choice((1, 1, 1, 5))):
-                    key = b"%d-%d" % (writer, random.randrange(mix.keys_each))
+                for _ in range(chance.choice((1, 1, 1, 5))):
+                    key = b"%d-%d" % (writer, chance.randrange(mix.keys_each))
                     number += 1
-                    await self._send(producer, key, number, random)
-                await process.clock.sleep(random.expovariate(mix.records_per_s / 2))
+                    await self._send(producer, key, number, chance)
+                await process.clock.sleep(chance.expovariate(mix.records_per_s / 2))
         self._writing -= 1
 
-    async def _send(self, producer: Producer, key: bytes, number: int, random: Random) -> None:
-        value = b"%s:%d:" % (key, number) + b"." * random.choice((0, 100, 100, 1500))
+    async def _send(self, producer: Producer, key: bytes, number: int, chance: Random) -> None:
+        value = b"%s:%d:" % (key, number) + b"." * chance.choice((0, 100, 100, 1500))
         send = self.history.sent(key, value, number)
         try:
             receipt = await producer.send(TOPIC, value, key=key)

@@ -13,7 +13,6 @@ from typing import Any
 from dohle.cluster.config import NodeConfig, Voter
 from dohle.cluster.formatting import format_node
 from dohle.model import metadata
-from dohle.model.errors import DohleError
 from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
 from dohle.runtime.network import Address
 from dohle.testing.disk import SimDisk
@@ -148,17 +147,6 @@ class World:
         self.links.silence(machine.name)
         self._end(node_id, "loses its power")
         machine.disk.lose_power()
-
-    async def stop(self, node_id: int) -> DohleError | OSError | None:
-        """Ends the node as SIGTERM does; returns once it is gone, with why it ended if that was by itself."""
-        process = self._process(node_id)
-        gone: list[None] = []
-        process.stop(lambda: gone.append(None))
-        while not gone:
-            await self.clock.sleep(0.01)
-        self.say(f"{process.name} has stopped")
-        self.kill(node_id)
-        return process.ended
 
     def pause(self, node_id: int) -> None:
         """Stops the node's process as SIGSTOP does."""

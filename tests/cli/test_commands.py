@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from dohle.cli.main import run
+from dohle.cluster.local import plan
 from dohle.model.records import Record, encode_batch
 
 
@@ -65,6 +66,7 @@ def test_every_command_explains_itself(capsys, command):
         ["produce", "t", "--json", "--key-separator", ":"],
         ["produce", "t", "-H", "novalue"],
         ["topic", "create", "t", "-c", "novalue"],
+        ["topic", "list", "--dir", ".", "--bootstrap", "x"],
         ["format", "--config", "x"],
         ["format", "--new", "--cluster-id", "x"],
     ],
@@ -78,6 +80,7 @@ def test_wrong_usage_ends_with_2_and_says_why(capsys, arguments):
     ("arguments", "complaint"),
     [
         (["down"], "there is no cluster in dohle-data"),
+        (["topic", "list", "--dir", "none"], "there is no cluster in none: `dohle up --dir none` makes one"),
         (["up", "--nodes", "0"], "0 nodes: expected 1 to 100"),
         (["config", "--grpc-prt", "1"], "did you mean --grpc-port?"),
         (["node", "--config", "none.toml"], "cannot read the configuration file none.toml"),
@@ -107,6 +110,47 @@ def test_config_explains_where_values_come_from(capsys, monkeypatch, tmp_path):
     assert "[default]\nsession_timeout_ms = 3000 ms\n" in shown
     assert run(["config", "--json"]) == 0
     assert {"name", "value", "unit", "doc", "source"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_config_takes_its_options_in_any_order(capsys, tmp_path):
+    (tmp_path / "node.toml").write_text("rack = 'r1'\n")
+    assert run(["config", "--config", "node.toml", "--show", "--node-id", "7"]) == 0
+    shown = capsys.readouterr().out
+    assert "[node.toml]\nrack = r1\n" in shown
+    assert "[the command line]\nnode_id = 7\n" in shown
+    assert run(["config", "--config", "node.toml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "node_id"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The addresses that `dohle topic list` asks."""
+    addresses = []
+
+    def ask(bootstrap, _timeout_s, _question):
+        addresses.append(bootstrap)
+        return []
+
+    monkeypatch.setattr("dohle.cli.topic._ask", ask)
+    return addresses
+
+
+def test_a_cluster_is_found_by_its_folder(asked, monkeypatch, tmp_path):
+    for folder, port in (("dohle-data", 2000), ("other", 3000), ("flag", 4000)):
+        (tmp_path / folder).mkdir()
+        plan(str(tmp_path / folder), 1, port, [], folder).save()
+    run(["topic", "list"])
+    monkeypatch.setenv("DOHLE_DIR", "other")
+    run(["topic", "list"])
+    monkeypatch.setenv("DOHLE_BOOTSTRAP", "localhost:5000")
+    run(["topic", "list"])
+    run(["topic", "list", "--dir", "flag"])
+    assert asked == ["localhost:2000", "localhost:3000", "localhost:5000", "localhost:4000"]
+
+
+def test_without_a_folder_the_default_port_is_asked(asked):
+    run(["topic", "list"])
+    assert asked == ["localhost:7092"]
 
 
 def test_format_new_invents_ids_that_format_takes(capsys, tmp_path):
@@ -187,6 +231,11 @@ def test_ctrl_c_prints_no_traceback(tmp_path):
         error = child.stderr.read().decode()
         assert child.wait(10) in (130, -signal.SIGINT)
     assert "Traceback" not in error
+
+
+def test_a_node_starts_without_what_only_scrapes_need():
+    code = "import sys, dohle.cluster.process; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_node_command_imports_neither_click_nor_rich():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
+import re
+from pathlib import Path
 
 import pytest
 
 from dohle.cli.measure import payloads, quantile
-from dohle.cli.output import print_table, progress, size_text
+from dohle.cli.output import counted, print_table, progress, size_text
 from dohle.cli.session import parse_time
 from dohle.cli.standard_input import input_lines
-from dohle.cli.status import health_of, node_rows, to_json, unhealthy_rows
+from dohle.cli.status import headline, health_of, node_rows, to_json, unhealthy_rows
 from dohle.client.values import (
     ClusterDescription,
     EndpointDescription,
@@ -19,6 +22,7 @@ from dohle.client.values import (
     UnhealthyPartition,
     VoterDescription,
 )
+from dohle.model.topic_config import NOT_CARRIED_OUT
 from dohle.runtime.network import Address
 
 
@@ -50,10 +54,26 @@ def test_everything_that_is_wrong_is_said():
         [2], [UnhealthyPartition("t", 0, 1, (1, 2), (1,), 1), UnhealthyPartition("t", 1, -1, (1, 2), (), 1)], -1
     )
     assert health_of(cluster).words == (
-        "no active controller; node 2 down; 1 partitions without a leader; 1 partitions under-replicated"
+        "no active controller is known; node 2 down; 1 partition without a leader; 1 partition under-replicated"
     )
     assert unhealthy_rows(cluster) == [("t-0", 1, "1", "1,2", "2"), ("t-1", "none", "", "1,2", "1,2")]
     assert to_json(cluster, {})["unhealthy"][1]["leader"] == -1
+
+
+def test_a_node_that_has_heard_of_nothing_yet_says_so():
+    unaware = dataclasses.replace(_cluster(controller_id=-1), cluster_id="", nodes=(), voters=())
+    assert headline(unaware) == "cluster (id not known yet): no active controller is known yet"
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 topics"), (1, "1 topic"), (2, "2 topics")])
+def test_one_thing_is_counted_in_the_singular(count, text):
+    assert counted(count, "topic") == text
+
+
+def test_the_keys_that_have_no_effect_are_those_that_the_documentation_marks():
+    table = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    marked = set(re.findall(r"^\| `([a-z.]+)` \|.*\| (?:not yet|in part) \|$", table, re.MULTILINE))
+    assert marked == NOT_CARRIED_OUT
 
 
 def test_nodes_that_run_here_have_a_pid():

@@ -103,7 +103,11 @@ def test_what_is_not_there_is_named_in_one_line(cluster, arguments, complaint):
 def test_topics_are_listed_described_configured_and_deleted(cluster, capsys):
     assert run(["topic", "create", "conf", "-c", "retention.ms=5"]) == 0
     assert run(["topic", "config", "conf", "--set", "segment.bytes=2000000", "--remove", "retention.ms"]) == 0
-    capsys.readouterr()
+    assert capsys.readouterr().err == "dohle: note: retention.ms is kept, but has no effect in this version\n"
+    assert run(["topic", "config", "conf", "--set", "cleanup.policy=delete", "--set", "flush.messages=1"]) == 0
+    assert "note: cleanup.policy is" in capsys.readouterr().err
+    assert run(["topic", "config", "conf", "--remove", "cleanup.policy", "--remove", "flush.messages"]) == 0
+    assert capsys.readouterr().err == ""
     assert run(["topic", "add-partitions", "conf", "3"]) == 0
     capsys.readouterr()
     assert run(["topic", "describe", "conf", "--json"]) == 0
@@ -125,6 +129,31 @@ def test_status_tells_a_sound_cluster_by_its_exit_code(cluster, capsys, monkeypa
     node = json.loads(capsys.readouterr().out)["nodes"][0]
     assert node["fenced"] is False
     assert node["pid"] == cluster.state.nodes[0].process.pid
+
+
+def test_partitions_without_a_leader_do_not_hide_the_others(tmp_path, capsysbinary, monkeypatch):
+    monkeypatch.setattr("dohle.cli.consume._LEADER_PATIENCE_S", 0.5)
+    cluster = _started(tmp_path / "c", 2)
+    where = ["--dir", cluster.state.folder]
+    try:
+        assert run(["topic", "create", "split", "-p", "2", "-r", "1", *where]) == 0
+        records = [{"value": f"v{partition}", "partition": partition} for partition in (0, 1)]
+        lines = "".join(json.dumps(record) + "\n" for record in records).encode()
+        assert _dohle("produce", "split", "--json", *where, stdin=lines).returncode == 0
+        assert run(["topic", "describe", "split", "--json", *where]) == 0
+        described = json.loads(capsysbinary.readouterr().out.splitlines()[-1])
+        lost = next(found["partition"] for found in described["partitions"] if found["leader"] == 2)
+        cluster.kill(2)
+        assert run(["consume", "split", *where]) == 1
+        shown = capsysbinary.readouterr()
+        assert shown.out == b"v%d\n" % (1 - lost)
+        assert shown.err == b"dohle: split-%d has no leader that can be reached; all others were read\n" % lost
+        assert run(["consume", "split", "-n", "1", *where]) == 0
+        assert run(["consume", "split", "-p", str(lost), *where]) == 1
+        assert run(["consume", "split", "--follow", "--from", "end", *where]) == 1
+        assert capsysbinary.readouterr().err.count(b"split-%d has no leader that can be reached\n" % lost) == 2
+    finally:
+        _end(cluster)
 
 
 def test_bench_measures_what_it_wrote(cluster, capsys):

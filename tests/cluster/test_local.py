@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ import pytest
 from dohle.cluster.local import LocalCluster, NodeFailed, free_base_port
 from dohle.model.errors import ConfigurationError
 from dohle.model.ids import id_text
+from tests.cluster.test_local_state import taken_port
 
 pytestmark = pytest.mark.processes
 
@@ -63,14 +65,51 @@ def test_a_killed_node_starts_again(cluster):
     assert cluster.start() == [1]
 
 
-def test_a_node_that_cannot_start_shows_the_end_of_its_log(cluster):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", cluster.state.nodes[0].grpc_port))
-        taken.listen()
-        with pytest.raises(NodeFailed, match=r"(?s)node 1 ended while starting; the end of .*node-1\.log.* in use"):
-            cluster.start()
+@pytest.mark.parametrize("door", ["grpc_port", "http_port"])
+def test_a_port_that_is_in_use_is_named_before_anything_starts(cluster, door):
+    port = getattr(cluster.state.nodes[0], door)
+    complaint = rf"port {port} of node 1 is in use .* --dir FOLDER --base-port PORT"
+    with taken_port(port), pytest.raises(ConfigurationError, match=complaint):
+        cluster.start()
     assert cluster.state.nodes[0].process is None
     assert cluster.start() == [1]
+
+
+def test_a_node_that_cannot_start_shows_the_end_of_its_log(cluster):
+    config = Path(cluster.state.config_path(cluster.state.nodes[0]))
+    sound = config.read_text()
+    config.write_text(sound.replace("node_id = 1", "node_id = 7"))
+    with pytest.raises(NodeFailed, match=r"(?s)node 1 ended while starting; the end of .*node-1\.log.* node 7"):
+        cluster.start()
+    assert cluster.state.nodes[0].process is None
+    config.write_text(sound)
+    assert cluster.start() == [1]
+
+
+def test_a_node_without_a_controller_says_so(tmp_path):
+    made = LocalCluster.create(str(tmp_path / "c"), 3, base_port=free_base_port(3), new_cluster_id=id_text(bytes(16)))
+    heard = made._spawn(made.state.nodes[0])
+    made.state.save()  # so that `dohle status` sees what runs
+    try:
+        deadline = time.monotonic() + 20
+        reason = (0, "")
+        while reason != (503, "no active controller is known yet\n") and time.monotonic() < deadline:
+            try:
+                reason = _get(made, "/readyz")
+            except urllib.error.URLError:  # does not listen yet
+                time.sleep(0.02)
+        assert reason == (503, "no active controller is known yet\n")
+        status = subprocess.run(
+            [sys.executable, "-m", "dohle", "status", "--timeout", "2", "--dir", made.state.folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert status.returncode == 1
+        assert f"cluster {id_text(bytes(16))} in {made.state.folder}: 1 of 3 nodes run (1); `dohle up" in status.stderr
+    finally:
+        made.kill(1)
+        os.close(heard)
 
 
 def test_a_signal_while_starting_ends_the_node_cleanly(cluster):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -13,6 +15,15 @@ from dohle.cluster.local import LocalCluster, free_base_port, last_lines, plan, 
 from dohle.cluster.local_state import STATE_FILE, load_state
 from dohle.cluster.process_identity import ProcessIdentity
 from dohle.model.errors import ConfigurationError, DataFolderError
+
+
+@contextlib.contextmanager
+def taken_port(port):
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        yield
 
 
 @pytest.fixture
@@ -97,6 +108,15 @@ def test_nothing_is_formatted_where_a_nodes_folder_is(tmp_path):
     with pytest.raises(DataFolderError, match="holds node-2 already"):
         LocalCluster.create(str(tmp_path), 3, new_cluster_id="x")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "node-2"]
+
+
+@pytest.mark.parametrize(("distance", "purpose"), [(1, "gRPC"), (1001, "HTTP"), (2001, "Kafka")])
+def test_nothing_is_formatted_while_a_port_is_in_use(tmp_path, distance, purpose):
+    base_port = free_base_port(3)
+    complaint = rf"port {base_port + distance} \({purpose}, node 2\) is in use.* --base-port"
+    with taken_port(base_port + distance), pytest.raises(ConfigurationError, match=complaint):
+        LocalCluster.create(str(tmp_path), 3, base_port=base_port, new_cluster_id="x")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_an_unknown_node_is_named_with_those_there_are(tmp_path):

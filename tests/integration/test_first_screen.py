@@ -106,10 +106,10 @@ def test_up_says_what_runs_and_never_formats_over_a_cluster(make_cluster):
     cluster = make_cluster(1)
     assert "Ready after" in cluster.done("up", "--dir", str(cluster.folder))
     try:
-        assert "All 1 nodes run already" in cluster.done("up", "--dir", str(cluster.folder))
+        assert "already" in cluster.done("up", "--dir", str(cluster.folder))
         assert "started as it is" in cluster.refused("up", "--dir", str(cluster.folder), "--nodes", "3")
         assert cluster.done("down", "--dir", str(cluster.folder)).startswith("node 1  stopped after")
-        assert cluster.done("down", "--dir", str(cluster.folder)) == "No node runs.\n"
+        assert "No node runs" in cluster.done("down", "--dir", str(cluster.folder))
     finally:
         cluster.dohle("down")
     (cluster.folder / "cluster.json").unlink()

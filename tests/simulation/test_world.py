@@ -1,0 +1,114 @@
+"""What the simulated world does to nodes, seen by clients."""
+
+from __future__ import annotations
+
+import pytest
+
+from dohle import Admin, Consumer, Producer
+from dohle.testing.scheduler import SimulationStuck
+from dohle.testing.workload import seams_of
+from dohle.testing.world import World
+
+
+async def started(world: World) -> None:
+    await world.format()
+    for node_id in world.machines:
+        world.start(node_id)
+    await world.all_ready()
+
+
+async def make_topic(world: World) -> None:
+    admin_process = world.client("admin")
+    made: list[None] = []
+
+    async def make() -> None:
+        async with Admin(world.bootstrap, **seams_of(admin_process)) as admin:
+            await admin.create_topic("t", partitions=1, replication_factor=3)
+        made.append(None)
+
+    admin_process.spawn(make(), "make")
+    await world.until(lambda: bool(made), 5, "the topic is made")
+
+
+def test_a_cluster_starts_within_a_simulated_second() -> None:
+    world = World(1)
+    world.run(started(world))
+    assert world.scheduler.now < 1.0
+    world.end()
+
+
+def test_a_consumer_outlives_a_restart_during_which_one_node_alone_knows_no_topics() -> None:
+    world = World(1)
+    read: dict[int, bytes | None] = {}  # by offset
+
+    async def consume() -> None:
+        async with Consumer(world.bootstrap, **seams_of(reader)) as consumer:
+            await consumer.assign("t")
+            async for record in consumer:
+                read[record.offset] = record.value
+
+    async def produce() -> None:
+        async with Producer(world.bootstrap, **seams_of(writer)) as producer:
+            for number in range(2):
+                await producer.send_and_wait("t", b"%d" % number)
+                await writer.clock.sleep(1.0)
+
+    async def script() -> None:
+        await started(world)
+        await make_topic(world)
+        writer.spawn(produce(), "produce")
+        reader.spawn(consume(), "consume")
+        await world.until(lambda: len(read) == 1, 5, "the first record is read")
+        for node_id in world.machines:
+            world.lose_power(node_id)
+        world.start(1)
+        await world.clock.sleep(30)
+        world.start(2)
+        world.start(3)
+        await world.until(lambda: len(read) == 2, 30, "the second record is read")
+
+    reader, writer = world.client("reader"), world.client("writer")
+    world.run(script())
+    assert read == {0: b"0", 1: b"1"}
+    assert not world.bugs
+    world.end()
+
+
+def test_a_world_that_waits_for_nothing_is_a_deadlock_that_names_who_waits() -> None:
+    world = World(1)
+    with pytest.raises(SimulationStuck, match="deadlock") as stuck:
+        world.scheduler.run_until(lambda: False)
+    assert "no timer" in str(stuck.value)
+
+
+def test_a_loop_that_never_rests_is_cut_by_the_event_budget() -> None:
+    world = World(1, event_budget=1000)
+
+    async def spin() -> None:
+        while True:
+            await world.clock.sleep(0)
+
+    with pytest.raises(SimulationStuck, match="never rests"):
+        world.run(spin())
+    world.end()
+
+
+def test_a_killed_process_runs_nothing_more() -> None:
+    world = World(1)
+    ended: list[str] = []
+
+    async def live() -> None:
+        try:
+            await client.clock.sleep(5)
+        finally:
+            ended.append("cleaned up")
+
+    async def script() -> None:
+        client.spawn(live(), "live")
+        await world.clock.sleep(1)
+        client.loop.kill()
+        await world.clock.sleep(10)
+
+    client = world.client("client")
+    world.run(script())
+    assert not ended
