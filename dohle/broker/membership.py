@@ -82,7 +82,9 @@ class Membership:
                 if self._world.clock.now() >= patient_until:
                     raise
                 log.warning("not registered yet: %s", error.message)
-                await self._world.clock.sleep(PROBE_S / 2)
+            except (StorageFailure, UnknownServerError) as error:  # of the controller's, which another may not have
+                log.warning("not registered yet: the controller answers %s", error.message)
+            await self._world.clock.sleep(PROBE_S / 2)
         self.broker_epoch = response.broker_epoch
         log.info("registered with broker epoch %d", self.broker_epoch)
         return self.broker_epoch

@@ -185,13 +185,21 @@ def _assignments(
 
 
 def _placed(image: ClusterImage, partitions: int, replication_factor: int, random: Random) -> list[tuple[NodeId, ...]]:
-    brokers = [broker for broker in image.brokers_in_order() if broker.active]
-    if not 1 <= replication_factor <= len(brokers):
+    """Places on active brokers; where they are too few, the rest of the replicas goes to those that are down."""
+    active = [broker for broker in image.brokers_in_order() if broker.active]
+    down = [broker for broker in image.brokers_in_order() if not broker.active]
+    missing = replication_factor - len(active)
+    if replication_factor < 1 or missing > len(down) or not active:
         raise InvalidReplicationFactor(
-            f"replication factor {replication_factor}: it must be at least 1 and at most the number of available "
-            f"brokers, which is {len(brokers)}: start more brokers or ask for fewer replicas"
+            f"replication factor {replication_factor}: it must be at least 1 and at most the number of registered "
+            f"brokers, which is {len(active) + len(down)} ({len(active)} of them available): start more brokers or ask "
+            "for fewer replicas"
         )
-    return place(brokers, partitions=partitions, replication_factor=replication_factor, random=random)
+    if missing <= 0:
+        return place(active, partitions=partitions, replication_factor=replication_factor, random=random)
+    first = place(active, partitions=partitions, replication_factor=len(active), random=random)
+    rest = place(down, partitions=partitions, replication_factor=missing, random=random)
+    return [leaders + others for leaders, others in zip(first, rest, strict=True)]
 
 
 def _assigned_by_hand(image: ClusterImage, topic: admin_pb2.NewTopic, room: int) -> list[tuple[NodeId, ...]]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from crc32c import crc32c
 
-from dohle.model.errors import CorruptLog
+from dohle.model.errors import CorruptLog, StorageFailure
 from dohle.model.ids import DirectoryId, NodeId, id_text, parse_id
 from dohle.raft.quorum import ReplicaKey
 from dohle.runtime.disk import Disk
+from dohle.storage.checkpoints import write_files
 
 VOTE_FILE = "quorum-state"
 
@@ -48,21 +49,20 @@ async def read_vote(disk: Disk, folder: str) -> Vote:
 
 
 async def write_vote(disk: Disk, folder: str, vote: Vote) -> None:
-    """Replaces the vote kept in `folder`; it is durable on return."""
+    """Replaces the vote kept in `folder`; it is durable on return. Raises StorageFailure."""
     path = posixpath.join(folder, VOTE_FILE)
+    try:
+        await write_files(disk, {path: _encode(vote)}, [folder])
+    except OSError as error:
+        raise StorageFailure(f"the vote file {path} cannot be written ({error}): this voter stops") from error
+
+
+def _encode(vote: Vote) -> str:
     voted_for = (
         "nobody" if vote.voted_for is None else f"{vote.voted_for.node_id} {id_text(vote.voted_for.directory_id)}"
     )
-    body = f"version 0\nterm {vote.term}\nvoted_for {voted_for}".encode("ascii")
-    file = disk.open(path + ".tmp", create=True)
-    try:
-        file.truncate(0)
-        file.append([body, f"\ncrc32c {crc32c(body):08x}\n".encode("ascii")])
-        await disk.sync([file])
-    finally:
-        file.close()
-    disk.rename(path + ".tmp", path)
-    await disk.sync([], [folder])
+    body = f"version 0\nterm {vote.term}\nvoted_for {voted_for}"
+    return f"{body}\ncrc32c {crc32c(body.encode('ascii')):08x}\n"
 
 
 def _parse_key(text: str) -> ReplicaKey | None:

@@ -40,11 +40,14 @@ def decode_varint(buffer: bytes, position: int) -> tuple[int, int]:
 
 
 class _Varints(dict[int, bytes]):
-    """Encodings by number; those outside the table are worked out at each use, so that it stays as large as it is."""
+    """Encodings by number, worked out at first use; only small numbers are kept, so that the table stays small."""
 
     def __missing__(self, number: int) -> bytes:
-        return encode_varint(number)
+        encoded = encode_varint(number)
+        if 0 <= number < _TABLED:
+            self[number] = encoded
+        return encoded
 
 
-VARINTS: Final = _Varints((number, encode_varint(number)) for number in range(_TABLED))
+VARINTS: Final = _Varints()
 """The encoding of every signed 64-bit integer."""

@@ -256,12 +256,12 @@ class Log:
     def _check_appendable(self, leader_epoch: int) -> None:
         assert self._truncation is None, f"{self.name}: an append while it is truncated"
         self._check_sound()
-        self._commit.check()
         assert leader_epoch == -1 or leader_epoch >= self.epochs.latest, f"{self.name}: epochs never fall"
 
     def _check_sound(self) -> None:
         if self._closed:
             raise UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node")
+        self._commit.check()
         if self.damage is not None:
             raise DamagedReplica(f"{self.name}: {self.damage}; the replica is neither served nor led from")
 

@@ -13,7 +13,9 @@ from dohle.model.image import BrokerImage
 
 
 def broker(node_id: int, rack: str = "") -> BrokerImage:
-    return BrokerImage(NodeId(node_id), 0, bytes(16), bytes(16), (), rack, (), fenced=False, shutting_down=False, has_served=True)
+    return BrokerImage(
+        NodeId(node_id), 0, bytes(16), bytes(16), (), rack, (), fenced=False, shutting_down=False, has_served=True
+    )
 
 
 @given(

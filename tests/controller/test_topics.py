@@ -177,9 +177,20 @@ def test_a_topic_cannot_grow_like_this(cluster, topic, total, error):
     assert grow(cluster, topic, total).code == error.code
 
 
-def test_a_topic_cannot_grow_while_too_few_brokers_are_available(cluster):
+def test_replicas_go_to_a_broker_that_is_down_only_for_want_of_others_and_begin_outside_the_isr(cluster):
     cluster.topic("t", [1, 2, 3])
     cluster.fence(3)
+    assert not grow(cluster, "t", 5).code
+    for number in range(1, 5):
+        partition = cluster.partition("t", number)
+        assert partition.assigned_replicas[2] == 3
+        assert sorted(partition.in_sync_replicas) == [1, 2]
+        assert partition.leader in (1, 2)
+
+
+def test_a_topic_cannot_grow_while_no_broker_is_available(cluster):
+    cluster.topic("t", [1, 2, 3])
+    cluster.fence(1, 2, 3)
     assert grow(cluster, "t", 2).code == InvalidReplicationFactor.code
     cluster.beat(3)
     assert not grow(cluster, "t", 2, validate_only=True).code

@@ -23,8 +23,13 @@ def states(*written: BatchHeader) -> ProducerStates:
     return one
 
 
-def test_an_unknown_producer_may_begin_anywhere() -> None:
-    assert states().check(header(41)) is None
+def test_an_unknown_producer_begins_with_its_first_batch() -> None:
+    assert states().check(header(0)) is None
+
+
+def test_a_later_batch_of_an_unknown_producer_does_not_overtake_its_first() -> None:
+    with pytest.raises(OutOfOrderSequenceNumber, match="not known here"):
+        states().check(header(41))
 
 
 def test_the_next_sequence_is_taken() -> None:
@@ -82,9 +87,9 @@ def test_producers_that_were_not_seen_for_long_are_forgotten() -> None:
     known.update(header(0, producer=1), 100.0)
     known.update(header(0, producer=2), 160.0)
     known.expire(200.0, 60_000)
-    assert known.check(header(7, producer=1)) is None
-    with pytest.raises(OutOfOrderSequenceNumber):
-        known.check(header(7, producer=2))
+    with pytest.raises(OutOfOrderSequenceNumber, match="not known here"):
+        known.check(header(1, producer=1))
+    assert known.check(header(1, producer=2)) is None
 
 
 def test_a_snapshot_keeps_all_five_batches() -> None:
