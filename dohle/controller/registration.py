@@ -4,8 +4,8 @@ Whatever partitions it led, each gets a new leader epoch, with another leader or
 older than its registration. It stays in the ISR where its data is known to be whole. Where it is not, a doubt is noted,
 and `elections` does what follows from it:
 
-- *lost*: another data folder, or one that was wiped, a replica that is missing, or one that is damaged. A replica that was assigned after the
-  metadata offset up to which the broker's folders are durable is not missing but empty.
+- *lost*: another data folder, or one that was wiped, a replica that is missing, or one that is damaged. A replica that
+  was assigned after the metadata offset up to which the broker's folders are durable is not missing but empty.
 - *doubtful*: an unclean stop, after which recovery cut a torn tail, or not every append had been fsynced. A broker that
   names the broker epoch before as cleanly ended is taken at its word.
 
