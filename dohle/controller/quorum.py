@@ -14,14 +14,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from dohle.controller.raft_wire import spans_of
-from dohle.controller.vote_file import Vote, read_vote, write_vote
+from dohle.controller.vote_file import HOW_TO_GO_ON, Vote, read_vote, write_vote
 from dohle.controller.voter_link import VoterLink, key_of
-from dohle.model.errors import CorruptLog, DataFolderError, InvalidRequest, NotController, ThrottlingQuotaExceeded
+from dohle.model.errors import (
+    CorruptLog,
+    CorruptMessage,
+    DataFolderError,
+    InvalidRequest,
+    NotController,
+    ThrottlingQuotaExceeded,
+)
 from dohle.model.ids import NO_NODE, IncarnationId, NodeId
 from dohle.model.metadata import MetadataRecord, NoOp, Voter, Voters
 from dohle.model.metadata_batch import MetadataBatch, decode_metadata, encode_metadata
@@ -465,9 +472,20 @@ class Quorum:
         assert self._listener is not None
         while self._applied_offset < offset:
             batches = await self._log.read(self._applied_offset, _APPLY_BYTES, up_to=offset)
-            for batch in decode_metadata(batches):
+            for batch in _changes(batches, self._folder):
                 self._applied_offset = batch.end_offset
                 self._listener.committed(batch)
+
+
+def _changes(batches: bytes, folder: str) -> Iterator[MetadataBatch]:
+    """Yields the changes in `batches`, which were read from `folder`. Raises CorruptLog where one is damaged."""
+    try:
+        yield from decode_metadata(batches)
+    except CorruptMessage as error:
+        raise CorruptLog(
+            f"the metadata log in {folder} is damaged: {error.message}; this controller neither votes nor leads: "
+            f"{HOW_TO_GO_ON}"
+        ) from error
 
 
 def metadata_folder(data_folder: str) -> str:
@@ -482,12 +500,12 @@ async def _first_voters(single_log: SingleLog, identity: NodeIdentity, folder: s
         damage = found.damage
         raise CorruptLog(
             f"the metadata log is damaged at byte {damage.position} of {damage.file}: {damage.reason}; this controller "
-            "neither votes nor leads: replace it by one with a newly formatted data folder"
+            f"neither votes nor leads: {HOW_TO_GO_ON}"
         )
     first = await found.read(0, 1, up_to=found.log_end_offset) if found.log_end_offset else b""
-    record = next(decode_metadata(first)).records[0] if first else None
+    record = next(_changes(first, folder)).records[0] if first else None
     if not isinstance(record, Voters):
-        raise DataFolderError(f"{folder} does not begin with the first voters; format the data folder again")
+        raise DataFolderError(f"{folder} does not begin with the first voters: {HOW_TO_GO_ON}")
     identity_key = ReplicaKey(identity.node_id, identity.directory_id)
     if record.cluster_id != identity.cluster_id:
         raise DataFolderError(f"{folder} belongs to cluster {record.cluster_id}, this node to {identity.cluster_id}")

@@ -19,6 +19,11 @@ from dohle.runtime.disk import Disk
 from dohle.storage.checkpoints import write_files
 
 VOTE_FILE = "quorum-state"
+HOW_TO_GO_ON = (
+    "restore the folder as it was when this node last stopped, or run the node as a broker alone (roles = broker), "
+    "with a newly formatted data folder"
+)
+"""While the set of controllers is fixed, one that lost its state cannot become a controller again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +80,5 @@ def _parse_key(text: str) -> ReplicaKey | None:
 def _advice(path: str, what: str) -> str:
     return (
         f"the vote file {path} {what}; this voter could vote twice in one term, so it takes no part in the quorum: "
-        "restore the file, or replace this controller by one with a newly formatted data folder"
+        f"{HOW_TO_GO_ON}"
     )
