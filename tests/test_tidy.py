@@ -46,7 +46,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
     ),
     "dohle/cluster/config_sources.py": ("open", "a node's configuration file, read once before the node exists"),
     "dohle/cluster/local.py": (
-        "fcntl os random.SystemRandom selectors signal socket subprocess time open asyncio.run",
+        "fcntl os random.SystemRandom selectors signal socket subprocess threading time open asyncio.run",
         PROCESSES,
     ),
     "dohle/cluster/local_state.py": ("os open", PROCESSES),

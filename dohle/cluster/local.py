@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ class LocalCluster:
             with selectors.DefaultSelector() as selector:
                 try:
                     for node in starting:
-                        selector.register(self._spawn(node), selectors.EVENT_READ, node)
+                        with _whole():
+                            selector.register(self._spawn(node), selectors.EVENT_READ, node)
                     self.state.save()
                     self._await_ready(selector)
                 except BaseException:  # Ctrl-C included: half a cluster is left to nobody
@@ -331,6 +333,22 @@ def _environment(environment: Mapping[str, str], ready_descriptor: int) -> dict[
     """Returns a node's environment: ours, less settings, for its configuration file says it all."""
     kept = {name: value for name, value in environment.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     return {**kept, READY_VARIABLE: str(ready_descriptor)}
+
+
+@contextlib.contextmanager
+def _whole() -> Iterator[None]:
+    """Holds Ctrl-C back while a process is started: one that nobody knows of would be left behind."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread is ever interrupted
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
