@@ -24,7 +24,7 @@ from typing import TypeVar
 from dohle.runtime.disk import Buffer, File
 
 _MOST_BUFFERS = 1024  # IOV_MAX on Linux and macOS
-_PARALLEL = 2  # threads a sync uses: each hand-over to one costs the loop more than a small fdatasync takes
+_PARALLEL = 2  # threads a sync uses, so that many small files take few hand-overs to threads and back
 _MANY_FILES = 64  # from here on one syncfs is cheaper than a sync each, also with a neighbour's dirty pages in it
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 

@@ -98,7 +98,6 @@ def test_a_node_that_waits_for_a_quorum_ends_cleanly(make_cluster):
     with (cluster.folder / "lonely.log").open("w") as log:
         node = _node(cluster, log)
         until(lambda: "listens on" in (cluster.folder / "lonely.log").read_text(), "node 1 listens")
-        time.sleep(0.5)
         began = time.monotonic()
         node.terminate()
         assert node.wait(15) == 0
