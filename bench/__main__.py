@@ -67,8 +67,8 @@ def latency(run: Run, scratch: Path) -> None:
     with measures.cluster() as made:
         for rate in (1000, 5000):
             sync = yardsticks.append_and_sync_p99_ms(scratch)
-            p99 = uvloop.run(measures.latency_p99_ms(made, f"rate-{rate}", rate, 15.0))
-            run.add(f"latency_{rate}_p99_ms", p99, "ms", "lower", sync)
+            p99 = [uvloop.run(measures.latency_p99_ms(made, f"rate-{rate}-{i}", rate, 8.0)) for i in range(3)]
+            run.add(f"latency_{rate}_p99_ms", statistics.median(p99), "ms", "lower", sync)
 
 
 def failover(run: Run, _scratch: Path) -> None:
