@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from dohle.client.assigned_partition import AssignedPartition
+from dohle.client.backoff import Backoff
 from dohle.client.cluster_view import ClusterView, TopicView
 from dohle.client.fetch_stream import FetchSettings, FetchStream
 from dohle.client.metadata_cache import MetadataCache
@@ -82,8 +83,7 @@ class Fetcher:
     def stop(self, partition: AssignedPartition, failure: DohleError) -> None:
         """Reads no more of `partition` before the next seek; the reader is told why."""
         partition.rewind()
-        partition.stopped = True
-        self.ahead.fail(failure, [partition])
+        self._stop_all([partition], failure)
 
     def wake(self) -> None:
         """Looks again at what can be read."""
@@ -103,8 +103,7 @@ class Fetcher:
         for reset_to in dict.fromkeys(partition.reset_to for partition in partitions):
             placed = {partition: partition.generation for partition in partitions if partition.reset_to == reset_to}
             if reset_to is None:
-                names = ", ".join(str(partition.name) for partition in placed)
-                raise OffsetOutOfRange(f"{names}: no position, and auto_offset_reset is none; seek to one")
+                raise _no_position(placed)
             offsets = await self.lookup.at(placed, reset_to)
             for partition, generation in placed.items():
                 if partition.generation == generation and partition.position is None:
@@ -117,18 +116,44 @@ class Fetcher:
         self._streams.clear()
 
     async def _place_all(self) -> None:
+        """Finds starting positions for whatever is assigned and has none; what time heals is tried for ever."""
+        backoff = Backoff(self._seams.random)
         while True:
             await self._placing.wait()
             self._placing.clear()
-            homeless = [partition for partition in self.assigned.values() if partition.needs_offset]
-            try:
-                await self.place(homeless)
-            except DohleError as failure:
-                still = [partition for partition in homeless if partition.position is None]
-                for partition in still:
-                    partition.stopped = True
-                if still:
-                    self.ahead.fail(failure, still)
+            if await self._place_once():
+                backoff.reset()
+            else:
+                self.metadata.request_refresh()
+                await self._seams.clock.sleep(backoff.next_s())
+                self._placing.set()
+
+    async def _place_once(self) -> bool:
+        """Asks for each position once; returns False if some are to be asked for again."""
+        homeless = [partition for partition in self.assigned.values() if partition.needs_offset]
+        settled = True
+        for reset_to in dict.fromkeys(partition.reset_to for partition in homeless):
+            asked = {partition: partition.generation for partition in homeless if partition.reset_to == reset_to}
+            if reset_to is None:
+                self._stop_all(list(asked), _no_position(asked))
+                continue
+            for partition, outcome in (await self.lookup.once(asked, reset_to)).items():
+                if self.assigned.get(partition.name) is not partition or not partition.needs_offset:
+                    continue  # assigned anew or sought meanwhile
+                if isinstance(outcome, DohleError):
+                    if outcome.retriable:
+                        settled = False
+                    else:
+                        self._stop_all([partition], outcome)
+                elif partition.generation == asked[partition]:
+                    partition.move_to(outcome)
+        self.wake()
+        return settled
+
+    def _stop_all(self, partitions: list[AssignedPartition], failure: DohleError) -> None:
+        for partition in partitions:
+            partition.stopped = True
+        self.ahead.fail(failure, partitions)
 
     def _follow_leaders(self, view: ClusterView) -> None:
         now = self._seams.clock.now()
@@ -235,3 +260,8 @@ class Fetcher:
         wait_s = partition.backoff.next_s()
         partition.retry_at = self._seams.clock.now() + wait_s
         asyncio.get_running_loop().call_later(wait_s, self.wake)
+
+
+def _no_position(partitions: Iterable[AssignedPartition]) -> OffsetOutOfRange:
+    names = ", ".join(str(partition.name) for partition in partitions)
+    return OffsetOutOfRange(f"{names}: no position, and auto_offset_reset is none; seek to one")

@@ -39,24 +39,36 @@ class OffsetLookup:
         """
         backoff = Backoff(self._seams.random)
         deadline = self._seams.clock.now() + self._timeout_s
-        missing = {partition.key: partition for partition in partitions}
+        missing = list(partitions)
         found: dict[TopicPartition, int] = {}
         while True:
             failure: DohleError | None = None
-            for node in sorted({partition.leader for partition in missing.values()}):
-                asked = [partition for partition in missing.values() if partition.leader == node]
-                for key, outcome in (await self._ask(node, asked, timestamp_ms)).items():
-                    if isinstance(outcome, int):
-                        found[missing.pop(key).name] = outcome
-                    else:
-                        failure = outcome
-            if not missing:
+            for partition, outcome in (await self.once(missing, timestamp_ms)).items():
+                if isinstance(outcome, int):
+                    found[partition.name] = outcome
+                    missing.remove(partition)
+                else:
+                    failure = outcome
+            if failure is None:
                 return found
-            failure = failure or UnknownServerError(f"a broker said nothing of {next(iter(missing.values())).name}")
             if not failure.retriable or self._seams.clock.now() >= deadline:
                 raise failure
             self._metadata.request_refresh()
             await self._seams.clock.sleep(backoff.next_s())
+
+    async def once(
+        self, partitions: Iterable[AssignedPartition], timestamp_ms: int
+    ) -> dict[AssignedPartition, int | DohleError]:
+        """Asks each leader once, and returns the offset of each partition, or what kept it from being found."""
+        wanted = list(partitions)
+        found: dict[AssignedPartition, int | DohleError] = {}
+        for node in sorted({partition.leader for partition in wanted}):
+            asked = [partition for partition in wanted if partition.leader == node]
+            outcomes = await self._ask(node, asked, timestamp_ms)
+            for partition in asked:
+                outcome = outcomes.get(partition.key)
+                found[partition] = _silence(partition) if outcome is None else outcome
+        return found
 
     async def _ask(
         self, node: int, partitions: list[AssignedPartition], timestamp_ms: int
@@ -90,3 +102,7 @@ class OffsetLookup:
             )
             for listed in answer.partitions
         }
+
+
+def _silence(partition: AssignedPartition) -> DohleError:
+    return UnknownServerError(f"a broker said nothing of {partition.name}")

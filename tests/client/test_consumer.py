@@ -238,6 +238,32 @@ async def test_a_leader_that_moves_while_a_fetch_waits_is_followed(make_cluster:
         assert await read(consumer, 1) == [b"new"]
 
 
+async def test_positions_are_looked_for_until_there_is_a_leader_however_long_that_takes(
+    make_cluster: MakeCluster,
+) -> None:
+    cluster = await make_cluster()
+    cluster.fill(0, VALUES)
+    cluster.elect(0, 9)  # which nobody can reach
+    async with Consumer(cluster.bootstrap, request_timeout_ms=50) as consumer:
+        await consumer.assign(TOPIC)
+        assert await consumer.batch(timeout_ms=300) == []
+        cluster.elect(0, 0)
+        assert await read(consumer, 500) == VALUES
+
+
+async def test_an_assignment_that_is_given_up_does_not_keep_the_next_from_its_positions(
+    make_cluster: MakeCluster,
+) -> None:
+    cluster = await make_cluster(partitions=2)
+    cluster.fill(1, VALUES)
+    cluster.elect(0, 9)
+    async with Consumer(cluster.bootstrap) as consumer:
+        await consumer.assign(FIRST)
+        assert await consumer.batch(timeout_ms=50) == []
+        await consumer.assign(SECOND)
+        assert await read(consumer, 500) == VALUES
+
+
 async def test_a_damaged_batch_is_an_error_once_what_precedes_it_is_read(make_cluster: MakeCluster) -> None:
     cluster = await make_cluster()
     cluster.fill(0, VALUES[:30])
