@@ -1,9 +1,9 @@
 """MetadataCache: the view of the cluster that a client works with, kept fresh.
 
 One refresh at a time, for everything that is of interest; who asks meanwhile waits for the next one. Nodes of the last
-view and bootstrap addresses are asked in turn; one that did not answer, or whose answer did not help, goes to the end
-of the line. Refreshes that are asked for keep a growing pause between them; without being asked, one comes every five
-minutes.
+view and bootstrap addresses are asked in turn, each refresh another one: a node that is cut off from the others answers
+readily, and does not know that it leads no more. Refreshes that are asked for keep a growing pause between them; without
+being asked, one comes every five minutes.
 """
 
 from __future__ import annotations
@@ -129,9 +129,8 @@ class MetadataCache:
     async def _pause(self, backoff: Backoff) -> None:
         """Keeps refreshes apart; a request that comes only after the pause finds the shortest one again."""
         await self._seams.clock.sleep(backoff.next_s())
-        if self._requested.is_set():
-            self._to_the_end(next(iter(self._line)))
-        else:
+        self._to_the_end(next(iter(self._line)))
+        if not self._requested.is_set():
             backoff.reset()
 
     async def _refresh(self) -> bool:
