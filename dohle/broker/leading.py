@@ -202,20 +202,32 @@ class Leading:
             self._replica_moved(node_id, now)
 
     def _replica_moved(self, node_id: NodeId, now: float) -> None:
-        self._let_join(node_id)
+        self._let_join(node_id, now)
         self._history.forget(min(replica.durable_end for replica in self.replicas.values()))
         self.advance(now)
 
-    def _let_join(self, node_id: NodeId) -> None:
+    def _let_join(self, node_id: NodeId, now: float) -> None:
         """Rule 8."""
-        replica = self.replicas[node_id]
         if (
             node_id not in self.in_sync.committed
-            and replica.subscriber is not None
-            and replica.durable_end >= max(self.log.high_watermark, self.epoch_start)
-            and self._terms.may_join(node_id, replica.broker_epoch)
+            and self.replicas[node_id].durable_end >= self.log.high_watermark
+            and self._may_join(node_id, now)
         ):
             self._ask(self.in_sync.propose_join(node_id))
+
+    def _may_join(self, node_id: NodeId, now: float) -> bool:
+        """Whether a replica that has caught up is taken in.
+
+        One that stands still has caught up with the watermark that it holds back: it would be taken in whenever it was
+        taken out, and nothing would be acknowledged. So who would be taken out at once is not taken in.
+        """
+        replica = self.replicas[node_id]
+        return (
+            replica.subscriber is not None
+            and replica.durable_end >= self.epoch_start
+            and self._lag_s(replica, now) <= self._terms.lag_time_max_s
+            and self._terms.may_join(node_id, replica.broker_epoch)
+        )
 
     # what the controller says
 
@@ -231,12 +243,12 @@ class Leading:
 
     def look_again(self, now: float) -> None:
         """What decides on joining or on the watermark has changed: the committed set, a broker's state, the topic."""
-        self._change_in_sync()
+        self._change_in_sync(now)
         self.advance(now)
 
-    def _change_in_sync(self) -> None:
+    def _change_in_sync(self, now: float) -> None:
         for node_id in sorted(self.replicas):
-            self._let_join(node_id)
+            self._let_join(node_id, now)
         fenced = self._fenced()
         if fenced and self.live_in_sync >= self.min_in_sync:  # they stayed for want of others (amendment 1)
             self._ask(self.in_sync.propose_leave(fenced, at_least=self.min_in_sync))
@@ -266,11 +278,7 @@ class Leading:
             if node_id in maximal:
                 replica.joins_until = None
                 continue
-            if (
-                replica.subscriber is None
-                or not self.epoch_start <= replica.durable_end < candidate
-                or not self._terms.may_join(node_id, replica.broker_epoch)
-            ):
+            if replica.durable_end >= candidate or not self._may_join(node_id, now):
                 continue
             behind = self._history.bytes_between(replica.durable_end, self.log.high_watermark)
             if behind is None or behind > JOIN_DISTANCE_BYTES:
@@ -311,7 +319,7 @@ class Leading:
         ]
         if lagging:
             self._ask(self.in_sync.propose_leave(lagging, at_least=self.min_in_sync + len(self._fenced())))
-        self._change_in_sync()
+        self._change_in_sync(now)
         late = RequestTimedOut("the replicas did not acknowledge in time; the records are in the leader's log")
         self._for_all.expire(now, late)
         self._for_leader.expire(now, late)

@@ -44,6 +44,24 @@ async def test_a_fenced_or_earlier_incarnation_does_not_join() -> None:
 
 
 @in_virtual_time
+async def test_a_replica_that_stands_still_is_not_taken_in_again_and_holds_nothing_up() -> None:
+    partition = await Partition.new()
+    partition.subscribe(2, 0)
+    partition.subscribe(3, 0)
+    partition.append()
+    await partition.durable()
+    partition.acknowledge(2, 1)
+    partition.now += LAG_S + 1
+    partition.leading.tick(partition.now)
+    assert [proposal.members for proposal in partition.asked] == [(ONE, TWO)]
+    partition.leading.isr_committed((ONE, TWO), 6, partition.now)
+    assert partition.watermark == 1
+    assert len(partition.asked) == 1, "it stands where the watermark stood, and yet it lags"
+    partition.acknowledge(3, 1)
+    assert [proposal.members for proposal in partition.asked[1:]] == [(ONE, TWO, THREE)]
+
+
+@in_virtual_time
 async def test_whoever_was_refused_or_had_to_queue_joins_later_without_speaking_again() -> None:
     partition = await Partition.new(isr=(1,), min_insync=1)
     partition.subscribe(2, 0)
