@@ -9,6 +9,7 @@ from dohle.broker.controller_client import METHODS, ControllerClient
 from dohle.broker.world import World
 from dohle.model.errors import (
     BrokerIdNotRegistered,
+    BrokerNotAvailable,
     DohleError,
     DuplicateBrokerRegistration,
     NetworkException,
@@ -70,8 +71,8 @@ class Membership:
     async def register(self, request: controller_pb2.RegisterBrokerRequest, *, timeout_s: float | None) -> int:
         """Returns the broker epoch. Raises what the controller objects to, RequestTimedOut without a controller.
 
-        While another process has this node's place, asks again for as long as a session lasts: it may be the last
-        start of this node, gone with its machine, and not fenced yet.
+        Asks again while the process that was registered before may live: for as long as it is silent, and where it
+        answers, for as long as a session lasts, since it may be this node's last start, about to end.
         """
         patient_until = self._world.clock.now() + self._session_timeout_s + PROBE_S
         while True:
@@ -81,6 +82,8 @@ class Membership:
             except DuplicateBrokerRegistration as error:
                 if self._world.clock.now() >= patient_until:
                     raise
+                log.warning("not registered yet: %s", error.message)
+            except BrokerNotAvailable as error:
                 log.warning("not registered yet: %s", error.message)
             except (StorageFailure, UnknownServerError) as error:  # of the controller's, which another may not have
                 log.warning("not registered yet: the controller answers %s", error.message)

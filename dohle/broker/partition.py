@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from dohle.broker.following import Following
 from dohle.broker.leading import Leading
-from dohle.model.errors import DamagedReplica, NotLeaderOrFollower
+from dohle.model.errors import NotLeaderOrFollower
 from dohle.model.ids import PartitionKey, TopicPartition
 from dohle.storage.log import Log
 
@@ -29,12 +29,14 @@ class Partition:
         self._watchers: dict[Watcher, None] = {}
 
     def leading(self) -> Leading:
-        """Returns the leading role. Raises NotLeaderOrFollower, or DamagedReplica where that is the reason."""
+        """Returns the leading role. Raises NotLeaderOrFollower, which says so where damage is the reason.
+
+        Whoever asks is to look for the leader in either case: another replica may well be one.
+        """
         if isinstance(self.role, Leading):
             return self.role
-        if self.log.damage is not None:
-            raise DamagedReplica(f"{self.name}: {self.log.damage}")
-        raise NotLeaderOrFollower(f"this broker does not lead {self.name}")
+        reason = "" if self.log.damage is None else f": its replica is damaged, {self.log.damage}"
+        raise NotLeaderOrFollower(f"this broker does not lead {self.name}{reason}")
 
     def watch(self, watcher: Watcher) -> None:
         self._watchers[watcher] = None

@@ -22,7 +22,6 @@ from dohle.broker.metadata_offset import DurableMetadataOffset
 from dohle.broker.partition import Partition
 from dohle.broker.world import World
 from dohle.model.errors import (
-    DamagedReplica,
     DohleError,
     FencedLeaderEpoch,
     NotLeaderOrFollower,
@@ -168,7 +167,7 @@ class Replicas:
         if partition.log.config != topic.config:
             partition.log.configure(topic.config)
         if partition.log.damage is not None:
-            await self._end_role(partition, DamagedReplica(f"{partition.name}: {partition.log.damage}"))
+            await self._end_role(partition, NotLeaderOrFollower(f"{partition.name} is damaged: {partition.log.damage}"))
             return
         if assigned.leader == self._world.me:
             await self._lead(partition, assigned)

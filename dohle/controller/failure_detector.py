@@ -22,7 +22,7 @@ from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision
 from dohle.controller.registration import GRPC_LISTENER
 from dohle.controller.sessions import Sessions
-from dohle.model.errors import DohleError, DuplicateBrokerRegistration
+from dohle.model.errors import BrokerNotAvailable, DohleError, DuplicateBrokerRegistration
 from dohle.model.ids import IncarnationId, NodeId
 from dohle.model.image import BrokerImage, ClusterImage
 from dohle.rpc.probe import Verdict, probe
@@ -96,17 +96,22 @@ class FailureDetector:
     async def may_replace(self, node_id: NodeId, incarnation_id: IncarnationId) -> IncarnationId | None:
         """Returns the registered incarnation of `node_id` if this one may take its place; None if there is no other.
 
-        Raises DuplicateBrokerRegistration while the other one may live: proven alive, or silent and not yet fenced.
+        Raises DuplicateBrokerRegistration while the other one is proven alive, and BrokerNotAvailable while it is silent
+        and not fenced yet: it may be this node's last start, gone with its machine, so asking again helps.
         """
         await self._office_probes_over()
         broker = self._controller.pending.brokers.get(node_id)
         if broker is None or broker.incarnation_id == incarnation_id:
             return None
         verdict = await self._probe(broker)
-        if verdict is Verdict.ALIVE or (verdict is Verdict.SILENT and not broker.fenced):
+        if verdict is Verdict.ALIVE:
             raise DuplicateBrokerRegistration(
                 f"another process is registered as node {node_id} and {_state_of(verdict)}; give this node an id "
                 "of its own, or stop the other one"
+            )
+        if verdict is Verdict.SILENT and not broker.fenced:
+            raise BrokerNotAvailable(
+                f"another process is registered as node {node_id} and {_state_of(verdict)}, until its session is over"
             )
         return broker.incarnation_id
 

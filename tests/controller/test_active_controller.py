@@ -10,7 +10,7 @@ import pytest
 
 from dohle.controller.decision import Decision
 from dohle.controller.failure_detector import FailureDetector
-from dohle.model.errors import DuplicateBrokerRegistration, InvalidTopic, NotController
+from dohle.model.errors import BrokerNotAvailable, DuplicateBrokerRegistration, InvalidTopic, NotController
 from dohle.model.ids import NO_NODE
 from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage
 from dohle.model.image_apply import apply_batch
@@ -385,6 +385,17 @@ async def test_a_live_incarnation_keeps_its_place(cluster: Cluster) -> None:
     impostor.address = impostor.address._replace(port=99)
     with pytest.raises(DuplicateBrokerRegistration, match="give this node an id of its own"):
         await impostor.register()
+
+
+async def test_while_an_incarnation_is_silent_and_not_fenced_asking_again_for_its_place_helps(cluster: Cluster) -> None:
+    await cluster.start(1)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    cluster.world.silent.add(broker.name)
+    successor = TestBroker(cluster, 1)
+    successor.network = cluster.world.network("elsewhere")
+    with pytest.raises(BrokerNotAvailable, match="may still be running"):
+        await successor.register()
 
 
 async def test_a_restarted_broker_takes_its_place_at_once(cluster: Cluster) -> None:

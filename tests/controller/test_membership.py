@@ -9,21 +9,21 @@ import pytest
 
 from dohle.broker.controller_client import ControllerClient
 from dohle.controller.brokers import heartbeat
-from dohle.model.errors import DuplicateBrokerRegistration, NetworkException
+from dohle.model.errors import BrokerNotAvailable, DohleError, DuplicateBrokerRegistration, NetworkException
 from dohle.model.ids import NodeId
 from tests.broker.brokers import Cluster, until
 from tests.broker.one_controller import ADDRESS
 from tests.broker.virtual_time import in_virtual_time
 
 
-def taken_for(cluster: Cluster, seconds: float) -> None:
+def taken_for(cluster: Cluster, seconds: float, objection: type[DohleError] = DuplicateBrokerRegistration) -> None:
     """Another process keeps every node's place for so long."""
     controller, until_s = cluster.controller, asyncio.get_running_loop().time() + seconds
     register = controller.register_broker
 
     async def register_broker(request: Any, context: object) -> Any:
         if asyncio.get_running_loop().time() < until_s:
-            raise DuplicateBrokerRegistration("another process is registered as this node")
+            raise objection("another process is registered as this node")
         return await register(request, context)
 
     controller.register_broker = register_broker  # type: ignore[method-assign]
@@ -34,6 +34,15 @@ async def test_a_broker_waits_until_the_session_of_its_last_start_is_over() -> N
     cluster = await Cluster.started(1)
     await cluster.nodes[1].kill()
     taken_for(cluster, 3.0)
+    await cluster.nodes[1].start()
+    await until(lambda: not cluster.nodes[1].broker.membership.fenced)
+
+
+@in_virtual_time
+async def test_a_broker_waits_for_as_long_as_its_last_start_may_live_and_is_silent() -> None:
+    cluster = await Cluster.started(1)
+    await cluster.nodes[1].kill()
+    taken_for(cluster, 60.0, BrokerNotAvailable)  # a controller that has just taken office counts the session anew
     await cluster.nodes[1].start()
     await until(lambda: not cluster.nodes[1].broker.membership.fenced)
 
