@@ -2,8 +2,8 @@
 
 One refresh at a time, for everything that is of interest; who asks meanwhile waits for the next one. Nodes of the last
 view and bootstrap addresses are asked in turn, each refresh another one: a node that is cut off from the others answers
-readily, and does not know that it leads no more. Refreshes that are asked for keep a growing pause between them; without
-being asked, one comes every five minutes.
+readily, and does not know that it leads no more. Refreshes that are asked for keep a growing pause between them;
+without being asked, one comes every five minutes.
 """
 
 from __future__ import annotations

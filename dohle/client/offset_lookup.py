@@ -60,10 +60,11 @@ class OffsetLookup:
         self, partitions: Iterable[AssignedPartition], timestamp_ms: int
     ) -> dict[AssignedPartition, int | DohleError]:
         """Asks each leader once, and returns the offset of each partition, or what kept it from being found."""
-        wanted = list(partitions)
+        of_leader: dict[int, list[AssignedPartition]] = {}
+        for partition in partitions:  # before the first question: leaders change while answers are waited for
+            of_leader.setdefault(partition.leader, []).append(partition)
         found: dict[AssignedPartition, int | DohleError] = {}
-        for node in sorted({partition.leader for partition in wanted}):
-            asked = [partition for partition in wanted if partition.leader == node]
+        for node, asked in sorted(of_leader.items()):
             outcomes = await self._ask(node, asked, timestamp_ms)
             for partition in asked:
                 outcome = outcomes.get(partition.key)

@@ -1,6 +1,7 @@
 """The consumer against brokers in memory, over real connections that break."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -249,6 +250,24 @@ async def test_positions_are_looked_for_until_there_is_a_leader_however_long_tha
         assert await consumer.batch(timeout_ms=300) == []
         cluster.elect(0, 0)
         assert await read(consumer, 500) == VALUES
+
+
+async def test_a_leader_that_moves_while_another_is_asked_leaves_no_partition_out(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(brokers=2, partitions=2)
+    cluster.fill(0, VALUES)
+    cluster.elect(1, 1)
+    async with Consumer(cluster.bootstrap) as consumer:
+        await consumer.assign(TOPIC)
+        moving = consumer._fetcher.assigned[SECOND]
+        ask = consumer._fetcher.lookup._ask
+
+        async def ask_and_move(*question: Any) -> Any:
+            answer = await ask(*question)
+            moving.leader = 0
+            return answer
+
+        consumer._fetcher.lookup._ask = ask_and_move  # type: ignore[method-assign]
+        assert await consumer.end_offsets(FIRST, SECOND) == {FIRST: 500, SECOND: 0}
 
 
 async def test_an_assignment_that_is_given_up_does_not_keep_the_next_from_its_positions(
