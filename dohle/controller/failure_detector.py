@@ -96,7 +96,7 @@ class FailureDetector:
     async def may_replace(self, node_id: NodeId, incarnation_id: IncarnationId) -> IncarnationId | None:
         """Returns the registered incarnation of `node_id` if this one may take its place; None if there is no other.
 
-        Raises DuplicateBrokerRegistration while the other one is proven alive, and BrokerNotAvailable while it is silent
+        Raises DuplicateBrokerRegistration while the other one is proven alive, BrokerNotAvailable while it is silent
         and not fenced yet: it may be this node's last start, gone with its machine, so asking again helps.
         """
         await self._office_probes_over()
