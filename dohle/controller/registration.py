@@ -40,7 +40,9 @@ _HIGHEST_PORT = 65_535
 def register_broker(
     image: ClusterImage, request: RegisterBrokerRequest, *, previous_gone: bool
 ) -> Decision[RegisterBrokerResponse]:
-    """Decides on a registration. `previous_gone`: a probe has shown that the incarnation before runs no longer.
+    """Decides on a registration. `previous_gone`: the incarnation that the image has was probed, and may be replaced.
+
+    That it is fenced is not enough: one that has just registered is, too.
 
     Asked again by the same incarnation, it answers with the epoch that this one has. Raises InconsistentClusterId,
     UnsupportedVersion, InvalidRegistration, or DuplicateBrokerRegistration while the incarnation before may live.
@@ -49,10 +51,10 @@ def register_broker(
     previous = image.brokers.get(record.node_id)
     if previous is not None and previous.incarnation_id == record.incarnation_id:
         return Decision((), RegisterBrokerResponse(broker_epoch=previous.broker_epoch))
-    if previous is not None and not previous.fenced and not previous_gone:
+    if previous is not None and not previous_gone:
         raise DuplicateBrokerRegistration(
-            f"node {record.node_id} is registered and alive as incarnation {id_text(previous.incarnation_id)}: "
-            "stop that process first, or give this node another id"
+            f"node {record.node_id} has just been registered as incarnation {id_text(previous.incarnation_id)}: if that "
+            "is another process, stop it, or give this node another id"
         )
     broker_epoch = image.next_offset
     revisions = Revisions(apply(image, record, broker_epoch), present=record.node_id)
