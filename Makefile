@@ -3,11 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+JOBS ?= 2
 
-.PHONY: help setup demo test lint fmt proto bench
+.PHONY: help setup demo test sim sim-mutations lint fmt proto bench
 
 help: ## lists the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(READY) ## makes .venv and installs dohle and all tools into it
 
@@ -27,6 +28,12 @@ demo: $(READY) .venv/.flights ## three nodes take a year of flights, lose a lead
 
 test: $(READY) ## runs all tests
 	@$(BIN)/python -m pytest
+
+sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of fresh ones, MINUTES=, JOBS=
+	@$(BIN)/dohle sim run --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+sim-mutations: $(READY) ## switches each rule off and searches for a seed that notices: NAMES=, SEEDS=
+	@$(BIN)/python -m tests.simulation.mutations.search $(NAMES) $(if $(SEEDS),--seeds $(SEEDS))
 
 lint: $(READY) ## checks style, types, floors, and that the generated code is up to date
 	@$(BIN)/ruff check

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -32,7 +32,14 @@ _NODES = 3
 @click.option("--limit", type=click.IntRange(min=2), help="Load only so many flights.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--keep", is_flag=True, help="Keep the nodes' folder.")
-def demo(limit: int | None, as_json: bool, keep: bool) -> int:
+@click.option(
+    "--history",
+    "history_file",
+    type=click.File("w", lazy=False),
+    metavar="FILE",
+    help="Write what was sent and read to FILE, a line of JSON an event, and look for anomalies in it too.",
+)
+def demo(limit: int | None, as_json: bool, keep: bool, history_file: TextIO | None) -> int:
     """Load a year of flights into three nodes, kill a leader on the way, and check every record.
 
     Exit code 1 if a single record was lost, doubled or out of order, or if replicas differ.
@@ -41,7 +48,7 @@ def demo(limit: int | None, as_json: bool, keep: bool) -> int:
     folder = tempfile.mkdtemp(prefix="dohle-demo-")
     good = False
     try:
-        report = _run(folder, flights, _say_nothing if as_json else click.echo)
+        report = _run(folder, flights, _say_nothing if as_json else click.echo, history_file)
         good = not report.complaints
         _print(report, as_json)
     finally:
@@ -52,7 +59,9 @@ def demo(limit: int | None, as_json: bool, keep: bool) -> int:
     return 0 if good else 1
 
 
-def _run(folder: str, flights: Sequence[Flight], say: Callable[[str], object]) -> DemoReport:
+def _run(
+    folder: str, flights: Sequence[Flight], say: Callable[[str], object], history_file: TextIO | None
+) -> DemoReport:
     say(f"{len(flights):,} flights into three nodes in {folder}")
     began = time.monotonic()
     cluster = LocalCluster.create(
@@ -61,11 +70,16 @@ def _run(folder: str, flights: Sequence[Flight], say: Callable[[str], object]) -
     try:
         cluster.start()
         say(f"ready after {time.monotonic() - began:.1f} s")
-        from dohle.cli.demo_run import compare_replicas, run_demo
+        from dohle.cli.demo_history import DemoHistory
+        from dohle.cli.demo_run import PARTITIONS, TOPIC, compare_replicas, run_demo
 
-        report = run_async(run_demo(cluster, flights, say))
+        notes = DemoHistory(TOPIC, PARTITIONS) if history_file is not None else None
+        report = run_async(run_demo(cluster, flights, say, notes))
         cluster.stop()
         compare_replicas(cluster, report)
+        if notes is not None and history_file is not None:
+            history_file.writelines(f"{line}\n" for line in notes.lines())
+            report.complaints += notes.complaints()
     finally:
         for node in cluster.state.nodes:  # only those that an error or Ctrl-C left behind still run
             if node.runs():

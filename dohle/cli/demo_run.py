@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from dohle.cli.demo_history import DemoHistory
 from dohle.cli.flights import Flight, FlightCheck
 from dohle.cli.output import progress
 from dohle.cli.replica_files import differing
@@ -17,7 +18,7 @@ from dohle.cluster.local import LocalCluster
 from dohle.model.errors import BufferFull, DohleError
 
 TOPIC = "flights"
-_PARTITIONS = 6
+PARTITIONS = 6
 _CONFIGS = {"min.insync.replicas": "2"}
 _RESTART_AFTER_S = 1.5
 _CATCH_UP_PATIENCE_S = 60.0
@@ -73,16 +74,18 @@ class Acknowledgements:
             self.half_done.set()
 
 
-async def run_demo(cluster: LocalCluster, flights: Sequence[Flight], say: Say) -> DemoReport:
-    """Runs the story on a cluster that is up, and leaves it up."""
+async def run_demo(
+    cluster: LocalCluster, flights: Sequence[Flight], say: Say, notes: DemoHistory | None = None
+) -> DemoReport:
+    """Runs the story on a cluster that is up, and leaves it up. With `notes`, all that the clients did is noted."""
     report = DemoReport(len(flights))
     bootstrap = cluster.state.bootstrap
     async with Admin(bootstrap, client_id="dohle-demo") as admin:
-        await admin.create_topic(TOPIC, partitions=_PARTITIONS, replication_factor=3, configs=_CONFIGS)
+        await admin.create_topic(TOPIC, partitions=PARTITIONS, replication_factor=3, configs=_CONFIGS)
         acknowledgements = Acknowledgements(len(flights) // 2)
         accident = asyncio.create_task(_kill_and_restart(cluster, admin, acknowledgements, report, say))
         try:
-            await _load(bootstrap, flights, acknowledgements, report)
+            await _load(bootstrap, flights, acknowledgements, report, notes)
             await accident
         finally:
             accident.cancel()
@@ -90,25 +93,32 @@ async def run_demo(cluster: LocalCluster, flights: Sequence[Flight], say: Say) -
             f"loaded in {report.load_seconds:.2f} s: {report.acknowledged / report.load_seconds:,.0f} flights/s,"
             f" {report.value_bytes / 1e6 / report.load_seconds:.1f} MB/s"
         )
-    await _read_back(bootstrap, flights, report)
+    await _read_back(bootstrap, flights, report, notes)
     for node in cluster.state.nodes:
         report.memory_bytes[node.node_id] = node.process.resident_bytes() if node.process else 0
     return report
 
 
 async def _load(
-    bootstrap: str, flights: Sequence[Flight], acknowledgements: Acknowledgements, report: DemoReport
+    bootstrap: str,
+    flights: Sequence[Flight],
+    acknowledgements: Acknowledgements,
+    report: DemoReport,
+    notes: DemoHistory | None,
 ) -> None:
     with progress("loading", len(flights)) as show:
         async with Producer(bootstrap, acks="all", linger_ms=5, client_id="dohle-demo") as producer:
             await producer.partitions(TOPIC)
             began = time.monotonic()
             for number, flight in enumerate(flights):
+                operation = notes.sends(flight) if notes is not None else None
                 try:
                     receipt = producer.send_nowait(TOPIC, flight.value, key=flight.carrier)
                 except BufferFull:
                     receipt = await producer.send(TOPIC, flight.value, key=flight.carrier)
                 receipt.add_done_callback(acknowledgements.note)
+                if notes is not None and operation is not None:
+                    notes.follow(operation, receipt)
                 if number % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
                     show(acknowledgements.count)
@@ -155,13 +165,15 @@ async def _is_whole(admin: Admin) -> bool:
     return not description.unhealthy and not any(node.fenced for node in description.nodes)
 
 
-async def _read_back(bootstrap: str, flights: Sequence[Flight], report: DemoReport) -> None:
+async def _read_back(bootstrap: str, flights: Sequence[Flight], report: DemoReport, notes: DemoHistory | None) -> None:
     check = FlightCheck(flights)
     async with Consumer(bootstrap, client_id="dohle-demo") as consumer:
         await consumer.assign(TOPIC)
         ends = await consumer.end_offsets(*consumer.assignment())
         report.watermarks = {partition.partition: end for partition, end in sorted(ends.items())}
         total = sum(ends.values())
+        if notes is not None:
+            notes.reads_all()
         count = 0
         try:
             async with asyncio.timeout(_READ_PATIENCE_S):
@@ -170,6 +182,8 @@ async def _read_back(bootstrap: str, flights: Sequence[Flight], report: DemoRepo
                         for record in batch.records():
                             check.add(record.key, record.value)
                             count += 1
+                        if notes is not None:
+                            notes.polled(batch)
                         show(count)
                         if count >= total:
                             break

@@ -53,8 +53,8 @@ def register_broker(
         return Decision((), RegisterBrokerResponse(broker_epoch=previous.broker_epoch))
     if previous is not None and not previous_gone:
         raise DuplicateBrokerRegistration(
-            f"node {record.node_id} has just been registered as incarnation {id_text(previous.incarnation_id)}: if that "
-            "is another process, stop it, or give this node another id"
+            f"node {record.node_id} has just been registered as incarnation {id_text(previous.incarnation_id)}: "
+            "if that is another process, stop it, or give this node another id"
         )
     broker_epoch = image.next_offset
     revisions = Revisions(apply(image, record, broker_epoch), present=record.node_id)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from dohle.testing.links import Links
+from dohle.testing.links import MESSAGE_BYTES, Links
 from dohle.testing.process_loop import ProcessLoop
 from dohle.testing.scheduler import Scheduler
 
@@ -60,12 +60,14 @@ class Connection:
         """Whether both sides have forgotten it."""
         return self.sides[0].gone and self.sides[1].gone
 
-    def transmit(self, target: int, deliver: Callable[[], None], *, in_order: bool = True) -> None:
+    def transmit(
+        self, target: int, deliver: Callable[[], None], *, size_bytes: int = MESSAGE_BYTES, in_order: bool = True
+    ) -> None:
         """Has `deliver` run in the process of side `target`, after all that was sent there before."""
         here, there = self.sides[1 - target], self.sides[target]
-        if here.broken:
+        if here.gone:
             return
-        arrival = self._scheduler.now + self._links.delay_s(here.party.machine, there.party.machine)
+        arrival = self._scheduler.now + self._links.delay_s(here.party.machine, there.party.machine, size_bytes)
         if in_order:
             arrival = there.last_arrival = max(arrival, there.last_arrival)
         there.party.loop.at_world_time(arrival, self._arrived, target, deliver)

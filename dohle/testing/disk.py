@@ -4,8 +4,9 @@ What a process wrote survives its death. A loss of power leaves what was synced,
 a file's unsynced bytes each 512-byte sector by itself (one that did not reach the device is zeros, or the file ends
 before it), of a folder's unsynced changes the first few, in their order. A rename within a folder is one change.
 
-A sync makes durable what was there when it began. Work of a dead process changes nothing any more: whoever kills a
-process has frozen the loop that it would go on in.
+A sync makes durable what was there when it began. Traps strike in the middle of what a process does to its disk. Work
+of a dead process changes nothing any more: whoever kills it has frozen the loop that it would go on in, and what it
+still does before it waits for something, the disk does not do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from random import Random
 from typing import Union
 
@@ -23,6 +25,7 @@ from dohle.testing.trace import Trace
 SECTOR_BYTES = 512
 _SYNC_S = 0.0008
 _CAPACITY_BYTES = 1 << 40
+_VOTE_FILE = "quorum-state"
 
 
 class Content:
@@ -55,6 +58,12 @@ class Content:
 
         return finish
 
+    def spoil(self, position: int, bits: int) -> None:
+        """Turns bits of a byte over, on the device and in the cache."""
+        for data in (self.cached, self.durable):
+            if position < len(data):
+                data[position] ^= bits
+
     def lose_power(self, chance: Random) -> None:
         """Leaves what the device has, which from now on is all that there is."""
         least, most = sorted((len(self.durable), len(self.cached)))
@@ -85,6 +94,13 @@ class Folder:
         end = self._settled + len(self._pending)
         return lambda: self._settle(end - self._settled)
 
+    def forget(self, name: str) -> None:
+        """Loses an entry, as if it had never been there."""
+        self.entries.pop(name)
+        self._durable.pop(name, None)
+        for change in self._pending:
+            change.pop(name, None)
+
     def _settle(self, count: int) -> None:
         count = max(count, 0)
         for change in self._pending[:count]:
@@ -112,6 +128,17 @@ def _apply(change: dict[str, Entry | None], entries: dict[str, Entry]) -> None:
             entries[name] = entry
 
 
+class Moment(Enum):
+    """Moments in a disk's life at which a death is worth more than at others."""
+
+    SYNC_BEGUN = "in a sync"
+    SYNC_DONE = "right after a sync"
+    ROLL = "at a roll"
+    TRUNCATION = "at a truncation"
+    RENAME = "at a rename"
+    VOTE = "at a vote"
+
+
 @dataclass(slots=True)
 class DiskFaults:
     """What is wrong with a disk at the moment."""
@@ -119,8 +146,13 @@ class DiskFaults:
     slowness: float = 1.0
     full: bool = False
     sync_fails: bool = False
-    before_sync: list[Callable[[], None]] = field(default_factory=list)
-    """Called once each, when the next sync has begun and is not done."""
+    write_fails: bool = False
+    traps: list[tuple[Moment, Callable[[], None]]] = field(default_factory=list)
+    """Each strikes once, the next time that its moment comes."""
+
+    def mend(self) -> None:
+        self.slowness = 1.0
+        self.full = self.sync_fails = self.write_fails = False
 
 
 class SimFile:
@@ -137,10 +169,15 @@ class SimFile:
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         assert not self._closed, f"{self.path} is closed"
+        if self._disk.abandoned:
+            return
         data = b"".join(buffers)
-        if self._disk.faults.full:
+        faults = self._disk.faults
+        if faults.full or faults.write_fails:
             self._disk.failures += 1
-            raise OSError(errno.ENOSPC, "No space left on device", self.path)
+            if faults.full:
+                raise OSError(errno.ENOSPC, "No space left on device", self.path)
+            raise OSError(errno.EIO, "Input/output error", self.path)
         self._disk.trace.note(self.path, data)
         self.content.cached += data
 
@@ -152,9 +189,14 @@ class SimFile:
 
     def truncate(self, size: int) -> None:
         assert not self._closed, f"{self.path} is closed"
+        if self._disk.abandoned:
+            return
         assert size <= self.size(), f"{self.path} cannot be cut to more than it has"
         self._disk.trace.note(f"cut {self.path} {size}")
+        cuts_batches = size < self.size() and self.path.endswith(".log")
         self.content.cut(size)
+        if cuts_batches:
+            self._disk.reached(Moment.TRUNCATION)
 
     async def drop_cache(self) -> None:
         await self._disk.sync([self])
@@ -182,18 +224,51 @@ class SimDisk:
         self.trace = trace
         self.locked: dict[str, None] = {}
         self.failures = 0  # errors that processes have met here
+        self.abandoned = False  # its process is dead: whatever it still asks for does not happen
         self._clock = clock
         self._random = chance
         self._root = Folder()
 
     # what happens to the machine
 
+    def process_starts(self) -> None:
+        self.abandoned = False
+
     def process_died(self) -> None:
+        self.abandoned = True
         self.locked.clear()
-        self.faults.before_sync.clear()
 
     def lose_power(self) -> None:
         self._root.lose_power(self._random)
+
+    def reached(self, moment: Moment) -> None:
+        """Springs the traps that wait for `moment`."""
+        if any(awaited is moment for awaited, _ in self.faults.traps):
+            sprung = [strike for awaited, strike in self.faults.traps if awaited is moment]
+            self.faults.traps = [trap for trap in self.faults.traps if trap[0] is not moment]
+            for strike in sprung:
+                strike()
+
+    def wipe(self) -> None:
+        """The device is replaced by an empty one."""
+        self._root = Folder()
+
+    def spoil(self, path: str, position: int, bits: int) -> None:
+        """Turns bits of a file over behind everybody's back."""
+        content = self._find(path)
+        assert isinstance(content, Content), f"{path} is no file"
+        content.spoil(position, bits)
+
+    def lose(self, path: str) -> None:
+        """The file is gone, durably."""
+        folder, name = self._parent(path)
+        folder.forget(name)
+
+    def peek(self, path: str) -> bytes:
+        """Returns what a file holds, without a process that reads it."""
+        content = self._find(path)
+        assert isinstance(content, Content), f"{path} is no file"
+        return bytes(content.cached)
 
     # Disk
 
@@ -204,7 +279,10 @@ class SimDisk:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, "No such file", path)
             entry = Content()
-            folder.change({name: entry})
+            if not self.abandoned:
+                folder.change({name: entry})
+                if name.endswith(".log") and not path.rpartition("/")[0].endswith("-new"):
+                    self.reached(Moment.ROLL)
         if isinstance(entry, Folder):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
         return SimFile(self, path, entry)
@@ -216,6 +294,8 @@ class SimDisk:
         return sorted(self._folder(folder).entries)
 
     def make_folder(self, path: str) -> None:
+        if self.abandoned:
+            return
         folder = self._root
         for name in _names(path):
             entry = folder.entries.get(name)
@@ -227,6 +307,8 @@ class SimDisk:
             folder = entry
 
     def rename(self, old: str, new: str) -> None:
+        if self.abandoned:
+            return
         (old_folder, old_name), (new_folder, new_name) = self._parent(old), self._parent(new)
         entry = old_folder.entries.get(old_name)
         if entry is None:
@@ -234,8 +316,11 @@ class SimDisk:
         assert old_folder is new_folder, "renames stay within a folder, where they are atomic"
         self.trace.note(f"rename {old} {new}")
         old_folder.change({old_name: None, new_name: entry})
+        self.reached(Moment.RENAME)
 
     def delete(self, path: str) -> None:
+        if self.abandoned:
+            return
         folder, name = self._parent(path)
         if name not in folder.entries:
             raise FileNotFoundError(errno.ENOENT, "No such file", path)
@@ -251,15 +336,21 @@ class SimDisk:
 
     async def wait_for_read(self) -> None:
         """Most reads find the page cache; the others wait for the device."""
+        await self._freeze_if_abandoned()
         if self._random.random() < 0.1:
             await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S / 4 * self.faults.slowness)))
 
+    async def _freeze_if_abandoned(self) -> None:
+        if self.abandoned:
+            await self._clock.sleep(1.0)  # of a loop that is dead: it never ends
+
     async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
+        await self._freeze_if_abandoned()
         begun = [_content(file).begin_sync() for file in files]
         begun += [self._folder(folder).begin_sync() for folder in folders]
-        waiting, self.faults.before_sync = self.faults.before_sync, []
-        for surprise in waiting:
-            surprise()
+        self.reached(Moment.SYNC_BEGUN)
+        if any(_VOTE_FILE in file.path for file in files):
+            self.reached(Moment.VOTE)
         await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S * self.faults.slowness)))
         if self.faults.sync_fails:
             self.failures += 1
@@ -267,6 +358,8 @@ class SimDisk:
         for finish in begun:  # files first: a name that survives must not lead to bytes that did not
             finish()
         self.trace.note("synced")
+        self.reached(Moment.SYNC_DONE)
+        await self._freeze_if_abandoned()
 
     def lock(self, path: str) -> SimLock:
         self.open(path, create=True).close()

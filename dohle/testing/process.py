@@ -15,6 +15,7 @@ from dohle.cluster.node import Node, Seams
 from dohle.model.errors import DohleError
 from dohle.runtime.tasks import Tasks
 from dohle.testing.disk import SimDisk
+from dohle.testing.drifting_loop import DriftingLoop
 from dohle.testing.network import Fabric, SimNetwork
 from dohle.testing.process_loop import ProcessLoop
 from dohle.testing.seams import InlineWorkers, SimClock
@@ -25,12 +26,18 @@ OnBug = Callable[[str], None]
 class SimProcess:
     """One process. `on_bug` hears of exceptions that nothing should let through."""
 
-    def __init__(self, name: str, machine: str, fabric: Fabric, chance: Random, on_bug: OnBug) -> None:
+    def __init__(
+        self, name: str, machine: str, fabric: Fabric, chance: Random, on_bug: OnBug, *, clock_rate: float = 1.0
+    ) -> None:
         self.name = name
         self.machine = machine
         self.random = chance
         time_offset = chance.uniform(0, 10_000)
-        self.loop = ProcessLoop(fabric.scheduler, name, time_offset)  # type: ignore[abstract]  # only for mypy
+        self.loop: ProcessLoop
+        if clock_rate == 1.0:
+            self.loop = ProcessLoop(fabric.scheduler, name, time_offset)  # type: ignore[abstract]  # only for mypy
+        else:
+            self.loop = DriftingLoop(fabric.scheduler, name, time_offset, clock_rate)  # type: ignore[abstract]
         self.clock = SimClock(fabric.scheduler, wall_offset_ms=chance.randint(-500, 500))
         self.network = SimNetwork(fabric, self, self.clock, self._broke)
         self._on_bug = on_bug
@@ -48,9 +55,17 @@ class NodeProcess(SimProcess):
     """A node's process, from its start to its end."""
 
     def __init__(
-        self, config: NodeConfig, disk: SimDisk, name: str, fabric: Fabric, chance: Random, on_bug: OnBug
+        self,
+        config: NodeConfig,
+        disk: SimDisk,
+        name: str,
+        fabric: Fabric,
+        chance: Random,
+        on_bug: OnBug,
+        *,
+        clock_rate: float,
     ) -> None:
-        super().__init__(name, config.host, fabric, chance, on_bug)
+        super().__init__(name, config.host, fabric, chance, on_bug, clock_rate=clock_rate)
         seams = Seams(self.clock, disk, self.network, chance, InlineWorkers(self.clock))
         self.ready = False
         self._disk = disk

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dohle.testing.trace import Trace
 
 if TYPE_CHECKING:
-    from dohle.testing.process_loop import ProcessLoop
+    from dohle.testing.process_loop import ProcessLoop, WorldEvent
 
 
 class SimulationStuck(Exception):
@@ -33,9 +33,10 @@ class Scheduler:
         self.trace = Trace()
         self.loops: list[ProcessLoop] = []
         self.callback_failures: list[str] = []
+        self.on_turn: Callable[[ProcessLoop], None] | None = None
         self._random = random
         self._event_budget = event_budget
-        self._timers: list[tuple[float, int, ProcessLoop, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, ProcessLoop, asyncio.TimerHandle | WorldEvent]] = []
         self._serial = 0
         self._runnable: list[ProcessLoop] = []
 
@@ -44,7 +45,7 @@ class Scheduler:
         self._serial += 1
         return self._serial
 
-    def add_timer(self, when: float, loop: ProcessLoop, handle: asyncio.TimerHandle) -> None:
+    def add_timer(self, when: float, loop: ProcessLoop, handle: asyncio.TimerHandle | WorldEvent) -> None:
         heapq.heappush(self._timers, (when, self.serial(), loop, handle))
 
     def has_work(self, loop: ProcessLoop) -> None:
@@ -63,6 +64,8 @@ class Scheduler:
                 self.trace.turn(self.now, loop.number)
                 _set_running_loop(loop)
                 self.events += loop.turn()
+                if self.on_turn is not None:
+                    self.on_turn(loop)
                 if self.events > self._event_budget:
                     raise SimulationStuck(
                         f"{self.events} events after {self.now:.3f} simulated seconds: something never rests.\n"

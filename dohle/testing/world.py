@@ -6,11 +6,12 @@ product's own, unmodified; what happens to them, the methods here say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
-from dohle.cluster.config import NodeConfig, Voter
+from dohle.cluster.config import BROKER, CONTROLLER, NodeConfig, Voter
 from dohle.cluster.formatting import format_node
 from dohle.model import metadata
 from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
@@ -21,8 +22,17 @@ from dohle.testing.network import Fabric
 from dohle.testing.process import NodeProcess, SimProcess
 from dohle.testing.scheduler import Scheduler
 from dohle.testing.seams import SimClock
+from dohle.testing.topology import THREE_COMBINED, NodePlan, Topology
 
 PORT = 7092
+DATA = "data"
+
+
+def _config(node: NodePlan, voters: tuple[Voter, ...]) -> NodeConfig:
+    roles = (CONTROLLER,) * node.is_controller + (BROKER,) * node.is_broker
+    return NodeConfig(
+        node_id=node.node_id, data_dir=DATA, host=f"node{node.node_id}", voters=voters, roles=roles, rack=node.rack
+    )
 
 
 class Machine:
@@ -33,6 +43,12 @@ class Machine:
         self.disk = disk
         self.process: NodeProcess | None = None
         self.starts = 0
+        self.wall_offset_ms = 0
+        self.clock_rate = 1.0  # monotonic seconds a second, from the next start on
+        self.harmed = False  # synced data was lost here: the node may refuse to run, and says what to do
+        self.lost = False  # dead for good
+        self.spoilt: list[str] = []  # folders of replicas that rot
+        self.in_service = False  # an operator works on its disk; nobody starts it
 
     @property
     def name(self) -> str:
@@ -40,27 +56,27 @@ class Machine:
 
 
 class World:
-    """A cluster of `nodes` combined nodes. Make it, then `run` what is to happen in it."""
+    """A cluster of the shape `topology`. Make it, then `run` what is to happen in it."""
 
-    def __init__(self, seed: int | str, *, nodes: int = 3, event_budget: int = 20_000_000) -> None:
+    def __init__(self, seed: int | str, topology: Topology = THREE_COMBINED, *, event_budget: int = 20_000_000) -> None:
         self.seed = seed
+        self.topology = topology
         self.scheduler = Scheduler(self.random("scheduler"), event_budget=event_budget)
-        self.links = Links(self.random("links"))
+        self.links = Links(self.random("links"), lambda: self.scheduler.now)
         self.fabric = Fabric(self.scheduler, self.links)
         self.bugs: list[str] = []
         self.timeline: list[str] = []
         self._clients = 0
+        self._cluster_id = ""
         self.director = SimProcess("director", "director", self.fabric, self.random("director"), self._bug)
         self.clock = self.director.clock
-        ids = range(1, nodes + 1)
-        voters = tuple(Voter(node_id, Address(f"node{node_id}", PORT)) for node_id in ids)
+        voters = tuple(Voter(number, Address(f"node{number}", PORT)) for number in topology.controllers)
         disk_clock = SimClock(self.scheduler)
         self.machines = {
-            node_id: Machine(
-                NodeConfig(node_id=node_id, data_dir="data", host=f"node{node_id}", voters=voters),
-                SimDisk(disk_clock, self.random(f"disk {node_id}"), self.scheduler.trace),
+            node.node_id: Machine(
+                _config(node, voters), SimDisk(disk_clock, self.random(f"disk {node.node_id}"), self.scheduler.trace)
             )
-            for node_id in ids
+            for node in topology.nodes
         }
 
     def random(self, purpose: str) -> Random:
@@ -69,11 +85,16 @@ class World:
 
     @property
     def bootstrap(self) -> list[str]:
-        return [f"{machine.name}:{PORT}" for machine in self.machines.values()]
+        """Where clients find the cluster: its brokers."""
+        return [f"{machine.name}:{PORT}" for machine in self.machines.values() if machine.config.is_broker]
 
     def say(self, what: str) -> None:
         """Adds a line to the run's timeline, and to its trace."""
         self.scheduler.trace.note(what)
+        self.remark(what)
+
+    def remark(self, what: str) -> None:
+        """Adds what a watcher has seen to the timeline alone: watching changes nothing of a run."""
         self.timeline.append(f"{self.scheduler.now:9.3f}  {what}")
 
     def _bug(self, what: str) -> None:
@@ -115,15 +136,50 @@ class World:
     async def format(self) -> None:
         """Formats every machine's data folder."""
         random = self.random("format")
-        cluster_id = id_text(new_id(random))
+        cluster_id = self._cluster_id = id_text(new_id(random))
         voters = [
             metadata.Voter(NodeId(number), DirectoryId(new_id(random)), machine.name, PORT)
             for number, machine in self.machines.items()
+            if machine.config.is_controller
         ]
         for machine in self.machines.values():
             await format_node(
                 machine.disk, self.clock, machine.config, cluster_id=cluster_id, voters=voters, random=random
             )
+
+    async def format_anew(self, node_id: int) -> None:
+        """Formats the data folder of a broker whose disk was replaced."""
+        with self._service(node_id) as machine:
+            random = self.random(f"format {node_id} {machine.starts}")
+            await format_node(
+                machine.disk, self.clock, machine.config, cluster_id=self._cluster_id, voters=(), random=random
+            )
+        self.say(f"{machine.name} is formatted anew")
+
+    async def set_spoilt_aside(self, node_id: int) -> None:
+        """Renames the folders of rotten replicas, as the product says, for them to be copied from the others."""
+        with self._service(node_id) as machine:
+            spoilt, machine.spoilt = machine.spoilt, []
+            for number, folder in enumerate(spoilt):
+                if machine.disk.exists(folder):
+                    machine.disk.rename(folder, f"{folder}.{machine.starts}.{number}-stray")
+                    self.say(f"{machine.name}: {folder} is set aside")
+            await machine.disk.sync([], [DATA])
+
+    def nobody_is_serviced(self) -> bool:
+        return not any(machine.in_service for machine in self.machines.values())
+
+    @contextmanager
+    def _service(self, node_id: int) -> Iterator[Machine]:
+        machine = self.machines[node_id]
+        assert machine.process is None, f"{machine.name} runs"
+        assert not machine.in_service, f"somebody is at {machine.name} already"
+        machine.disk.process_starts()
+        machine.in_service = True
+        try:
+            yield machine
+        finally:
+            machine.in_service = False
 
     def start(self, node_id: int) -> None:
         """Switches the machine on, and its node."""
@@ -131,10 +187,18 @@ class World:
         assert machine.process is None, f"{machine.name} runs"
         machine.starts += 1
         self.links.speak(machine.name)
+        machine.disk.process_starts()
         name = f"{machine.name}.{machine.starts}"
         machine.process = NodeProcess(
-            machine.config, machine.disk, name, self.fabric, self.random(f"process {name}"), self._bug
+            machine.config,
+            machine.disk,
+            name,
+            self.fabric,
+            self.random(f"process {name}"),
+            self._bug,
+            clock_rate=machine.clock_rate,
         )
+        machine.process.clock.wall_offset_ms += machine.wall_offset_ms
         self.say(f"{name} starts")
 
     def kill(self, node_id: int) -> None:
@@ -167,6 +231,13 @@ class World:
         self.say(f"{process.name}'s connections are reset")
         for connection in self.fabric.of(process):
             connection.break_off(self.director.random.randint(0, 1))
+
+    def move_wall_clock(self, node_id: int, by_ms: int) -> None:
+        """Sets the machine's wall clock forward, or back."""
+        machine = self.machines[node_id]
+        machine.wall_offset_ms += by_ms
+        if machine.process is not None:
+            machine.process.clock.wall_offset_ms += by_ms
 
     def _process(self, node_id: int) -> NodeProcess:
         process = self.machines[node_id].process

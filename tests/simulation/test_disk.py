@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 
 import pytest
 
-from dohle.testing.disk import SECTOR_BYTES, SimDisk
+from dohle.testing.disk import SECTOR_BYTES, Moment, SimDisk
 from dohle.testing.world import World
 
 
@@ -91,7 +92,7 @@ def test_a_sync_covers_what_was_there_when_it_began() -> None:
         def append_meanwhile() -> None:
             asyncio.get_running_loop().call_soon(file.append, [b"after"])
 
-        disk.faults.before_sync.append(append_meanwhile)
+        disk.faults.traps.append((Moment.SYNC_BEGUN, append_meanwhile))
         await disk.sync([file], [""])
 
     found = set()
@@ -115,9 +116,71 @@ def test_a_full_and_a_failing_disk_say_so() -> None:
         with pytest.raises(OSError, match="Input/output") as failing:
             await disk.sync([file])
         assert failing.value.errno == errno.EIO
+        disk.faults.sync_fails, disk.faults.write_fails = False, True
+        with pytest.raises(OSError, match="Input/output"):
+            file.append([b"x"])
+        disk.faults.mend()
+        file.append([b"x"])
+        await disk.sync([file])
 
     disk = on_a_disk(work)
-    assert disk.failures == 2
+    assert disk.failures == 3
+
+
+def test_a_trap_strikes_once_at_its_moment() -> None:
+    struck: list[Moment] = []
+
+    async def work(disk: SimDisk) -> None:
+        for moment in Moment:
+            disk.faults.traps.append((moment, partial(struck.append, moment)))
+        disk.make_folder("p-0")
+        for _ in range(2):
+            log = disk.open("p-0/00000000000000000000.log", create=True)
+            log.append([b"12"])
+            log.truncate(1)
+            vote = disk.open("quorum-state.tmp", create=True)
+            await disk.sync([vote])
+            disk.rename("quorum-state.tmp", "quorum-state")
+
+    on_a_disk(work)
+    assert sorted(struck, key=str) == sorted(Moment, key=str)
+    assert struck[0] is Moment.ROLL
+
+
+def test_what_a_dead_process_still_does_before_it_waits_the_disk_does_not_do() -> None:
+    async def work(disk: SimDisk) -> None:
+        file = disk.open("log", create=True)
+        await disk.sync([file], [""])
+        file.append([b"12"])
+        disk.process_died()
+        file.append([b"345"])
+        file.truncate(0)
+        disk.rename("log", "renamed")
+        disk.delete("log")
+        disk.make_folder("folder")
+        disk.open("new", create=True)
+
+    disk = on_a_disk(work)
+    assert disk.list("") == ["log"]
+    assert disk.peek("log") == b"12"
+
+
+def test_what_rots_or_is_lost_stays_so_after_a_loss_of_power() -> None:
+    async def work(disk: SimDisk) -> None:
+        for name in ("rots", "lost"):
+            file = disk.open(name, create=True)
+            file.append([b"synced"])
+            await disk.sync([file], [""])
+        disk.spoil("rots", 1, 0b1)
+        disk.lose("lost")
+
+    disk = on_a_disk(work)
+    for _ in range(2):
+        assert disk.list("") == ["rots"]
+        assert disk.peek("rots") == b"sxnced"
+        disk.lose_power()
+    disk.wipe()
+    assert disk.list("") == []
 
 
 def test_a_lock_is_held_until_it_is_released_or_its_process_dies() -> None:

@@ -14,14 +14,9 @@ def test_a_seed_under_faults_keeps_every_promise(seed: int) -> None:
     assert outcome.acknowledged > 50
 
 
-# Each found a bug once; the line says which.
-KEPT = [
-    pytest.param(12, id="a broker that had just started told clients that there are no topics"),
-    pytest.param(10030, id="a batch in flight was written before an earlier one that the leader had refused"),
-]
-
-
-@pytest.mark.parametrize("seed", KEPT)
-def test_a_seed_that_found_a_bug_finds_none_any_more(seed: int) -> None:
-    outcome = simulate(seed)
+def test_a_seed_is_what_a_seed_has_to_be() -> None:
+    outcome = simulate(4)
     assert not outcome.violations, "\n".join((*outcome.timeline, *outcome.violations))
+    assert outcome.simulated_s >= 60
+    assert outcome.acknowledged >= 500
+    assert sum(outcome.faults.values()) >= 5

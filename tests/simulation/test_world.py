@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dohle import Admin, Consumer, Producer
+from dohle.testing.process import SimProcess
 from dohle.testing.scheduler import SimulationStuck
-from dohle.testing.workload import seams_of
+from dohle.testing.sim_client import seams_of
 from dohle.testing.world import World
 
 
@@ -112,3 +113,23 @@ def test_a_killed_process_runs_nothing_more() -> None:
     client = world.client("client")
     world.run(script())
     assert not ended
+
+
+def test_a_drifting_clock_and_its_timers_run_at_their_own_rate() -> None:
+    world = World(1)
+    woke: list[tuple[float, float]] = []
+
+    async def wait() -> None:
+        before = process.clock.now()
+        await process.clock.sleep(10.5)
+        woke.append((process.clock.now() - before, world.scheduler.now))
+
+    async def script() -> None:
+        process.spawn(wait(), "wait")
+        await world.until(lambda: bool(woke), 11, "it wakes")
+
+    process = SimProcess("fast", "fast", world.fabric, world.random("fast"), world.bugs.append, clock_rate=1.05)
+    world.run(script())
+    assert woke[0] == pytest.approx((10.5, 10.0), abs=1e-3)
+    assert woke[0][0] >= 10.5, "a timer never finds that it is not due yet"
+    world.end()

@@ -1,0 +1,115 @@
+"""Operations: what clients asked of a log, and what came of it. The values that a history consists of.
+
+An operation is invoked, and completes: ok, fail (it certainly did not happen) or info (nobody knows, as after a
+time-out; one that never completes is taken for info). It is atomic: records that were sent together and not in a
+transaction are operations of their own. A process is one thread of a client's life; its operations may overlap.
+
+A log is a partition, named as `str(TopicPartition(...))` does. A value is sent to a log once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+_SHOWN_VALUE = 40
+_SHOWN_RECORDS = 3
+
+
+class Outcome(Enum):
+    """How an operation completed."""
+
+    OK = "ok"
+    FAIL = "fail"
+    INFO = "info"
+
+
+class Send(NamedTuple):
+    """Appends `value`; once that is known to have happened, perhaps with the offset."""
+
+    log: str
+    value: str
+    offset: int | None = None
+
+
+class Poll(NamedTuple):
+    """Takes the next records: offset and value, by log. Empty until it has completed."""
+
+    records: Mapping[str, Sequence[tuple[int, str]]] = {}
+
+
+class Assign(NamedTuple):
+    """Reads these logs from now on, each from an offset; None: from where it stood, or anywhere if it is new."""
+
+    starts: Mapping[str, int | None]
+
+
+class Subscribe(NamedTuple):
+    """Reads whatever logs of these topics the group leaves to it."""
+
+    topics: tuple[str, ...]
+
+
+class Ends(NamedTuple):
+    """Asks where logs end: by log the offset behind the last record that can be read. Empty until it has completed."""
+
+    ends: Mapping[str, int] = {}
+
+
+Micro = Send | Poll | Assign | Subscribe | Ends
+
+
+@dataclass(slots=True)
+class Operation:
+    """One operation; open until `completed`.
+
+    `invoked` and `completed` are places in the history's one order of events: if one operation completed at a lower
+    place than that at which another was invoked, it was over before. `invoked_s` and `completed_s` are times.
+    `rebalanced`: the logs that a group gave to this process or took from it meanwhile. `why`: it failed, or is info.
+    """
+
+    number: int
+    process: str
+    micro: tuple[Micro, ...]
+    invoked: int
+    invoked_s: float
+    outcome: Outcome = Outcome.INFO
+    completed: int | None = None
+    completed_s: float | None = None
+    rebalanced: tuple[str, ...] = ()
+    why: str = ""
+
+    def __str__(self) -> str:
+        until = "" if self.completed_s is None else f" to {self.completed_s:.3f}"
+        because = f" ({self.why})" if self.why else ""
+        what = ", ".join(map(_micro_text, self.micro))
+        return f"#{self.number} {self.process} {what}: {self.outcome.value}{because}, {self.invoked_s:.3f}{until} s"
+
+
+def value_text(value: str) -> str:
+    """Returns a value as a proof shows it, shortened."""
+    return repr(value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}…")
+
+
+def _micro_text(micro: Micro) -> str:
+    match micro:
+        case Send(log, value, offset):
+            return f"sends {value_text(value)} to {log}" + ("" if offset is None else f" at {offset}")
+        case Poll(records):
+            return "polls " + (", ".join(_records_text(*of_log) for of_log in sorted(records.items())) or "nothing")
+        case Assign(starts):
+            logs = (log if start is None else f"{log} from {start}" for log, start in sorted(starts.items()))
+            return f"assigns {', '.join(logs)}"
+        case Subscribe(topics):
+            return f"subscribes to {', '.join(topics)}"
+        case Ends(ends):
+            return "asks for ends " + ", ".join(f"{log} {end}" for log, end in sorted(ends.items()))
+
+
+def _records_text(log: str, records: Sequence[tuple[int, str]]) -> str:
+    if len(records) <= _SHOWN_RECORDS:
+        return " ".join([log, *(f"{offset}={value_text(value)}" for offset, value in records)])
+    (first, first_value), (last, last_value) = records[0], records[-1]
+    return f"{log} {first}={value_text(first_value)} … {last}={value_text(last_value)}, {len(records)} records"

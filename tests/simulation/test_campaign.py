@@ -1,0 +1,113 @@
+"""Campaigns: when they stop, what they add up to, and when they are good. The runs here are thought up."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from dohle.model.errors import ConfigurationError
+from dohle.testing.campaign import ENOUGH_SEEDS, Tally, parse_seeds, run_campaign
+from dohle.testing.plan import Plan
+from dohle.testing.rare import RARE
+from dohle.testing.runner import Finished, Runner
+from dohle.testing.simulation import Outcome
+
+DULL = Outcome(
+    seed=0,
+    plan=Plan.drawn(0),
+    violations=(),
+    trace_hash="",
+    simulated_s=60.0,
+    events=10,
+    acknowledged=500,
+    sent=501,
+    faults={"kill": 3, "pause": 2},
+    rare=dict.fromkeys(RARE, 1),
+    timeline=(),
+)
+
+
+class _Dreamer(Runner):
+    """Runs nothing, and takes its turn all the same."""
+
+    def __init__(self, jobs: int, failing: tuple[int, ...]) -> None:
+        super().__init__(jobs)
+        self._failing = failing
+
+    async def run(self, plan: Plan) -> Finished:
+        await asyncio.sleep(0)
+        violations = ("it fell",) if plan.seed in self._failing else ()
+        return Finished(replace(DULL, seed=plan.seed, violations=violations), 2.0, ())
+
+
+async def campaign(
+    seeds: range,
+    *,
+    failing: tuple[int, ...] = (),
+    jobs: int = 1,
+    keep_going: bool = False,
+    minutes: float | None = None,
+) -> Tally:
+    shown: list[int] = []
+
+    def show(tally: Tally, finished: Finished) -> None:
+        shown.append(finished.outcome.seed)
+        assert tally.seeds == len(shown)
+
+    return await run_campaign(
+        iter(seeds), _Dreamer(jobs, failing), minutes=minutes, keep_going=keep_going, storm_s=5.0, show=show
+    )
+
+
+async def test_a_campaign_adds_up_its_seeds() -> None:
+    tally = await campaign(range(10), jobs=3)
+    assert (tally.seeds, tally.full, tally.simulated_s, tally.real_s) == (10, 10, 600.0, 20.0)
+    assert tally.faults == {"kill": 30, "pause": 20}
+    assert tally.good
+
+
+async def test_the_first_failing_seed_ends_it_and_what_runs_beside_is_run_to_its_end() -> None:
+    tally = await campaign(range(100), failing=(4, 50), jobs=2)
+    assert [finished.outcome.seed for finished in tally.failed] == [4]
+    assert tally.seeds <= 6
+    assert not tally.good
+
+
+async def test_it_keeps_going_if_told_to() -> None:
+    tally = await campaign(range(100), failing=(4, 50), jobs=2, keep_going=True)
+    assert [finished.outcome.seed for finished in tally.failed] == [4, 50]
+    assert tally.seeds == 100
+
+
+async def test_no_seed_begins_once_the_time_is_over() -> None:
+    assert (await campaign(range(100), minutes=0.0)).seeds == 0
+
+
+@pytest.mark.parametrize("change", [{"simulated_s": 59.9}, {"acknowledged": 499}, {"faults": {"kill": 4}}])
+def test_a_seed_in_which_little_happened_is_not_full(change: dict[str, object]) -> None:
+    tally = Tally()
+    tally.add(Finished(replace(DULL, **change), 1.0, ()))
+    assert (tally.seeds, tally.full) == (1, 0)
+
+
+@pytest.mark.parametrize(("seeds", "never"), [(ENOUGH_SEEDS - 1, ()), (ENOUGH_SEEDS, RARE[:1])])
+def test_what_never_happened_in_enough_seeds_fails_the_campaign(seeds: int, never: tuple[str, ...]) -> None:
+    tally = Tally()
+    for _ in range(seeds):
+        tally.add(Finished(replace(DULL, rare=dict.fromkeys(RARE[1:], 1)), 1.0, ()))
+    assert tally.never == never
+    assert tally.good is not bool(never)
+
+
+def test_seeds_are_a_range_or_a_number_of_fresh_ones() -> None:
+    assert parse_seeds("3-7", 100) == range(3, 8)
+    assert parse_seeds("7-7", 100) == range(7, 8)
+    assert parse_seeds("5", 100) == range(100, 105)
+
+
+@pytest.mark.parametrize("text", ["", "-", "x", "1-", "-3", "5-4", "0", "1-2-3", "1.5"])
+def test_a_bad_range_is_explained(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="write A-B"):
+        parse_seeds(text, 1)

@@ -1,0 +1,77 @@
+"""The simulated clients do enough, in every way that a mix can ask for, and their history can be judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+from dohle.testing.checker import judge
+from dohle.testing.operations import Assign, Outcome, Poll, Send
+from dohle.testing.reader import Wish
+from dohle.testing.workload import Mix, Workload
+from dohle.testing.world import World
+
+DURATION_S = 30
+
+MIX = Mix(
+    partitions=3,
+    segment_ms=500,
+    writers=3,
+    keys_each=6,
+    records_per_s=40,
+    largest_burst=10,
+    linger_ms=(0, 5, 50),
+    compressions=("none", "lz4", "zstd"),
+    delivery_timeouts_ms=(5_000, 20_000, 120_000),
+    readers=tuple(wish.value for wish in Wish),
+    housekeeping_every_s=2,
+)
+
+
+def test_clients_write_read_in_every_way_and_see_to_topics():
+    world = World("workload")
+    workload = Workload(world, MIX)
+
+    async def script():
+        await world.format()
+        for node_id in world.machines:
+            world.start(node_id)
+        await world.all_ready()
+        workload.start()
+        await world.clock.sleep(DURATION_S)
+        await workload.stop()
+        await workload.read_all()
+
+    world.run(script())
+    world.end()
+    assert world.bugs == []
+    history = workload.history
+    verdict = judge(history.operations)
+    assert verdict.anomalies == ()
+    assert history.acknowledged == len(history.sends) >= 20 * DURATION_S
+    assert {send.log for send in history.sends} == {"t-0", "t-1", "t-2"}
+    writers = Counter(op.process for op in history.operations if isinstance(op.micro[0], Send))
+    assert sorted(writers) == ["writer0", "writer1", "writer2"]
+    records = Counter[str]()
+    starts = set()
+    for operation in history.operations:
+        assert operation.outcome is Outcome.OK
+        for micro in operation.micro:
+            if isinstance(micro, Poll):
+                records[operation.process] += sum(map(len, micro.records.values()))
+            elif isinstance(micro, Assign):
+                starts.update(micro.starts.values())
+    assert records["reader0"] > history.acknowledged / 2
+    assert records["final reader"] == history.acknowledged
+    assert min(records.values()) > 100
+    assert {None, 0} < starts, "some keep their position, some begin at 0, and some elsewhere"
+    assert workload.housekeeper is not None
+    assert sorted(workload.housekeeper.done) == ["create", "delete", "describe", "ends"]
+
+
+def test_every_mix_asks_for_twenty_operations_a_second():
+    for seed in range(100):
+        mix = Mix.drawn(Random(seed))
+        assert mix.records_per_s >= 20
+        assert mix.readers
+        assert mix == Mix.drawn(Random(seed))
