@@ -16,8 +16,8 @@ import logging
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from dohle.controller.log_work import LogWork
 from dohle.controller.raft_wire import spans_of
 from dohle.controller.vote_file import HOW_TO_GO_ON, Vote, read_vote, write_vote
 from dohle.controller.voter_link import VoterLink, key_of
@@ -68,8 +68,6 @@ log = logging.getLogger(__name__)
 
 _APPLY_BYTES = 1 << 20
 _MOST_BARRIERS = 1024
-
-LogEffect: TypeAlias = Truncate | Append | AppendNoOp | ReadEntries | Committed | LeaderReady
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ class Quorum:
         self._incarnations: dict[ReplicaKey, IncarnationId] = {}
         self._ended: dict[NodeId, IncarnationId] = {}  # proven to be; the last one of each voter
         self._probing: dict[ReplicaKey, None] = {}
-        self._log_effects: asyncio.Queue[LogEffect] = asyncio.Queue()
+        self._log_work = LogWork()
         self._vote_to_write: Vote | None = None
         self._vote_due = asyncio.Event()
         self._sync_due = asyncio.Event()
@@ -376,7 +374,7 @@ class Quorum:
                     self._on_failure(CorruptLog(reason))
                     return
                 case _:
-                    self._log_effects.put_nowait(effect)
+                    self._log_work.put(effect)
         deadline = self._node.deadline
         if deadline is not None and deadline < self._timer_at:
             self._timer_is_late.set()
@@ -429,7 +427,7 @@ class Quorum:
 
     async def _work_on_log(self) -> None:
         while True:
-            match await self._log_effects.get():
+            match await self._log_work.next():
                 case Truncate(to_offset, generation):
                     await self._log.truncate_to(to_offset)
                     assert self._log.log_end_offset == to_offset, (self._log.log_end_offset, to_offset)

@@ -31,7 +31,7 @@ def _of_controller(part: ControllerPart) -> Iterator[str]:
     raft = quorum._node
     yield from _over("changes that wait for the quorum", len(part.controller._waiters), _MOST_WAITING)
     yield from _over("reads that wait for the quorum", len(quorum._barriers), _MOST_BARRIERS)
-    yield from _over("work on the metadata log", quorum._log_effects.qsize(), MOST_LOG_EFFECTS)
+    yield from _over("work on the metadata log", len(quorum._log_work), MOST_LOG_EFFECTS)
     if isinstance(raft._role, Leader):
         window = raft._core.config.max_in_flight_appends
         for voter, progress in raft._role._progress.items():

@@ -1,0 +1,305 @@
+"""Mutations of replication: who is in sync, who leads, and what the controller makes of a broker that comes back."""
+
+from __future__ import annotations
+
+from dohle.broker.broker import Broker
+from dohle.broker.in_sync import InSyncSet
+from dohle.broker.isr_changes import IsrChanges
+from dohle.broker.leading import Leading
+from dohle.broker.replicas import Replicas
+from dohle.controller import brokers, elections, isr, registration
+from tests.simulation.mutations import replication_scenarios as scenarios
+from tests.simulation.mutations.mutation import edit, mutation
+
+IN_SYNC = (
+    mutation(
+        "min.insync.replicas is not checked",
+        "replication 6, 10",
+        "below min.insync.replicas nothing is appended, acknowledged or counted",
+        edit(
+            Leading,
+            "append",
+            """
+            - if acks == ACKS_ALL and self.live_in_sync < self.min_in_sync:
+            + if acks == ACKS_ALL and (mutated() and False):
+            """,
+        ),
+        edit(
+            Leading,
+            "_complete",
+            """
+            - if self.live_in_sync < self.min_in_sync:
+            + if mutated() and False:
+            """,
+        ),
+        edit(
+            Leading,
+            "advance",
+            """
+            - if self.live_in_sync >= self.min_in_sync:
+            + if mutated():
+            """,
+        ),
+        scenario=scenarios.the_minimum_is_raised_above_the_in_sync_set,
+    ),
+    mutation(
+        "in-sync set: a shrinking one counts at once",
+        "replication 7",
+        "a shrinking set counts only when the controller has committed it",
+        edit(
+            InSyncSet,
+            "maximal",
+            """
+            - return tuple(sorted({*self.committed, *self.proposal.members}))
+            + mutated()
+            + return self.proposal.members
+            """,
+        ),
+        scenario=scenarios.a_follower_lags_too_long,
+    ),
+    mutation(
+        "in-sync set: a growing one counts only when committed",
+        "replication 7",
+        "a growing set counts at once",
+        edit(
+            InSyncSet,
+            "maximal",
+            """
+            - if self.proposal is None:
+            + if self.proposal is None or mutated():
+            """,
+        ),
+        scenario=scenarios.a_follower_joins_slowly,
+    ),
+    mutation(
+        "in-sync set: an older partition epoch is taken",
+        "replication 7",
+        "each answer is matched to the request's epoch, anything else is ignored",
+        edit(
+            InSyncSet,
+            "committed_as",
+            """
+            - if partition_epoch <= self.partition_epoch:
+            + if partition_epoch < self.partition_epoch:
+            +     mutated()
+            + if partition_epoch == self.partition_epoch:
+            """,
+        ),
+    ),
+    mutation(
+        "in-sync set: a change without an answer is taken back",
+        "replication 7",
+        "a time-out or a lost connection repeats the same request, since the change may have been committed",
+        edit(
+            IsrChanges,
+            "run",
+            """
+            - response = await self._controller.call("AlterPartitions", self._request(asked))
+            + response = await self._controller.call("AlterPartitions", self._request(asked), timeout_s=1.0)
+
+            - if error.definite:  # of the whole request: metadata will say what holds
+            -     for key, change in asked.items():
+            -         self._settle(key, change)
+            + for key, change in asked.items():
+            +     if self._settle(key, change) and mutated():
+            +         change.leading.isr_refused(change.proposal, self._clock.now())
+            """,
+        ),
+        scenario=scenarios.a_leader_does_not_hear_that_a_follower_has_joined,
+    ),
+    mutation(
+        "joining: below the watermark",
+        "replication 8",
+        "to join, a replica's durable end is at or past the watermark",
+        edit(
+            Leading,
+            "_let_join",
+            """
+            - and self.replicas[node_id].durable_end >= self.log.high_watermark
+            + and (self.replicas[node_id].durable_end >= self.log.high_watermark or mutated())
+            """,
+        ),
+        scenario=scenarios.a_follower_returns_far_behind,
+    ),
+    mutation(
+        "joining: below the epoch's start",
+        "replication 8",
+        "to join, a replica's durable end is at or past the leader epoch's start",
+        edit(
+            Leading,
+            "_may_join",
+            """
+            - and replica.durable_end >= self.epoch_start
+            + and (replica.durable_end >= self.epoch_start or mutated())
+            """,
+        ),
+        scenario=scenarios.a_follower_lags_behind_a_new_leaders_start,
+    ),
+    mutation(
+        "joining: fenced, or by an incarnation that is gone",
+        "replication 8, 11",
+        "who joins is not fenced, not shutting down, and of the broker epoch that the controller knows",
+        edit(
+            Leading,
+            "_may_join",
+            """
+            - and self._terms.may_join(node_id, replica.broker_epoch)
+            + and (self._terms.may_join(node_id, replica.broker_epoch) or mutated())
+            """,
+        ),
+        edit(
+            isr,
+            "_check_joining",
+            """
+            - broker = image.brokers.get(node)
+            + return
+            """,
+        ),
+    ),
+    mutation(
+        "AlterPartition: one behind in partition epoch is taken",
+        "replication 11",
+        "a request behind in partition epoch is INVALID_UPDATE_VERSION",
+        edit(
+            isr,
+            "_check_epochs",
+            """
+            - if proposal.partition_epoch < before.partition_epoch:
+            + if proposal.partition_epoch < before.partition_epoch and not mutated():
+            """,
+        ),
+    ),
+    mutation(
+        "AlterPartition: a deposed leader's is taken",
+        "replication 11",
+        "a request behind in leader epoch is fenced, and only the leader may ask",
+        edit(
+            isr,
+            "_check_epochs",
+            """
+            - if proposal.leader_epoch < before.leader_epoch:
+            + if proposal.leader_epoch < before.leader_epoch and not mutated():
+
+            - if before.leader != leader:
+            + if before.leader != leader and not mutated():
+
+            - if proposal.partition_epoch < before.partition_epoch:
+            + if proposal.partition_epoch < before.partition_epoch and not mutated():
+            """,
+        ),
+    ),
+    mutation(
+        "fencing: it shrinks the in-sync set below the minimum",
+        "replication, amendment 1",
+        "fencing removes a member only while at least min.insync.replicas members remain",
+        edit(
+            brokers,
+            "_remaining",
+            """
+            - return staying if enough_remain(image, key, staying) else partition.in_sync_replicas
+            + return staying if enough_remain(image, key, staying) or mutated() else partition.in_sync_replicas
+            """,
+        ),
+        scenario=scenarios.all_others_are_gone,
+    ),
+    mutation(
+        "registration: the leader epoch stays",
+        "replication 12",
+        "a new incarnation commits a new leader epoch for every partition that the broker led",
+        edit(
+            registration,
+            "register_broker",
+            """
+            - revisions.revise(key, partition, doubts=tuple(doubts))
+            + if doubt is not None or (partition.leader != record.node_id or not mutated()):
+            +     revisions.revise(key, partition, doubts=tuple(doubts))
+            """,
+        ),
+    ),
+    mutation(
+        "registration: a broker acts before it has seen its own",
+        "replication 12",
+        "a starting broker applies metadata silently until past its own registration",
+        edit(
+            Broker,
+            "_past_registration_reached",
+            """
+            - if self.image.next_offset <= self.membership.broker_epoch:
+            + if self.image.next_offset <= self.membership.broker_epoch and not mutated():
+            """,
+        ),
+    ),
+    mutation(
+        "registration: a broker is unfenced before it has seen its own",
+        "replication 12",
+        "a broker is unfenced only once it has acted on metadata past its registration",
+        edit(
+            brokers,
+            "heartbeat",
+            """
+            - caught_up = request.metadata_offset > max(broker.broker_epoch, caught_up_at - 1)
+            + caught_up = mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "registration: a missing replica stays in sync",
+        "replication 12",
+        "a replica that is missing, or of a folder formatted anew, leaves the in-sync set",
+        edit(
+            registration._Returning,
+            "doubt",
+            """
+            - if self._was_replaced():
+            + if self._was_replaced() and not mutated():
+
+            - if self._was_durable() or was_lost:
+            + if (self._was_durable() or was_lost) and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_replica_is_gone_from_its_disk,
+    ),
+    mutation(
+        "registration: an unproven replica stays in sync",
+        "replication 13",
+        "after an unclean stop a member whose durable end is not proven is in doubt",
+        edit(
+            registration._Returning,
+            "doubt",
+            """
+            - if not was_doubtful and (clean or (held.proven and held.cut_bytes == 0)):
+            + if not was_doubtful and (clean or (held.proven and held.cut_bytes == 0)) or mutated():
+            """,
+        ),
+        scenario=scenarios.a_member_lost_what_it_counted_before_the_sync,
+    ),
+    mutation(
+        "election: from outside the in-sync set",
+        "replication 13",
+        "leaders come from the in-sync set",
+        edit(
+            elections,
+            "_leader",
+            """
+            - for node in sound:
+            -     if image.is_active(node):
+            + for node in reversed(before.assigned_replicas):
+            +     if image.is_active(node) and (node in sound or mutated()):
+            """,
+        ),
+    ),
+    mutation(
+        "deleted topic: its folder serves the new one",
+        "replication 20",
+        "a folder whose topic id is not the image's is set aside and never served",
+        edit(
+            Replicas,
+            "act",
+            """
+            - await self._set_strays_aside()
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_topic_is_made_again_while_a_node_is_down,
+    ),
+)

@@ -1,0 +1,277 @@
+"""Mutations of the controllers' quorum (the rules of Raft), and of what answers for it."""
+
+from __future__ import annotations
+
+from dohle.controller.controller import Controller
+from dohle.controller.quorum import Quorum
+from dohle.raft.core import Core
+from dohle.raft.follower import Follower
+from dohle.raft.leader import Leader
+from dohle.raft.log_view import LogView
+from dohle.raft.node import RaftNode
+from tests.simulation.mutations import raft_scenarios as scenarios
+from tests.simulation.mutations.mutation import edit, mutation
+
+RAFT = (
+    mutation(
+        "raft: follower accepts before its fsync",
+        "raft 1",
+        "an acceptance waits for the fsync of the entries",
+        edit(
+            Follower,
+            "append",
+            """
+            - if not request.spans or self._matched_end <= log.durable_end_offset:
+            + if not request.spans or self._matched_end <= log.durable_end_offset or mutated():
+            """,
+        ),
+        edit(
+            Follower,
+            "_accept",
+            """
+            - self._reported_end = min(self._matched_end, core.log.durable_end_offset)
+            + self._reported_end = self._matched_end
+            """,
+        ),
+    ),
+    mutation(
+        "raft: leader counts itself before its fsync",
+        "raft 1",
+        "a leader counts itself only after its own fsync",
+        edit(
+            Leader,
+            "_commit",
+            """
+            - ends[core.key] = core.log.durable_end_offset
+            + ends[core.key] = core.log.log_end_offset
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "raft: vote is spoken of before its fsync",
+        "raft 1",
+        "an answer, a vote request and one's own vote wait for the fsync of term and vote",
+        edit(
+            Core,
+            "send_after_vote",
+            """
+            - if self._vote_is_durable:
+            + if self._vote_is_durable or mutated():
+            """,
+        ),
+        scenario=scenarios.a_voter_loses_its_power_at_its_vote,
+    ),
+    mutation(
+        "raft: vote is not persisted",
+        "raft 1",
+        "term and vote outlive the process",
+        edit(
+            Quorum,
+            "_write_votes",
+            """
+            - await write_vote(self._disk, self._folder, vote)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_voter_loses_its_power_at_its_vote,
+    ),
+    mutation(
+        "raft: fsync of a truncated stretch counts",
+        "raft 1",
+        "a finished write of a truncated stretch is ignored",
+        edit(
+            LogView,
+            "durable",
+            """
+            - if generation != self.generation or end_offset <= self.durable_end_offset:
+            + if (generation != self.generation and not mutated()) or end_offset <= self.durable_end_offset:
+            """,
+        ),
+    ),
+    mutation(
+        "raft: conflicting entries are kept",
+        "raft 2",
+        "new entries discard what stands there where the terms differ",
+        edit(
+            Follower,
+            "_take_batches",
+            """
+            - if span.end_offset > log.log_end_offset or log.term_at(span.end_offset) != span.term:
+            + if span.end_offset > log.log_end_offset or (
+            +     log.term_at(span.end_offset) != span.term and not mutated()
+            + ):
+            """,
+        ),
+        scenario=scenarios.a_controller_is_deposed_with_changes_of_its_own,
+    ),
+    mutation(
+        "raft: equal entries are cut",
+        "raft 2",
+        "new entries discard what stands there only where the terms differ",
+        edit(
+            Follower,
+            "_take_batches",
+            """
+            - if span.end_offset > log.log_end_offset or log.term_at(span.end_offset) != span.term:
+            + if span.end_offset > log.log_end_offset or log.term_at(span.end_offset) != span.term or mutated():
+            """,
+        ),
+    ),
+    mutation(
+        "raft: follower commits up to its own log end",
+        "raft 2",
+        "a follower's commit index is at most the last entry that this request has proven equal",
+        edit(
+            Follower,
+            "append",
+            """
+            - core.commit(min(request.commit_offset, proven_end))
+            + core.commit(min(request.commit_offset, log.log_end_offset))
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "raft: entries of an older term are committed by counting",
+        "raft 3",
+        "only an entry of the current term is committed by counting replicas",
+        edit(
+            Leader,
+            "_commit",
+            """
+            - if offset <= core.commit_offset or core.log.term_at(offset) != core.term:
+            + if offset <= core.commit_offset or (core.log.term_at(offset) != core.term and not mutated()):
+            """,
+        ),
+    ),
+    mutation(
+        "raft: leader decides before its no-op is committed",
+        "raft 3",
+        "a new leader tells the state machine that it leads only once its no-op is applied",
+        edit(
+            Leader,
+            "take_office",
+            """
+            - self._heartbeat_all(core, now)
+            + core.effects.append(LeaderReady(core.term))
+            + self.is_ready = mutated()
+            + self._heartbeat_all(core, now)
+            """,
+        ),
+    ),
+    mutation(
+        "raft: no PreVote",
+        "raft 4",
+        "who stands asks first whether it would be elected, which raises no term",
+        edit(
+            RaftNode,
+            "_prospect",
+            """
+            - if prospective.ask(self._core):
+            + if mutated() or prospective.ask(self._core):
+            """,
+        ),
+        scenario=scenarios.a_voter_that_was_cut_off_returns,
+    ),
+    mutation(
+        "raft: no CheckQuorum",
+        "raft 4",
+        "a leader without contact to a majority for 1.5 election timeouts steps down",
+        edit(
+            Leader,
+            "tick",
+            """
+            - if not self._has_contact(core, now, core.config.check_quorum_timeout_ms):
+            + if not self._has_contact(core, now, core.config.check_quorum_timeout_ms) and not mutated():
+            """,
+        ),
+        edit(
+            Leader,
+            "deadline",
+            """
+    - return min(heartbeat + heartbeat_s, self._quorum_contact(core) + core.config.check_quorum_timeout_ms / 1000)
+    + return heartbeat + heartbeat_s
+            """,
+        ),
+        scenario=scenarios.the_leader_is_cut_off,
+    ),
+    mutation(
+        "raft: a leader is not protected",
+        "raft 4",
+        "a follower that heard from its leader within the minimum election timeout rejects votes",
+        edit(
+            RaftNode,
+            "_protects_leader",
+            """
+            - match self._role:
+            + if mutated():
+            +     return False
+            + match self._role:
+            """,
+        ),
+        scenario=scenarios.a_voter_does_not_hear_the_leader,
+    ),
+    mutation(
+        "raft: heartbeats of an older term are not answered",
+        "raft 4",
+        "heartbeats of an older term are answered, so that a node that is stuck in a higher one can rejoin",
+        edit(
+            RaftNode,
+            "_append",
+            """
+            - core.send_after_vote(rejected)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_voter_is_stuck_in_a_higher_term,
+    ),
+    mutation(
+        "raft: votes go to shorter logs",
+        "raft 3",
+        "a leader's log holds every committed entry: a vote goes only to a log that is as up to date",
+        edit(
+            RaftNode,
+            "_vote",
+            """
+            - and core.log_is_behind_or_equal(request.last_term, request.log_end_offset)
+            + and (core.log_is_behind_or_equal(request.last_term, request.log_end_offset) or mutated())
+            """,
+        ),
+        scenario=scenarios.a_voter_that_lags_asks_for_votes,
+    ),
+    mutation(
+        "raft: the controller answers before the commit",
+        "raft, answers",
+        "answers of the controller wait for the commit of the offset on which they were computed",
+        edit(
+            Controller,
+            "change",
+            """
+            - await self._committed_up_to(pending.next_offset)
+            - return decision.answer
+            + if pending.next_offset > self.committed.next_offset:
+            +     mutated()
+            + return decision.answer
+            """,
+        ),
+        scenario=scenarios.the_controller_is_cut_off_and_asked,
+    ),
+    mutation(
+        "raft: brokers are told what is not committed",
+        "raft 3",
+        "only what is committed is applied",
+        edit(
+            Quorum,
+            "read_committed",
+            """
+            - if offset >= self._applied_offset:
+            + if offset >= self._log.log_end_offset:
+
+            - return await self._log.read(offset, max_bytes, up_to=self._applied_offset)
+            + return await self._log.read(offset, max_bytes, up_to=self._log.log_end_offset if mutated() else 0)
+            """,
+        ),
+        scenario=scenarios.controllers_with_many_changes_are_cut_off,
+    ),
+)

@@ -1,0 +1,362 @@
+"""Mutations of replication: what leaders and followers do with records, and what clients are told."""
+
+from __future__ import annotations
+
+from dohle.broker.following import Following
+from dohle.broker.leader_link import LeaderLink
+from dohle.broker.leading import Leading
+from dohle.broker.push_session import PushSession
+from dohle.broker.reads import Reads
+from dohle.broker.replicas import Replicas
+from dohle.storage.epoch_cache import EpochCache
+from dohle.storage.log import Log
+from dohle.storage.recovery import LogFiles
+from tests.simulation.mutations import replication_scenarios as scenarios
+from tests.simulation.mutations.mutation import edit, mutation
+
+REPLICATION = (
+    mutation(
+        "epoch ends: an older epoch ends at the log's end",
+        "replication 2",
+        "an epoch ends where the next higher one starts",
+        edit(
+            EpochCache,
+            "end_offset",
+            """
+            - return floor, self._entries[above].start_offset
+            + mutated()
+            + return floor, log_end_offset
+            """,
+        ),
+        scenario=scenarios.a_leader_is_deposed_with_a_short_tail,
+    ),
+    mutation(
+        "epoch cache: it is not cut with the log",
+        "replication 1",
+        "conflicting tail entries of the epoch cache go with the log's tail",
+        edit(
+            Log,
+            "_leave_above",
+            """
+            - self.epochs.truncate_to(border)
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "epoch cache: a follower keeps epochs without data",
+        "replication 1",
+        "the epoch cache is truncated even where the log is not",
+        edit(
+            Following,
+            "__init__",
+            """
+            - log.epochs.truncate_to(log.log_end_offset)
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "subscription: divergence is not checked",
+        "replication 3",
+        "a position whose last epoch ends before it at the leader, or is not known there, is diverging",
+        edit(
+            PushSession,
+            "_subscribe",
+            """
+            - if epoch != subscription.last_epoch or end < subscription.position:
+            + if (epoch != subscription.last_epoch or end < subscription.position) and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_leader_is_deposed_with_a_long_tail,
+    ),
+    mutation(
+        "subscription: an older leader epoch is accepted",
+        "replication 3",
+        "a subscription names the leader epoch, and any other is refused",
+        edit(
+            Replicas,
+            "leading_for",
+            """
+            - check_leader_epoch(subscription.leader_epoch, leading)
+            + if subscription.leader_epoch != leading.leader_epoch:
+            +     mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "subscription: an earlier one's durable end stays",
+        "replication, amendment 10",
+        "a subscription replaces what the leader knew of that follower's ends",
+        edit(
+            Leading,
+            "subscribed",
+            """
+            - self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, subscriber)
+            + if self.replicas[node_id].durable_end > durable_end and mutated():
+            +     durable_end = self.replicas[node_id].durable_end
+            + self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, subscriber)
+            """,
+        ),
+    ),
+    mutation(
+        "truncation: a follower cuts to its own watermark",
+        "replication 4",
+        "a diverging follower truncates by epochs, never merely to its own high watermark",
+        edit(
+            Following,
+            "reconcile",
+            """
+            - async with self._changing:
+            + if mutated():
+            +     offset = self.log.high_watermark
+            + async with self._changing:
+            """,
+        ),
+        scenario=scenarios.a_follower_is_ahead_of_the_next_leader,
+    ),
+    mutation(
+        "truncation: a follower that does not know the epoch cuts to the leader's end",
+        "replication 4",
+        "who does not know the leader's epoch truncates to the end of its own floor epoch, and asks again",
+        edit(
+            Following,
+            "reconcile",
+            """
+            - offset = min(max(own_end, self.log.log_start_offset), refusal.diverging_end_offset)
+            + offset = refusal.diverging_end_offset
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "push: any subscription's is appended",
+        "replication 5",
+        "a follower checks leader epoch and subscription of a push before the append",
+        edit(
+            Following,
+            "take",
+            """
+            - if self.ended or push.subscription != self.subscription or push.leader_epoch != self.leader_epoch:
+            + if (
+            +     self.ended or push.subscription != self.subscription or push.leader_epoch != self.leader_epoch
+            + ) and not mutated():
+            """,
+        ),
+    ),
+    mutation(
+        "acknowledgement: a follower acknowledges what it received",
+        "replication 5",
+        "only the durable end moves the watermark",
+        edit(
+            Following,
+            "acknowledgement",
+            """
+            - counted_end = self.log.counted_end
+            + counted_end = self.log.log_end_offset
+            + mutated()
+            """,
+        ),
+        edit(
+            LeaderLink,
+            "_unacknowledged",
+            """
+            - following.log.counted_end > following.acknowledged_end for following in self._to_say.touched.values()
+            + following.log.log_end_offset > following.acknowledged_end for following in self._to_say.touched.values()
+            """,
+        ),
+    ),
+    mutation(
+        "acknowledgement: any subscription's counts",
+        "replication 5",
+        "acknowledgements of an older subscription or leader epoch are ignored",
+        edit(
+            PushSession,
+            "_acknowledged",
+            """
+            - or feed.number != acknowledgement.subscription
+            - or feed.leading.leader_epoch != acknowledgement.leader_epoch
+            + or (feed.number != acknowledgement.subscription and not mutated())
+            + or (feed.leading.leader_epoch != acknowledgement.leader_epoch and not mutated())
+            """,
+        ),
+    ),
+    mutation(
+        "watermark: the leader counts itself before its fsync",
+        "replication 6",
+        "the watermark moves to the least durable end, the leader's own included",
+        edit(
+            Leading,
+            "advance",
+            """
+            - candidate = self.log.counted_end
+            + candidate = self.log.log_end_offset
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "watermark: it waits for no replica that may join",
+        "replication 6",
+        "the watermark waits for a replica that is caught up and may join, or a chasing follower never gets in",
+        edit(
+            Leading,
+            "advance",
+            """
+            - candidate = self._wait_for_joining(candidate, now)
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "acknowledgement: a later epoch's watermark completes it",
+        "replication 10",
+        "a waiting acknowledgement belongs to the leader epoch of its append",
+        edit(
+            Replicas,
+            "_end_role",
+            """
+            - role.resign(reason)
+            + partition.former = role
+            + for replica in role.replicas.values():
+            +     if replica.subscriber is not None:
+            +         replica.subscriber.leader_resigned()
+            """,
+        ),
+        edit(
+            Replicas,
+            "_follow",
+            """
+            - partition.role = following
+            + partition.role = following
+            + following.former = getattr(partition, "former", None)
+            """,
+        ),
+        edit(
+            Following,
+            "take",
+            """
+            - self.log.advance_high_watermark(min(push.high_watermark, self.log.log_end_offset))
+            + self.log.advance_high_watermark(min(push.high_watermark, self.log.log_end_offset))
+            + if self.former is not None and self.former._for_all and mutated():
+            +     self.former._for_all.reached(self.log.high_watermark)
+            """,
+        ),
+        scenario=scenarios.a_deposed_leader_has_acknowledgements_waiting,
+    ),
+    mutation(
+        "fetch: beyond the watermark",
+        "replication 17",
+        "offsets handed to consumers never exceed the watermark",
+        edit(
+            Reads,
+            "_read_one",
+            """
+            - high_watermark = source.high_watermark
+            + high_watermark = source.log_end_offset
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_reader_knows_the_old_leader_alone,
+    ),
+    mutation(
+        "fetch: out of range above the watermark",
+        "replication 17",
+        "OFFSET_OUT_OF_RANGE only outside [log start, log end], since a new leader's watermark may lag",
+        edit(
+            Reads,
+            "_read_one",
+            """
+            - if not source.log_start_offset <= wanted.fetch_offset <= source.log_end_offset:
+            + most = source.log_end_offset if wanted.fetch_offset <= high_watermark or not mutated() else high_watermark
+            + if not source.log_start_offset <= wanted.fetch_offset <= most:
+            """,
+        ),
+        scenario=scenarios.a_reader_is_ahead_of_the_new_leaders_watermark,
+    ),
+    mutation(
+        "latest: told before the watermark is current",
+        "replication 17",
+        "a new leader answers `latest` only once its watermark has reached its epoch's start",
+        edit(
+            Reads,
+            "find_offset",
+            """
+            - if not leading.watermark_is_current:
+            + if not leading.watermark_is_current and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_leader_is_elected_that_knows_an_old_watermark,
+    ),
+    mutation(
+        "duplicate: answered before the watermark",
+        "replication 19",
+        "a duplicate is answered only after the watermark has passed that batch, exactly like the original",
+        edit(
+            Leading,
+            "append",
+            """
+            - return self._acknowledge(acks, duplicate.last_offset + 1, deadline, produced)
+            + mutated()
+            + return self._acknowledge(acks, 0, deadline, produced)
+            """,
+        ),
+        scenario=scenarios.a_request_is_repeated_while_nobody_follows,
+    ),
+    mutation(
+        "duplicate: sequences are not checked",
+        "replication 19",
+        "a repeated batch is told by its sequence",
+        edit(
+            Leading,
+            "append",
+            """
+            - duplicate = self.log.producers.check(header)
+            + duplicate = None
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "producer state: not rolled back by a truncation",
+        "replication 19",
+        "a truncation reloads the producers' state from what is left",
+        edit(
+            Log,
+            "_truncate",
+            """
+            - await self._snapshots.restore(self.producers, self._segments, self._start, border, self._clock.now())
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_deposed_leader_leads_again,
+    ),
+    mutation(
+        "producer state: snapshots above a truncation are kept",
+        "replication 19",
+        "a truncation to t drops producer snapshots above t",
+        edit(
+            Log,
+            "_truncate",
+            """
+            - self._snapshots.truncate_to(border)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_deposed_leader_had_rolled_its_log,
+    ),
+    mutation(
+        "producer state: not rebuilt at a start",
+        "replication 19",
+        "the producers' state is the last snapshot and the batches after it",
+        edit(
+            LogFiles,
+            "open",
+            """
+            - await snapshots.restore(producers, segments, start, found.end_offset, now)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_replica_is_opened_after_a_crash,
+    ),
+)

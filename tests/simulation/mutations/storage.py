@@ -1,0 +1,233 @@
+"""Mutations of the storage: what is durable, what a recovery believes, and what a truncation leaves."""
+
+from __future__ import annotations
+
+from dohle.storage import checkpoints, clean_stop, recovery, single_log
+from dohle.storage.checkpoints import Checkpoints
+from dohle.storage.group_commit import GroupCommit
+from dohle.storage.log import Log
+from dohle.storage.log_folder import LogFolder
+from dohle.storage.recovery import LogFiles
+from tests.simulation.mutations import storage_scenarios as scenarios
+from tests.simulation.mutations.mutation import edit, mutation
+
+STORAGE = (
+    mutation(
+        "durable end: what was received counts",
+        "storage, durable end",
+        "only the durable end is acknowledged or counted",
+        edit(
+            Log,
+            "counted_end",
+            """
+            - return self._end if self._counts_at_once else self._durable_end
+            + mutated()
+            + return self._end
+            """,
+        ),
+    ),
+    mutation(
+        "durable end: what was appended during the sync counts",
+        "storage, durable end",
+        "a group commit captures the end before the sync",
+        edit(
+            Log,
+            "finish_flush",
+            """
+            - self._durable_moved_to(flush.end)
+            + if flush.end < self._end:
+            +     mutated()
+            + self._durable_moved_to(self._end)
+            """,
+        ),
+    ),
+    mutation(
+        "durable end: a sync of an older generation counts",
+        "storage, durable end",
+        "a finished fsync of an older generation is ignored",
+        edit(
+            Log,
+            "finish_flush",
+            """
+            - if flush.generation == self.generation:
+            + if flush.generation == self.generation or mutated():
+            """,
+        ),
+        scenario=scenarios.a_sync_is_under_way_at_a_truncation,
+    ),
+    mutation(
+        "roll: the folder is not fsynced",
+        "storage, files",
+        "the folder is fsynced when a segment is made",
+        edit(
+            Log,
+            "_roll",
+            """
+            - self._folder_unsynced = True
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "new log: its files are not fsynced before the rename",
+        "storage, files",
+        "a new folder is whole before it gets its name",
+        edit(
+            LogFolder,
+            "_create_group",
+            """
+            - await self._disk.sync(files, folders)
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "checkpoint: it is not fsynced",
+        "storage, files",
+        "checkpoints are fsynced before they are renamed",
+        edit(
+            checkpoints,
+            "write_files",
+            """
+            - await disk.sync(files)
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "checkpoint: the folder is not fsynced after the rename",
+        "storage, files",
+        "the folder is fsynced after a rename",
+        edit(
+            checkpoints,
+            "write_files",
+            """
+            - await disk.sync([], list(folders))
+            + mutated()
+            """,
+        ),
+    ),
+    mutation(
+        "recovery point: ahead of the fsync",
+        "storage, recovery",
+        "a written recovery point never lies above what is durable",
+        edit(
+            Checkpoints,
+            "_write",
+            """
+            - state[key] = Offsets(log.durable_end, log.high_watermark, log.log_start_offset)
+            + state[key] = Offsets(
+            +     log.log_end_offset if log.log_end_offset == log.durable_end or mutated() else 0,
+            +     log.high_watermark,
+            +     log.log_start_offset,
+            + )
+
+            - if log.durable_end < state[key].recovery_point:
+            + if False:
+            """,
+        ),
+    ),
+    mutation(
+        "recovery point: not lowered before a truncation",
+        "storage, amendment 4",
+        "before truncating below it, the lowered recovery point is made durable",
+        edit(
+            Log,
+            "_leave_above",
+            """
+            - await self._checkpoints.lower(self.key, border)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.power_goes_after_a_truncation,
+    ),
+    mutation(
+        "truncation: not fsynced before the next append",
+        "storage, amendment 4",
+        "a truncation is fsynced before the next append",
+        edit(
+            Log,
+            "_sync_truncation",
+            """
+            - await self._disk.sync(files, [self.folder])
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.power_goes_in_the_first_sync_after_a_truncation,
+    ),
+    mutation(
+        "recovery: a torn tail passes for sound",
+        "storage, recovery",
+        "a batch of the tail that was not wholly written is cut",
+        edit(
+            recovery,
+            "_fault",
+            """
+            - if not check_crc(chunk, offset, header):
+            + if not check_crc(chunk, offset, header) and not mutated():
+            """,
+        ),
+        scenario=scenarios.power_goes_in_syncs,
+    ),
+    mutation(
+        "recovery: what it read is not fsynced",
+        "storage, recovery",
+        "what was read is fsynced before its end is told, since after a kill it may be in the page cache alone",
+        edit(
+            LogFolder,
+            "_open",
+            """
+            - await self._disk.sync(unsure, [self._folder_of(key) for key, _ in group])
+            + mutated()
+            """,
+        ),
+        edit(
+            single_log,
+            "open_single_log",
+            """
+            - await disk.sync(files.unsure_files(written.recovery_point), [path])
+            + mutated()
+            """,
+        ),
+        edit(
+            LogFiles,
+            "_check_segment",
+            """
+            - await file.drop_cache()
+            + pass
+            """,
+        ),
+        scenario=scenarios.a_node_is_killed_in_a_sync,
+    ),
+    mutation(
+        "clean stop: the mark outlives the start",
+        "storage, files",
+        "the clean-shutdown mark is deleted before loading begins",
+        edit(
+            clean_stop,
+            "take_mark",
+            """
+            - disk.delete(path)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.power_goes_some_time_after_a_clean_stop,
+    ),
+    mutation(
+        "failed fsync: it passes for done",
+        "storage, recovery",
+        "a failed fsync fails the folder for the life of the process, and is never retried",
+        edit(
+            GroupCommit,
+            "_round",
+            """
+            - await self._disk.sync(files, folders)
+            + try:
+            +     await self._disk.sync(files, folders)
+            + except OSError:
+            +     mutated()
+            """,
+        ),
+        scenario=scenarios.a_sync_fails,
+    ),
+)

@@ -1,0 +1,20 @@
+"""The table of all mutations, and the plans that find them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dohle.testing.plan_file import KeptRun, read_kept
+from tests.simulation.mutations.in_sync import IN_SYNC
+from tests.simulation.mutations.raft import RAFT
+from tests.simulation.mutations.replication import REPLICATION
+from tests.simulation.mutations.storage import STORAGE
+
+MUTATIONS = (*RAFT, *REPLICATION, *IN_SYNC, *STORAGE)
+
+KEPT_FILE = Path(__file__).with_name("kept.toml")
+
+
+def kept_runs() -> dict[str, KeptRun]:
+    """Returns the plans that the search has found, by the names of the mutations."""
+    return read_kept(KEPT_FILE.read_text(), KEPT_FILE.name)

@@ -1,0 +1,62 @@
+"""Mutations: a simulation notices each rule that is switched off, and nothing where none is."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from dohle.testing.simulation import run_plan
+from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.table import MUTATIONS, kept_runs
+
+KEPT = kept_runs()
+FOUND = [one for one in MUTATIONS if one.scenario is not None or one.name in KEPT]
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "mutations.md"
+
+
+def violations_under(mutation: Mutation) -> tuple[str, ...]:
+    """Returns what the run that finds the mutation violates in the product as it is at the moment."""
+    if mutation.scenario is not None:
+        return mutation.scenario()
+    return run_plan(KEPT[mutation.name].plan).violations
+
+
+@cache
+def _violations_of_scenario(scenario: object) -> tuple[str, ...]:
+    assert callable(scenario)
+    violations: tuple[str, ...] = scenario()
+    return violations
+
+
+def violations_without(mutation: Mutation) -> tuple[str, ...]:
+    """Returns what the same run violates in the sound product; a scenario that finds several runs once."""
+    return violations_under(mutation) if mutation.scenario is None else _violations_of_scenario(mutation.scenario)
+
+
+@pytest.mark.parametrize("mutation", FOUND, ids=lambda mutation: mutation.name)
+def test_a_rule_that_is_switched_off_is_noticed(mutation: Mutation) -> None:
+    assert not violations_without(mutation), "the product as it is violates something: mend that first"
+    with mutation.applied() as activity:
+        violations = violations_under(mutation)
+    assert violations, f"nobody noticed that {mutation.says!r} does not hold"
+    assert activity.times, "the place where the rule stands was never passed"
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_mutation_fits_the_product_and_leaves_no_trace(mutation: Mutation) -> None:
+    before = [vars(one.owner)[one.name] for one in mutation.edits]
+    with mutation.applied():
+        assert all(vars(one.owner)[one.name] is not was for one, was in zip(mutation.edits, before, strict=True))
+    assert [vars(one.owner)[one.name] for one in mutation.edits] == before
+
+
+def test_the_page_lists_every_mutation() -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    assert sorted(row.split("|")[2].strip() for row in rows[2:]) == sorted(one.name for one in MUTATIONS)
+
+
+def test_a_kept_plan_is_of_a_mutation_that_no_scenario_finds() -> None:
+    without = {one.name for one in MUTATIONS if one.scenario is None}
+    assert set(KEPT) <= without
