@@ -1,7 +1,7 @@
 """LogWork: what is to be done on the metadata log, in order, one thing at a time.
 
-Bounded by what asks for it: appends by the leader's window, reads by one a voter. Commits have no such bound while a read
-or a truncation hangs with the disk, so one that follows another takes its place.
+Bounded by what asks for it: appends by the window of the leader, reads by one a voter. Commits have no such bound while
+a read or a truncation hangs with the disk, so one that follows another takes its place.
 """
 
 from __future__ import annotations
