@@ -55,10 +55,13 @@ ALLOWED: dict[str, tuple[str, str]] = {
         "makes the real seams and hands them to the node",
     ),
     "dohle/cluster/process_identity.py": ("os subprocess open", PROCESSES),
-    "dohle/testing/process_loop.py": ("ctypes", "what a killed process held is never let go"),
+    "dohle/testing/world/process_loop.py": ("ctypes", "what a killed process held is never let go"),
     "dohle/rpc/__init__.py": ("os", "gRPC can be told to be quiet by the environment alone"),
-    "dohle/testing/process_cluster.py": ("os signal asyncio.to_thread", PROCESSES),
-    "dohle/testing/simulated_cluster.py": ("create_task", "a test's own coroutine, whose failure is the test's"),
+    "dohle/testing/fixtures/process_cluster.py": ("os signal asyncio.to_thread", PROCESSES),
+    "dohle/testing/fixtures/simulated_cluster.py": (
+        "create_task",
+        "a test's own coroutine, whose failure is the test's",
+    ),
 }
 ENTRANCES = {
     "dohle": "the SDK's surface",

@@ -15,9 +15,9 @@ from dohle.client.producer import Receipt
 from dohle.model.errors import DohleError
 from dohle.model.ids import TopicPartition
 from dohle.model.partitioner import partition_for
-from dohle.testing.history import History, check
-from dohle.testing.history_lines import write_lines
-from dohle.testing.operations import Assign, Operation, Outcome, Poll, Send
+from dohle.testing.history.history import History, check
+from dohle.testing.history.history_lines import write_lines
+from dohle.testing.history.operations import Assign, Operation, Outcome, Poll, Send
 
 
 class DemoHistory:

@@ -24,9 +24,9 @@ from dohle.cli.sim_output import (
 from dohle.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from dohle.testing.campaign import Tally
-    from dohle.testing.plan import Plan
-    from dohle.testing.runner import Finished
+    from dohle.testing.campaigns.campaign import Tally
+    from dohle.testing.campaigns.plan import Plan
+    from dohle.testing.campaigns.runner import Finished
 
 _STORM_S = 60.0
 _SEEDS = "100"
@@ -107,8 +107,8 @@ def _run_many(
     folder: str,
     as_json: bool,
 ) -> int:
-    from dohle.testing.campaign import parse_seeds, run_campaign
-    from dohle.testing.runner import Runner
+    from dohle.testing.campaigns.campaign import parse_seeds, run_campaign
+    from dohle.testing.campaigns.runner import Runner
 
     first_fresh = random.SystemRandom().randrange(1_000_000, 1_000_000_000)
     wanted = None if seeds is None and minutes is not None else parse_seeds(seeds or _SEEDS, first_fresh)
@@ -199,8 +199,8 @@ def shrink(what: str, tries: int, minutes: float, jobs: int, storm_s: float, fol
         line.show(f"{tries} {'try' if tries == 1 else 'tries'}: {_size(plan)}")
 
     async def work() -> Finished:
-        from dohle.testing.runner import Runner
-        from dohle.testing.shrink import shrink_run
+        from dohle.testing.campaigns.runner import Runner
+        from dohle.testing.campaigns.shrink import shrink_run
 
         async with Runner(jobs) as runner:
             first = await runner.run(source.plan)
@@ -233,7 +233,7 @@ def _size(plan: Plan) -> str:
 
 def _finish(plan: Plan) -> Finished:
     """Runs one plan in a process of its own, as campaigns do."""
-    from dohle.testing.runner import Runner
+    from dohle.testing.campaigns.runner import Runner
 
     async def work() -> Finished:
         async with Runner(1) as runner:

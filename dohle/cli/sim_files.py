@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from dohle.model.errors import ConfigurationError, DataFolderError
 
 if TYPE_CHECKING:
-    from dohle.testing.plan import Plan
-    from dohle.testing.runner import Finished
+    from dohle.testing.campaigns.plan import Plan
+    from dohle.testing.campaigns.runner import Finished
 
 DEFAULT_FOLDER = "dohle-sim"
 
@@ -26,8 +26,8 @@ class Source:
 
 def find_plan(text: str, storm_s: float) -> Source:
     """Returns what `text` names: a seed, a plan file, or FILE.toml#NAME for a kept run. Raises ConfigurationError."""
-    from dohle.testing.plan import Plan
-    from dohle.testing.plan_file import read_kept, read_run
+    from dohle.testing.campaigns.plan import Plan
+    from dohle.testing.campaigns.plan_file import read_kept, read_run
 
     if text.isdecimal():
         return Source(Plan.drawn(int(text), storm_s=storm_s))
@@ -66,7 +66,7 @@ def _plan_files(folder: str) -> list[str]:
 
 def write_run(folder: str, finished: Finished, suffix: str = "") -> str:
     """Writes the plan and what became of it to a file in `folder`, and returns its name."""
-    from dohle.testing.plan_file import run_text
+    from dohle.testing.campaigns.plan_file import run_text
 
     file = os.path.join(folder, f"seed-{finished.outcome.seed}{suffix}.json")
     try:

@@ -12,9 +12,9 @@ import click
 from dohle.cli.output import counted
 
 if TYPE_CHECKING:
-    from dohle.testing.campaign import Tally
-    from dohle.testing.runner import Finished
-    from dohle.testing.simulation import Outcome
+    from dohle.testing.campaigns.campaign import Tally
+    from dohle.testing.campaigns.runner import Finished
+    from dohle.testing.campaigns.simulation import Outcome
 
 _LAST_EVENTS = 40
 _PLAIN_EVERY_S = 30.0

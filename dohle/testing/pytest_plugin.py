@@ -17,8 +17,8 @@ import pytest
 
 if TYPE_CHECKING:
     from dohle.cluster.local import LocalCluster
-    from dohle.testing.process_cluster import ProcessCluster
-    from dohle.testing.simulated_cluster import SimulatedCluster
+    from dohle.testing.fixtures.process_cluster import ProcessCluster
+    from dohle.testing.fixtures.simulated_cluster import SimulatedCluster
 
 _WORLD: pytest.StashKey[SimulatedCluster] = pytest.StashKey()
 _CLUSTER: pytest.StashKey[ProcessCluster] = pytest.StashKey()
@@ -95,7 +95,7 @@ def _settings(item: pytest.Item) -> WorldSettings:
 def dohle_world(request: pytest.FixtureRequest) -> Generator[SimulatedCluster]:
     """A cluster of simulated nodes, in virtual time; a new one for each test."""
     from dohle.client.seams import Seams
-    from dohle.testing.simulated_cluster import SimulatedCluster
+    from dohle.testing.fixtures.simulated_cluster import SimulatedCluster
 
     item, settings = request.node, _settings(request.node)
     if _CLUSTER in item.stash:
@@ -114,7 +114,7 @@ def dohle_world(request: pytest.FixtureRequest) -> Generator[SimulatedCluster]:
 
 @pytest.fixture(scope="session")
 def _dohle_processes(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalCluster]:
-    from dohle.testing.process_cluster import end_processes, start_processes
+    from dohle.testing.fixtures.process_cluster import end_processes, start_processes
 
     local = start_processes(str(tmp_path_factory.mktemp("dohle")))
     yield local
@@ -124,7 +124,7 @@ def _dohle_processes(tmp_path_factory: pytest.TempPathFactory) -> Generator[Loca
 @pytest.fixture
 def dohle_cluster(request: pytest.FixtureRequest, _dohle_processes: LocalCluster) -> Generator[ProcessCluster]:
     """A cluster of three real processes, which the tests of the session share; topics are each test's own."""
-    from dohle.testing.process_cluster import ProcessCluster
+    from dohle.testing.fixtures.process_cluster import ProcessCluster
 
     if _WORLD in request.node.stash:
         raise pytest.UsageError(_ONE_OF_BOTH)

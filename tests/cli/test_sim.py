@@ -10,11 +10,11 @@ import pytest
 from dohle.cli.main import run
 from dohle.cli.sim_files import write_run
 from dohle.cli.sim_output import ProgressLine, print_tally, progress_text
-from dohle.testing.campaign import ENOUGH_SEEDS, Tally
-from dohle.testing.plan import Plan
-from dohle.testing.rare import RARE
-from dohle.testing.runner import Finished
-from dohle.testing.simulation import Outcome
+from dohle.testing.campaigns.campaign import ENOUGH_SEEDS, Tally
+from dohle.testing.campaigns.plan import Plan
+from dohle.testing.campaigns.runner import Finished
+from dohle.testing.campaigns.simulation import Outcome
+from dohle.testing.invariants.rare import RARE
 
 SHORT = ["--storm", "1"]
 

@@ -7,9 +7,9 @@ import asyncio
 from dohle import Admin, Consumer, Producer
 from dohle.cli.demo_history import DemoHistory
 from dohle.cli.flights import Flight
-from dohle.testing.checker import judge
-from dohle.testing.history_lines import read_lines
-from dohle.testing.operations import Outcome
+from dohle.testing.history.checker import judge
+from dohle.testing.history.history_lines import read_lines
+from dohle.testing.history.operations import Outcome
 from tests.integration.clusters import healthy
 
 COUNT = 3000

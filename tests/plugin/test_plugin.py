@@ -64,7 +64,7 @@ def test_tests_that_ask_for_no_cluster_are_left_alone(pytest_runs):
         @pytest.mark.parametrize("number", [1])
         def test_plain(number):
             assert "dohle.client.seams" not in sys.modules
-            assert "dohle.testing.world" not in sys.modules
+            assert "dohle.testing.world.world" not in sys.modules
         """
     )
     outcome.assert_outcomes(passed=1, failed=1)

@@ -24,7 +24,7 @@ from typing import Any
 from rpds import HashTrieMap
 
 from dohle.broker.broker import Broker
-from dohle.testing.simulation import simulate
+from dohle.testing.campaigns.simulation import simulate
 
 DENIED: frozenset[Callable[..., Any]] = frozenset(
     {time.time, time.time_ns, time.monotonic, time.perf_counter, time.sleep, os.urandom, threading._start_new_thread}  # type: ignore[attr-defined]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from random import Random
 
-from dohle.testing.history import History
-from dohle.testing.operations import Assign, Operation, Outcome, Poll, Send, Subscribe
+from dohle.testing.history.history import History
+from dohle.testing.history.operations import Assign, Operation, Outcome, Poll, Send, Subscribe
 
 LOGS = ("x", "y")
 WRITERS = ("v", "w")

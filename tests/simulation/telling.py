@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dohle.testing.checker import Verdict, judge
-from dohle.testing.history import History
-from dohle.testing.operations import Assign, Micro, Operation, Outcome, Poll, Send, Subscribe
+from dohle.testing.history.checker import Verdict, judge
+from dohle.testing.history.history import History
+from dohle.testing.history.operations import Assign, Micro, Operation, Outcome, Poll, Send, Subscribe
 
 
 class Telling:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from dohle.model.errors import ConfigurationError
-from dohle.testing.campaign import ENOUGH_SEEDS, Tally, parse_seeds, run_campaign
-from dohle.testing.plan import Plan
-from dohle.testing.rare import RARE
-from dohle.testing.runner import Finished, Runner
-from dohle.testing.simulation import Outcome
+from dohle.testing.campaigns.campaign import ENOUGH_SEEDS, Tally, parse_seeds, run_campaign
+from dohle.testing.campaigns.plan import Plan
+from dohle.testing.campaigns.runner import Finished, Runner
+from dohle.testing.campaigns.simulation import Outcome
+from dohle.testing.invariants.rare import RARE
 
 DULL = Outcome(
     seed=0,

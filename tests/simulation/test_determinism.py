@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dohle.testing.simulation import simulate
+from dohle.testing.campaigns.simulation import simulate
 
 LEGS = Path(__file__).with_name("legs.py")
 SEEDS = [5, 6, 7]

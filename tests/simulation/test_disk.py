@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from dohle.testing.disk import SECTOR_BYTES, Moment, SimDisk
-from dohle.testing.world import World
+from dohle.testing.world.disk import SECTOR_BYTES, Moment, SimDisk
+from dohle.testing.world.world import World
 
 
 def on_a_disk(work: Callable[[SimDisk], Awaitable[None]], seed: int = 1) -> SimDisk:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dohle.model.errors import InvalidRequest
-from dohle.testing.checker import MOST_OF_A_KIND
-from dohle.testing.operations import Outcome, Poll, Send
+from dohle.testing.history.checker import MOST_OF_A_KIND
+from dohle.testing.history.operations import Outcome, Poll, Send
 from tests.simulation.telling import ABC, Telling, abc
 
 

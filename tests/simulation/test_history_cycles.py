@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dohle.testing.operations import Outcome, Poll, Send
+from dohle.testing.history.operations import Outcome, Poll, Send
 from tests.simulation.telling import Telling
 
 

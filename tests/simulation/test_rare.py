@@ -8,10 +8,10 @@ import pytest
 
 from dohle.broker.following import Following
 from dohle.storage.log import Log
-from dohle.testing import rarities
-from dohle.testing.rare import RARE, Rare
-from dohle.testing.rarities import WRAPS
-from dohle.testing.world import World
+from dohle.testing.invariants import rarities
+from dohle.testing.invariants.rare import RARE, Rare
+from dohle.testing.invariants.rarities import WRAPS
+from dohle.testing.world.world import World
 
 
 def run_of_a_cluster_that_is_killed_once() -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dohle.testing.plan import Plan
-from dohle.testing.runner import Runner
-from dohle.testing.simulation import run_plan
+from dohle.testing.campaigns.plan import Plan
+from dohle.testing.campaigns.runner import Runner
+from dohle.testing.campaigns.simulation import run_plan
 
 PLAN = replace(Plan.drawn(3), storm_s=1.0, faults=())
 

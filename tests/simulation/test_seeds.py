@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dohle.testing.simulation import simulate
+from dohle.testing.campaigns.simulation import simulate
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from dohle.testing.plan import Plan, PlannedFault
-from dohle.testing.shrink import Shrink, kind_of
+from dohle.testing.campaigns.plan import Plan, PlannedFault
+from dohle.testing.campaigns.shrink import Shrink, kind_of
 
 PLAN = replace(
     Plan.drawn(1).with_writers(3),

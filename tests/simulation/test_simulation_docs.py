@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dohle.testing.disk import Moment
-from dohle.testing.faults import KINDS
+from dohle.testing.faults.faults import KINDS
+from dohle.testing.world.disk import Moment
 
 PAGE = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text(encoding="utf-8")
 

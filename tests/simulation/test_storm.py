@@ -7,13 +7,13 @@ from random import Random
 
 import pytest
 
-from dohle.testing import link_faults
-from dohle.testing.blow import Blow, Fault
-from dohle.testing.faults import KINDS
-from dohle.testing.plan import Plan, PlannedFault
-from dohle.testing.simulation import run_plan
-from dohle.testing.topology import NodePlan, Topology
-from dohle.testing.world import World
+from dohle.testing.campaigns.plan import Plan, PlannedFault
+from dohle.testing.campaigns.simulation import run_plan
+from dohle.testing.faults import link_faults
+from dohle.testing.faults.blow import Blow, Fault
+from dohle.testing.faults.faults import KINDS
+from dohle.testing.world.topology import NodePlan, Topology
+from dohle.testing.world.world import World
 
 # one controller is only that, one broker only that, and of either one is expendable
 SHAPE = Topology(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from dohle.model.records import Record, encode_batch
-from dohle.testing.disk import SimFile
-from dohle.testing.ledger import Ledger
-from dohle.testing.sure_log import SureLog
-from dohle.testing.world import Machine, World
+from dohle.testing.invariants.ledger import Ledger
+from dohle.testing.invariants.sure_log import SureLog
+from dohle.testing.world.disk import SimFile
+from dohle.testing.world.world import Machine, World
 
 FOLDER = "data/t-0"
 

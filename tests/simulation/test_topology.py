@@ -8,9 +8,9 @@ import pytest
 
 from dohle import Admin, Producer
 from dohle.model.errors import ConfigurationError
-from dohle.testing.sim_client import seams_of
-from dohle.testing.topology import NodePlan, Topology
-from dohle.testing.world import World
+from dohle.testing.clients.sim_client import seams_of
+from dohle.testing.world.topology import NodePlan, Topology
+from dohle.testing.world.world import World
 
 APART = Topology(
     (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from dohle.testing.checker import judge
-from dohle.testing.operations import Assign, Outcome, Poll, Send
-from dohle.testing.reader import Wish
-from dohle.testing.workload import Mix, Workload
-from dohle.testing.world import World
+from dohle.testing.clients.reader import Wish
+from dohle.testing.clients.workload import Mix, Workload
+from dohle.testing.history.checker import judge
+from dohle.testing.history.operations import Assign, Outcome, Poll, Send
+from dohle.testing.world.world import World
 
 DURATION_S = 30
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dohle import Admin, Consumer, Producer
-from dohle.testing.process import SimProcess
-from dohle.testing.scheduler import SimulationStuck
-from dohle.testing.sim_client import seams_of
-from dohle.testing.world import World
+from dohle.testing.clients.sim_client import seams_of
+from dohle.testing.world.process import SimProcess
+from dohle.testing.world.scheduler import SimulationStuck
+from dohle.testing.world.world import World
 
 
 async def started(world: World) -> None:

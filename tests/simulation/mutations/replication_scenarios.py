@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dohle import Consumer
-from dohle.testing.sim_client import seams_of
-from dohle.testing.topology import NodePlan, Topology
+from dohle.testing.clients.sim_client import seams_of
+from dohle.testing.world.topology import NodePlan, Topology
 from tests.simulation.mutations.stage import Stage, scenario, scenario_in
 
 APART = Topology((NodePlan(1, True, False), *(NodePlan(number, False, True) for number in (2, 3, 4))), 3, 2)

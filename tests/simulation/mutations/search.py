@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 
-from dohle.testing.plan import Plan
-from dohle.testing.plan_file import KeptRun, kept_text
-from dohle.testing.shrink import Shrink, kind_of
-from dohle.testing.simulation import run_plan
+from dohle.testing.campaigns.plan import Plan
+from dohle.testing.campaigns.plan_file import KeptRun, kept_text
+from dohle.testing.campaigns.shrink import Shrink, kind_of
+from dohle.testing.campaigns.simulation import run_plan
 from tests.simulation.mutations.mutation import Activity, Mutation
 from tests.simulation.mutations.table import KEPT_FILE, MUTATIONS, kept_runs
 

@@ -20,12 +20,12 @@ from dohle.model.ids import NodeId
 from dohle.model.image import PartitionImage
 from dohle.raft.leader import Leader
 from dohle.storage.log import Log
-from dohle.testing.invariants import Invariants
-from dohle.testing.process import SimProcess
-from dohle.testing.scheduler import SimulationStuck
-from dohle.testing.sim_client import seams_of
-from dohle.testing.topology import Topology
-from dohle.testing.world import World
+from dohle.testing.clients.sim_client import seams_of
+from dohle.testing.invariants.invariants import Invariants
+from dohle.testing.world.process import SimProcess
+from dohle.testing.world.scheduler import SimulationStuck
+from dohle.testing.world.topology import Topology
+from dohle.testing.world.world import World
 from tests.simulation.mutations.mutation import Scenario
 
 T = TypeVar("T")

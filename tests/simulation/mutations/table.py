@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dohle.testing.plan_file import KeptRun, read_kept
+from dohle.testing.campaigns.plan_file import KeptRun, read_kept
 from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.replication import REPLICATION

@@ -1,0 +1,109 @@
+"""Campaign: many seeds one after another and beside each other, what they add up to, and whether that is good.
+
+A campaign is good if no seed violated anything and, once it has run enough seeds, every rare thing has happened in it:
+a quiet simulator proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from dohle.model.errors import ConfigurationError
+from dohle.testing.campaigns.plan import Plan
+from dohle.testing.campaigns.runner import Finished, Runner
+from dohle.testing.invariants.rare import RARE
+
+ENOUGH_SEEDS = 300
+"""In so many seeds everything rare must have happened."""
+_FULL_S, _FULL_ACKNOWLEDGED, _FULL_FAULTS = 60.0, 500, 5
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a campaign's seeds add up to so far."""
+
+    seeds: int = 0
+    full: int = 0  # seeds of at least 60 simulated seconds, 500 acknowledged records and 5 faults
+    simulated_s: float = 0.0
+    real_s: float = 0.0  # of all workers together
+    events: int = 0
+    acknowledged: int = 0
+    sent: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    rare: Counter[str] = field(default_factory=Counter)
+    failed: list[Finished] = field(default_factory=list)
+
+    def add(self, finished: Finished) -> None:
+        outcome = finished.outcome
+        self.seeds += 1
+        self.full += (
+            outcome.simulated_s >= _FULL_S
+            and outcome.acknowledged >= _FULL_ACKNOWLEDGED
+            and sum(outcome.faults.values()) >= _FULL_FAULTS
+        )
+        self.simulated_s += outcome.simulated_s
+        self.real_s += finished.real_s
+        self.events += outcome.events
+        self.acknowledged += outcome.acknowledged
+        self.sent += outcome.sent
+        self.faults.update(outcome.faults)
+        self.rare.update(outcome.rare)
+        if outcome.violations:
+            self.failed.append(finished)
+
+    @property
+    def never(self) -> tuple[str, ...]:
+        """The rare things that should have happened by now and have not."""
+        return tuple(name for name in RARE if not self.rare[name]) if self.seeds >= ENOUGH_SEEDS else ()
+
+    @property
+    def good(self) -> bool:
+        return not self.failed and not self.never
+
+
+async def run_campaign(
+    seeds: Iterator[int],
+    runner: Runner,
+    *,
+    minutes: float | None = None,
+    keep_going: bool = False,
+    storm_s: float = 60.0,
+    show: Callable[[Tally, Finished], None],
+) -> Tally:
+    """Runs `seeds` until they end, the time is over, or, unless it is to keep going, one of them fails; what is being
+    run at that moment is run to its end. `show` hears of every run."""
+    tally = Tally()
+    loop = asyncio.get_running_loop()
+    deadline = None if minutes is None else loop.time() + minutes * 60
+
+    def over() -> bool:
+        failed = bool(tally.failed) and not keep_going
+        return failed or (deadline is not None and loop.time() >= deadline)
+
+    async def work() -> None:
+        while not over():
+            seed = next(seeds, None)
+            if seed is None:
+                return
+            finished = await runner.run(Plan.drawn(seed, storm_s=storm_s))
+            tally.add(finished)
+            show(tally, finished)
+
+    await asyncio.gather(*(work() for _ in range(runner.jobs)))
+    return tally
+
+
+def parse_seeds(text: str, first_fresh: int) -> range:
+    """Returns the seeds that `A-B` or a count says; a count's begin at `first_fresh`. Raises ConfigurationError."""
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or not (last.isdecimal() or not dash):
+        raise ConfigurationError(
+            f"{text!r} is no range of seeds: write A-B for seeds A to B, or a number of fresh seeds"
+        )
+    seeds = range(int(first), int(last) + 1) if dash else range(first_fresh, first_fresh + int(first))
+    if not seeds:
+        raise ConfigurationError(f"there is no seed in {text!r}: write A-B with A at most B, or a number above 0")
+    return seeds

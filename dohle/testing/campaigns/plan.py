@@ -1,0 +1,83 @@
+"""Plan: all that a seed decides before it runs, so that a failing run can be shrunk.
+
+Each fault carries its own source of chance: taking one out, or a client, shifts nothing in the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from random import Random
+
+from dohle.testing.clients.workload import Mix
+from dohle.testing.faults.faults import KINDS, kind_named
+from dohle.testing.world.topology import Topology
+
+STORM_S = 60.0
+_LEAST_FAULTS = 5
+_CALM_END = 0.1
+"""The share of a storm at its end in which no fault begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFault:
+    """One fault. What else it has to choose it draws from `chance`. Raises ConfigurationError for an unknown kind."""
+
+    at_s: float
+    kind: str
+    node_id: int
+    duration_s: float
+    chance: int
+
+    def __post_init__(self) -> None:
+        kind_named(self.kind)
+
+    def __str__(self) -> str:
+        return f"{self.kind} at node {self.node_id} for {self.duration_s:.2f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run. `seed` still decides how the processes take turns, and everything that the nodes draw."""
+
+    seed: int
+    topology: Topology
+    mix: Mix
+    storm_s: float
+    faults: tuple[PlannedFault, ...]
+
+    @classmethod
+    def drawn(cls, seed: int, storm_s: float = STORM_S) -> Plan:
+        topology = Topology.drawn(_chance(seed, "topology"))
+        mix = Mix.drawn(_chance(seed, "mix"))
+        return cls(seed, topology, mix, storm_s, _drawn_faults(_chance(seed, "faults"), topology, storm_s))
+
+    def without(self, faults: Collection[int]) -> Plan:
+        """Returns the plan without the faults of these indexes."""
+        kept = [fault for index, fault in enumerate(self.faults) if index not in faults]
+        return replace(self, faults=tuple(kept))
+
+    def with_writers(self, writers: int) -> Plan:
+        """Returns the plan with fewer clients that write, or more."""
+        return replace(self, mix=replace(self.mix, writers=writers))
+
+
+def _chance(seed: int, purpose: str) -> Random:
+    return Random(f"{seed}/plan/{purpose}")  # noqa: S311 - replays, and no secrets
+
+
+def _drawn_faults(chance: Random, topology: Topology, storm_s: float) -> tuple[PlannedFault, ...]:
+    """Swarm: each run has a few kinds of its own, and so many of them."""
+    possible = sorted(name for name, kind in KINDS.items() if kind.targets(topology))
+    names = chance.sample(possible, chance.randint(3, 9))
+    weights = [KINDS[name].weight for name in names]
+    a_minute = chance.choice((6, 9, 13, 18))
+    count = max(_LEAST_FAULTS, round(a_minute * storm_s / 60))
+    times = sorted(chance.uniform(0, storm_s * (1 - _CALM_END)) for _ in range(count))
+    faults: list[PlannedFault] = []
+    for at_s in times:
+        kind = chance.choices(names, weights)[0]
+        duration_s = chance.choice((0.05, 0.5, 2.0, 4.0, 8.0)) * chance.uniform(0.5, 1.5)
+        node_id = chance.choice(KINDS[kind].targets(topology))
+        faults.append(PlannedFault(round(at_s, 3), kind, node_id, round(duration_s, 3), chance.getrandbits(32)))
+    return tuple(faults)

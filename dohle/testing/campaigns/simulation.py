@@ -1,0 +1,163 @@
+"""A simulation: one plan's cluster, clients and faults; first a storm, then just enough is healed, then judgement."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dohle.testing.campaigns.plan import STORM_S, Plan
+from dohle.testing.clients.workload import Workload
+from dohle.testing.faults.storm import Storm
+from dohle.testing.history.history import check
+from dohle.testing.history.history_lines import write_lines
+from dohle.testing.history.operations import Operation, Send
+from dohle.testing.history.operations import Outcome as Result
+from dohle.testing.invariants.invariants import Invariants
+from dohle.testing.invariants.rare import Rare
+from dohle.testing.invariants.recovery import what_is_missing
+from dohle.testing.world.scheduler import SimulationStuck
+from dohle.testing.world.world import World
+
+_LOOK_EVERY_S = 1.0
+_RECOVERY_S = 60.0
+"""Within so much of virtual time after the storm everything must be in order again."""
+_WRITES_S = 30.0
+"""Within so much more every writer must have written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a seed."""
+
+    seed: int
+    plan: Plan
+    violations: tuple[str, ...]
+    trace_hash: str
+    simulated_s: float
+    events: int
+    acknowledged: int
+    sent: int
+    faults: dict[str, int]
+    rare: dict[str, int]
+    timeline: tuple[str, ...]
+    history: tuple[str, ...] = ()
+    """What the clients of a run that failed did and saw, as lines (`history_lines`)."""
+
+
+class Simulation:
+    """One run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.world = World(plan.seed, plan.topology)
+        self._plan = plan
+        self._invariants = Invariants(self.world)
+        self.world.scheduler.on_turn = self._invariants.after_turn
+        self._workload = Workload(self.world, plan.mix)
+        self._storm = Storm(self.world, plan)
+
+    def run(self) -> Outcome:
+        """Runs it to its end or its first violation. The garbage collector rests: it would run finalizers at whim."""
+        collecting = gc.isenabled()
+        gc.disable()
+        violations: list[str] = []
+        rare = Rare()
+        try:
+            with rare:
+                self.world.run(self._script())
+        except (AssertionError, SimulationStuck) as failure:
+            if not self._invariants.violations:
+                violations.append(str(failure) or repr(failure))
+        finally:
+            self.world.end()
+            if collecting:
+                gc.enable()
+        violations += self._invariants.violations + self.world.bugs
+        if not violations:
+            violations += [str(anomaly) for anomaly in check(self._workload.history)]
+        return Outcome(
+            seed=self._plan.seed,
+            plan=self._plan,
+            violations=tuple(violations),
+            trace_hash=self.world.scheduler.trace.digest(),
+            simulated_s=self.world.scheduler.now,
+            events=self.world.scheduler.events,
+            acknowledged=self._workload.history.acknowledged,
+            sent=len(self._workload.history.sends),
+            faults=dict(sorted(self._storm.faults.items())),
+            rare=rare.counts,
+            timeline=tuple(self.world.timeline),
+            history=tuple(write_lines(self._workload.history)) if violations else (),
+        )
+
+    async def _script(self) -> None:
+        world, workload = self.world, self._workload
+        world.say(f"seed {self._plan.seed}: {self._plan.topology}; {self._plan.mix}")
+        await world.format()
+        for node_id in world.machines:
+            world.start(node_id)
+        world.director.spawn(self._look(), "look")
+        await world.all_ready()
+        workload.start()
+        self._storm.begin()
+        await self._for(self._plan.storm_s)
+        await self._storm.heal(world.random("heal"))
+        await self._recover()
+        await workload.stop()
+        world.say("the writers have ended")
+        await self._for(1.0)  # a moved watermark reaches the followers
+        await workload.read_all()
+        self._invariants.look()
+        await self._invariants.replicas_agree()
+
+    async def _recover(self) -> None:
+        """Returns once the cluster is in order, and takes writes."""
+        workload, reasons = self._workload, [""]
+
+        def in_order() -> bool:
+            self._stop_if_violated()
+            reasons[0] = "the topic is not made" if not workload.made else ""
+            reasons[0] = reasons[0] or what_is_missing(self.world, self._invariants.newest)
+            return not reasons[0]
+
+        try:
+            await self.world.until(in_order, _RECOVERY_S, "everything is in order")
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}: {reasons[0]}") from None
+        self.world.say("everything is in order")
+        operations = workload.history.operations
+        begun, writers = len(operations), _writers(operations)
+
+        def all_wrote() -> bool:
+            return _writers([one for one in operations[begun:] if one.outcome is Result.OK]) >= writers
+
+        await self.world.until(all_wrote, _WRITES_S, "every writer's new writes are acknowledged")
+
+    async def _look(self) -> None:
+        while True:
+            self._invariants.look()
+            await self.world.clock.sleep(_LOOK_EVERY_S)
+
+    async def _for(self, seconds: float) -> None:
+        """Lets time pass, until an invariant falls."""
+        until = self.world.scheduler.now + seconds
+        while self.world.scheduler.now < until:
+            self._stop_if_violated()
+            await self.world.clock.sleep(0.2)
+
+    def _stop_if_violated(self) -> None:
+        assert not self._invariants.violations, "an invariant fell"
+
+
+def _writers(operations: Sequence[Operation]) -> set[str]:
+    return {one.process for one in operations if any(isinstance(micro, Send) for micro in one.micro)}
+
+
+def run_plan(plan: Plan) -> Outcome:
+    """Runs `plan` and says what became of it."""
+    return Simulation(plan).run()
+
+
+def simulate(seed: int, *, storm_s: float = STORM_S) -> Outcome:
+    """Runs what `seed` draws and says what became of it."""
+    return run_plan(Plan.drawn(seed, storm_s))

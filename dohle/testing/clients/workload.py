@@ -1,0 +1,181 @@
+"""Workload: clients that write keyed records, read along and see to topics, and note what they did in a history.
+
+The settings are those under which nothing may be lost: acks=all and idempotent producers. What differs from writer to
+writer takes turns through the mix's tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeVar
+
+from dohle.client.admin import Admin
+from dohle.client.producer import Producer
+from dohle.model.errors import DohleError, TopicAlreadyExists
+from dohle.testing.clients.housekeeper import Housekeeper
+from dohle.testing.clients.reader import Reader, Wish
+from dohle.testing.clients.sim_client import SimClient, seams_of
+from dohle.testing.clients.writer import Writer
+from dohle.testing.history.history import History
+from dohle.testing.world.process import SimProcess
+from dohle.testing.world.world import World
+
+Choice = TypeVar("Choice")
+
+TOPIC = "t"
+_READ_ALL_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What a run's clients do."""
+
+    partitions: int
+    segment_ms: int
+    writers: int
+    keys_each: int
+    records_per_s: float  # of all writers, on average
+    largest_burst: int  # records that are sent at once
+    linger_ms: tuple[int, ...]
+    compressions: tuple[str, ...]
+    delivery_timeouts_ms: tuple[int, ...]
+    readers: tuple[str, ...]  # names of what a reader may wish for
+    housekeeping_every_s: float  # on average; topics come and go, and are asked for
+
+    @classmethod
+    def drawn(cls, chance: Random) -> Mix:
+        return cls(
+            partitions=chance.randint(1, 6),
+            segment_ms=chance.choice((500, 5_000, 86_400_000)),
+            writers=chance.randint(1, 3),
+            keys_each=chance.randint(2, 8),
+            records_per_s=chance.choice((25, 30, 40)),
+            largest_burst=chance.choice((10, 20, 40)),
+            linger_ms=_some(chance, (0, 5, 50)),
+            compressions=_some(chance, ("none", "gzip", "snappy", "lz4", "zstd")),
+            delivery_timeouts_ms=_some(chance, (5_000, 20_000, 120_000)),
+            readers=_some(chance, [wish.value for wish in Wish]),
+            housekeeping_every_s=chance.choice((4, 8, 16)),
+        )
+
+
+class Workload:
+    """The clients of one run."""
+
+    def __init__(self, world: World, mix: Mix) -> None:
+        self.history = History()
+        self.made = False
+        self.housekeeper: Housekeeper | None = None  # once the topic is made
+        self._world = world
+        self._mix = mix
+        self._over = False
+        self._at_work = 0  # clients that must end by themselves, for what they began to be known
+
+    def start(self) -> None:
+        """Makes the topic, then starts the clients."""
+        maker = self._world.client("maker")
+        maker.spawn(self._make(maker), "topic")
+
+    async def stop(self) -> None:
+        """Ends the clients, the writers once what they sent was delivered or has failed."""
+        self._over = True
+        patience_s = max(self._mix.delivery_timeouts_ms) / 1000 + 30
+        await self._world.until(lambda: not self._at_work, patience_s, "every client has ended")
+
+    async def read_all(self) -> None:
+        """Has a fresh consumer read every partition from its beginning to its end."""
+        reader = self._client("final reader")
+        done: list[None] = []
+
+        async def read() -> None:
+            await Reader(reader, TOPIC).read_all()
+            done.append(None)
+
+        reader.process.spawn(read(), "read")
+        await self._world.until(lambda: bool(done), _READ_ALL_WITHIN_S, "a fresh consumer has read everything")
+
+    async def _make(self, process: SimProcess) -> None:
+        topology, mix = self._world.topology, self._mix
+        configs = {"min.insync.replicas": str(topology.min_in_sync_replicas), "segment.ms": str(mix.segment_ms)}
+        async with Admin(self._world.bootstrap, **seams_of(process)) as admin:
+            while not self.made:
+                try:
+                    await admin.create_topic(
+                        TOPIC,
+                        partitions=mix.partitions,
+                        replication_factor=topology.replication_factor,
+                        configs=configs,
+                    )
+                    self.made = True
+                except TopicAlreadyExists:
+                    self.made = True
+                except DohleError as error:  # the storm has begun
+                    if not error.retriable:
+                        raise
+                    await process.clock.sleep(0.5)
+        self._start_clients()
+
+    def _start_clients(self) -> None:
+        mix = self._mix
+        for number in range(mix.writers):
+            client = self._client(f"writer{number}")
+            self._begin(client, self._write(client, number))
+        for number, wish in enumerate(mix.readers):
+            client = self._client(f"reader{number}")
+            self._begin(client, self._read(client, Wish(wish)))
+        client = self._client("housekeeper")
+        replication_factor = self._world.topology.replication_factor
+        self.housekeeper = Housekeeper(client, TOPIC, replication_factor, mix.housekeeping_every_s)
+        self._begin(client, self.housekeeper.run(self._is_over))
+
+    def _client(self, name: str) -> SimClient:
+        return SimClient(self._world, self.history, name)
+
+    def _begin(self, client: SimClient, work: Coroutine[Any, Any, None]) -> None:
+        self._at_work += 1
+
+        async def to_the_end() -> None:
+            await work
+            self._at_work -= 1
+
+        client.process.spawn(to_the_end(), "work")
+
+    async def _write(self, client: SimClient, number: int) -> None:
+        mix = self._mix
+        producer = Producer(
+            client.bootstrap,
+            acks="all",
+            idempotent=True,
+            linger_ms=_turn(mix.linger_ms, number),
+            compression=_turn(mix.compressions, number),
+            delivery_timeout_ms=_turn(mix.delivery_timeouts_ms, number),
+            request_timeout_ms=4_000,
+            max_block_ms=120_000,
+            **client.seams,
+        )
+        writer = Writer(
+            client,
+            TOPIC,
+            mix.partitions,
+            keys=mix.keys_each,
+            records_per_s=mix.records_per_s / mix.writers,
+            largest_burst=mix.largest_burst,
+        )
+        await writer.run(producer, self._is_over)
+
+    async def _read(self, client: SimClient, wish: Wish) -> None:
+        await Reader(client, TOPIC).run(wish, self._is_over)
+
+    def _is_over(self) -> bool:
+        return self._over
+
+
+def _turn(choices: tuple[Choice, ...], number: int) -> Choice:
+    return choices[number % len(choices)]
+
+
+def _some(chance: Random, choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    """Returns one to three of the choices."""
+    return tuple(chance.sample(choices, chance.randint(1, min(3, len(choices)))))

@@ -1,0 +1,93 @@
+"""Blow: one planned fault as it is carried out: where, for how long, and what it may do to the world.
+
+A fault undoes what it did, so that a storm can go on for ever. Faults that overlap at one node are no trouble: whoever
+comes last finds the node up or down, and starts it only if nothing runs there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from dohle.testing.world.world import Machine, World
+
+_AT_THE_CONTROLLER = 0.4
+
+
+class Blow:
+    """What a fault is given."""
+
+    def __init__(
+        self, world: World, kind: str, node_id: int, duration_s: float, chance: Random, counts: Counter[str]
+    ) -> None:
+        self.world = world
+        self.node_id = node_id
+        self.duration_s = duration_s
+        self.chance = chance
+        self.over = False  # the storm is: nothing is begun or undone any more
+        self._kind = kind
+        self._counts = counts
+
+    @property
+    def machine(self) -> Machine:
+        return self.world.machines[self.node_id]
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a node to hit."""
+        return self.machine.process is not None
+
+    def strikes(self, how: str = "") -> None:
+        """Notes that the fault takes effect now."""
+        self._counts[self._kind] += 1
+        self.world.say(f"fault: {self._kind} at node {self.node_id}{how and ', '}{how}")
+
+    def others(self) -> list[int]:
+        return [node_id for node_id in self.world.machines if node_id != self.node_id]
+
+    def running(self) -> list[int]:
+        return [node_id for node_id, machine in self.world.machines.items() if machine.process is not None]
+
+    def name_of(self, node_id: int) -> str:
+        return self.world.machines[node_id].name
+
+    def active_controllers(self) -> list[int]:
+        """Returns who believes to be the active controller."""
+        return [
+            node_id
+            for node_id, machine in self.world.machines.items()
+            if machine.process is not None
+            and machine.process.node is not None
+            and machine.process.node.controller is not None
+            and machine.process.node.controller.quorum.is_leader
+        ]
+
+    def often_at_the_active_controller(self) -> None:
+        """Moves the blow, by chance, to where it hurts most."""
+        active = self.active_controllers()
+        if active and self.chance.random() < _AT_THE_CONTROLLER:
+            self.node_id = self.chance.choice(active)
+
+    async def lasts(self) -> None:
+        await self.world.clock.sleep(self.duration_s)
+
+    async def pause(self, seconds: float) -> None:
+        await self.world.clock.sleep(seconds)
+
+    def start(self, *node_ids: int) -> None:
+        """Starts nodes that do not run, unless the storm is over: then others decide what comes back."""
+        for node_id in node_ids:
+            machine = self.world.machines[node_id]
+            if not self.over and machine.process is None and not machine.in_service:
+                self.world.start(node_id)
+
+    def end(self, *node_ids: int, power: bool) -> None:
+        """Kills nodes, or takes their power."""
+        for node_id in node_ids:
+            if self.world.machines[node_id].process is not None:
+                (self.world.lose_power if power else self.world.kill)(node_id)
+
+
+Fault = Callable[[Blow], Coroutine[Any, Any, None]]

@@ -1,0 +1,87 @@
+"""Storm: carries out the faults of a plan at their times, and buries nodes that ended by themselves.
+
+`heal` ends it: just enough comes back, and the rest stays dead (simulation.md's liveness phase).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+from dohle.testing.campaigns.plan import Plan
+from dohle.testing.faults.blow import Blow
+from dohle.testing.faults.faults import kind_named
+from dohle.testing.world.world import DATA, World
+
+_LEFT_DEAD = 0.5
+_SERVICE_S = 10.0
+
+
+class Storm:
+    """Breaks a world. `faults` counts what took effect, by kind."""
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        self.faults: Counter[str] = Counter()
+        self._world = world
+        self._plan = plan
+        self._blows: list[Blow] = []
+        self._over = False
+
+    def begin(self) -> None:
+        """Lets the plan's faults happen, each at its time from now."""
+        director = self._world.director
+        for number, planned in enumerate(self._plan.faults):
+            chance = Random(planned.chance)  # noqa: S311 - replays, and no secrets
+            blow = Blow(self._world, planned.kind, planned.node_id, planned.duration_s, chance, self.faults)
+            self._blows.append(blow)
+            director.spawn(self._strike(blow, planned.kind, planned.at_s), f"fault {number}")
+        director.spawn(self._undertake(), "undertaker")
+
+    async def _strike(self, blow: Blow, kind: str, at_s: float) -> None:
+        await self._world.clock.sleep(at_s)
+        if not self._over:
+            await kind_named(kind).strike(blow)
+
+    async def _undertake(self) -> None:
+        """Buries nodes that ended by themselves, which only a failing disk or lost data excuses."""
+        while True:
+            await self._world.clock.sleep(0.1)
+            for node_id, machine in self._world.machines.items():
+                process = machine.process
+                if process is not None and process.over and process.ended is not None:
+                    self._world.say(f"{process.name} ended: {process.ended}")
+                    if not process.met_disk_failure and not machine.harmed:
+                        self._world.bugs.append(f"{process.name} ended by itself: {process.ended!r}")
+                    self._world.kill(node_id)
+
+    async def heal(self, chance: Random) -> None:
+        """Ends every fault, and brings back just enough: of the nodes that are expendable, chance leaves some dead."""
+        self._over = True
+        for blow in self._blows:
+            blow.over = True
+        world = self._world
+        await world.until(world.nobody_is_serviced, _SERVICE_S, "the operator is ready")
+        world.links.mend_all()
+        for node_id in world.topology.expendable:
+            if chance.random() < _LEFT_DEAD:
+                world.machines[node_id].lost = True
+        lost = [machine.name for machine in world.machines.values() if machine.lost]
+        world.say(f"the storm is over; dead for good: {', '.join(lost) or 'nobody'}")
+        for node_id, machine in world.machines.items():
+            machine.disk.faults.mend()
+            machine.disk.faults.traps.clear()
+            process = machine.process
+            if process is not None and (machine.lost or machine.spoilt or process.ending or process.met_disk_failure):
+                world.kill(node_id)
+            elif process is not None and process.loop.paused:
+                world.resume(node_id)
+            if machine.process is None and not machine.lost:
+                await self._bring_back(node_id)
+
+    async def _bring_back(self, node_id: int) -> None:
+        world, machine = self._world, self._world.machines[node_id]
+        if machine.spoilt:
+            await world.set_spoilt_aside(node_id)
+        if not machine.disk.exists(DATA):
+            await world.format_anew(node_id)
+        world.start(node_id)

@@ -1,0 +1,75 @@
+"""The final read: what was read once must still be there when a fresh process reads a log from its beginning again.
+
+That values between two others are gone, others find: to that process it is a skip. Here it is the end of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dohle.testing.history.anomalies import Anomaly
+from dohle.testing.history.evidence import Evidence
+from dohle.testing.history.operations import Assign, Operation, Outcome, Poll, Subscribe, value_text
+
+
+@dataclass(slots=True)
+class _FinalRead:
+    """Of one log, by the process of `assignment`; `end` is the index of the last version that it got."""
+
+    assignment: Operation
+    end: int = -1
+
+
+def vanished(evidence: Evidence) -> Iterator[Anomaly]:
+    """A value that somebody had read before the final read began, which ended before it: lost after all."""
+    finals = _final_reads(evidence)
+    known: dict[str, tuple[int, Operation]] = {}
+    for operation, log, index in _ends(evidence):
+        final = finals.get(log)
+        if final is None:
+            continue
+        if operation.process == final.assignment.process:
+            final.end = max(final.end, index)
+        elif operation.completed is not None and operation.completed < final.assignment.invoked:
+            known[log] = max(known.get(log, (-1, operation)), (index, operation), key=lambda known: known[0])
+    for log, (index, reader) in sorted(known.items(), key=lambda item: item[0]):
+        final = finals[log]
+        if index > final.end:
+            evidence_of_log = evidence.log(log)
+            offset = evidence_of_log.offsets[index]
+            value = value_text(evidence_of_log.seen[offset])
+            what = f"{value} had been read at {offset} of {log}, and the final read ended before it"
+            yield Anomaly("lost write", what, (reader, final.assignment))
+
+
+def _final_reads(evidence: Evidence) -> dict[str, _FinalRead]:
+    """Returns by log the last process that began with it at its beginning, and was never assigned anything else."""
+    first: dict[str, Operation] = {}
+    moved: set[str] = set()
+    for operation in evidence.operations:
+        begins = first.setdefault(operation.process, operation) is operation
+        if not begins and any(isinstance(micro, Assign | Subscribe) for micro in operation.micro):
+            moved.add(operation.process)
+    finals: dict[str, _FinalRead] = {}
+    for process, operation in first.items():
+        if process in moved or operation.outcome is not Outcome.OK:
+            continue
+        for micro in operation.micro:
+            if isinstance(micro, Assign):
+                for log, start in micro.starts.items():
+                    if start is not None and start <= min(evidence.log(log).offsets[:1], default=start):
+                        finals[log] = _FinalRead(operation)
+    return finals
+
+
+def _ends(evidence: Evidence) -> Iterator[tuple[Operation, str, int]]:
+    """Yields each poll that was ok with the logs of which it got something, and the index of the last that it got."""
+    for operation in evidence.operations:
+        if operation.outcome is not Outcome.OK:
+            continue
+        for micro in operation.micro:
+            if isinstance(micro, Poll):
+                for log, records in micro.records.items():
+                    if records:
+                        yield operation, log, evidence.log(log).index[records[-1][0]]

@@ -1,0 +1,184 @@
+"""Invariants of a running cluster, looked at after every turn of a process with the eyes of one who sees all of them.
+
+Only the process that had the turn is looked at, and of it only what is not as it was at the last look. What must hold
+is said in `quorum_watch` and `partition_watch`; images of the metadata are compared here. Worded so that right code
+passes: a leader that does not know yet that it is deposed is one still, in its own epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dohle.broker.partition import Partition
+from dohle.cluster.node import Node
+from dohle.controller.part import ControllerPart
+from dohle.model.batch import split_batches
+from dohle.model.ids import NO_NODE, PartitionKey
+from dohle.model.image import EMPTY_IMAGE, ClusterImage
+from dohle.testing.invariants.bounds import overflows
+from dohle.testing.invariants.partition_watch import PartitionWatch, SeenReplica
+from dohle.testing.invariants.quorum_watch import QuorumWatch, RaftState, raft_state
+from dohle.testing.world.process import NodeProcess
+from dohle.testing.world.process_loop import ProcessLoop
+from dohle.testing.world.world import World
+
+_READ_BYTES = 1 << 20
+_TURNS_BETWEEN_BOUNDS = 64
+_LAG_S = 3.0
+"""How long a controller may take to learn what was committed last, once nothing is in its way."""
+MOST_VIOLATIONS = 20
+"""Of which the first is the one to look at."""
+
+
+class _Seen:
+    """What a process was like at its last look."""
+
+    __slots__ = ("committed", "followed", "process", "raft", "replicas", "turns")
+
+    def __init__(self, process: NodeProcess) -> None:
+        self.process = process
+        self.raft: RaftState | None = None
+        self.replicas: list[SeenReplica] = []
+        self.committed = EMPTY_IMAGE
+        self.followed = EMPTY_IMAGE
+        self.turns = 0
+
+
+class Invariants:
+    """Have `after_turn` called after every turn. `violations` says what fell, in words."""
+
+    def __init__(self, world: World) -> None:
+        self.violations: list[str] = []
+        self._world = world
+        self._seen: dict[int, _Seen | None] = {}  # by the loop's number; None: no node's
+        self._images: dict[int, ClusterImage] = {}
+        self._quorum = QuorumWatch(world, self._violated)
+        self._partitions = PartitionWatch(world, self._violated)
+
+    @property
+    def newest(self) -> ClusterImage:
+        """The image of all that is known to be committed."""
+        return self._partitions.image
+
+    def _violated(self, what: str) -> None:
+        if len(self.violations) < MOST_VIOLATIONS:
+            self._world.say(f"VIOLATION {what}")
+            self.violations.append(what)
+
+    def after_turn(self, loop: ProcessLoop) -> None:
+        """`loop` has had a turn. Half of all that is done here is finding out that nothing has changed."""
+        try:
+            seen = self._seen[loop.number]
+        except KeyError:
+            seen = self._seen[loop.number] = self._find(loop)
+        if seen is None or (node := seen.process.node) is None:
+            return
+        if node.controller is not None:
+            raft = raft_state(node.controller.quorum._node)
+            if raft != seen.raft or node.controller.controller.committed is not seen.committed:
+                self._controller_moved(seen, node.controller, RaftState(*raft))
+        if node.broker is not None:
+            if node.broker.metadata.image is not seen.followed:
+                self._followed(seen, node.broker.metadata.image)
+            partitions = node.broker.replicas.partitions
+            if len(partitions) != len(seen.replicas):
+                known = {replica.partition: replica for replica in seen.replicas}
+                seen.replicas = [known.get(one) or SeenReplica(one) for one in partitions.values()]
+            for replica in seen.replicas:  # by identity: what was not set anew is the same object
+                log = replica.log
+                if (
+                    log._durable_end is not replica.durable_end
+                    or log._high_watermark is not replica.high_watermark
+                    or replica.partition.role is not replica.role
+                    or log.generation is not replica.generation
+                ):
+                    self._partitions.moved(seen.process, node.broker, replica)
+        seen.turns += 1
+        if not seen.turns % _TURNS_BETWEEN_BOUNDS:
+            for what in overflows(node):
+                self._violated(f"{seen.process.name} keeps too much: {what}")
+
+    def _find(self, loop: ProcessLoop) -> _Seen | None:
+        for machine in self._world.machines.values():
+            if machine.process is not None and machine.process.loop is loop:
+                return _Seen(machine.process)
+        return None
+
+    def _controller_moved(self, seen: _Seen, part: ControllerPart, raft: RaftState) -> None:
+        if raft != seen.raft:
+            before, seen.raft = seen.raft, raft
+            self._quorum.moved(seen.process, part.quorum, before, raft)
+        image = part.controller.committed
+        if image is not seen.committed:
+            self._image("controller", seen.process, seen.committed, image)
+            seen.committed = image
+
+    def _followed(self, seen: _Seen, image: ClusterImage) -> None:
+        self._image("broker", seen.process, seen.followed, image)
+        seen.followed = image
+
+    def _image(self, part: str, process: NodeProcess, before: ClusterImage, image: ClusterImage) -> None:
+        offset = image.next_offset
+        if before.next_offset > offset:
+            self._violated(
+                f"the image of the {part} of {process.name} went back from offset {before.next_offset} to {offset}"
+            )
+        known = self._images.setdefault(offset, image)
+        if known is not image and known != image:
+            self._violated(f"the image of the {part} of {process.name} differs from another's at offset {offset}")
+        if offset > self.newest.next_offset:
+            self._partitions.image_moved(image)
+
+    def look(self) -> None:
+        """Looks at all disks, whoever runs: what is committed would outlive a loss of power everywhere."""
+        self._quorum.majority_keeps_all()
+        self._partitions.every_copy_counts()
+
+    # after the storm
+
+    async def replicas_agree(self) -> None:
+        """Waits a little for controllers that lag, and compares the replicas byte for byte below their watermarks."""
+        offset, deadline = self.newest.next_offset, self._world.scheduler.now + _LAG_S
+        while (lagging := self._controllers_below(offset)) and self._world.scheduler.now < deadline:
+            await self._world.clock.sleep(0.1)
+        for name in lagging:
+            self._violated(f"{name} still lacks what was committed below metadata offset {offset}, or knows no leader")
+        await self._compare_replicas()
+
+    def _controllers_below(self, offset: int) -> list[str]:
+        parts = [(process.name, node.controller) for process, node in self._running() if node.controller is not None]
+        return [n for n, p in parts if p.controller.committed.next_offset < offset or p.quorum.leader_id == NO_NODE]
+
+    def _running(self) -> Iterator[tuple[NodeProcess, Node]]:
+        for machine in self._world.machines.values():
+            process = machine.process
+            if process is not None and process.node is not None and not process.ending:
+                yield process, process.node
+
+    async def _compare_replicas(self) -> None:
+        replicas: dict[PartitionKey, list[tuple[str, Partition]]] = {}
+        for process, node in self._running():
+            if node.broker is None:
+                continue
+            for key, partition in sorted(node.broker.replicas.partitions.items()):
+                if partition.log.damage is None:
+                    replicas.setdefault(key, []).append((process.name, partition))
+        for same in replicas.values():
+            end = min(partition.log.high_watermark for _, partition in same)
+            contents = [(name, await _content(partition, end)) for name, partition in same]
+            first_name, first = contents[0]
+            for name, content in contents[1:]:
+                if content != first:
+                    self._violated(f"{same[0][1].name}: the replicas of {first_name} and {name} differ below {end}")
+
+
+async def _content(partition: Partition, end: int) -> bytes:
+    found = bytearray()
+    offset = partition.log.log_start_offset
+    while offset < end:
+        batches = await partition.log.read(offset, _READ_BYTES, up_to=end)
+        assert batches, f"{partition.name} has nothing at {offset}, below its watermark"
+        found += batches
+        for _, header in split_batches(batches):
+            offset = header.next_offset
+    return bytes(found)

@@ -1,0 +1,76 @@
+"""Ledger: what all replicas of one log have in common: every batch that any of them wrote, and what is committed.
+
+Kept: (offset, epoch) names one batch, and the one before it; so two logs that have a batch in common are equal up to
+it, byte for byte as far as CRCs tell. What is committed stays as it is, and is there once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from dohle.model.batch import BatchHeader
+from dohle.testing.invariants.sure_log import SureLog
+
+_Place = tuple[int, int]  # offset and epoch
+
+
+class Ledger:
+    """One log. What its methods return says what fell, if something did."""
+
+    def __init__(self) -> None:
+        self.committed_by = -1  # the epoch of the leader who committed last
+        self._committed: list[BatchHeader] = []
+        self._written: dict[_Place, tuple[BatchHeader, _Place]] = {}
+        self._sequences: dict[tuple[int, int, int], int] = {}
+
+    @property
+    def end(self) -> int:
+        """Everything below was committed at some time."""
+        return self._committed[-1].next_offset if self._committed else 0
+
+    def ending_at(self, offset: int) -> BatchHeader | None:
+        """Returns the committed batch whose end `offset` is."""
+        at = bisect_left(self._committed, (offset,)) - 1
+        return self._committed[at] if at >= 0 and self._committed[at].next_offset == offset else None
+
+    def judge(self, replica: SureLog) -> str | None:
+        """Compares what is new in a replica with what was written anywhere."""
+        batches = replica.batches
+        before = _place(batches[replica.judged - 1]) if replica.judged else (-1, -1)
+        for at in range(replica.judged, len(batches)):
+            batch = batches[at]
+            place = _place(batch)
+            known = self._written.setdefault(place, (batch, before))
+            if known != (batch, before):
+                return (
+                    f"offset {place[0]} of epoch {place[1]} is not everywhere the same: {known[0]} after {known[1]},"
+                    f" and {batch} after {before}"
+                )
+            before = place
+        replica.judged = len(batches)
+        return None
+
+    def has_all(self, replica: SureLog) -> bool:
+        """Whether everything that is committed is there."""
+        return not self._committed or replica.holds(self._committed[-1])
+
+    def commit(self, replica: SureLog, end: int, epoch: int) -> str | None:
+        """Takes what a replica holds below `end` for committed by the leader of `epoch`."""
+        if not self.has_all(replica):
+            return f"what epoch {self.committed_by} has committed, up to {self.end}, is not what its leader has"
+        if replica.ending_at(end) is None:
+            return f"everything below {end} counts as committed, and its leader has {replica.end} on its disk"
+        for batch in replica.between(self.end, end):
+            self._committed.append(batch)
+            if batch.producer_id < 0:
+                continue
+            sequence = (batch.producer_id, batch.producer_epoch, batch.base_sequence)
+            first = self._sequences.setdefault(sequence, batch.base_offset)
+            if first != batch.base_offset:
+                return f"producer, epoch and sequence {sequence} are at offset {first} and at {batch.base_offset}"
+        self.committed_by = epoch
+        return None
+
+
+def _place(batch: BatchHeader) -> _Place:
+    return batch.base_offset, batch.partition_leader_epoch

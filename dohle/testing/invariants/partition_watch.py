@@ -1,0 +1,271 @@
+"""Partition watch: replication's invariants, looked at with the eyes of all brokers and all disks.
+
+One leader an epoch, and never one in an epoch older than its registration. A leader's watermark never falls. What lies
+below any presumed leader's watermark is on min.insync.replicas disks when it gets there, and then stays on every sound
+member of the in-sync set that the controller has committed. Replicas that have a batch in common are equal up to it; a
+producer's sequence is written once. What a log counts as durable is on its disk.
+
+A replica is not sound whose machine lost what was synced there. Topics that count appends before they are synced
+promise none of what is said here of disks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dohle.broker.broker import Broker
+from dohle.broker.following import Following
+from dohle.broker.leading import Leading
+from dohle.broker.partition import Partition
+from dohle.model.ids import NodeId, PartitionKey, id_text
+from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicImage
+from dohle.storage.log import Log
+from dohle.storage.log_folder import PARTITION_FILE
+from dohle.testing.invariants.ledger import Ledger
+from dohle.testing.invariants.sure_log import SureLog
+from dohle.testing.world.process import NodeProcess
+from dohle.testing.world.world import World
+
+
+class SeenReplica:
+    """A replica in one process's life, and what it was like when it was last looked at: the very objects."""
+
+    __slots__ = ("durable_end", "generation", "high_watermark", "log", "partition", "role")
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.log = partition.log
+        self.role: Leading | Following | None = None
+        self.high_watermark = self.durable_end = self.generation = -1
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What all replicas of a partition have in common."""
+
+    key: PartitionKey
+    name: str
+    topic: TopicImage
+    image: PartitionImage
+    disks: dict[NodeId, SureLog]  # of the assigned replicas
+    ledger: Ledger = field(default_factory=Ledger)
+    leaders: dict[int, str] = field(default_factory=dict)  # by epoch
+    watermarks: dict[int, int] = field(default_factory=dict)  # by epoch
+    epochs: dict[int, int] = field(default_factory=dict)  # by which metadata offset each was known, at the latest
+    told: dict[NodeId, int] = field(default_factory=dict)  # below which offset each broker has vouched for its disk
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether nothing counts before it is synced."""
+        return self.topic.config.flush_messages == 1
+
+    @property
+    def least_copies(self) -> int:
+        """The effective min.insync.replicas."""
+        return min(self.topic.config.min_insync_replicas, len(self.image.assigned_replicas))
+
+
+class PartitionWatch:
+    """All partitions of a world. `violated` is told what fell."""
+
+    def __init__(self, world: World, violated: Callable[[str], None]) -> None:
+        self.image = EMPTY_IMAGE
+        self._world = world
+        self._violated = violated
+        self._shared: dict[PartitionKey, _Shared] = {}
+
+    # metadata
+
+    def image_moved(self, image: ClusterImage) -> None:
+        """The controllers have committed more."""
+        before, self.image = self.image, image
+        for topic in image.topics_in_order():
+            earlier = before.topics.get(topic.topic_id)
+            if topic is earlier:
+                continue
+            for number, partition in enumerate(topic.partitions):
+                shared = self._of(PartitionKey(topic.topic_id, number), topic, partition)
+                shared.topic, shared.image = topic, partition
+                shared.epochs.setdefault(partition.leader_epoch, image.next_offset)
+                if earlier is not None and partition != earlier.partitions[number]:
+                    self._check_who_left(shared, earlier.partitions[number], before)
+                    self._look_at_members(shared)
+        if image.topics is not before.topics:
+            self._shared = {key: shared for key, shared in self._shared.items() if key.topic_id in image.topics}
+
+    def _check_who_left(self, shared: _Shared, before: PartitionImage, image: ClusterImage) -> None:
+        """Below the minimum only those leave the in-sync set whose data is doubted or lost (amendment 1)."""
+        members, brokers = shared.image.in_sync_replicas, self.image.brokers
+        left = [
+            node_id
+            for node_id in before.in_sync_replicas
+            if node_id not in members
+            and before.doubt_about(node_id) is None
+            and brokers[node_id].broker_epoch == image.brokers[node_id].broker_epoch
+            and not self._is_lost(shared, node_id)
+        ]
+        if left and len(members) < shared.least_copies:
+            self._violated(
+                f"{shared.name}: nodes {left} have left the in-sync set, of which only {list(members)} remain, though"
+                f" it needs {shared.least_copies}"
+            )
+
+    def _of(self, key: PartitionKey, topic: TopicImage, partition: PartitionImage) -> _Shared:
+        shared = self._shared.get(key)
+        if shared is None:
+            name = f"{topic.name}-{key.partition}"
+            mark = (PARTITION_FILE, id_text(key.topic_id).encode())
+            disks: dict[NodeId, SureLog] = {}
+            for node_id in partition.assigned_replicas:
+                machine = self._world.machines[node_id]
+                disks[node_id] = SureLog(machine, f"{machine.config.data_dir}/{name}", mark)
+            shared = self._shared[key] = _Shared(key, name, topic, partition, disks)
+        return shared
+
+    # brokers
+
+    def moved(self, process: NodeProcess, broker: Broker, seen: SeenReplica) -> None:
+        """A replica is not what it was when it was last seen."""
+        log, role, shared = seen.log, seen.partition.role, self._shared.get(seen.partition.key)
+        log_moved, begins = (
+            (log.durable_end, log.generation) != (seen.durable_end, seen.generation),
+            seen.durable_end < 0,
+        )
+        is_new, rose = role is not seen.role, log.high_watermark != seen.high_watermark
+        seen.durable_end, seen.generation = log.durable_end, log.generation
+        seen.role, seen.high_watermark = role, log.high_watermark
+        if not log.log_start_offset <= log.high_watermark <= log.log_end_offset >= log.durable_end:
+            self._violated(
+                f"{log.name} on {process.name} starts at {log.log_start_offset}, has its watermark at"
+                f" {log.high_watermark}, is durable below {log.durable_end}, and ends at {log.log_end_offset}"
+            )
+        if shared is None:
+            return  # deleted
+        if begins:
+            self._returned(shared, process, broker.node_id, log)
+        if log_moved:
+            self._log_moved(shared, process, broker.node_id, log)
+        if isinstance(role, Leading) and (is_new or rose):
+            if is_new:
+                self._began_to_lead(shared, process, broker, role)
+            self._leads(shared, process, broker.node_id, role)
+        if log.high_watermark > shared.ledger.end and shared.is_strict and log.config.flush_messages == 1:
+            self._violated(
+                f"{shared.name} on {process.name} has its watermark at {log.high_watermark}, past that of every leader,"
+                f" {shared.ledger.end}"
+            )
+
+    def _returned(self, shared: _Shared, process: NodeProcess, node_id: NodeId, log: Log) -> None:
+        """A broker has opened a log that an earlier process may have left."""
+        told = shared.told.get(node_id, 0)
+        if log.log_end_offset < told and log.damage is None and not self._is_lost(shared, node_id):
+            self._violated(
+                f"{shared.name} on {process.name} ends at {log.log_end_offset}, and the process before it has vouched"
+                f" for everything below {told}"
+            )
+
+    def _log_moved(self, shared: _Shared, process: NodeProcess, node_id: NodeId, log: Log) -> None:
+        disk = self._look(shared, node_id)
+        shared.told[node_id] = log.durable_end
+        if disk.end < log.durable_end and log.damage is None and not self._is_harmed(node_id):
+            self._violated(
+                f"{shared.name} on {process.name} counts as durable below {log.durable_end}, and its disk has"
+                f" {disk.end}"
+            )
+        if disk.end < shared.ledger.end and node_id in shared.image.in_sync_replicas and log.damage is None:
+            self._look_at_members(shared)
+
+    def _began_to_lead(self, shared: _Shared, process: NodeProcess, broker: Broker, role: Leading) -> None:
+        if role.leader_epoch not in shared.leaders:
+            self._world.remark(f"{process.name} leads {shared.name} in epoch {role.leader_epoch}")
+        leader = shared.leaders.setdefault(role.leader_epoch, process.name)
+        if leader != process.name:
+            self._violated(f"{shared.name} epoch {role.leader_epoch}: {leader} led, and {process.name} leads")
+        known_at = shared.epochs.get(role.leader_epoch, self.image.next_offset)
+        registered_at = broker.membership.broker_epoch
+        if known_at <= registered_at:
+            self._violated(
+                f"{shared.name}: {process.name} leads in epoch {role.leader_epoch}, which was known at metadata offset"
+                f" {known_at}, though it was registered only at {registered_at}"
+            )
+
+    def _leads(self, shared: _Shared, process: NodeProcess, node_id: NodeId, role: Leading) -> None:
+        watermark, highest = role.log.high_watermark, shared.watermarks.get(role.leader_epoch, 0)
+        if watermark < highest:
+            self._violated(
+                f"{shared.name} epoch {role.leader_epoch}: the watermark of {process.name} fell from {highest} to"
+                f" {watermark}"
+            )
+        shared.watermarks[role.leader_epoch] = watermark
+        if not shared.is_strict or role.log.config.flush_messages != 1:
+            return
+        disk, ledger = self._look(shared, node_id), shared.ledger
+        if watermark > ledger.end:
+            failure = ledger.commit(disk, watermark, role.leader_epoch)
+            if failure is not None:
+                self._violated(f"{shared.name}, led by {process.name} in epoch {role.leader_epoch}: {failure}")
+            else:
+                self._look_at_members(shared, least=min(shared.least_copies, role.log.config.min_insync_replicas))
+        elif watermark:
+            batch = ledger.ending_at(watermark)
+            if batch is None or not disk.holds(batch):
+                self._violated(
+                    f"{shared.name}: the log of {process.name}, which leads epoch {role.leader_epoch}, differs below"
+                    f" its watermark, {watermark}, from what is committed"
+                )
+
+    # disks
+
+    def _look_at_members(self, shared: _Shared, least: int = 0) -> None:
+        """Every sound member of the in-sync set has all that is committed, and `least` disks had it."""
+        ledger = shared.ledger
+        if not ledger.end or not shared.is_strict:
+            return
+        holders, lost = self._copies(shared)
+        if len(holders) + len(lost) < least:
+            self._violated(
+                f"{shared.name}: everything below {ledger.end} counts as committed, and only the disks of nodes"
+                f" {holders} have it, of at least {least}"
+            )
+        for node_id in shared.image.in_sync_replicas:
+            disk = shared.disks[node_id]
+            if node_id in holders:
+                disk.replaced = False
+            elif shared.image.doubt_about(node_id) is None and node_id not in lost:
+                self._violated(
+                    f"{shared.name}: everything below {ledger.end} was committed, and the disk of node {node_id}, in"
+                    f" sync with {list(shared.image.in_sync_replicas)}, has it only below {disk.end}"
+                )
+
+    def every_copy_counts(self) -> None:
+        """Checks that what was ever committed is on as many disks as the topic asks for, lost ones aside."""
+        for shared in self._shared.values():
+            if not shared.is_strict:
+                continue
+            holders, lost = self._copies(shared)
+            if len(holders) + len(lost) < shared.least_copies:
+                self._violated(
+                    f"{shared.name}: what was committed below {shared.ledger.end} is only on the disks of nodes"
+                    f" {holders}"
+                )
+
+    def _copies(self, shared: _Shared) -> tuple[list[NodeId], list[NodeId]]:
+        """Returns the brokers whose disks have all that is committed, and those whose copies were lost."""
+        holders = [n for n in shared.disks if shared.ledger.has_all(self._look(shared, n))]
+        return holders, [n for n in shared.disks if n not in holders and self._is_lost(shared, n)]
+
+    def _is_lost(self, shared: _Shared, node_id: NodeId) -> bool:
+        return shared.disks[node_id].replaced or self._is_harmed(node_id)
+
+    def _is_harmed(self, node_id: NodeId) -> bool:
+        return self._world.machines[node_id].harmed
+
+    def _look(self, shared: _Shared, node_id: NodeId) -> SureLog:
+        disk = shared.disks[node_id]
+        disk.look()
+        if disk.judged < len(disk.batches):
+            failure = shared.ledger.judge(disk)
+            if failure is not None:
+                self._violated(f"{shared.name} on node {node_id}: {failure}")
+        return disk

@@ -1,0 +1,198 @@
+"""Sure log: the batches of one log that a machine's disk holds whatever a loss of power takes.
+
+Read from the simulated disk itself and not from the node that writes there: what the node believes to be durable is
+judged by it. Sure are the files whose names are synced and not about to go, and of a file the bytes that are equal in
+the page cache and on the device. Only what changed since the last look is read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from dohle.model.batch import HEADER, HEADER_BYTES, LENGTH_END, MAGIC, BatchHeader, check_crc
+from dohle.storage.segment import LOG_SUFFIX
+from dohle.testing.world.disk import Content, Entry, Folder
+from dohle.testing.world.world import Machine
+
+
+@dataclass(slots=True)
+class _Segment:
+    """A file that was read, up to `position`; `durable` and `cuts` tell whether it is still that file."""
+
+    base_offset: int
+    content: Content
+    durable: bytearray
+    cuts: int
+    first: int  # its first batch among those of the log
+    position: int = 0
+    is_found: bool = True  # as a process or a loss of power left it; later it grows by what is written before our eyes
+
+    @property
+    def was_rewritten(self) -> bool:
+        return self.content._cuts != self.cuts or self.content.durable is not self.durable
+
+
+class SureLog:
+    """One log of one machine, in the folder `path` of its disk; `mark` is what a file of the folder must contain."""
+
+    def __init__(self, machine: Machine, path: str, mark: tuple[str, bytes] | None = None) -> None:
+        self.batches: list[BatchHeader] = []
+        self.judged = 0  # of the batches, how many the ledger has seen
+        self.replaced = False  # the folder that held batches is gone
+        self._machine = machine
+        self._names = [name for name in path.split("/") if name]
+        self._mark = mark
+        self._folder: Folder | None = None
+        self._trail: list[tuple[Folder, int, int]] = []  # folders on the way there, as they were
+        self._version = (-1, -1)
+        self._segments: list[_Segment] = []
+        self._unread: list[tuple[int, Content]] = []
+
+    @property
+    def end(self) -> int:
+        """The offset after the last sure batch."""
+        if self.batches:
+            return self.batches[-1].next_offset
+        return self._segments[0].base_offset if self._segments else 0
+
+    def holds(self, batch: BatchHeader) -> bool:
+        """Whether this very batch is here."""
+        at = bisect_left(self.batches, (batch.base_offset,))
+        return at < len(self.batches) and self.batches[at] == batch
+
+    def ending_at(self, offset: int) -> BatchHeader | None:
+        """Returns the batch whose end `offset` is."""
+        at = bisect_left(self.batches, (offset,)) - 1
+        return self.batches[at] if at >= 0 and self.batches[at].next_offset == offset else None
+
+    def between(self, start: int, end: int) -> list[BatchHeader]:
+        """Returns the batches that lie in [start, end)."""
+        return self.batches[bisect_left(self.batches, (start,)) : bisect_left(self.batches, (end,))]
+
+    def look(self) -> None:
+        """Takes note of what has become sure, or is so no longer."""
+        for parent, settled, pending in self._trail:
+            if parent._settled != settled or len(parent._pending) != pending:
+                self._find()
+                break
+        else:
+            if not self._trail or self._machine.disk._root is not self._trail[0][0]:
+                self._find()
+        folder = self._folder
+        if folder is None:
+            return
+        version = (folder._settled, len(folder._pending))
+        if version != self._version:
+            self._version = version
+            self._list(folder)
+        elif self._segments and self._segments[-1].was_rewritten:
+            last = self._segments[-1]
+            self._forget_from(len(self._segments) - 1)
+            self._unread.insert(0, (last.base_offset, last.content))
+        self._read_on()
+
+    def _find(self) -> None:
+        """Walks to the folder, and keeps the way: while nothing changes on it, it leads to the same folder."""
+        folder: Folder | None = self._machine.disk._root
+        self._trail = []
+        for name in self._names:
+            assert folder is not None, "the walk ends where it ends"
+            self._trail.append((folder, folder._settled, len(folder._pending)))
+            entry = _sure(folder, name)
+            folder = entry if isinstance(entry, Folder) else None
+            if folder is None:
+                break
+        if folder is not None and self._mark is not None:
+            name, text = self._mark
+            about = _sure(folder, name)
+            if not isinstance(about, Content) or text not in about.durable:
+                folder = None
+        if folder is not self._folder:
+            self.replaced = self.replaced or bool(self.batches)
+            self._folder, self._version = folder, (-1, -1)
+            self._forget_from(0)
+            self._unread = []
+
+    def _list(self, folder: Folder) -> None:
+        found = [
+            (int(name.removesuffix(LOG_SUFFIX)), content)
+            for name in sorted(folder.entries)
+            if name.endswith(LOG_SUFFIX) and isinstance(content := _sure(folder, name), Content)
+        ]
+        same = 0
+        for segment, (_, content) in zip(self._segments, found, strict=False):
+            if segment.content is not content or segment.was_rewritten:
+                break
+            same += 1
+        self._forget_from(same)
+        self._unread = found[same:]
+
+    def _forget_from(self, number: int) -> None:
+        if number < len(self._segments):
+            del self.batches[self._segments[number].first :]
+            del self._segments[number:]
+            self.judged = min(self.judged, len(self.batches))
+
+    def _read_on(self) -> None:
+        while True:
+            if self._segments:
+                self._read(self._segments[-1])
+            if not self._unread or (self._segments and self._unread[0][0] != self.end):
+                return
+            base_offset, content = self._unread.pop(0)
+            first = len(self.batches)
+            self._segments.append(_Segment(base_offset, content, content.durable, content._cuts, first))
+
+    def _read(self, segment: _Segment) -> None:
+        durable, position, sure = segment.durable, segment.position, _sure_size(segment.content)
+        if position == sure:
+            segment.is_found = False
+            return
+        end = self.end
+        while position + HEADER_BYTES <= sure:
+            header = BatchHeader._make(HEADER.unpack_from(durable, position))
+            following = position + header.batch_length + LENGTH_END
+            if header.magic != MAGIC or header.base_offset != end or not position < following <= sure:
+                break
+            if segment.is_found and not check_crc(durable, position, header):
+                break
+            self.batches.append(header)
+            end = header.next_offset
+            position = following
+        segment.position = position
+        segment.is_found = segment.is_found and position < sure
+
+
+def _sure(folder: Folder, name: str) -> Entry | None:
+    """Returns the entry that has this name now and after a loss of power."""
+    entry = folder._durable.get(name)
+    return entry if entry is folder.entries.get(name) else None
+
+
+def _sure_size(content: Content) -> int:
+    """Returns how many of a file's first bytes the device has as the page cache has them."""
+    size = min(len(content.durable), len(content.cached))
+    if content.shared >= size:
+        return size
+    least = content.shared
+    while least < size:  # they differ at most behind a cut that was not synced yet
+        middle = (least + size + 1) // 2
+        if content.durable[least:middle] == content.cached[least:middle]:
+            least = middle
+        else:
+            size = middle - 1
+    return least
+
+
+def durable_content(machine: Machine, path: str) -> bytes:
+    """Returns what the device has of a small file; nothing where it has no such name."""
+    *folders, name = [part for part in path.split("/") if part]
+    folder = machine.disk._root
+    for part in folders:
+        entry = _sure(folder, part)
+        if not isinstance(entry, Folder):
+            return b""
+        folder = entry
+    content = folder._durable.get(name)
+    return bytes(content.durable) if isinstance(content, Content) else b""

@@ -1,0 +1,1 @@
+"""The simulated world: time, processes, machines, disks and the network between them."""

@@ -1,0 +1,402 @@
+"""SimDisk: a machine's file system in memory, which loses, tears, fills up, fails and slows down.
+
+What a process wrote survives its death. A loss of power leaves what was synced, and of the rest what chance leaves: of
+a file's unsynced bytes each 512-byte sector by itself (one that did not reach the device is zeros, or the file ends
+before it), of a folder's unsynced changes the first few, in their order. A rename within a folder is one change.
+
+A sync makes durable what was there when it began. Traps strike in the middle of what a process does to its disk. Work
+of a dead process changes nothing any more: whoever kills it has frozen the loop that it would go on in, and what it
+still does before it waits for something, the disk does not do.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+from typing import Union
+
+from dohle.runtime.disk import Buffer, File
+from dohle.testing.world.seams import SimClock
+from dohle.testing.world.trace import Trace
+
+SECTOR_BYTES = 512
+_SYNC_S = 0.0008
+_CAPACITY_BYTES = 1 << 40
+_VOTE_FILE = "quorum-state"
+
+
+class Content:
+    """A file's bytes, as the page cache and as the device has them; equal below `shared`."""
+
+    def __init__(self) -> None:
+        self.cached = bytearray()
+        self.durable = bytearray()
+        self.shared = 0
+        self._cuts = 0
+        self._begun = 0
+        self._done = 0
+
+    def cut(self, size: int) -> None:
+        del self.cached[size:]
+        self.shared = min(self.shared, size)
+        self._cuts += 1
+
+    def begin_sync(self) -> Callable[[], None]:
+        """Returns what makes the bytes that are here now durable."""
+        self._begun += 1
+        number, cuts, start, tail = self._begun, self._cuts, self.shared, bytes(self.cached[self.shared :])
+
+        def finish() -> None:
+            if number < self._done:
+                return  # a sync that began later was faster
+            self._done = number
+            self.durable[start:] = tail
+            self.shared = start + len(tail) if cuts == self._cuts else 0
+
+        return finish
+
+    def spoil(self, position: int, bits: int) -> None:
+        """Turns bits of a byte over, on the device and in the cache."""
+        for data in (self.cached, self.durable):
+            if position < len(data):
+                data[position] ^= bits
+
+    def lose_power(self, chance: Random) -> None:
+        """Leaves what the device has, which from now on is all that there is."""
+        least, most = sorted((len(self.durable), len(self.cached)))
+        size = chance.choice((least, most)) if chance.random() < 0.5 else chance.randint(least, most)
+        found = bytearray(size)
+        for start in range(0, size, SECTOR_BYTES):
+            end = min(start + SECTOR_BYTES, size)
+            new, old = self.cached[start:end], self.durable[start:end]
+            kept = new if new == old or chance.random() < 0.6 else old
+            found[start : start + len(kept)] = kept
+        self.cached, self.durable, self.shared = found, bytearray(found), size
+
+
+class Folder:
+    """A folder's entries, and the changes that are not durable yet, in their order."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._durable: dict[str, Entry] = {}
+        self._pending: list[dict[str, Entry | None]] = []
+        self._settled = 0
+
+    def change(self, change: dict[str, Entry | None]) -> None:
+        _apply(change, self.entries)
+        self._pending.append(change)
+
+    def begin_sync(self) -> Callable[[], None]:
+        end = self._settled + len(self._pending)
+        return lambda: self._settle(end - self._settled)
+
+    def forget(self, name: str) -> None:
+        """Loses an entry, as if it had never been there."""
+        self.entries.pop(name)
+        self._durable.pop(name, None)
+        for change in self._pending:
+            change.pop(name, None)
+
+    def _settle(self, count: int) -> None:
+        count = max(count, 0)
+        for change in self._pending[:count]:
+            _apply(change, self._durable)
+        del self._pending[:count]
+        self._settled += count
+
+    def lose_power(self, chance: Random) -> None:
+        self._settle(chance.randint(0, len(self._pending)))
+        self._settled += len(self._pending)
+        self._pending.clear()
+        self.entries = dict(self._durable)
+        for _, entry in sorted(self.entries.items()):
+            entry.lose_power(chance)
+
+
+Entry = Union[Content, Folder]  # noqa: UP007 - the names are not defined yet where annotations use it
+
+
+def _apply(change: dict[str, Entry | None], entries: dict[str, Entry]) -> None:
+    for name, entry in change.items():
+        if entry is None:
+            entries.pop(name, None)
+        else:
+            entries[name] = entry
+
+
+class Moment(Enum):
+    """Moments in a disk's life at which a death is worth more than at others."""
+
+    SYNC_BEGUN = "in a sync"
+    SYNC_DONE = "right after a sync"
+    ROLL = "at a roll"
+    TRUNCATION = "at a truncation"
+    RENAME = "at a rename"
+    VOTE = "at a vote"
+
+
+@dataclass(slots=True)
+class DiskFaults:
+    """What is wrong with a disk at the moment."""
+
+    slowness: float = 1.0
+    full: bool = False
+    sync_fails: bool = False
+    write_fails: bool = False
+    traps: list[tuple[Moment, Callable[[], None]]] = field(default_factory=list)
+    """Each strikes once, the next time that its moment comes."""
+
+    def mend(self) -> None:
+        self.slowness = 1.0
+        self.full = self.sync_fails = self.write_fails = False
+
+
+class SimFile:
+    """An open file."""
+
+    def __init__(self, disk: SimDisk, path: str, content: Content) -> None:
+        self.path = path
+        self.content = content
+        self._disk = disk
+        self._closed = False
+
+    def size(self) -> int:
+        return len(self.content.cached)
+
+    def append(self, buffers: Sequence[Buffer]) -> None:
+        assert not self._closed, f"{self.path} is closed"
+        if self._disk.abandoned:
+            return
+        data = b"".join(buffers)
+        faults = self._disk.faults
+        if faults.full or faults.write_fails:
+            self._disk.failures += 1
+            if faults.full:
+                raise OSError(errno.ENOSPC, "No space left on device", self.path)
+            raise OSError(errno.EIO, "Input/output error", self.path)
+        self._disk.trace.note(self.path, data)
+        self.content.cached += data
+
+    async def read_at(self, position: int, size: int) -> bytes:
+        assert not self._closed, f"{self.path} is closed"
+        content = self.content
+        await self._disk.wait_for_read()
+        return bytes(content.cached[position : position + size])
+
+    def truncate(self, size: int) -> None:
+        assert not self._closed, f"{self.path} is closed"
+        if self._disk.abandoned:
+            return
+        assert size <= self.size(), f"{self.path} cannot be cut to more than it has"
+        self._disk.trace.note(f"cut {self.path} {size}")
+        cuts_batches = size < self.size() and self.path.endswith(".log")
+        self.content.cut(size)
+        if cuts_batches:
+            self._disk.reached(Moment.TRUNCATION)
+
+    async def drop_cache(self) -> None:
+        await self._disk.sync([self])
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class SimLock:
+    """Held until released, or until the process dies."""
+
+    def __init__(self, disk: SimDisk, path: str) -> None:
+        self._disk = disk
+        self._path = path
+
+    def release(self) -> None:
+        self._disk.locked.pop(self._path, None)
+
+
+class SimDisk:
+    """One machine's disk, which outlives the processes that use it."""
+
+    def __init__(self, clock: SimClock, chance: Random, trace: Trace) -> None:
+        self.faults = DiskFaults()
+        self.trace = trace
+        self.locked: dict[str, None] = {}
+        self.failures = 0  # errors that processes have met here
+        self.abandoned = False  # its process is dead: whatever it still asks for does not happen
+        self._clock = clock
+        self._random = chance
+        self._root = Folder()
+
+    # what happens to the machine
+
+    def process_starts(self) -> None:
+        self.abandoned = False
+
+    def process_died(self) -> None:
+        self.abandoned = True
+        self.locked.clear()
+
+    def lose_power(self) -> None:
+        self._root.lose_power(self._random)
+
+    def reached(self, moment: Moment) -> None:
+        """Springs the traps that wait for `moment`."""
+        if any(awaited is moment for awaited, _ in self.faults.traps):
+            sprung = [strike for awaited, strike in self.faults.traps if awaited is moment]
+            self.faults.traps = [trap for trap in self.faults.traps if trap[0] is not moment]
+            for strike in sprung:
+                strike()
+
+    def wipe(self) -> None:
+        """The device is replaced by an empty one."""
+        self._root = Folder()
+
+    def spoil(self, path: str, position: int, bits: int) -> None:
+        """Turns bits of a file over behind everybody's back."""
+        content = self._find(path)
+        assert isinstance(content, Content), f"{path} is no file"
+        content.spoil(position, bits)
+
+    def lose(self, path: str) -> None:
+        """The file is gone, durably."""
+        folder, name = self._parent(path)
+        folder.forget(name)
+
+    def peek(self, path: str) -> bytes:
+        """Returns what a file holds, without a process that reads it."""
+        content = self._find(path)
+        assert isinstance(content, Content), f"{path} is no file"
+        return bytes(content.cached)
+
+    # Disk
+
+    def open(self, path: str, *, create: bool = False) -> SimFile:
+        folder, name = self._parent(path)
+        entry = folder.entries.get(name)
+        if entry is None:
+            if not create:
+                raise FileNotFoundError(errno.ENOENT, "No such file", path)
+            entry = Content()
+            if not self.abandoned:
+                folder.change({name: entry})
+                if name.endswith(".log") and not path.rpartition("/")[0].endswith("-new"):
+                    self.reached(Moment.ROLL)
+        if isinstance(entry, Folder):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+        return SimFile(self, path, entry)
+
+    def exists(self, path: str) -> bool:
+        return self._find(path) is not None
+
+    def list(self, folder: str) -> list[str]:
+        return sorted(self._folder(folder).entries)
+
+    def make_folder(self, path: str) -> None:
+        if self.abandoned:
+            return
+        folder = self._root
+        for name in _names(path):
+            entry = folder.entries.get(name)
+            if entry is None:
+                entry = Folder()
+                folder.change({name: entry})
+            if not isinstance(entry, Folder):
+                raise FileExistsError(errno.EEXIST, "A file is in the way", path)
+            folder = entry
+
+    def rename(self, old: str, new: str) -> None:
+        if self.abandoned:
+            return
+        (old_folder, old_name), (new_folder, new_name) = self._parent(old), self._parent(new)
+        entry = old_folder.entries.get(old_name)
+        if entry is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file", old)
+        assert old_folder is new_folder, "renames stay within a folder, where they are atomic"
+        self.trace.note(f"rename {old} {new}")
+        old_folder.change({old_name: None, new_name: entry})
+        self.reached(Moment.RENAME)
+
+    def delete(self, path: str) -> None:
+        if self.abandoned:
+            return
+        folder, name = self._parent(path)
+        if name not in folder.entries:
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        self.trace.note(f"delete {path}")
+        folder.change({name: None})
+
+    async def read_all(self, path: str) -> bytes:
+        entry = self._find(path)
+        if not isinstance(entry, Content):
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        await self.wait_for_read()
+        return bytes(entry.cached)
+
+    async def wait_for_read(self) -> None:
+        """Most reads find the page cache; the others wait for the device."""
+        await self._freeze_if_abandoned()
+        if self._random.random() < 0.1:
+            await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S / 4 * self.faults.slowness)))
+
+    async def _freeze_if_abandoned(self) -> None:
+        if self.abandoned:
+            await self._clock.sleep(1.0)  # of a loop that is dead: it never ends
+
+    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
+        await self._freeze_if_abandoned()
+        begun = [_content(file).begin_sync() for file in files]
+        begun += [self._folder(folder).begin_sync() for folder in folders]
+        self.reached(Moment.SYNC_BEGUN)
+        if any(_VOTE_FILE in file.path for file in files):
+            self.reached(Moment.VOTE)
+        await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S * self.faults.slowness)))
+        if self.faults.sync_fails:
+            self.failures += 1
+            raise OSError(errno.EIO, "Input/output error", files[0].path if files else folders[0])
+        for finish in begun:  # files first: a name that survives must not lead to bytes that did not
+            finish()
+        self.trace.note("synced")
+        self.reached(Moment.SYNC_DONE)
+        await self._freeze_if_abandoned()
+
+    def lock(self, path: str) -> SimLock:
+        self.open(path, create=True).close()
+        if path in self.locked:
+            raise BlockingIOError(errno.EAGAIN, "Locked", path)
+        self.locked[path] = None
+        return SimLock(self, path)
+
+    def free_bytes(self, path: str) -> int:
+        if self.faults.full:
+            self.failures += 1
+            return 0
+        return _CAPACITY_BYTES
+
+    def _find(self, path: str) -> Entry | None:
+        entry: Entry | None = self._root
+        for name in _names(path):
+            if not isinstance(entry, Folder):
+                return None
+            entry = entry.entries.get(name)
+        return entry
+
+    def _folder(self, path: str) -> Folder:
+        entry = self._find(path)
+        if not isinstance(entry, Folder):
+            raise FileNotFoundError(errno.ENOENT, "No such folder", path)
+        return entry
+
+    def _parent(self, path: str) -> tuple[Folder, str]:
+        names = _names(path)
+        return self._folder("/".join(names[:-1])), names[-1]
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _content(file: File) -> Content:
+    assert isinstance(file, SimFile), f"{file.path} was not opened by this disk"
+    return file.content

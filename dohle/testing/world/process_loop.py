@@ -1,0 +1,208 @@
+"""ProcessLoop: the event loop of one simulated process, which is a real asyncio loop to all that runs on it.
+
+A killed process is frozen: its callbacks are dropped, and its tasks are kept for ever. Cancelling or collecting them
+would run their `finally` blocks, and a process that is killed runs nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import ctypes
+import math
+from asyncio.events import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+from dohle.testing.world.scheduler import Scheduler
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_GRAVEYARD: list[object] = []
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_GRAVEYARD))  # outlives even the interpreter's own end
+
+
+class SerialTask(asyncio.Task[T]):
+    """A task whose hash is a number of the run rather than an address, so that sets of tasks keep one order."""
+
+    def __init__(self, work: Coroutine[Any, Any, T], serial: int, **options: Any) -> None:
+        self._serial = serial
+        super().__init__(work, **options)
+
+    def __hash__(self) -> int:
+        return self._serial
+
+
+class WorldEvent:
+    """What the world does to a process: it has no context, cannot be cancelled, and a failure in it is the world's bug.
+
+    Half of a run's events; an asyncio.TimerHandle takes three times as long to make.
+    """
+
+    __slots__ = ("_args", "_callback")
+    _cancelled = False
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._callback = callback
+        self._args = args
+
+    def cancelled(self) -> bool:
+        return False
+
+    def _run(self) -> None:
+        self._callback(*self._args)
+
+
+class ProcessLoop(AbstractEventLoop):
+    """One process's turn-taker. `time_offset` is where its monotonic clock began: no two machines agree.
+
+    What a real loop has and this one leaves out (sockets, threads, signals) raises NotImplementedError, as it should:
+    code that reaches for it goes past the seams.
+    """
+
+    def __init__(self, scheduler: Scheduler, name: str, time_offset: float = 0.0) -> None:
+        self.name = name
+        self.number = len(scheduler.loops)
+        self.tasks: dict[asyncio.Task[Any], None] = {}
+        self.alive = True
+        self._scheduler = scheduler
+        self._time_offset = time_offset
+        self._ready: deque[asyncio.Handle | WorldEvent] = deque()
+        self._paused = False
+        self._queued = False
+        scheduler.loops.append(self)
+
+    # what the scheduler asks
+
+    def turn(self) -> int:
+        """Runs what is ready now, and not what becomes ready meanwhile; returns how much that was."""
+        self._queued = False
+        ready = self._ready
+        count = len(ready)
+        for index in range(count):
+            if not self.alive or self._paused:
+                return index
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+        if ready:
+            self._wake()
+        return count
+
+    def timer_is_due(self, handle: asyncio.TimerHandle | WorldEvent) -> None:
+        if self.alive and not handle._cancelled:
+            self._ready.append(handle)
+            if not self._queued:
+                self._wake()
+
+    def _wake(self) -> None:
+        if self._ready and not self._queued and not self._paused and self.alive:
+            self._queued = True
+            self._scheduler.has_work(self)
+
+    # what happens to the process
+
+    def pause(self) -> None:
+        """Stops it as SIGSTOP does: whatever falls due meanwhile falls due at once when it goes on."""
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        self._wake()
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def kill(self) -> None:
+        """Ends it between two callbacks, or in the middle of one if that is what calls this."""
+        self.alive = False
+        _GRAVEYARD.append(self._ready)  # coroutines that have not begun may be among what it holds
+        self._ready = deque()
+        for task in self.tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        _GRAVEYARD.extend(self.tasks)
+
+    # what asyncio asks
+
+    def time(self) -> float:
+        return self._scheduler.now + self._time_offset
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        if self.alive:
+            self._ready.append(handle)
+            if not self._queued:
+                self._wake()
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        if self.alive:
+            due = when - self._time_offset
+            while due + self._time_offset < when:  # rounded: a timer must never find that it is not due yet
+                due = math.nextafter(due, math.inf)
+            self._scheduler.add_timer(max(due, self._scheduler.now), self, handle)
+        return handle
+
+    def at_world_time(self, when: float, callback: Callable[..., object], *args: Any) -> None:
+        """Calls at the scheduler's time `when`; what is due at one time comes in the order of these calls."""
+        if self.alive:
+            self._scheduler.add_timer(max(when, self._scheduler.now), self, WorldEvent(callback, args))
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None
+    ) -> asyncio.Task[Any]:
+        serial = self._scheduler.serial()
+        task: SerialTask[Any] = SerialTask(coro, serial, loop=self, name=name or f"task {serial}", context=context)
+        if self.alive:
+            self.tasks[task] = None
+            task.add_done_callback(self._forget)
+        else:  # the process was killed in the middle of the callback that asks for this
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _GRAVEYARD.append(task)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.pop(task, None)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return self.alive
+
+    def is_closed(self) -> bool:
+        return not self.alive
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """A callback that raises is a bug of the process; a failure that nobody asked for is not."""
+        if "handle" in context and self.alive:
+            self._scheduler.callback_failures.append(
+                f"{self.name}: {context.get('message')}: {context.get('exception')!r}"
+            )
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Cancelled timers stay in the heap until they are due."""

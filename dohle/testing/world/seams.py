@@ -1,0 +1,40 @@
+"""The small seams of a simulated process: its clock, and its workers, which work at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from dohle.runtime.clock import LoopClock
+from dohle.testing.world.scheduler import Scheduler
+
+T = TypeVar("T")
+
+_BEGINNING_MS = 1_800_000_000_000
+"""The wall's time when a simulation begins."""
+
+
+class SimClock(LoopClock):
+    """Virtual time; the wall clock is off by `wall_offset_ms`, as machines' clocks are."""
+
+    def __init__(self, scheduler: Scheduler, wall_offset_ms: int = 0) -> None:
+        self._scheduler = scheduler
+        self.wall_offset_ms = wall_offset_ms
+
+    def wall_ms(self) -> int:
+        return _BEGINNING_MS + self.wall_offset_ms + int(self._scheduler.now * 1000)
+
+
+class InlineWorkers:
+    """CPU work takes no virtual time, but lets other tasks run before its outcome is there."""
+
+    def __init__(self, clock: SimClock) -> None:
+        self._clock = clock
+
+    async def run(self, work: Callable[[], T]) -> T:
+        result = work()
+        await self._clock.sleep(0)
+        return result
+
+    def close(self) -> None:
+        """Nothing is ever left running."""

@@ -1,0 +1,271 @@
+"""World: machines with nodes, clients, and the network between them, in one process and in virtual time.
+
+Everything follows from the seed: the same seed and the same calls give the same run, event by event. Nodes are the
+product's own, unmodified; what happens to them, the methods here say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+from dohle.cluster.config import BROKER, CONTROLLER, NodeConfig, Voter
+from dohle.cluster.formatting import format_node
+from dohle.model import metadata
+from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
+from dohle.runtime.network import Address
+from dohle.testing.world.disk import SimDisk
+from dohle.testing.world.links import Links
+from dohle.testing.world.network import Fabric
+from dohle.testing.world.process import NodeProcess, SimProcess
+from dohle.testing.world.scheduler import Scheduler
+from dohle.testing.world.seams import SimClock
+from dohle.testing.world.topology import THREE_COMBINED, NodePlan, Topology
+
+PORT = 7092
+DATA = "data"
+
+
+def _config(node: NodePlan, voters: tuple[Voter, ...]) -> NodeConfig:
+    roles = (CONTROLLER,) * node.is_controller + (BROKER,) * node.is_broker
+    return NodeConfig(
+        node_id=node.node_id, data_dir=DATA, host=f"node{node.node_id}", voters=voters, roles=roles, rack=node.rack
+    )
+
+
+class Machine:
+    """A machine of the cluster: its disk, and the process that runs there, if one does."""
+
+    def __init__(self, config: NodeConfig, disk: SimDisk) -> None:
+        self.config = config
+        self.disk = disk
+        self.process: NodeProcess | None = None
+        self.starts = 0
+        self.wall_offset_ms = 0
+        self.clock_rate = 1.0  # monotonic seconds a second, from the next start on
+        self.harmed = False  # synced data was lost here: the node may refuse to run, and says what to do
+        self.lost = False  # dead for good
+        self.spoilt: list[str] = []  # folders of replicas that rot
+        self.in_service = False  # an operator works on its disk; nobody starts it
+
+    @property
+    def name(self) -> str:
+        return self.config.host
+
+
+class World:
+    """A cluster of the shape `topology`. Make it, then `run` what is to happen in it."""
+
+    def __init__(self, seed: int | str, topology: Topology = THREE_COMBINED, *, event_budget: int = 20_000_000) -> None:
+        self.seed = seed
+        self.topology = topology
+        self.scheduler = Scheduler(self.random("scheduler"), event_budget=event_budget)
+        self.links = Links(self.random("links"), lambda: self.scheduler.now)
+        self.fabric = Fabric(self.scheduler, self.links)
+        self.bugs: list[str] = []
+        self.timeline: list[str] = []
+        self._clients = 0
+        self._cluster_id = ""
+        self.director = SimProcess("director", "director", self.fabric, self.random("director"), self._bug)
+        self.clock = self.director.clock
+        voters = tuple(Voter(number, Address(f"node{number}", PORT)) for number in topology.controllers)
+        disk_clock = SimClock(self.scheduler)
+        self.machines = {
+            node.node_id: Machine(
+                _config(node, voters), SimDisk(disk_clock, self.random(f"disk {node.node_id}"), self.scheduler.trace)
+            )
+            for node in topology.nodes
+        }
+
+    def random(self, purpose: str) -> Random:
+        """Returns the seed's source of chance for `purpose`, so that one part's draws do not shift another's."""
+        return Random(f"{self.seed}/{purpose}")  # noqa: S311 - replays, and no secrets
+
+    @property
+    def bootstrap(self) -> list[str]:
+        """Where clients find the cluster: its brokers."""
+        return [f"{machine.name}:{PORT}" for machine in self.machines.values() if machine.config.is_broker]
+
+    def say(self, what: str) -> None:
+        """Adds a line to the run's timeline, and to its trace."""
+        self.scheduler.trace.note(what)
+        self.remark(what)
+
+    def remark(self, what: str) -> None:
+        """Adds what a watcher has seen to the timeline alone: watching changes nothing of a run."""
+        self.timeline.append(f"{self.scheduler.now:9.3f}  {what}")
+
+    def _bug(self, what: str) -> None:
+        self.say(f"BUG {what}")
+        self.bugs.append(what)
+
+    def run(self, script: Coroutine[Any, Any, None]) -> None:
+        """Runs `script` in the world to its end, or to the first bug. Raises SimulationStuck, and what it raises."""
+        outcome: list[BaseException | None] = []
+
+        async def play() -> None:
+            try:
+                await script
+            except BaseException as failure:
+                outcome.append(failure)
+                raise
+            outcome.append(None)
+
+        self.director.spawn(play(), "script")
+        self.scheduler.run_until(lambda: bool(outcome or self.bugs or self.scheduler.callback_failures))
+        self.bugs += self.scheduler.callback_failures
+        if outcome and outcome[0] is not None:
+            raise outcome[0]
+
+    def end(self) -> None:
+        """Freezes all that still runs."""
+        for loop in self.scheduler.loops:
+            loop.kill()
+
+    # clients
+
+    def client(self, name: str) -> SimProcess:
+        """Returns a process of its own, on a machine of its own."""
+        self._clients += 1
+        return SimProcess(name, name, self.fabric, self.random(f"client {self._clients} {name}"), self._bug)
+
+    # nodes
+
+    async def format(self) -> None:
+        """Formats every machine's data folder."""
+        random = self.random("format")
+        cluster_id = self._cluster_id = id_text(new_id(random))
+        voters = [
+            metadata.Voter(NodeId(number), DirectoryId(new_id(random)), machine.name, PORT)
+            for number, machine in self.machines.items()
+            if machine.config.is_controller
+        ]
+        for machine in self.machines.values():
+            await format_node(
+                machine.disk, self.clock, machine.config, cluster_id=cluster_id, voters=voters, random=random
+            )
+
+    async def format_anew(self, node_id: int) -> None:
+        """Formats the data folder of a broker whose disk was replaced."""
+        with self._service(node_id) as machine:
+            random = self.random(f"format {node_id} {machine.starts}")
+            await format_node(
+                machine.disk, self.clock, machine.config, cluster_id=self._cluster_id, voters=(), random=random
+            )
+        self.say(f"{machine.name} is formatted anew")
+
+    async def set_spoilt_aside(self, node_id: int) -> None:
+        """Renames the folders of rotten replicas, as the product says, for them to be copied from the others."""
+        with self._service(node_id) as machine:
+            spoilt, machine.spoilt = machine.spoilt, []
+            for number, folder in enumerate(spoilt):
+                if machine.disk.exists(folder):
+                    machine.disk.rename(folder, f"{folder}.{machine.starts}.{number}-stray")
+                    self.say(f"{machine.name}: {folder} is set aside")
+            await machine.disk.sync([], [DATA])
+
+    def nobody_is_serviced(self) -> bool:
+        return not any(machine.in_service for machine in self.machines.values())
+
+    @contextmanager
+    def _service(self, node_id: int) -> Iterator[Machine]:
+        machine = self.machines[node_id]
+        assert machine.process is None, f"{machine.name} runs"
+        assert not machine.in_service, f"somebody is at {machine.name} already"
+        machine.disk.process_starts()
+        machine.in_service = True
+        try:
+            yield machine
+        finally:
+            machine.in_service = False
+
+    def start(self, node_id: int) -> None:
+        """Switches the machine on, and its node."""
+        machine = self.machines[node_id]
+        assert machine.process is None, f"{machine.name} runs"
+        machine.starts += 1
+        self.links.speak(machine.name)
+        machine.disk.process_starts()
+        name = f"{machine.name}.{machine.starts}"
+        machine.process = NodeProcess(
+            machine.config,
+            machine.disk,
+            name,
+            self.fabric,
+            self.random(f"process {name}"),
+            self._bug,
+            clock_rate=machine.clock_rate,
+        )
+        machine.process.clock.wall_offset_ms += machine.wall_offset_ms
+        self.say(f"{name} starts")
+
+    def kill(self, node_id: int) -> None:
+        """Ends the node as SIGKILL does."""
+        self._end(node_id, "is killed")
+
+    def lose_power(self, node_id: int) -> None:
+        """Ends the node with its machine: what was not synced is lost or torn, and nobody answers there."""
+        machine = self.machines[node_id]
+        self.links.silence(machine.name)
+        self._end(node_id, "loses its power")
+        machine.disk.lose_power()
+
+    def pause(self, node_id: int) -> None:
+        """Stops the node's process as SIGSTOP does."""
+        process = self._process(node_id)
+        process.loop.pause()
+        self.say(f"{process.name} is paused")
+        self.fabric.world_changed()
+
+    def resume(self, node_id: int) -> None:
+        process = self._process(node_id)
+        process.loop.resume()
+        self.say(f"{process.name} goes on")
+        self.fabric.world_changed()
+
+    def reset_connections(self, node_id: int) -> None:
+        """Breaks every connection of the node, which can make new ones at once."""
+        process = self._process(node_id)
+        self.say(f"{process.name}'s connections are reset")
+        for connection in self.fabric.of(process):
+            connection.break_off(self.director.random.randint(0, 1))
+
+    def move_wall_clock(self, node_id: int, by_ms: int) -> None:
+        """Sets the machine's wall clock forward, or back."""
+        machine = self.machines[node_id]
+        machine.wall_offset_ms += by_ms
+        if machine.process is not None:
+            machine.process.clock.wall_offset_ms += by_ms
+
+    def _process(self, node_id: int) -> NodeProcess:
+        process = self.machines[node_id].process
+        assert process is not None, f"node {node_id} does not run"
+        return process
+
+    def _end(self, node_id: int, how: str) -> None:
+        process = self._process(node_id)
+        self.say(f"{process.name} {how}")
+        process.loop.kill()
+        machine = self.machines[node_id]
+        machine.process = None
+        machine.disk.process_died()
+        self.fabric.died(process)
+
+    # waiting
+
+    async def until(self, condition: Callable[[], bool], within_s: float, what: str) -> None:
+        """Returns once `condition` holds. Raises AssertionError after `within_s` simulated seconds."""
+        deadline = self.scheduler.now + within_s
+        while not condition():
+            assert self.scheduler.now < deadline, f"after {within_s:g} s not yet: {what}"
+            await self.clock.sleep(0.02)
+
+    async def all_ready(self, within_s: float = 30.0) -> None:
+        """Returns once every machine's node serves."""
+
+        def ready() -> bool:
+            return all(machine.process is not None and machine.process.ready for machine in self.machines.values())
+
+        await self.until(ready, within_s, "every node is ready")
