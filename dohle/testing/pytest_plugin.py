@@ -85,6 +85,11 @@ def _settings(item: pytest.Item) -> WorldSettings:
                 f" and not {', '.join(unknown)}"
             )
         said = {**mark.kwargs, **said}
+    if isinstance(said.get("seeds"), int):
+        raise pytest.UsageError(
+            f"{item.nodeid}: seeds={said['seeds']} is one number; seed={said['seeds']} is that seed, and "
+            f"seeds=range({said['seeds']}) the first {said['seeds']}"
+        )
     return WorldSettings(**said)
 
 

@@ -223,6 +223,7 @@ def test_log_dump_reads_indexes(capsys, tmp_path):
 def test_ctrl_c_prints_no_traceback(tmp_path):
     code = (
         "import os, signal, threading, dohle.cli.main as m; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # whoever runs tests in the background ignores it
         "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start(); "
         "import sys; sys.argv = ['dohle', 'produce', 't', '-b', 'localhost:1']; m.main()"
     )

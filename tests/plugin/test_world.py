@@ -343,6 +343,11 @@ def test_bad_input_is_told_what_there_is(run):
     run(wrong).stdout.fnmatch_lines(["*dohle_world takes seed=, seeds=, nodes=, time_limit_s=, and not 'sed'*"])
 
 
+def test_one_number_for_seeds_is_an_error_that_says_what_was_meant(run):
+    wrong = "import pytest\n\n@pytest.mark.dohle_world(seeds=4)\nasync def test_it(dohle_world): ..."
+    run(wrong).stdout.fnmatch_lines(["*seeds=range(4) the first 4*"])
+
+
 def test_what_is_broken_is_broken_until_healed(run):
     outcome = run("""
         import asyncio, pytest
