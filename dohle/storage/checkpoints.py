@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from dohle.model.errors import CorruptLog, DataFolderError
@@ -73,7 +73,7 @@ class Checkpoints:
         self._folder = folder
         self._logs = logs
         self._written: dict[str, dict[LogKey, int]] = {name: {} for name in FILES}
-        self._seen: dict[LogKey, Offsets] = {}
+        self._seen: dict[LogKey, Offsets] | None = None
         self._epochs_written: dict[LogKey, int] = {}  # by the cache's version, 0 if it is missing
 
     def begin_with(self, found: Mapping[str, Mapping[LogKey, int]]) -> None:
@@ -91,6 +91,17 @@ class Checkpoints:
             if self._written[RECOVERY_POINTS].get(key, 0) > offset:
                 await self._write()
             assert self._written[RECOVERY_POINTS].get(key, 0) <= offset
+
+    async def forget_former(self, keys: Collection[LogKey]) -> None:
+        """Returns when the files hold nothing of `keys`, which are those of no log now.
+
+        A log that is then made under such a name must not be taken for the former one after a crash: a recovery point
+        above its end makes a torn tail look like damage, and a watermark promises what nobody else has.
+        """
+        async with self.writing:
+            if any(key in offsets for offsets in self._written.values() for key in keys):
+                self._seen = None
+                await self._write()
 
     async def _write(self) -> None:
         logs = self._logs()

@@ -242,6 +242,7 @@ class LogFolder:
         await self._disk.sync(files, folders)
         for file in files:
             file.close()
+        await self._checkpoints.forget_former(keys)
         for key, folder in zip(keys, folders, strict=True):
             self._disk.rename(folder, self._folder_of(key))
         await self._disk.sync([], [self.path])

@@ -58,6 +58,30 @@ async def test_a_deleted_log_is_gone_and_can_be_made_again(world: World) -> None
     assert not world.failures
 
 
+@pytest.mark.parametrize("how", ["deleted", "set aside by hand"])
+async def test_a_log_made_again_is_not_taken_for_the_former_one(world: World, how: str) -> None:
+    """Its torn tail lay below the former one's recovery point, and was taken for damage."""
+    log = await world.log()
+    log.append_as_leader(batch(3), 2, 0)
+    await log.flush()
+    log.advance_high_watermark(3)
+    await world.clock.passed(1)
+    if how == "deleted":
+        await world.folder.delete_log("t", 0)
+    else:
+        await world.kill()
+        world.disk.rename(f"{PATH}/t-0", f"{PATH}/t-0.damaged-stray")
+        await world.start()
+    again = await world.folder.create_log("t", TopicId(bytes(16)), 0, TopicConfig())
+    again.append_as_leader(batch(5), 0, 0)
+    files = world.disk.durable_files
+    assert bytes(files[f"{PATH}/recovery-point-offset-checkpoint"].durable) in (b"0\n0\n", b"0\n1\nt 0 0\n")
+    assert bytes(files[f"{PATH}/replication-offset-checkpoint"].durable) in (b"0\n0\n", b"0\n1\nt 0 0\n")
+    del world.bytes_of(f"{0:020d}.log")[-10:]
+    again = await world.crash()
+    assert (again.damage, again.high_watermark) == (None, 0)
+
+
 async def test_a_stray_is_set_aside_with_all_its_data(world: World) -> None:
     log = await world.log()
     log.append_as_leader(batch(), 0, 0)
