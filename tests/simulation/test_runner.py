@@ -30,7 +30,7 @@ async def test_a_worker_that_dies_is_a_violation_with_its_traceback_and_the_next
 
 
 async def test_a_run_that_hangs_is_a_violation_that_tells_where() -> None:
-    async with Runner(1, hang_s=0.05) as runner:
-        finished = await runner.run(Plan.drawn(1))
+    async with Runner(1, hang_s=1.0) as runner:
+        finished = await runner.run(Plan.drawn(1, storm_s=600.0))  # which takes many times as long
     assert "the simulation hung" in finished.outcome.violations[0]
     assert any("in run_plan" in line for line in finished.log)
