@@ -57,6 +57,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "dohle/cluster/process_identity.py": ("os subprocess open", PROCESSES),
     "dohle/testing/world/process_loop.py": ("ctypes", "what a killed process held is never let go"),
     "dohle/rpc/__init__.py": ("os", "gRPC can be told to be quiet by the environment alone"),
+    "dohle/testing/campaigns/worker.py": ("os signal", "ends itself where a run hangs, and says where that is"),
     "dohle/testing/fixtures/process_cluster.py": ("os signal asyncio.to_thread", PROCESSES),
     "dohle/testing/fixtures/simulated_cluster.py": (
         "create_task",

@@ -18,7 +18,7 @@ from types import TracebackType
 from dohle.testing.campaigns.json_values import from_json, to_json
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.simulation import Outcome
-from dohle.testing.campaigns.worker import ANSWER
+from dohle.testing.campaigns.worker import ANSWER, HUNG
 
 HANG_S = 300.0
 """Real time after which a run counts as hung."""
@@ -123,7 +123,7 @@ class _Worker:
         process, self._process = self._process, None
         if process is None:
             return "could not be started"
-        hung = any(line.startswith(("Timeout (", "(the worker")) for line in self._printed)
+        hung = any(line.startswith((HUNG, "(the worker")) for line in self._printed)
         try:
             async with asyncio.timeout(patience_s):
                 await process.wait()

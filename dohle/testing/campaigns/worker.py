@@ -11,8 +11,11 @@ import asyncio
 import faulthandler
 import json
 import logging
+import os
+import signal
 import sys
 import traceback
+import types
 from collections import deque
 
 from dohle.testing.campaigns.json_values import from_json, to_json
@@ -21,6 +24,7 @@ from dohle.testing.campaigns.simulation import run_plan
 from dohle.testing.world.process_loop import ProcessLoop
 
 ANSWER = "answer "
+HUNG = "HUNG, here:"
 _MOST_LOG_LINES = 300
 
 
@@ -39,17 +43,24 @@ class _LastLines(logging.Handler):
             self.lines.extend("".join(traceback.format_exception(record.exc_info[1])).splitlines())
 
 
+def _hung(_number: int, frame: types.FrameType | None) -> None:
+    """Ends the process, saying where it is; an exception would be caught by whoever runs callbacks."""
+    print(HUNG, *traceback.format_stack(frame), sep="\n", flush=True)  # noqa: T201
+    os._exit(1)
+
+
 def serve(hang_s: float) -> None:
     """Answers until standard input ends. A run that takes longer than `hang_s` ends the process, with a traceback."""
+    signal.signal(signal.SIGALRM, _hung)
     log = _LastLines()
     logging.basicConfig(level=logging.WARNING, handlers=[log], force=True)
     print(f"{ANSWER}ready", flush=True)  # noqa: T201 - standard output is how it talks
     for line in sys.stdin:
         log.lines.clear()
         plan = from_json(Plan, json.loads(line), "plan")
-        faulthandler.dump_traceback_later(hang_s, exit=True, file=sys.stdout)
+        signal.setitimer(signal.ITIMER_REAL, hang_s)
         outcome = run_plan(plan)
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
         answer = {"outcome": to_json(outcome), "log": list(log.lines) if outcome.violations else []}
         print(ANSWER + json.dumps(answer), flush=True)  # noqa: T201
 
