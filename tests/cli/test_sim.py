@@ -25,19 +25,7 @@ def _own_folder(monkeypatch, tmp_path):
 
 
 def finished(plan: Plan, *violations: str) -> Finished:
-    outcome = Outcome(
-        seed=plan.seed,
-        plan=plan,
-        violations=violations,
-        trace_hash="",
-        simulated_s=1.0,
-        events=1,
-        acknowledged=1,
-        sent=1,
-        faults={"kill": 1},
-        rare={},
-        timeline=(),
-    )
+    outcome = Outcome(plan.seed, plan, violations, simulated_s=1.0, acknowledged=1, faults={"kill": 1})
     return Finished(outcome, 1.0, ())
 
 

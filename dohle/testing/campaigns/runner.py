@@ -89,7 +89,8 @@ class _Worker:
         real_s = loop.time() - began
         if answer is None:
             how = await self.end(patience_s=5.0)
-            return Finished(_broken(plan, f"the simulation {how}"), real_s, tuple(self._printed))
+            outcome = Outcome(plan.seed, plan, (f"the simulation {how}",))
+            return Finished(outcome, real_s, tuple(self._printed))
         parts = json.loads(answer)
         return Finished(from_json(Outcome, parts["outcome"], "outcome"), real_s, tuple(parts["log"]))
 
@@ -136,20 +137,3 @@ class _Worker:
         if hung:
             return f"hung: no end within {self._hang_s:g} real s"
         return f"ended with exit code {code}: {self._printed[-1] if self._printed else 'it said nothing'}"
-
-
-def _broken(plan: Plan, what: str) -> Outcome:
-    """Returns the outcome of a run that did not get to have one."""
-    return Outcome(
-        seed=plan.seed,
-        plan=plan,
-        violations=(what,),
-        trace_hash="",
-        simulated_s=0.0,
-        events=0,
-        acknowledged=0,
-        sent=0,
-        faults={},
-        rare={},
-        timeline=(),
-    )

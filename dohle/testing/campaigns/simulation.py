@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dohle.testing.campaigns.plan import STORM_S, Plan
 from dohle.testing.clients.workload import Workload
@@ -28,19 +28,19 @@ _WRITES_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a seed."""
+    """What became of a plan. A run that did not get to an end has violations alone."""
 
     seed: int
     plan: Plan
     violations: tuple[str, ...]
-    trace_hash: str
-    simulated_s: float
-    events: int
-    acknowledged: int
-    sent: int
-    faults: dict[str, int]
-    rare: dict[str, int]
-    timeline: tuple[str, ...]
+    trace_hash: str = ""
+    simulated_s: float = 0.0
+    events: int = 0
+    acknowledged: int = 0
+    sent: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    rare: dict[str, int] = field(default_factory=dict)
+    timeline: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
     """What the clients of a run that failed did and saw, as lines (`history_lines`)."""
 
