@@ -41,8 +41,8 @@ PROCESSES = "starts, watches and ends processes of this machine, which no simula
 ALLOWED: dict[str, tuple[str, str]] = {
     # path: (what it may use, why)
     "dohle/client/sync.py": (
-        "threading concurrent create_task asyncio.run_coroutine_threadsafe",
-        "the synchronous twins run the asynchronous clients on a loop in a thread of their own",
+        "os threading concurrent create_task asyncio.run_coroutine_threadsafe",
+        "the synchronous twins run the asynchronous clients on a loop in a thread, and a fork leaves threads behind",
     ),
     "dohle/cluster/config_sources.py": ("open", "a node's configuration file, read once before the node exists"),
     "dohle/cluster/local.py": (

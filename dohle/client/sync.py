@@ -1,8 +1,9 @@
 """Synchronous twins of Producer, Consumer and Admin, for programs without an event loop.
 
-Each twin runs its asynchronous original on an event loop in a thread of its own, and hands calls over to it; arguments,
-results and errors are the original's, and a twin may be used by several threads. Handing a call over takes a good part
-of a millisecond, so records to send are handed over many at a time, and records are best read in batches.
+Each twin runs its asynchronous original on an event loop in a thread, which all twins of a process share, and hands
+calls over to it; arguments, results and errors are the original's, and a twin may be used by several threads. Handing a
+call over takes a good part of a millisecond, so records to send are handed over many at a time, and records are best
+read in batches.
 
 This is the one module of the clients that uses threads.
 """
@@ -10,6 +11,8 @@ This is the one module of the clients that uses threads.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -45,20 +48,45 @@ T = TypeVar("T")
 Original = TypeVar("Original", producer.Producer, consumer.Consumer, admin.Admin)
 
 
-class _LoopThread(Generic[Original]):
-    """An event loop in a daemon thread, and the client that lives on it."""
+class _LoopThread:
+    """The event loop of all synchronous clients of a process, in a daemon thread.
+
+    One for all, and never closed: gRPC tells a loop late how the last calls on it ended, through whichever loop runs
+    then, and does so with an exception if the former is closed.
+    """
+
+    _shared: _LoopThread | None = None
+    _making = threading.Lock()
+
+    def __init__(self) -> None:
+        self.loop = uvloop.new_event_loop()
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="dohle-clients", daemon=True)
+        self._thread.start()
+        atexit.register(self._stop)
+
+    @classmethod
+    def shared(cls) -> _LoopThread:
+        """Returns this process's. A process that was forked off makes its own, since threads stay behind in a fork."""
+        with cls._making:
+            if cls._shared is None or cls._shared._process != os.getpid():
+                cls._shared = cls()
+            return cls._shared
+
+    def _stop(self) -> None:
+        if self._process == os.getpid():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+
+
+class _OnLoop(Generic[Original]):
+    """A client that lives on the event loop of the synchronous clients, and the calls that are handed over to it."""
 
     def __init__(self, make: Callable[[], Original]) -> None:
-        self.loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="dohle-client", daemon=True)
-        self._thread.start()
+        self._loop = _LoopThread.shared().loop
         self._lock = threading.Lock()
         self._closed = False
-        try:
-            self.client: Original = self.wait(self._made(make))
-        except DohleError:
-            self._stop()
-            raise
+        self.client: Original = self.wait(self._made(make))
 
     async def _made(self, make: Callable[[], Original]) -> Original:
         return make()
@@ -69,7 +97,7 @@ class _LoopThread(Generic[Original]):
             if self._closed:
                 work.close()
                 raise Closed("the client is closed")
-            future = asyncio.run_coroutine_threadsafe(work, self.loop)
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except BaseException:
@@ -81,7 +109,7 @@ class _LoopThread(Generic[Original]):
         with self._lock:
             if self._closed:
                 raise Closed("the client is closed")
-            self.loop.call_soon_threadsafe(function)
+            self._loop.call_soon_threadsafe(function)
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Returns what a plain function returns on the loop."""
@@ -96,20 +124,13 @@ class _LoopThread(Generic[Original]):
         return self._closed
 
     def close(self) -> None:
-        """Closes the client, then ends the loop. May be called more than once."""
+        """Closes the client. May be called more than once."""
         if not self._closed:
             try:
                 self.wait(self.client.close())
             finally:
                 with self._lock:
-                    first, self._closed = not self._closed, True
-                if first:
-                    self._stop()
-
-    def _stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
+                    self._closed = True
 
 
 class _Handed(NamedTuple):
@@ -128,7 +149,7 @@ class Producer:
     """The synchronous `dohle.Producer`; takes the same options."""
 
     def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
-        self._thread: _LoopThread[producer.Producer] = _LoopThread(lambda: producer.Producer(bootstrap, **options))
+        self._on_loop: _OnLoop[producer.Producer] = _OnLoop(lambda: producer.Producer(bootstrap, **options))
         self._known_topics: set[str] = set()
         self._room = threading.Semaphore(_MOST_HANDED)
         self._handed: deque[_Handed] = deque()
@@ -143,7 +164,7 @@ class Producer:
     ) -> None:
         """Flushes and closes; on the way out of an exception closes without flushing."""
         try:
-            if error is None and not self._thread.closed:
+            if error is None and not self._on_loop.closed:
                 self.flush()
         finally:
             self.close()
@@ -169,7 +190,7 @@ class Producer:
         # The loop clears `_awake` before it looks for the last time, so one of both sides always sees the other.
         if not self._awake:
             self._awake = True
-            self._thread.soon(self._start_sending)
+            self._on_loop.soon(self._start_sending)
         return delivery
 
     def send_and_wait(
@@ -187,14 +208,14 @@ class Producer:
         ).result()
 
     def partitions(self, topic: str) -> int:
-        return self._thread.wait(self._thread.client.partitions(topic))
+        return self._on_loop.wait(self._on_loop.client.partitions(topic))
 
     def flush(self) -> None:
-        self._thread.wait(self._flush())
+        self._on_loop.wait(self._flush())
 
     def close(self) -> None:
         """Ends; what is not delivered is given up, with a ResourceWarning."""
-        self._thread.close()
+        self._on_loop.close()
         self._known_topics.clear()
         while self._handed:
             self._handed.popleft().delivery.set_exception(Closed("the producer was closed before the record was sent"))
@@ -215,7 +236,7 @@ class Producer:
     async def _send_one(self, handed: _Handed) -> None:
         topic, value, key, headers, partition, timestamp_ms, delivery = handed
         try:
-            receipt = await self._thread.client.send(
+            receipt = await self._on_loop.client.send(
                 topic, value, key=key, headers=headers, partition=partition, timestamp_ms=timestamp_ms
             )
         except DohleError as failure:
@@ -227,7 +248,7 @@ class Producer:
         self._start_sending()
         assert self._sending is not None, "it was just started"
         await asyncio.shield(self._sending)
-        await self._thread.client.flush()
+        await self._on_loop.client.flush()
 
 
 def _resolve(delivery: Future[Delivery], receipt: Receipt) -> None:
@@ -242,7 +263,7 @@ class Consumer:
     """The synchronous `dohle.Consumer`; takes the same options."""
 
     def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
-        self._thread: _LoopThread[consumer.Consumer] = _LoopThread(lambda: consumer.Consumer(bootstrap, **options))
+        self._on_loop: _OnLoop[consumer.Consumer] = _OnLoop(lambda: consumer.Consumer(bootstrap, **options))
         self._records: Iterator[ConsumerRecord] = iter(())
 
     def __enter__(self) -> Consumer:
@@ -254,67 +275,67 @@ class Consumer:
         self.close()
 
     def assign(self, *what: str | TopicPartition) -> None:
-        self._thread.wait(self._thread.client.assign(*what))
+        self._on_loop.wait(self._on_loop.client.assign(*what))
 
     def assignment(self) -> list[TopicPartition]:
-        return self._thread.call(self._thread.client.assignment)
+        return self._on_loop.call(self._on_loop.client.assignment)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        self._thread.call(self._thread.client.seek, partition, offset)
+        self._on_loop.call(self._on_loop.client.seek, partition, offset)
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
-        self._thread.wait(self._thread.client.seek_to_beginning(*partitions))
+        self._on_loop.wait(self._on_loop.client.seek_to_beginning(*partitions))
 
     def seek_to_end(self, *partitions: TopicPartition) -> None:
-        self._thread.wait(self._thread.client.seek_to_end(*partitions))
+        self._on_loop.wait(self._on_loop.client.seek_to_end(*partitions))
 
     def seek_to_time(self, timestamp_ms: int, *partitions: TopicPartition) -> None:
-        self._thread.wait(self._thread.client.seek_to_time(timestamp_ms, *partitions))
+        self._on_loop.wait(self._on_loop.client.seek_to_time(timestamp_ms, *partitions))
 
     def pause(self, *partitions: TopicPartition) -> None:
-        self._thread.call(self._thread.client.pause, *partitions)
+        self._on_loop.call(self._on_loop.client.pause, *partitions)
 
     def resume(self, *partitions: TopicPartition) -> None:
-        self._thread.call(self._thread.client.resume, *partitions)
+        self._on_loop.call(self._on_loop.client.resume, *partitions)
 
     def position(self, partition: TopicPartition) -> int:
-        return self._thread.wait(self._thread.client.position(partition))
+        return self._on_loop.wait(self._on_loop.client.position(partition))
 
     def beginning_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
-        return self._thread.wait(self._thread.client.beginning_offsets(*partitions))
+        return self._on_loop.wait(self._on_loop.client.beginning_offsets(*partitions))
 
     def end_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
-        return self._thread.wait(self._thread.client.end_offsets(*partitions))
+        return self._on_loop.wait(self._on_loop.client.end_offsets(*partitions))
 
     def batch(self, max_records: int = 500, timeout_ms: float = 1000) -> list[ConsumerRecord]:
-        return self._thread.wait(self._thread.client.batch(max_records, timeout_ms))
+        return self._on_loop.wait(self._on_loop.client.batch(max_records, timeout_ms))
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
         return self
 
     def __next__(self) -> ConsumerRecord:
         """Waits for the next record, however long. For many records `batch` or `batches` are quicker."""
-        return self._thread.wait(self._thread.client.__anext__())
+        return self._on_loop.wait(self._on_loop.client.__anext__())
 
     def batches(self) -> Iterator[FetchedBatch]:
         """Yields batches, to be decoded in the caller's thread."""
-        batches = self._thread.client.batches()
+        batches = self._on_loop.client.batches()
 
         async def following() -> FetchedBatch:
             return await anext(batches)
 
         while True:
-            yield self._thread.wait(following())
+            yield self._on_loop.wait(following())
 
     def close(self) -> None:
-        self._thread.close()
+        self._on_loop.close()
 
 
 class Admin:
     """The synchronous `dohle.Admin`; takes the same options."""
 
     def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
-        self._thread: _LoopThread[admin.Admin] = _LoopThread(lambda: admin.Admin(bootstrap, **options))
+        self._on_loop: _OnLoop[admin.Admin] = _OnLoop(lambda: admin.Admin(bootstrap, **options))
 
     def __enter__(self) -> Admin:
         return self
@@ -327,7 +348,7 @@ class Admin:
     def create_topics(
         self, topics: Sequence[NewTopic], *, validate_only: bool = False
     ) -> dict[str, CreatedTopic | DohleError]:
-        return self._thread.wait(self._thread.client.create_topics(topics, validate_only=validate_only))
+        return self._on_loop.wait(self._on_loop.client.create_topics(topics, validate_only=validate_only))
 
     def create_topic(
         self,
@@ -338,8 +359,8 @@ class Admin:
         configs: Mapping[str, str] | None = None,
         validate_only: bool = False,
     ) -> CreatedTopic:
-        return self._thread.wait(
-            self._thread.client.create_topic(
+        return self._on_loop.wait(
+            self._on_loop.client.create_topic(
                 name,
                 partitions=partitions,
                 replication_factor=replication_factor,
@@ -349,25 +370,25 @@ class Admin:
         )
 
     def delete_topics(self, names: Sequence[str]) -> dict[str, DohleError | None]:
-        return self._thread.wait(self._thread.client.delete_topics(names))
+        return self._on_loop.wait(self._on_loop.client.delete_topics(names))
 
     def delete_topic(self, name: str) -> None:
-        self._thread.wait(self._thread.client.delete_topic(name))
+        self._on_loop.wait(self._on_loop.client.delete_topic(name))
 
     def list_topics(self) -> list[TopicDescription]:
-        return self._thread.wait(self._thread.client.list_topics())
+        return self._on_loop.wait(self._on_loop.client.list_topics())
 
     def describe_topics(self, names: Sequence[str]) -> dict[str, TopicDescription | DohleError]:
-        return self._thread.wait(self._thread.client.describe_topics(names))
+        return self._on_loop.wait(self._on_loop.client.describe_topics(names))
 
     def describe_topic(self, name: str) -> TopicDescription:
-        return self._thread.wait(self._thread.client.describe_topic(name))
+        return self._on_loop.wait(self._on_loop.client.describe_topic(name))
 
     def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None:
-        self._thread.wait(self._thread.client.create_partitions(topic, total_count, validate_only=validate_only))
+        self._on_loop.wait(self._on_loop.client.create_partitions(topic, total_count, validate_only=validate_only))
 
     def describe_configs(self, topic: str) -> list[TopicConfigEntry]:
-        return self._thread.wait(self._thread.client.describe_configs(topic))
+        return self._on_loop.wait(self._on_loop.client.describe_configs(topic))
 
     def alter_configs(
         self,
@@ -377,13 +398,15 @@ class Admin:
         remove: Sequence[str] = (),
         validate_only: bool = False,
     ) -> None:
-        self._thread.wait(self._thread.client.alter_configs(topic, changes, remove=remove, validate_only=validate_only))
+        self._on_loop.wait(
+            self._on_loop.client.alter_configs(topic, changes, remove=remove, validate_only=validate_only)
+        )
 
     def describe_cluster(self) -> ClusterDescription:
-        return self._thread.wait(self._thread.client.describe_cluster())
+        return self._on_loop.wait(self._on_loop.client.describe_cluster())
 
     def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
-        return self._thread.wait(self._thread.client.describe_log_dirs(node_id))
+        return self._on_loop.wait(self._on_loop.client.describe_log_dirs(node_id))
 
     def close(self) -> None:
-        self._thread.close()
+        self._on_loop.close()

@@ -62,16 +62,17 @@ class Tasks:
             for task in pending:
                 task.cancel()
             for task in pending:
-                await _ended(task)
+                await ended(task)
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancels `task` and waits until it has ended, whatever it ends with."""
     task.cancel()
-    await _ended(task)
+    await ended(task)
 
 
-async def _ended(task: asyncio.Task[Any]) -> None:
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Waits until `task` has ended, whatever it ends with."""
     done = asyncio.Event()
     task.add_done_callback(lambda _: done.set())
     await done.wait()

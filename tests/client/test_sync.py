@@ -114,7 +114,7 @@ def test_leaving_by_an_exception_closes_without_waiting_for_deliveries(cluster: 
     def send_and_fail() -> None:
         with Producer(cluster.bootstrap) as producer:
             futures.append(producer.send(TOPIC, b"one"))
-            producer._thread.wait(cluster_has_it())
+            producer._on_loop.wait(cluster_has_it())
             raise KeyError
 
     async def cluster_has_it() -> None:
