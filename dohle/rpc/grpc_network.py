@@ -141,7 +141,7 @@ async def _cancelled_calls_have_ended() -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CALL_ENDS_WITHIN_S):
             for task in asyncio.all_tasks():
-                if task.get_coro().__qualname__ == _CALL_ENDS:
+                if getattr(task.get_coro(), "__qualname__", None) == _CALL_ENDS:
                     await ended(task)
 
 
