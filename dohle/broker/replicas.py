@@ -34,11 +34,14 @@ from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId, TopicPartiti
 from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage
 from dohle.rpc.v1 import controller_pb2, replication_pb2
 from dohle.runtime.network import Address
+from dohle.runtime.tasks import turn
 from dohle.storage.log_folder import LogFolder, NewLog
 
 log = logging.getLogger(__name__)
 
 LISTENER = "GRPC"
+
+_IN_A_TURN = 64  # partitions that take their roles before the loop does what waits
 
 
 class Replicas:
@@ -111,7 +114,8 @@ class Replicas:
             wanted = dict.fromkeys(changed)
         await self._drop(wanted)  # first: a topic made again under its name wants the same folders
         await self._make_folders(wanted)
-        for key in wanted:
+        for number, key in enumerate(wanted):
+            await turn(number, every=_IN_A_TURN)
             if key in self.partitions:
                 await self._act_on(self.partitions[key])
         self._follow_addresses()

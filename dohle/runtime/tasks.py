@@ -65,6 +65,12 @@ class Tasks:
                 await ended(task)
 
 
+async def turn(number: int, *, every: int) -> None:
+    """Lets the loop do what waits at each `every`th `number` of a long piece of work."""
+    if number % every == every - 1:
+        await asyncio.sleep(0)
+
+
 async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancels `task` and waits until it has ended, whatever it ends with."""
     task.cancel()

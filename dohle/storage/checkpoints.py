@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 
 from dohle.model.errors import CorruptLog, DataFolderError
 from dohle.runtime.disk import Disk, File
+from dohle.runtime.tasks import turn
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
 
@@ -31,6 +32,7 @@ FILES = (RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS)
 CHECKPOINT_INTERVAL_S = 1.0
 
 _FILES_AT_ONCE = 128
+_FILES_IN_A_TURN = 32  # before the loop does what waits
 
 LogKey = tuple[str, int]
 """Topic and partition."""
@@ -181,7 +183,8 @@ async def write_files(disk: Disk, texts: Mapping[str, str], folders: Iterable[st
         return
     files: list[File] = []
     try:
-        for path, text in texts.items():
+        for number, (path, text) in enumerate(texts.items()):
+            await turn(number, every=_FILES_IN_A_TURN)
             file = disk.open(path + ".tmp", create=True)
             files.append(file)
             file.truncate(0)  # left over from a crash
@@ -190,7 +193,8 @@ async def write_files(disk: Disk, texts: Mapping[str, str], folders: Iterable[st
     finally:
         for file in files:
             file.close()
-    for path in texts:
+    for number, path in enumerate(texts):
+        await turn(number, every=_FILES_IN_A_TURN)
         disk.rename(path + ".tmp", path)
     await disk.sync([], list(folders))
 

@@ -24,7 +24,7 @@ from dohle.model.ids import DirectoryId, TopicId, id_text, parse_id
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk, File
-from dohle.runtime.tasks import Tasks, cancel
+from dohle.runtime.tasks import Tasks, cancel, turn
 from dohle.storage.checkpoints import (
     CHECKPOINT_INTERVAL_S,
     Checkpoints,
@@ -53,6 +53,7 @@ PARTITION_FILE = "partition.metadata"
 _FOLDER_NAME = re.compile(r"(.+)-(0|[1-9][0-9]*)")
 _AT_ONCE = 16  # logs opened side by side
 _GROUP = 128  # logs synced or made together: bounds the files that are open for it
+_IN_A_TURN = 16  # logs whose files are made before the loop does what waits
 _EXPIRY_ROUNDS = 60  # checkpoints between two looks for producers that were not seen for long
 
 logger = logging.getLogger(__name__)
@@ -233,8 +234,9 @@ class LogFolder:
         keys = [(one.topic, one.partition) for one in new]
         folders = [f"{self._folder_of(key)}-new" for key in keys]
         files: list[File] = []
-        for one, key, folder in zip(new, keys, folders, strict=True):
+        for number, (one, key, folder) in enumerate(zip(new, keys, folders, strict=True)):
             assert key not in self.logs, f"{folder}: the log is there"
+            await turn(number, every=_IN_A_TURN)
             self._disk.make_folder(folder)
             about = self._disk.open(f"{folder}/{PARTITION_FILE}", create=True)
             about.append([f"version: 0\ntopic_id: {id_text(one.topic_id)}\n".encode()])
@@ -334,14 +336,14 @@ class LogFolder:
         await asyncio.gather(*(log.flush() for log in logs))
         sound = [log for log in logs if log.damage is None]
         for start in range(0, len(sound), _GROUP):
-            written = [
-                (log.folder, files)
-                for log in sound[start : start + _GROUP]
-                if (files := log.write_state(clear_mark=not self._unreported))
-            ]
-            files = [file for _, group in written for file in group]
-            await self._disk.sync(files, [folder for folder, _ in written])
-            for file in files:
+            written: list[tuple[str, list[File]]] = []
+            for number, log in enumerate(sound[start : start + _GROUP]):
+                await turn(number, every=_IN_A_TURN)
+                if files := log.write_state(clear_mark=not self._unreported):
+                    written.append((log.folder, files))
+            state = [file for _, group in written for file in group]
+            await self._disk.sync(state, [folder for folder, _ in written])
+            for file in state:
                 file.close()
         await self._checkpoints.write()
         if len(sound) == len(logs):  # else the next start must look again, or a damaged log would pass for sound
