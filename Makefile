@@ -29,8 +29,8 @@ demo: $(READY) .venv/.flights ## three nodes take a year of flights, lose a lead
 test: $(READY) ## runs all tests
 	@$(BIN)/python -m pytest
 
-sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of fresh ones, MINUTES=, JOBS=
-	@$(BIN)/dohle sim run --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
+sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of fresh ones, FROM=, MINUTES=, JOBS=
+	@$(BIN)/dohle sim run --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from '$(FROM)') $(if $(MINUTES),--minutes $(MINUTES))
 
 sim-mutations: $(READY) ## switches each rule off and searches for a seed that notices: NAMES=, SEEDS=
 	@$(BIN)/python -m tests.simulation.mutations.search $(NAMES) $(if $(SEEDS),--seeds $(SEEDS))

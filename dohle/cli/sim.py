@@ -59,6 +59,7 @@ def sim() -> None:
 
 @sim.command()
 @click.option("--seeds", metavar="A-B|N", help="Seeds A to B, or N fresh ones.  [default: 100, or as --minutes says]")
+@click.option("--from", "origin", metavar="TEXT", help="Fresh seeds begin at a number made of this, not drawn by lot.")
 @click.option("--seed", type=click.IntRange(min=0), help="This one alone.")
 @click.option("--minutes", type=click.FloatRange(min=0.01), help="Begin no seed after so long.")
 @click.option("--keep-going", is_flag=True, help="Do not stop at the first seed that fails.")
@@ -68,6 +69,7 @@ def sim() -> None:
 @json_option
 def run(
     seeds: str | None,
+    origin: str | None,
     seed: int | None,
     minutes: float | None,
     keep_going: bool,
@@ -81,10 +83,10 @@ def run(
     With 300 seeds or more it is also a failure if something rare that should happen never did.
     """
     if seed is not None:
-        if seeds is not None or minutes is not None:
-            raise click.UsageError("--seed runs one seed alone: it takes neither --seeds nor --minutes")
+        if seeds is not None or minutes is not None or origin is not None:
+            raise click.UsageError("--seed runs one seed alone: it takes none of --seeds, --from and --minutes")
         return _run_one(seed, storm_s, folder, as_json)
-    return _run_many(seeds, minutes, keep_going, jobs, storm_s, folder, as_json)
+    return _run_many(seeds, origin, minutes, keep_going, jobs, storm_s, folder, as_json)
 
 
 def _run_one(seed: int, storm_s: float, folder: str, as_json: bool) -> int:
@@ -100,6 +102,7 @@ def _run_one(seed: int, storm_s: float, folder: str, as_json: bool) -> int:
 
 def _run_many(
     seeds: str | None,
+    origin: str | None,
     minutes: float | None,
     keep_going: bool,
     jobs: int,
@@ -107,10 +110,12 @@ def _run_many(
     folder: str,
     as_json: bool,
 ) -> int:
-    from dohle.testing.campaigns.campaign import parse_seeds, run_campaign
+    from dohle.testing.campaigns.campaign import first_fresh_seed, parse_seeds, run_campaign
     from dohle.testing.campaigns.runner import Runner
 
-    first_fresh = random.SystemRandom().randrange(1_000_000, 1_000_000_000)
+    if origin is not None and seeds is not None and "-" in seeds:
+        raise click.UsageError(f"--from says where fresh seeds begin, and {seeds} begin where they say")
+    first_fresh = first_fresh_seed(random.SystemRandom() if origin is None else random.Random(origin))  # noqa: S311
     wanted = None if seeds is None and minutes is not None else parse_seeds(seeds or _SEEDS, first_fresh)
     numbers = itertools.count(first_fresh) if wanted is None else iter(wanted)
     if not as_json:

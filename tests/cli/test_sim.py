@@ -55,6 +55,15 @@ def test_a_campaign_says_what_it_adds_up_to(capsys):
     assert shown.endswith("GOOD: no seed violated anything\n")
 
 
+def test_fresh_seeds_of_one_text_are_the_same_and_their_range_is_shown(capsys):
+    command = ["sim", "run", "--seeds", "1", *SHORT, "--from"]
+    ranges = []
+    for text in ("one state", "one state", "another"):
+        assert run([*command, text]) == 0
+        ranges.append(capsys.readouterr().out.partition("\n")[0])
+    assert ranges[0] == ranges[1] != ranges[2]
+
+
 def test_a_failing_run_is_shown_shrunk_and_replayed(capsys, failing_file):
     assert run(["sim", "replay", failing_file]) == 1
     assert "VIOLATED: writer" in capsys.readouterr().out
@@ -106,7 +115,13 @@ def test_a_file_that_is_missing_is_answered_with_those_that_there_are(capsys, fa
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run", "--seed", "1", "--seeds", "2"], ["run", "--jobs", "0"], ["run", "--seed", "-1"], ["replay"]],
+    [
+        ["run", "--seed", "1", "--seeds", "2"],
+        ["run", "--seeds", "1-2", "--from", "x"],
+        ["run", "--jobs", "0"],
+        ["run", "--seed", "-1"],
+        ["replay"],
+    ],
 )
 def test_wrong_usage_is_said(capsys, arguments):
     assert run(["sim", *arguments]) == 2

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from dohle.model.errors import ConfigurationError
-from dohle.testing.campaigns.campaign import ENOUGH_SEEDS, Tally, parse_seeds, run_campaign
+from dohle.testing.campaigns.campaign import ENOUGH_SEEDS, Tally, first_fresh_seed, parse_seeds, run_campaign
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.runner import Finished, Runner
 from dohle.testing.campaigns.simulation import Outcome
@@ -105,6 +106,12 @@ def test_seeds_are_a_range_or_a_number_of_fresh_ones() -> None:
     assert parse_seeds("3-7", 100) == range(3, 8)
     assert parse_seeds("7-7", 100) == range(7, 8)
     assert parse_seeds("5", 100) == range(100, 105)
+
+
+def test_fresh_seeds_of_one_origin_begin_alike_and_of_another_elsewhere() -> None:
+    starts = [first_fresh_seed(Random(origin)) for origin in ("one state", "one state", "another")]
+    assert starts[0] == starts[1] != starts[2]
+    assert min(starts) >= 1_000_000  # nobody's favourite
 
 
 @pytest.mark.parametrize("text", ["", "-", "x", "1-", "-3", "5-4", "0", "1-2-3", "1.5"])

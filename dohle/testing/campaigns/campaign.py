@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from random import Random
 
 from dohle.model.errors import ConfigurationError
 from dohle.testing.campaigns.plan import Plan
@@ -94,6 +95,11 @@ async def run_campaign(
 
     await asyncio.gather(*(work() for _ in range(runner.jobs)))
     return tally
+
+
+def first_fresh_seed(chance: Random) -> int:
+    """Returns a seed above those that people choose, for a campaign to begin with."""
+    return chance.randrange(1_000_000, 1_000_000_000)
 
 
 def parse_seeds(text: str, first_fresh: int) -> range:
