@@ -62,10 +62,15 @@ def test_a_number_may_be_used_again_once_its_operation_is_over():
     assert [str(op.micro[0].value) for op in read_lines([INVOKE, OK, *other]).operations] == ["a", "b"]
 
 
+def test_a_history_that_is_cut_off_in_its_last_line_is_told_so():
+    with pytest.raises(InvalidRequest, match=r"cut off in the middle of line 2, its last.*take that line away"):
+        read_lines([INVOKE + "\n", OK[:-20]])
+
+
 @pytest.mark.parametrize(
     "line",
     [
-        INVOKE[:-9],
+        INVOKE[:-9] + "\n",
         "[]",
         INVOKE,
         OK.replace("7,", "8,", 1),

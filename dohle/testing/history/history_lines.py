@@ -36,10 +36,16 @@ def read_lines(lines: Iterable[str]) -> History:
     """Returns the history that `lines` tell. Raises InvalidRequest, which names the line that is wrong."""
     history = History()
     open_operations: dict[int, Operation] = {}
-    for number, line in enumerate(lines, 1):
+    numbered = enumerate(lines, 1)
+    for number, line in numbered:
         try:
             _take(history, open_operations, json.loads(line))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, json.JSONDecodeError) and not line.endswith("\n") and next(numbered, None) is None:
+                raise InvalidRequest(
+                    f"the history is cut off in the middle of line {number}, its last: {line[:200]!r}. Whoever wrote it"
+                    " was stopped: take that line away to judge what came before"
+                ) from error
             raise InvalidRequest(
                 f"line {number} of the history is no event ({error!r}): {line[:200].rstrip()}"
             ) from error
