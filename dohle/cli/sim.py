@@ -34,7 +34,7 @@ _SEEDS = "100"
 storm_option = click.option(
     "--storm",
     "storm_s",
-    type=click.FloatRange(min=1),
+    type=click.FloatRange(1, 86_400),
     default=_STORM_S,
     show_default=True,
     metavar="SECONDS",
@@ -61,7 +61,7 @@ def sim() -> None:
 @click.option("--seeds", metavar="A-B|N", help="Seeds A to B, or N fresh ones.  [default: 100, or as --minutes says]")
 @click.option("--from", "origin", metavar="TEXT", help="Fresh seeds begin at a number made of this, not drawn by lot.")
 @click.option("--seed", type=click.IntRange(min=0), help="This one alone.")
-@click.option("--minutes", type=click.FloatRange(min=0.01), help="Begin no seed after so long.")
+@click.option("--minutes", type=click.FloatRange(0.01, 100_000), help="Begin no seed after so long.")
 @click.option("--keep-going", is_flag=True, help="Do not stop at the first seed that fails.")
 @jobs_option
 @storm_option
@@ -190,7 +190,9 @@ def replay(what: str, storm_s: float, as_json: bool) -> int:
 @sim.command()
 @click.argument("what", metavar="SEED|FILE")
 @click.option("--tries", type=click.IntRange(min=1), default=500, show_default=True, help="At most so many runs.")
-@click.option("--minutes", type=click.FloatRange(min=0.01), default=15.0, show_default=True, help="At most so long.")
+@click.option(
+    "--minutes", type=click.FloatRange(0.01, 100_000), default=15.0, show_default=True, help="At most so long."
+)
 @jobs_option
 @storm_option
 @out_option

@@ -93,6 +93,8 @@ def test_what_violates_nothing_is_not_shrunk(capsys):
     [
         (["run", "--seeds", "5-2"], "there is no seed in '5-2'"),
         (["run", "--seeds", "many"], "'many' is no range of seeds: write A-B"),
+        (["run", "--seeds", "0-99999999999"], "'0-99999999999' is more than 1,000,000,000 seeds"),
+        (["replay", "3", "--storm", "nan"], "a storm of nan seconds: give more than 0"),
         (["replay", "none.json"], "neither a seed (a number) nor a file that can be read (No such file"),
         (["replay", "kept.toml#other"], "kept.toml has no run 'other'; there are: none"),
         (["shrink", "binary"], "binary is no plan file: it is no text"),
@@ -119,6 +121,7 @@ def test_a_file_that_is_missing_is_answered_with_those_that_there_are(capsys, fa
         ["run", "--seed", "1", "--seeds", "2"],
         ["run", "--seeds", "1-2", "--from", "x"],
         ["run", "--jobs", "0"],
+        ["run", "--storm", "inf"],
         ["run", "--seed", "-1"],
         ["replay"],
     ],

@@ -114,6 +114,11 @@ def test_fresh_seeds_of_one_origin_begin_alike_and_of_another_elsewhere() -> Non
     assert min(starts) >= 1_000_000  # nobody's favourite
 
 
+def test_more_seeds_than_anybody_can_wait_for_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="more than 1,000,000,000 seeds"):
+        parse_seeds("1-99999999999999999999", 1)
+
+
 @pytest.mark.parametrize("text", ["", "-", "x", "1-", "-3", "5-4", "0", "1-2-3", "1.5"])
 def test_a_bad_range_is_explained(text: str) -> None:
     with pytest.raises(ConfigurationError, match="write A-B"):

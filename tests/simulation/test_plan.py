@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from dohle.model.errors import ConfigurationError
@@ -38,6 +41,23 @@ def test_what_is_taken_out_leaves_the_rest_as_it_was() -> None:
     fewer = plan.with_writers(1)
     assert fewer.mix.writers == 1
     assert fewer.faults == plan.faults
+
+
+@pytest.mark.parametrize("storm_s", [0.0, -1.0, math.inf, math.nan, 1e9])
+def test_a_storm_has_a_length_and_an_end(storm_s: float) -> None:
+    with pytest.raises(ConfigurationError, match="give more than 0, and at most 86400"):
+        Plan.drawn(1, storm_s=storm_s)
+    with pytest.raises(ConfigurationError, match="give more than 0, and at most 86400"):
+        replace(Plan.drawn(1), storm_s=storm_s)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
+def test_a_fault_has_a_time_and_an_end(seconds: float) -> None:
+    fault = PlannedFault(1.0, "kill", 1, 1.0, 0)
+    with pytest.raises(ConfigurationError, match=r"at_s is .*: a time is from 0 to 86400 seconds"):
+        replace(fault, at_s=seconds)
+    with pytest.raises(ConfigurationError, match=r"duration_s is .*: a time is from 0 to 86400 seconds"):
+        replace(fault, duration_s=seconds)
 
 
 def test_an_unknown_fault_is_refused_with_the_list_of_those_there_are() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
 
 from dohle import Admin, Consumer, Producer
@@ -77,9 +80,26 @@ def test_a_consumer_outlives_a_restart_during_which_one_node_alone_knows_no_topi
 
 def test_a_world_that_waits_for_nothing_is_a_deadlock_that_names_who_waits() -> None:
     world = World(1)
-    with pytest.raises(SimulationStuck, match="deadlock") as stuck:
-        world.scheduler.run_until(lambda: False)
-    assert "no timer" in str(stuck.value)
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    dead = world.client("dead")
+    dead.spawn(forever(), "gone")
+    world.client("alive").spawn(forever(), "waits")
+
+    async def script() -> None:
+        await world.clock.sleep(1.0)
+        dead.loop.kill()
+        await forever()
+
+    with pytest.raises(SimulationStuck, match=r"a deadlock at 1.000: no timer") as stuck:
+        world.run(script())
+    waiting = str(stuck.value)
+    assert re.search(r"director:\n  director/script: .* script > test_world.py:\d+ forever > ", waiting)
+    assert re.search(r"alive:\n  alive/waits: .*test_world.py:\d+ forever > ", waiting)
+    assert "gone" not in waiting
+    world.end()
 
 
 def test_a_loop_that_never_rests_is_cut_by_the_event_budget() -> None:
@@ -89,7 +109,7 @@ def test_a_loop_that_never_rests_is_cut_by_the_event_budget() -> None:
         while True:
             await world.clock.sleep(0)
 
-    with pytest.raises(SimulationStuck, match="never rests"):
+    with pytest.raises(SimulationStuck, match="never rests, at last in director"):
         world.run(spin())
     world.end()
 

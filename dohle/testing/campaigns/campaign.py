@@ -19,6 +19,7 @@ from dohle.testing.invariants.rare import RARE
 
 ENOUGH_SEEDS = 300
 """In so many seeds everything rare must have happened."""
+_MOST_SEEDS = 1_000_000_000
 _FULL_S, _FULL_ACKNOWLEDGED, _FULL_FAULTS = 60.0, 500, 5
 
 
@@ -112,4 +113,8 @@ def parse_seeds(text: str, first_fresh: int) -> range:
     seeds = range(int(first), int(last) + 1) if dash else range(first_fresh, first_fresh + int(first))
     if not seeds:
         raise ConfigurationError(f"there is no seed in {text!r}: write A-B with A at most B, or a number above 0")
+    if seeds.stop - seeds.start > _MOST_SEEDS:
+        raise ConfigurationError(
+            f"{text!r} is more than {_MOST_SEEDS:,} seeds: write A-B closer together, or use --minutes"
+        )
     return seeds

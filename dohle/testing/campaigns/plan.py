@@ -9,11 +9,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from random import Random
 
+from dohle.model.errors import ConfigurationError
 from dohle.testing.clients.workload import Mix
 from dohle.testing.faults.faults import KINDS, kind_named
 from dohle.testing.world.topology import Topology
 
 STORM_S = 60.0
+LONGEST_STORM_S = 86_400.0
 _LEAST_FAULTS = 5
 _CALM_END = 0.1
 """The share of a storm at its end in which no fault begins."""
@@ -21,7 +23,8 @@ _CALM_END = 0.1
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """One fault. What else it has to choose it draws from `chance`. Raises ConfigurationError for an unknown kind."""
+    """One fault. What else it has to choose it draws from `chance`. Raises ConfigurationError for an unknown kind, and
+    for times that are none."""
 
     at_s: float
     kind: str
@@ -31,6 +34,9 @@ class PlannedFault:
 
     def __post_init__(self) -> None:
         kind_named(self.kind)
+        for name, seconds in (("at_s", self.at_s), ("duration_s", self.duration_s)):
+            if not 0 <= seconds <= LONGEST_STORM_S:
+                raise ConfigurationError(f"{name} is {seconds:g}: a time is from 0 to {LONGEST_STORM_S:g} seconds")
 
     def __str__(self) -> str:
         return f"{self.kind} at node {self.node_id} for {self.duration_s:.2f} s"
@@ -38,7 +44,10 @@ class PlannedFault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run. `seed` still decides how the processes take turns, and everything that the nodes draw."""
+    """One run. `seed` still decides how the processes take turns, and everything that the nodes draw.
+
+    Raises ConfigurationError for a storm that has no length, or none that ends.
+    """
 
     seed: int
     topology: Topology
@@ -46,8 +55,12 @@ class Plan:
     storm_s: float
     faults: tuple[PlannedFault, ...]
 
+    def __post_init__(self) -> None:
+        _check_length(self.storm_s)
+
     @classmethod
     def drawn(cls, seed: int, storm_s: float = STORM_S) -> Plan:
+        _check_length(storm_s)
         topology = Topology.drawn(_chance(seed, "topology"))
         mix = Mix.drawn(_chance(seed, "mix"))
         return cls(seed, topology, mix, storm_s, _drawn_faults(_chance(seed, "faults"), topology, storm_s))
@@ -60,6 +73,11 @@ class Plan:
     def with_writers(self, writers: int) -> Plan:
         """Returns the plan with fewer clients that write, or more."""
         return replace(self, mix=replace(self.mix, writers=writers))
+
+
+def _check_length(storm_s: float) -> None:
+    if not 0 < storm_s <= LONGEST_STORM_S:  # so that not-a-number is none
+        raise ConfigurationError(f"a storm of {storm_s:g} seconds: give more than 0, and at most {LONGEST_STORM_S:g}")
 
 
 def _chance(seed: int, purpose: str) -> Random:

@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from dohle.testing.world.trace import Trace
+from dohle.testing.world.waiting import waiting_tasks
 
 if TYPE_CHECKING:
     from dohle.testing.world.process_loop import ProcessLoop, WorldEvent
@@ -68,8 +69,8 @@ class Scheduler:
                     self.on_turn(loop)
                 if self.events > self._event_budget:
                     raise SimulationStuck(
-                        f"{self.events} events after {self.now:.3f} simulated seconds: something never rests.\n"
-                        + self._waiting()
+                        f"{self.events} events after {self.now:.3f} simulated seconds: something never rests, at last"
+                        f" in {loop.name}.\n{self._waiting()}"
                     )
         finally:
             _set_running_loop(None)
@@ -85,4 +86,6 @@ class Scheduler:
             loop.timer_is_due(handle)
 
     def _waiting(self) -> str:
-        return "\n".join(f"{loop.name}: {task.get_name()}" for loop in self.loops for task in loop.tasks)
+        """Returns which tasks of living processes wait, and where."""
+        living = [loop for loop in self.loops if loop.alive and loop.tasks]
+        return "\n".join(f"{loop.name}:\n{waiting_tasks(loop.tasks)}" for loop in living)
