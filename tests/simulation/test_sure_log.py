@@ -148,6 +148,24 @@ def test_a_disk_that_was_replaced_holds_nothing_and_says_so() -> None:
     on_a_machine(work)
 
 
+def test_a_disk_that_was_replaced_after_its_batches_had_rotted_says_so_too() -> None:
+    async def work(machine: Machine, log: SureLog) -> None:
+        file = segment(machine)
+        file.append([batch(0)])
+        await machine.disk.sync([file], [FOLDER])
+        log.look()
+        machine.disk.spoil(file.path, 40, 1)
+        machine.disk.lose_power()
+        log.look()
+        assert log.end == 0
+        assert not log.replaced
+        machine.disk.wipe()
+        log.look()
+        assert log.replaced
+
+    on_a_machine(work)
+
+
 def test_a_folder_without_its_mark_is_another_log() -> None:
     async def work(machine: Machine, log: SureLog) -> None:
         mark = machine.disk.open(f"{FOLDER}/mark", create=True)

@@ -11,6 +11,7 @@ from dohle import Admin, Consumer, Producer
 from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.world.process import SimProcess
 from dohle.testing.world.scheduler import SimulationStuck
+from dohle.testing.world.topology import NodePlan, Topology
 from dohle.testing.world.world import World
 
 
@@ -133,6 +134,27 @@ def test_a_killed_process_runs_nothing_more() -> None:
     client = world.client("client")
     world.run(script())
     assert not ended
+
+
+def test_a_machine_is_harmed_until_somebody_has_seen_to_it() -> None:
+    world = World(1, Topology((NodePlan(1, True, False), NodePlan(2, False, True)), 1, 1))
+    machine = world.machines[2]
+
+    async def script() -> None:
+        await started(world)
+        assert not machine.harmed
+        world.kill(2)
+        machine.disk.wipe()
+        assert machine.harmed
+        await world.format_anew(2)
+        assert not machine.harmed
+        machine.spoilt.append("data/t-0")
+        assert machine.harmed
+        await world.set_spoilt_aside(2)
+        assert not machine.harmed
+
+    world.run(script())
+    world.end()
 
 
 def test_a_drifting_clock_and_its_timers_run_at_their_own_rate() -> None:

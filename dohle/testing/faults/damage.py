@@ -87,7 +87,6 @@ async def empty_disk(blow: Blow) -> None:
         return
     blow.end(blow.node_id, power=True)
     disk = blow.machine.disk
-    blow.machine.harmed = True
     blow.machine.spoilt.clear()
     disk.wipe()
     blow.strikes()
@@ -116,7 +115,7 @@ async def lost_metadata(blow: Blow) -> None:
     else:
         disk.spoil(_VOTE, blow.chance.randrange(len(disk.peek(_VOTE))), 1 << blow.chance.randrange(7))
     if how:
-        blow.machine.harmed = blow.machine.lost = True
+        blow.machine.has_forgotten = blow.machine.lost = True
         blow.strikes(how)
     await blow.lasts()
     blow.start(blow.node_id)
@@ -149,7 +148,6 @@ def _spoil_a_batch(blow: Blow, folder: str, checkpoint: str) -> str:
     start, end = blow.chance.choice(batches)
     position = blow.chance.randrange(start + _UNCHECKED_BYTES, end)
     disk.spoil(path, position, blow.chance.randint(1, 255))
-    blow.machine.harmed = True
     return f"byte {position} of {path}"
 
 

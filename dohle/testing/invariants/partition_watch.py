@@ -159,6 +159,7 @@ class PartitionWatch:
     def _returned(self, shared: _Shared, process: NodeProcess, node_id: NodeId, log: Log) -> None:
         """A broker has opened a log that an earlier process may have left."""
         told = shared.told.get(node_id, 0)
+        shared.disks[node_id].look()  # the folder may have been lost and made again since
         if log.log_end_offset < told and log.damage is None and not self._is_lost(shared, node_id):
             self._violated(
                 f"{shared.name} on {process.name} ends at {log.log_end_offset}, and the process before it has vouched"

@@ -92,7 +92,7 @@ class QuorumWatch:
         """A voter's process has begun, and has read what the one before has left."""
         node_id, end = quorum.identity.node_id, quorum._node.log.log_end_offset
         term_before, end_before = self._told.get(node_id, (0, 0))
-        if (now.term < term_before or end < end_before) and not self._machines[node_id].harmed:
+        if (now.term < term_before or end < end_before) and not self._machines[node_id].has_forgotten:
             self._violated(
                 f"{process.name} begins in term {now.term} with its log's end at {end}; the process before it had"
                 f" term {term_before} on its disk, and everything below {end_before}"
@@ -112,7 +112,7 @@ class QuorumWatch:
         if not now.vote_is_durable:
             return
         vote = Vote(now.term, now.voted_for)
-        if self._vote_on_disk(node_id) != _encode(vote).encode() and not self._machines[node_id].harmed:
+        if self._vote_on_disk(node_id) != _encode(vote).encode() and not self._machines[node_id].has_forgotten:
             self._violated(f"{process.name} counts on its {vote}, which is not on its disk")
         if vote.voted_for is not None:
             first = self._votes.setdefault((node_id, vote.term), vote.voted_for)
@@ -125,7 +125,7 @@ class QuorumWatch:
 
     def _log_moved(self, process: NodeProcess, node_id: int, now: RaftState) -> None:
         log = self._look(node_id)
-        if log.end < now.durable_end and not self._machines[node_id].harmed:
+        if log.end < now.durable_end and not self._machines[node_id].has_forgotten:
             self._violated(
                 f"{process.name} counts its metadata log below {now.durable_end} as durable, and its disk has {log.end}"
             )
@@ -155,7 +155,7 @@ class QuorumWatch:
         voters = [
             node_id
             for node_id, machine in self._machines.items()
-            if machine.harmed or (vote := _decode(self._vote_on_disk(node_id))) == own or vote.term > term
+            if machine.has_forgotten or (vote := _decode(self._vote_on_disk(node_id))) == own or vote.term > term
         ]
         if 2 * len(voters) <= len(self._machines):
             self._violated(f"{process.name} leads term {term} by votes that are only on the disks of {voters}")
@@ -192,10 +192,10 @@ class QuorumWatch:
             self._violated(f"the metadata log: {failure}")
 
     def majority_keeps_all(self) -> None:
-        """Whether what was ever committed is on a majority of the disks, harmed ones aside."""
+        """Whether what was ever committed is on a majority of the disks, those aside whose metadata was taken away."""
         holders = [node_id for node_id in self._logs if self.ledger.has_all(self._look(node_id))]
-        harmed = [node_id for node_id, machine in self._machines.items() if machine.harmed and node_id not in holders]
-        if 2 * (len(holders) + len(harmed)) <= len(self._logs):
+        lost = [number for number, machine in self._machines.items() if machine.has_forgotten and number not in holders]
+        if 2 * (len(holders) + len(lost)) <= len(self._logs):
             self._violated(f"what is committed of the metadata below {self.ledger.end} is only on disks {holders}")
 
 

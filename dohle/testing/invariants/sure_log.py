@@ -39,7 +39,8 @@ class SureLog:
     def __init__(self, machine: Machine, path: str, mark: tuple[str, bytes] | None = None) -> None:
         self.batches: list[BatchHeader] = []
         self.judged = 0  # of the batches, how many the ledger has seen
-        self.replaced = False  # the folder that held batches is gone
+        self.replaced = False  # a folder that held batches is gone
+        self._has_held = False  # this folder has held some, whether or not they rotted since
         self._machine = machine
         self._names = [name for name in path.split("/") if name]
         self._mark = mark
@@ -109,7 +110,8 @@ class SureLog:
             if not isinstance(about, Content) or text not in about.durable:
                 folder = None
         if folder is not self._folder:
-            self.replaced = self.replaced or bool(self.batches)
+            self.replaced = self.replaced or self._has_held
+            self._has_held = False
             self._folder, self._version = folder, (-1, -1)
             self._forget_from(0)
             self._unread = []
@@ -158,6 +160,7 @@ class SureLog:
             if segment.is_found and not check_crc(durable, position, header):
                 break
             self.batches.append(header)
+            self._has_held = True
             end = header.next_offset
             position = following
         segment.position = position

@@ -45,14 +45,19 @@ class Machine:
         self.starts = 0
         self.wall_offset_ms = 0
         self.clock_rate = 1.0  # monotonic seconds a second, from the next start on
-        self.harmed = False  # synced data was lost here: the node may refuse to run, and says what to do
         self.lost = False  # dead for good
-        self.spoilt: list[str] = []  # folders of replicas that rot
+        self.has_forgotten = False  # its metadata or its vote is gone, or rots
+        self.spoilt: list[str] = []  # folders of replicas that rot, until they are set aside
         self.in_service = False  # an operator works on its disk; nobody starts it
 
     @property
     def name(self) -> str:
         return self.config.host
+
+    @property
+    def harmed(self) -> bool:
+        """Whether synced data was lost here and nobody has seen to it: the node may refuse to run, and says why."""
+        return self.has_forgotten or bool(self.spoilt) or not self.disk.exists(DATA)
 
 
 class World:

@@ -33,8 +33,9 @@ async def a_replica_is_gone_from_its_disk(stage: Stage) -> None:
     robbed = stage.follower()
     machine = stage.world.machines[robbed]
     stage.world.kill(robbed)
-    machine.disk.lose(f"{machine.config.data_dir}/t-0")
-    machine.harmed = True
+    folder = f"{machine.config.data_dir}/t-0"
+    machine.disk.lose(folder)
+    machine.spoilt.append(folder)
     stage.world.start(robbed)
     while True:
         await stage.passes(0.001)
