@@ -24,6 +24,20 @@ def test_a_throttled_machine_passes_its_messages_one_after_the_other_at_its_rate
     assert links.delay_s("a", "b", 500) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_who_refuses_does_so_to_all_but_those_at_home_until_it_accepts_again() -> None:
+    links = Links(Random(1), lambda: 0.0)
+    links.refuse("a")
+    assert links.refuses("b", "a")
+    assert not links.refuses("a", "a")
+    assert not links.refuses("a", "b")
+    assert links.both_ways("a", "b")
+    links.accept("a")
+    assert not links.refuses("b", "a")
+    links.refuse("a")
+    links.mend_all()
+    assert not links.refuses("b", "a")
+
+
 def test_a_cut_goes_one_way_and_mending_everything_mends_all_that_was_wrong() -> None:
     links = Links(Random(1), lambda: 0.0)
     links.cut("a", "b")

@@ -39,6 +39,15 @@ def test_a_fault_takes_effect_and_no_promise_is_broken(kind: str) -> None:
     assert set(outcome.faults) == {kind}
 
 
+def test_a_living_broker_whose_port_refuses_is_fenced_early_and_comes_back() -> None:
+    fault = PlannedFault(2.0, "refused connections", 4, 2.0, 11)
+    outcome = run_plan(Plan(3, SHAPE, Plan.drawn(1).mix, storm_s=8.0, faults=(fault,)))
+    assert not outcome.violations, "\n".join((*outcome.timeline, *outcome.violations))
+    assert outcome.rare["a broker is fenced early"] >= 1
+    assert outcome.rare["an early fencing is undone"] >= 1
+    assert sum("starts" in line for line in outcome.timeline) == 4  # nobody died for it
+
+
 @pytest.mark.parametrize("nodes", [3, 4, 5, 6, 7])
 def test_in_a_majority_ring_every_node_reaches_a_majority_and_from_four_on_no_two_the_same(nodes: int) -> None:
     reached = _reach(link_faults.majority_ring, nodes)

@@ -40,6 +40,7 @@ KINDS: dict[str, FaultKind] = {
     "bridge": FaultKind(link_faults.bridge),
     "majority ring": FaultKind(link_faults.majority_ring),
     "reset": FaultKind(link_faults.reset),
+    "refused connections": FaultKind(link_faults.refused_connections),
     "bad weather": FaultKind(link_faults.bad_weather),
     "throttled links": FaultKind(link_faults.throttled_links),
     "slow disk": FaultKind(disk_faults.slow_disk),

@@ -72,6 +72,19 @@ async def reset(blow: Blow) -> None:
         blow.world.reset_connections(blow.node_id)
 
 
+async def refused_connections(blow: Blow) -> None:
+    """What is open breaks, and new connections to the node are refused as if nobody listened, though it lives."""
+    if not blow.runs:
+        return
+    blow.often_at_the_active_controller()
+    name = blow.machine.name
+    blow.strikes(f"for {blow.duration_s:.2f} s")
+    blow.world.links.refuse(name)
+    blow.world.reset_connections(blow.node_id)
+    await blow.lasts()
+    blow.world.links.accept(name)
+
+
 async def bad_weather(blow: Blow) -> None:
     """Loss and delay everywhere."""
     weather = blow.world.links.weather

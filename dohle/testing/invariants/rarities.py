@@ -18,8 +18,10 @@ from dohle.broker.push_session import PushSession
 from dohle.controller import isr, quorum, registration
 from dohle.controller.controller import Controller
 from dohle.controller.failure_detector import FailureDetector
+from dohle.controller.sessions import Sessions
 from dohle.controller.vote_file import write_vote
 from dohle.model.errors import DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
+from dohle.model.ids import NodeId
 from dohle.model.image import BrokerImage
 from dohle.model.metadata import Doubt
 from dohle.raft.core import Core
@@ -58,6 +60,7 @@ RARE = (
     "a truncation goes across segments",
     "acknowledgements fail with their epoch",
     "all leaderships are handed over in a controlled shutdown",
+    "an early fencing is undone",
     "an append is refused for want of replicas",
     "an ISR grows",
     "an ISR shrinks",
@@ -288,6 +291,17 @@ def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[...,
         await original(self, brokers, why)
 
     return fence_early
+
+
+@_around(Sessions, Sessions.may_unfence)
+def _(counts: Counts, original: Callable[..., bool]) -> Callable[..., bool]:
+    def may_unfence(self: Sessions, node_id: NodeId, broker_epoch: int, now: float) -> bool:
+        may = original(self, node_id, broker_epoch, now)
+        served = self._probation(node_id, broker_epoch) is not None and node_id not in self._sessions
+        counts.add("an early fencing is undone", may and served)
+        return may
+
+    return may_unfence
 
 
 @_around(FailureDetector, FailureDetector._fence)

@@ -38,6 +38,7 @@ class Links:
         self._busy_until: dict[tuple[str, str], float] = {}
         self._cut: dict[tuple[str, str], None] = {}
         self._silent: dict[str, None] = {}
+        self._refusing: dict[str, None] = {}
 
     def delay_s(self, source: str, target: str, size_bytes: int = MESSAGE_BYTES) -> float:
         """Returns how long the next message takes."""
@@ -96,8 +97,20 @@ class Links:
         self._silent.pop(machine, None)
         self._changed()
 
+    def refuse(self, machine: str) -> None:
+        """New connections to `machine` are refused, as by a firewall, though somebody listens; the open ones stay."""
+        self._refusing[machine] = None
+
+    def accept(self, machine: str) -> None:
+        self._refusing.pop(machine, None)
+
+    def refuses(self, source: str, target: str) -> bool:
+        """Whether `target` turns down whoever comes from `source`; nobody is refused at home."""
+        return target in self._refusing and source != target
+
     def mend_all(self) -> None:
         self._cut.clear()
+        self._refusing.clear()
         self._bytes_per_s.clear()
         self.weather.loss, self.weather.mean_delay_s = 0.0, FAIR_DELAY_S
         self._changed()

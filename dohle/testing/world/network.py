@@ -1,8 +1,8 @@
 """SimNetwork: the Network of a simulated process.
 
-A lane to an address is one connection, made at first use. A dead process's machine refuses, a machine that is off or
-cut off is silent. Services are driven as the gRPC server drives them: a handler goes on when its caller has left; a
-stream's that neither sends nor receives is cancelled after some seconds.
+A lane to an address is one connection, made at first use. A dead process's machine refuses, and one that is told to; a
+machine that is off or cut off is silent. Services are driven as the gRPC server drives them: a handler goes on when its
+caller has left; a stream's that neither sends nor receives is cancelled after some seconds.
 """
 
 from __future__ import annotations
@@ -249,12 +249,12 @@ class SimNetwork:
                 attempt.exception()  # whoever asked may have gone
 
     async def _reach(self, address: Address) -> SimServer | None:
-        """Returns who listens there, or None if nobody does; never returns while there is no way there and back."""
+        """Returns who listens there, or None if that is refused; never returns while there is no way there and back."""
         links, here, there = self._fabric.links, self._party.machine, address.host
         while True:
             await self._clock.sleep(links.delay_s(here, there) + links.delay_s(there, here))
             if links.both_ways(here, there):
-                return self._fabric.servers.get(address)
+                return None if links.refuses(here, there) else self._fabric.servers.get(address)
             await self._clock.sleep(0.2)  # the kernel tries again
 
     def _open(self, connection: Connection, address: Address, method: Method[Any, Any]) -> RpcEnd:
