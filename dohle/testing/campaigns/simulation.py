@@ -70,6 +70,7 @@ class Simulation:
                 violations.append(str(failure) or repr(failure))
         finally:
             self.world.end()
+            gc.freeze()  # nothing of a world is ever let go: no collection needs to look through it
             if collecting:
                 gc.enable()
         violations += self._invariants.violations + self.world.bugs
