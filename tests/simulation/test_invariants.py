@@ -20,6 +20,7 @@ from dohle.controller.part import ControllerPart
 from dohle.controller.quorum import metadata_folder
 from dohle.controller.vote_file import VOTE_FILE, Vote, _encode
 from dohle.model.batch import CRC_AT, CRC_END, LENGTH_END
+from dohle.model.ids import NodeId
 from dohle.model.records import Record, encode_batch
 from dohle.raft.core import Core
 from dohle.raft.leader import Leader
@@ -228,6 +229,24 @@ def test_a_metadata_log_that_counts_what_is_not_on_the_disk(cluster: Cluster) ->
     assert fell(cluster.look_at(1), "node1.1 counts its metadata log")
 
 
+def test_a_leader_that_counts_what_an_earlier_term_wrote(cluster: Cluster) -> None:
+    controller = cluster.controller
+    for other in cluster.others(controller):
+        cluster.world.kill(other)
+    cluster.run(0.8)
+    core = cluster.core(controller)
+    core.commit_offset = core.log.durable_end_offset
+    core.term += 1
+    assert fell(cluster.look_at(controller), "commits by counting up to")
+
+
+def test_a_metadata_log_that_counts_what_another_term_has_on_the_disk(cluster: Cluster) -> None:
+    log = cluster.core(1).log
+    log._terms[-1] += 5
+    log.generation += 1
+    assert fell(cluster.look_at(1), "node1.1 counts what term")
+
+
 def test_images_that_differ_at_one_offset(cluster: Cluster) -> None:
     controller = cluster.part(1).controller
     controller.committed = dataclasses.replace(controller.committed, next_producer_id=12345)
@@ -313,6 +332,48 @@ def test_members_that_leave_below_the_minimum_with_all_their_data(cluster: Clust
     topics = image.topics.insert(key.topic_id, dataclasses.replace(topic, partitions=(alone,)))
     controller.committed = dataclasses.replace(image, topics=topics, next_offset=image.next_offset + 1)
     assert fell(cluster.look_at(1), "have left the in-sync set")
+
+
+def commit(cluster: Cluster, *, members: list[int] | None = None, fenced: int | None = None) -> list[str]:
+    """Returns what falls when the first partition gets these members, or one broker and no other is fenced."""
+    controller, key = cluster.part(1).controller, cluster.replica(1).key
+    image = controller.committed
+    if members is not None:
+        topic = image.topics[key.topic_id]
+        before = topic.partitions[0]
+        in_sync = tuple(node_id for node_id in before.assigned_replicas if node_id in members)
+        after = dataclasses.replace(before, in_sync_replicas=in_sync, partition_epoch=before.partition_epoch + 1)
+        topics = image.topics.insert(key.topic_id, dataclasses.replace(topic, partitions=(after,)))
+        image = dataclasses.replace(image, topics=topics)
+    brokers = image.brokers
+    for broker in image.brokers_in_order():
+        if broker.fenced != (broker.node_id == fenced):
+            brokers = brokers.insert(broker.node_id, dataclasses.replace(broker, fenced=broker.node_id == fenced))
+    controller.committed = dataclasses.replace(image, brokers=brokers, next_offset=image.next_offset + 1)
+    return cluster.look_at(1)
+
+
+def test_a_fenced_broker_that_joins(cluster: Cluster) -> None:
+    late = cluster.others(cluster.leader)[0]
+    others = cluster.others(late)
+    assert not commit(cluster, members=others)
+    assert not commit(cluster, fenced=late)
+    assert fell(commit(cluster, members=[*others, late], fenced=late), "and is fenced or leaving")
+
+
+def test_a_leader_that_does_not_count_a_member(cluster: Cluster) -> None:
+    leader = cluster.leader
+    late = cluster.others(leader)[0]
+    others = cluster.others(late)
+    cluster.role().in_sync.committed_as([NodeId(node_id) for node_id in others], 99)
+    assert fell(commit(cluster, members=[1, 2, 3]), f"does not count nodes [{late}]")
+
+
+def test_a_broker_that_is_unfenced_before_it_has_acted(cluster: Cluster) -> None:
+    late = cluster.others(cluster.leader)[0]
+    assert not commit(cluster, fenced=late)
+    cluster.broker(late)._active = False
+    assert fell(commit(cluster), "has not acted on its registration yet")
 
 
 def alter(cluster: Cluster, node_id: int, change: Callable[[bytearray], None]) -> None:

@@ -5,13 +5,15 @@ below any presumed leader's watermark is on min.insync.replicas disks when it ge
 member of the in-sync set that the controller has committed. Replicas that have a batch in common are equal up to it; a
 producer's sequence is written once. What a log counts as durable is on its disk.
 
+Who may be a member of an in-sync set at all, `members` says.
+
 A replica is not sound whose machine lost what was synced there. Topics that count appends before they are synced
 promise none of what is said here of disks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dohle.broker.broker import Broker
@@ -23,6 +25,7 @@ from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicIm
 from dohle.storage.log import Log
 from dohle.storage.log_folder import PARTITION_FILE
 from dohle.testing.invariants.ledger import Ledger
+from dohle.testing.invariants.members import not_counted, unfenced_too_soon, unfit_to_join
 from dohle.testing.invariants.sure_log import SureLog
 from dohle.testing.world.process import NodeProcess
 from dohle.testing.world.world import World
@@ -52,6 +55,7 @@ class _Shared:
     ledger: Ledger = field(default_factory=Ledger)
     leaders: dict[int, str] = field(default_factory=dict)  # by epoch
     watermarks: dict[int, int] = field(default_factory=dict)  # by epoch
+    leading: Leading | None = None  # the newest role, whether or not its process lives
     epochs: dict[int, int] = field(default_factory=dict)  # by which metadata offset each was known, at the latest
     told: dict[NodeId, int] = field(default_factory=dict)  # below which offset each broker has vouched for its disk
 
@@ -90,9 +94,17 @@ class PartitionWatch:
                 shared.epochs.setdefault(partition.leader_epoch, image.next_offset)
                 if earlier is not None and partition != earlier.partitions[number]:
                     self._check_who_left(shared, earlier.partitions[number], before)
+                    self._tell_all(shared.name, unfit_to_join(earlier.partitions[number], partition, before, image))
+                    self._tell_all(shared.name, not_counted(partition, shared.leading))
                     self._look_at_members(shared)
+        if image.brokers is not before.brokers:
+            self._tell_all("metadata", unfenced_too_soon(self._world, before, image))
         if image.topics is not before.topics:
             self._shared = {key: shared for key, shared in self._shared.items() if key.topic_id in image.topics}
+
+    def _tell_all(self, where: str, complaints: Iterable[str]) -> None:
+        for complaint in complaints:
+            self._violated(f"{where}: {complaint}")
 
     def _check_who_left(self, shared: _Shared, before: PartitionImage, image: ClusterImage) -> None:
         """Below the minimum only those leave the in-sync set whose data is doubted or lost (amendment 1)."""
@@ -180,6 +192,8 @@ class PartitionWatch:
     def _began_to_lead(self, shared: _Shared, process: NodeProcess, broker: Broker, role: Leading) -> None:
         if role.leader_epoch not in shared.leaders:
             self._world.remark(f"{process.name} leads {shared.name} in epoch {role.leader_epoch}")
+        if shared.leading is None or shared.leading.leader_epoch < role.leader_epoch:
+            shared.leading = role
         leader = shared.leaders.setdefault(role.leader_epoch, process.name)
         if leader != process.name:
             self._violated(f"{shared.name} epoch {role.leader_epoch}: {leader} led, and {process.name} leads")
@@ -199,6 +213,7 @@ class PartitionWatch:
                 f" {watermark}"
             )
         shared.watermarks[role.leader_epoch] = watermark
+        self._tell_all(shared.name, not_counted(shared.image, shared.leading))
         if not shared.is_strict or role.log.config.flush_messages != 1:
             return
         disk, ledger = self._look(shared, node_id), shared.ledger

@@ -1,8 +1,9 @@
 """Quorum watch: the controllers' invariants (the last section of Raft's rules), looked at with the eyes of all voters.
 
-Terms and commit indexes never fall; a vote that was given is never forgotten; one leader a term; logs agree up to what
-they have in common; what is committed is on a majority of the voters' disks and never changed; a leader's log holds all
-that was committed in earlier terms. Disks are looked at, not beliefs.
+Terms and commit indexes never fall; a vote that was given is never forgotten; one leader a term, elected by votes that
+are on a majority's disks; logs agree up to what they have in common; what is committed is on a majority of the voters'
+disks and never changed; a leader commits up to entries of its own term, and its log holds all that was committed in
+earlier terms. Disks are looked at, not beliefs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from dohle.controller.quorum import Quorum, metadata_folder
 from dohle.controller.vote_file import VOTE_FILE, Vote, _encode, _parse_key
 from dohle.raft.leader import Leader
+from dohle.raft.log_view import LogView
 from dohle.raft.node import RaftNode, Role
 from dohle.raft.quorum import ReplicaKey
 from dohle.testing.invariants.ledger import Ledger
@@ -82,11 +84,13 @@ class QuorumWatch:
         if before is None or before[:3] != now[:3]:
             self._voted(process, node_id, now)
         if before is None or before[5:] != now[5:]:
-            self._log_moved(process, node_id, now)
+            self._log_moved(process, node_id, now, log)
         if isinstance(now.role, Leader) and (before is None or before.role is not now.role):
             self._elected(process, quorum, now)
         if now.commit_offset > (0 if before is None else before.commit_offset):
             self._committed(process, now, log.term_at(now.commit_offset))
+            if isinstance(now.role, Leader) and before is not None and before.role is now.role:
+                self._committed_by_leader(process, now, log.term_at(now.commit_offset))
 
     def _returned(self, process: NodeProcess, quorum: Quorum, now: RaftState) -> None:
         """A voter's process has begun, and has read what the one before has left."""
@@ -123,11 +127,20 @@ class QuorumWatch:
         machine = self._machines[node_id]
         return durable_content(machine, f"{metadata_folder(machine.config.data_dir)}/{VOTE_FILE}")
 
-    def _log_moved(self, process: NodeProcess, node_id: int, now: RaftState) -> None:
+    def _log_moved(self, process: NodeProcess, node_id: int, now: RaftState, view: LogView) -> None:
         log = self._look(node_id)
-        if log.end < now.durable_end and not self._machines[node_id].has_forgotten:
+        if self._machines[node_id].has_forgotten:
+            return
+        if log.end < now.durable_end:
             self._violated(
                 f"{process.name} counts its metadata log below {now.durable_end} as durable, and its disk has {log.end}"
+            )
+            return
+        term, last = view.term_at(now.durable_end), log.ending_at(now.durable_end)
+        if now.durable_end and (last is None or last.partition_leader_epoch != term):
+            self._violated(
+                f"{process.name} counts what term {term} wrote below {now.durable_end} as durable, and its disk has"
+                f" {last} there"
             )
 
     def _elected(self, process: NodeProcess, quorum: Quorum, now: RaftState) -> None:
@@ -179,6 +192,14 @@ class QuorumWatch:
             )
         else:
             self._tell(ledger.commit(self._logs[holders[0]], offset, now.term))
+
+    def _committed_by_leader(self, process: NodeProcess, now: RaftState, term: int) -> None:
+        """What an earlier term wrote counts only with something of the leader's own (dissertation, 3.6.2)."""
+        if term != now.term:
+            self._violated(
+                f"{process.name} leads term {now.term}, and commits by counting up to {now.commit_offset}, which term"
+                f" {term} wrote"
+            )
 
     def _look(self, node_id: int) -> SureLog:
         log = self._logs[node_id]
