@@ -88,6 +88,7 @@ RAFT = (
             + if (generation != self.generation and not mutated()) or end_offset <= self.durable_end_offset:
             """,
         ),
+        scenario=scenarios.a_deposed_leaders_disk_answers_late,
     ),
     mutation(
         "raft: conflicting entries are kept",
@@ -131,6 +132,7 @@ RAFT = (
             + mutated()
             """,
         ),
+        scenario=scenarios.a_new_leader_is_cut_off_with_its_no_op,
     ),
     mutation(
         "raft: entries of an older term are committed by counting",

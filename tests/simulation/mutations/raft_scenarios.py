@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from dohle.controller.quorum import metadata_folder
 from dohle.controller.vote_file import read_vote
 from dohle.model.errors import DohleError
+from dohle.runtime.disk import File
+from dohle.storage.segment import LOG_SUFFIX
+from dohle.testing.world.disk import SimDisk
 from tests.simulation.mutations.stage import Stage, quorum_of, scenario
 
 
@@ -92,13 +96,18 @@ async def a_voter_that_lags_asks_for_votes(stage: Stage) -> None:
     lagging, other = stage.others(leader)
     stage.cut(lagging, leader, other)
     await stage.asks(lambda admin: admin.create_topic("t"), leader)
-    stage.world.pause(other)
+    await stage.until(lambda: _reaches(stage, other) == _reaches(stage, leader) > _reaches(stage, lagging), "it lags")
     stage.world.kill(leader)
+    stage.world.kill(other)
+    stage.world.machines[other].clock_rate = 0.02  # it is in no haste to stand itself
+    stage.world.start(other)
     stage.mend(lagging, other)
-    await stage.passes(2)
-    stage.world.resume(other)
     await stage.until(lambda: any(map(stage.leads_quorum, (lagging, other))), "one of the two leads")
     assert stage.leads_quorum(other), "who lacks what is committed was elected"
+
+
+def _reaches(stage: Stage, node_id: int) -> int:
+    return quorum_of(stage.node(node_id)).log_end_offset
 
 
 @scenario
@@ -130,3 +139,69 @@ async def controllers_with_many_changes_are_cut_off(stage: Stage) -> None:
         await stage.until(lambda: any(map(stage.leads_quorum, stage.others(leader))), "another leads")  # noqa: B023
         stage.mend(leader, *stage.others(leader))
         await stage.passes(3)
+
+
+@scenario
+async def a_new_leader_is_cut_off_with_its_no_op(stage: Stage) -> None:
+    """It comes back with an entry of a term that no other voter has ever heard of."""
+    first = stage.controller()
+    stage.world.kill(first)
+    others = stage.others(first)
+
+    def cut_off() -> None:
+        elected = stage.controller()
+        stage.cut(elected, *stage.others(elected))
+
+    await stage.in_the_turn(lambda: any(map(stage.leads_quorum, others)), cut_off, "another is elected")
+    alone = stage.controller()
+    stage.world.start(first)
+    rest = stage.others(alone)
+    await stage.until(lambda: any(map(stage.leads_quorum, rest)), "a third is elected")
+    await stage.until(lambda: not stage.leads_quorum(alone), "the one that is cut off has given up")
+    await stage.asks(lambda admin: admin.create_topic("t"), *rest)
+    await stage.passes(6)  # what was sent first is dropped: the first that it hears comes from beyond its log's end
+    stage.mend(alone, *rest)
+    await stage.until(lambda: len({_reaches(stage, node_id) for node_id in stage.world.machines}) == 1, "all agree")
+    await stage.passes(1)
+
+
+@scenario
+async def a_deposed_leaders_disk_answers_late(stage: Stage) -> None:
+    """What it appended as the leader is synced in the moment between the decision to cut it off and its going."""
+    old = stage.controller()
+    rest = stage.others(old)
+    disk = _LateDisk(stage.world.machines[old].disk)
+    stage.cut(old, *rest)
+    disk.reads_wait = disk.syncs_wait = True
+    begun = _reaches(stage, old)
+    stage.tells(lambda admin: admin.create_topic("lost"), old)
+    await stage.until(lambda: _reaches(stage, old) > begun, "the old leader has a change of its own")
+    await stage.until(lambda: any(map(stage.leads_quorum, rest)), "another leads")
+    await stage.asks(lambda admin: admin.create_topic("t"), *rest)
+    stage.mend(old, *rest)
+    view = quorum_of(stage.node(old))._node.log
+    await stage.until(lambda: view.generation > 0 and view.log_end_offset > _reaches(stage, old), "it is to be cut off")
+    disk.syncs_wait = False
+    await stage.passes(0.1)
+    disk.reads_wait = False
+    await stage.until(lambda: len({_reaches(stage, node_id) for node_id in stage.world.machines}) == 1, "all agree")
+
+
+class _LateDisk:
+    """Withholds what a disk has to say: reads, and that a sync of a log is done."""
+
+    def __init__(self, disk: SimDisk) -> None:
+        self.reads_wait = self.syncs_wait = False
+        self._clock = disk._clock
+        self._sync, self._wait_for_read = disk.sync, disk.wait_for_read
+        disk.sync, disk.wait_for_read = self.sync, self.wait_for_read  # type: ignore[method-assign]
+
+    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
+        await self._sync(files, folders)
+        while self.syncs_wait and any(file.path.endswith(LOG_SUFFIX) for file in files):
+            await self._clock.sleep(0.001)
+
+    async def wait_for_read(self) -> None:
+        await self._wait_for_read()
+        while self.reads_wait:
+            await self._clock.sleep(0.001)

@@ -23,6 +23,7 @@ from dohle.storage.log import Log
 from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.invariants.invariants import Invariants
 from dohle.testing.world.process import SimProcess
+from dohle.testing.world.process_loop import ProcessLoop
 from dohle.testing.world.scheduler import SimulationStuck
 from dohle.testing.world.topology import Topology
 from dohle.testing.world.world import World
@@ -40,6 +41,15 @@ class Stage:
         self.world = world
         self._invariants = invariants
         self._writers: dict[str, tuple[SimProcess, Producer]] = {}
+        self._moment: tuple[Callable[[], bool], Callable[[], None]] | None = None
+        world.scheduler.on_turn = self._after_turn
+
+    def _after_turn(self, loop: ProcessLoop) -> None:
+        self._invariants.after_turn(loop)
+        if self._moment is not None and self._moment[0]():
+            act = self._moment[1]
+            self._moment = None
+            act()
 
     def node(self, node_id: int) -> Node:
         process = self.world.machines[node_id].process
@@ -89,6 +99,14 @@ class Stage:
         while not condition():
             assert self.world.scheduler.now < deadline, f"after {within_s:g} s not yet: {what}"
             await self.passes(0.0001)
+
+    async def in_the_turn(
+        self, condition: Callable[[], bool], act: Callable[[], None], what: str, within_s: float = 30.0
+    ) -> None:
+        """Does `act` after the very turn in which `condition` begins to hold, before anything else can happen."""
+        assert self._moment is None, "one moment is awaited already"
+        self._moment = condition, act
+        await self.until(lambda: self._moment is None, what, within_s)
 
     def log(self, node_id: int) -> Log:
         """The log of the topic's first partition."""
@@ -210,7 +228,7 @@ def scenario_in(topology: Topology) -> Callable[[Script], Scenario]:
 def _run(script: Script, topology: Topology) -> tuple[str, ...]:
     world = World(script.__name__, topology)
     invariants = Invariants(world)
-    world.scheduler.on_turn = invariants.after_turn
+    stage = Stage(world, invariants)
     violations: list[str] = []
 
     async def whole() -> None:
@@ -218,7 +236,7 @@ def _run(script: Script, topology: Topology) -> tuple[str, ...]:
         for node_id in world.machines:
             world.start(node_id)
         await world.all_ready()
-        await script(Stage(world, invariants))
+        await script(stage)
 
     try:
         world.run(whole())
