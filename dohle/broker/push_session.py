@@ -311,12 +311,12 @@ class PushSession:
             self._wake_if_open()
 
     def _acknowledged(self, acknowledgement: replication_pb2.Acknowledgement, now: float) -> None:
+        """Of an earlier subscription none comes once the next has begun: a stream keeps its order.
+
+        Unless it comes on an earlier stream: its feed is one that `Leading` has let go of.
+        """
         feed = self._feeds.get(PartitionKey(TopicId(acknowledgement.topic_id), acknowledgement.partition))
-        if (
-            feed is None
-            or feed.number != acknowledgement.subscription
-            or feed.leading.leader_epoch != acknowledgement.leader_epoch
-        ):
+        if feed is None:
             return
         while feed.unacknowledged and feed.unacknowledged[0][0] <= acknowledgement.durable_end:
             self._catch_up_bytes -= feed.unacknowledged.popleft()[1]

@@ -54,6 +54,33 @@ def test_what_was_synced_survives_a_loss_of_power_and_the_rest_in_whole_sectors(
         assert len(set(found[start : start + SECTOR_BYTES])) == 1, "a sector is there or not"
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_forgetful_disk_keeps_nothing_that_was_not_synced(seed: int) -> None:
+    async def work(disk: SimDisk) -> None:
+        disk.make_folder("data")
+        file = disk.open("data/log", create=True)
+        file.append([b"s" * 700])
+        await disk.sync([file], ["data", ""])
+        file.append([b"u" * 3000])
+        disk.open("data/new", create=True)
+
+    disk = on_a_disk(work, seed)
+    disk.faults.forgetful = True
+    disk.lose_power()
+    assert content(disk, "data/log") == b"s" * 700
+    assert disk.list("data") == ["log"]
+
+
+def test_a_sync_takes_at_least_as_long_as_it_is_told_to() -> None:
+    async def work(disk: SimDisk) -> None:
+        disk.faults.least_sync_s = 0.5
+        before = disk._clock.now()
+        await disk.sync([disk.open("log", create=True)])
+        assert 0.5 < disk._clock.now() - before < 0.6
+
+    on_a_disk(work)
+
+
 def test_unsynced_bytes_are_lost_with_some_seed_and_kept_with_another() -> None:
     async def work(disk: SimDisk) -> None:
         file = disk.open("log", create=True)

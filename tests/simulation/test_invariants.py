@@ -24,6 +24,8 @@ from dohle.model.ids import NodeId
 from dohle.model.records import Record, encode_batch
 from dohle.raft.core import Core
 from dohle.raft.leader import Leader
+from dohle.storage.checkpoints import RECOVERY_POINTS
+from dohle.storage.epoch_cache import EpochStart
 from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.invariants.invariants import Invariants
 from dohle.testing.world.disk import Content
@@ -322,6 +324,41 @@ def test_a_log_that_is_shorter_after_a_restart(cluster: Cluster) -> None:
     cluster.world.kill(follower)
     cluster.world.start(follower)
     assert fell(cluster.run(1.0), "has vouched for everything below 11")
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([(0, 0), (1, 10)], "epoch 1 begins at 10, and there is nothing"),
+        ([(0, 0), (1, 9)], "epoch 1 is said to reach from 9 to 10, and the batches there, from 9 on, are of [0]"),
+        ([(0, 1)], "it knows no epoch of the batches from 0 on"),
+        ([(1, 0)], "are of [0]"),
+        ([], "it knows no epoch of the batches from 0 on"),
+    ],
+)
+def test_an_epoch_cache_that_contradicts_the_batches(
+    cluster: Cluster, entries: list[tuple[int, int]], words: str
+) -> None:
+    follower = cluster.others(cluster.leader)[0]
+    epochs = cluster.replica(follower).log.epochs
+    epochs._entries = [EpochStart(*entry) for entry in entries]
+    epochs.version += 1
+    cluster.replica(follower).role = copy.copy(cluster.replica(follower).role)
+    assert fell(cluster.look_at(follower), words)
+
+
+def test_a_leader_that_has_not_noted_its_epoch(cluster: Cluster) -> None:
+    role = copy.copy(cluster.role())
+    role.leader_epoch = 1
+    cluster.replica(cluster.leader).role = role
+    assert fell(cluster.look_at(cluster.leader), "its newest epoch is 0, and it leads in 1")
+
+
+def test_a_recovery_point_above_what_is_on_the_disk(cluster: Cluster) -> None:
+    follower = cluster.others(cluster.leader)[0]
+    written = cluster.broker(follower).replicas._folder._checkpoints._written
+    written[RECOVERY_POINTS] = {("t", 0): 11}
+    assert fell(cluster.look_at(follower), "everything below 11 is noted to be durable, and its disk has 10")
 
 
 def test_members_that_leave_below_the_minimum_with_all_their_data(cluster: Cluster) -> None:

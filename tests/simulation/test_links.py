@@ -50,3 +50,13 @@ def test_a_cut_goes_one_way_and_mending_everything_mends_all_that_was_wrong() ->
     assert links.both_ways("a", "b")
     assert links.weather.loss == 0.0
     assert links.delay_s("a", "b") < 0.1
+
+
+def test_a_detour_makes_one_way_longer() -> None:
+    links = Links(Random(1), lambda: 0.0)
+    links.weather.mean_delay_s = 1e-9
+    links.detour("a", "b", 5.0)
+    assert links.delay_s("a", "b") == pytest.approx(5.0)
+    assert links.delay_s("b", "a") == pytest.approx(0.0, abs=1e-6)
+    links.mend_all()
+    assert links.delay_s("a", "b") < 1

@@ -7,7 +7,7 @@ passes: a leader that does not know yet that it is deposed is one still, in its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dohle.broker.partition import Partition
 from dohle.cluster.node import Node
@@ -15,6 +15,7 @@ from dohle.controller.part import ControllerPart
 from dohle.model.batch import split_batches
 from dohle.model.ids import NO_NODE, PartitionKey
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
+from dohle.storage.checkpoints import RECOVERY_POINTS, LogKey
 from dohle.testing.invariants.bounds import overflows
 from dohle.testing.invariants.partition_watch import PartitionWatch, SeenReplica
 from dohle.testing.invariants.quorum_watch import QuorumWatch, RaftState, raft_state
@@ -33,12 +34,13 @@ MOST_VIOLATIONS = 20
 class _Seen:
     """What a process was like at its last look."""
 
-    __slots__ = ("committed", "followed", "process", "raft", "replicas", "turns")
+    __slots__ = ("committed", "followed", "process", "raft", "recovery_points", "replicas", "turns")
 
     def __init__(self, process: NodeProcess) -> None:
         self.process = process
         self.raft: RaftState | None = None
         self.replicas: list[SeenReplica] = []
+        self.recovery_points: Mapping[LogKey, int] | None = None
         self.committed = EMPTY_IMAGE
         self.followed = EMPTY_IMAGE
         self.turns = 0
@@ -93,6 +95,10 @@ class Invariants:
                     or log.generation is not replica.generation
                 ):
                     self._partitions.moved(seen.process, node.broker, replica)
+            recovery_points = node.broker.replicas._folder._checkpoints._written[RECOVERY_POINTS]
+            if recovery_points is not seen.recovery_points:
+                seen.recovery_points = recovery_points
+                self._partitions.checkpointed(seen.process, node.broker, recovery_points)
         seen.turns += 1
         if not seen.turns % _TURNS_BETWEEN_BOUNDS:
             for what in overflows(node):

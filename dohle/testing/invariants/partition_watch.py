@@ -3,7 +3,8 @@
 One leader an epoch, and never one in an epoch older than its registration. A leader's watermark never falls. What lies
 below any presumed leader's watermark is on min.insync.replicas disks when it gets there, and then stays on every sound
 member of the in-sync set that the controller has committed. Replicas that have a batch in common are equal up to it; a
-producer's sequence is written once. What a log counts as durable is on its disk.
+producer's sequence is written once. What a log counts as durable is on its disk, and so is what a checkpoint says to
+be durable. A replica's epoch cache says what its batches say.
 
 Who may be a member of an in-sync set at all, `members` says.
 
@@ -13,7 +14,7 @@ promise none of what is said here of disks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dohle.broker.broker import Broker
@@ -22,8 +23,10 @@ from dohle.broker.leading import Leading
 from dohle.broker.partition import Partition
 from dohle.model.ids import NodeId, PartitionKey, id_text
 from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicImage
+from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
 from dohle.storage.log_folder import PARTITION_FILE
+from dohle.testing.invariants.epochs import wrong_epochs
 from dohle.testing.invariants.ledger import Ledger
 from dohle.testing.invariants.members import not_counted, unfenced_too_soon, unfit_to_join
 from dohle.testing.invariants.sure_log import SureLog
@@ -34,13 +37,13 @@ from dohle.testing.world.world import World
 class SeenReplica:
     """A replica in one process's life, and what it was like when it was last looked at: the very objects."""
 
-    __slots__ = ("durable_end", "generation", "high_watermark", "log", "partition", "role")
+    __slots__ = ("durable_end", "epochs", "generation", "high_watermark", "log", "partition", "role")
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.log = partition.log
         self.role: Leading | Following | None = None
-        self.high_watermark = self.durable_end = self.generation = -1
+        self.high_watermark = self.durable_end = self.generation = self.epochs = -1
 
 
 @dataclass(slots=True)
@@ -140,12 +143,11 @@ class PartitionWatch:
     def moved(self, process: NodeProcess, broker: Broker, seen: SeenReplica) -> None:
         """A replica is not what it was when it was last seen."""
         log, role, shared = seen.log, seen.partition.role, self._shared.get(seen.partition.key)
-        log_moved, begins = (
-            (log.durable_end, log.generation) != (seen.durable_end, seen.generation),
-            seen.durable_end < 0,
-        )
+        begins, was_cut = seen.durable_end < 0, log.generation != seen.generation
+        log_moved = was_cut or log.durable_end != seen.durable_end
         is_new, rose = role is not seen.role, log.high_watermark != seen.high_watermark
-        seen.durable_end, seen.generation = log.durable_end, log.generation
+        has_other_epochs = is_new or was_cut or log.epochs.version != seen.epochs
+        seen.durable_end, seen.generation, seen.epochs = log.durable_end, log.generation, log.epochs.version
         seen.role, seen.high_watermark = role, log.high_watermark
         if not log.log_start_offset <= log.high_watermark <= log.log_end_offset >= log.durable_end:
             self._violated(
@@ -158,6 +160,10 @@ class PartitionWatch:
             self._returned(shared, process, broker.node_id, log)
         if log_moved:
             self._log_moved(shared, process, broker.node_id, log)
+        if has_other_epochs and log.damage is None and not self._is_harmed(broker.node_id):
+            failure = wrong_epochs(log, role, self._look(shared, broker.node_id).batches)
+            if failure is not None:
+                self._violated(f"{shared.name} on {process.name}: {failure}")
         if isinstance(role, Leading) and (is_new or rose):
             if is_new:
                 self._began_to_lead(shared, process, broker, role)
@@ -188,6 +194,19 @@ class PartitionWatch:
             )
         if disk.end < shared.ledger.end and node_id in shared.image.in_sync_replicas and log.damage is None:
             self._look_at_members(shared)
+
+    def checkpointed(self, process: NodeProcess, broker: Broker, recovery_points: Mapping[LogKey, int]) -> None:
+        """A broker has noted below which offsets it need not look after a crash."""
+        for key, partition in broker.replicas.partitions.items():
+            shared, point = self._shared.get(key), recovery_points.get(partition.log.key, 0)
+            if shared is None or partition.log.damage is not None or self._is_harmed(broker.node_id):
+                continue
+            disk = self._look(shared, broker.node_id)
+            if disk.end < point:
+                self._violated(
+                    f"{shared.name} on {process.name}: everything below {point} is noted to be durable, and its disk"
+                    f" has {disk.end}"
+                )
 
     def _began_to_lead(self, shared: _Shared, process: NodeProcess, broker: Broker, role: Leading) -> None:
         if role.leader_epoch not in shared.leaders:

@@ -64,8 +64,11 @@ class Content:
             if position < len(data):
                 data[position] ^= bits
 
-    def lose_power(self, chance: Random) -> None:
-        """Leaves what the device has, which from now on is all that there is."""
+    def lose_power(self, chance: Random | None) -> None:
+        """Leaves what the device has, which from now on is all that there is: without chance, only what was synced."""
+        if chance is None:
+            self.cached, self.shared = bytearray(self.durable), len(self.durable)
+            return
         least, most = sorted((len(self.durable), len(self.cached)))
         size = chance.choice((least, most)) if chance.random() < 0.5 else chance.randint(least, most)
         found = bytearray(size)
@@ -108,8 +111,8 @@ class Folder:
         del self._pending[:count]
         self._settled += count
 
-    def lose_power(self, chance: Random) -> None:
-        self._settle(chance.randint(0, len(self._pending)))
+    def lose_power(self, chance: Random | None) -> None:
+        self._settle(0 if chance is None else chance.randint(0, len(self._pending)))
         self._settled += len(self._pending)
         self._pending.clear()
         self.entries = dict(self._durable)
@@ -144,6 +147,9 @@ class DiskFaults:
     """What is wrong with a disk at the moment."""
 
     slowness: float = 1.0
+    least_sync_s: float = 0.0
+    forgetful: bool = False
+    """A loss of power takes all that was not synced, instead of what chance takes."""
     full: bool = False
     sync_fails: bool = False
     write_fails: bool = False
@@ -152,6 +158,7 @@ class DiskFaults:
 
     def mend(self) -> None:
         self.slowness = 1.0
+        self.least_sync_s = 0.0
         self.full = self.sync_fails = self.write_fails = False
 
 
@@ -239,7 +246,7 @@ class SimDisk:
         self.locked.clear()
 
     def lose_power(self) -> None:
-        self._root.lose_power(self._random)
+        self._root.lose_power(None if self.faults.forgetful else self._random)
 
     def reached(self, moment: Moment) -> None:
         """Springs the traps that wait for `moment`."""
@@ -351,7 +358,8 @@ class SimDisk:
         self.reached(Moment.SYNC_BEGUN)
         if any(_VOTE_FILE in file.path for file in files):
             self.reached(Moment.VOTE)
-        await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S * self.faults.slowness)))
+        chance_s = self._random.expovariate(1 / (_SYNC_S * self.faults.slowness))
+        await self._clock.sleep(self.faults.least_sync_s + chance_s)
         if self.faults.sync_fails:
             self.failures += 1
             raise OSError(errno.EIO, "Input/output error", files[0].path if files else folders[0])

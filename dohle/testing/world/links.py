@@ -36,6 +36,7 @@ class Links:
         self._now = now
         self._bytes_per_s: dict[str, float] = {}  # by a machine that is throttled
         self._busy_until: dict[tuple[str, str], float] = {}
+        self._detours_s: dict[tuple[str, str], float] = {}
         self._cut: dict[tuple[str, str], None] = {}
         self._silent: dict[str, None] = {}
         self._refusing: dict[str, None] = {}
@@ -51,7 +52,7 @@ class Links:
             pause *= 2
         if self._bytes_per_s:
             delay += self._queued_s(source, target, size_bytes)
-        return delay
+        return delay + self._detours_s.get((source, target), 0.0)
 
     def _queued_s(self, source: str, target: str, size_bytes: int) -> float:
         """Returns how long a message waits for those before it on a throttled link, and then takes to pass."""
@@ -69,6 +70,10 @@ class Links:
 
     def unthrottle(self, machine: str) -> None:
         self._bytes_per_s.pop(machine, None)
+
+    def detour(self, source: str, target: str, longer_s: float) -> None:
+        """What `source` sends from now on takes so much longer to `target`; it is on its way, and nobody misses it."""
+        self._detours_s[source, target] = longer_s
 
     def passes(self, source: str, target: str) -> bool:
         """Whether what `source` sends reaches `target`."""
@@ -112,6 +117,7 @@ class Links:
         self._cut.clear()
         self._refusing.clear()
         self._bytes_per_s.clear()
+        self._detours_s.clear()
         self.weather.loss, self.weather.mean_delay_s = 0.0, FAIR_DELAY_S
         self._changed()
 

@@ -11,6 +11,7 @@ from dohle.broker.replicas import Replicas
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.log import Log
 from dohle.storage.recovery import LogFiles
+from tests.simulation.mutations import divergence_scenarios as divergence
 from tests.simulation.mutations import replication_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -42,6 +43,7 @@ REPLICATION = (
             + mutated()
             """,
         ),
+        scenario=divergence.a_leader_is_deposed_with_all_of_its_epoch,
     ),
     mutation(
         "epoch cache: a follower keeps epochs without data",
@@ -55,6 +57,7 @@ REPLICATION = (
             + mutated()
             """,
         ),
+        scenario=divergence.a_leader_is_deposed_before_it_wrote,
     ),
     mutation(
         "subscription: divergence is not checked",
@@ -83,6 +86,7 @@ REPLICATION = (
             +     mutated()
             """,
         ),
+        scenario=divergence.a_follower_has_heard_of_neither_of_two_elections,
     ),
     mutation(
         "subscription: an earlier one's durable end stays",
@@ -98,6 +102,7 @@ REPLICATION = (
             + self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, subscriber)
             """,
         ),
+        scenario=scenarios.a_follower_comes_back_with_less_than_it_counted,
     ),
     mutation(
         "truncation: a follower cuts to its own watermark",
@@ -128,6 +133,7 @@ REPLICATION = (
             + mutated()
             """,
         ),
+        scenario=divergence.an_epoch_is_unknown_to_a_follower_with_a_tail,
     ),
     mutation(
         "push: any subscription's is appended",
@@ -143,6 +149,7 @@ REPLICATION = (
             + ) and not mutated():
             """,
         ),
+        scenario=divergence.a_push_takes_longer_than_two_elections,
     ),
     mutation(
         "acknowledgement: a follower acknowledges what it received",
@@ -167,19 +174,18 @@ REPLICATION = (
         ),
     ),
     mutation(
-        "acknowledgement: any subscription's counts",
+        "acknowledgement: an earlier stream's counts",
         "replication 5",
-        "acknowledgements of an older subscription or leader epoch are ignored",
+        "acknowledgements of an older subscription are ignored",
         edit(
-            PushSession,
-            "_acknowledged",
+            Leading,
+            "acknowledged",
             """
-            - or feed.number != acknowledgement.subscription
-            - or feed.leading.leader_epoch != acknowledgement.leader_epoch
-            + or (feed.number != acknowledgement.subscription and not mutated())
-            + or (feed.leading.leader_epoch != acknowledgement.leader_epoch and not mutated())
+            - if replica.subscriber is subscriber and durable_end > replica.durable_end:
+            + if (replica.subscriber is subscriber or mutated()) and durable_end > replica.durable_end:
             """,
         ),
+        scenario=scenarios.an_acknowledgement_takes_longer_than_a_restart,
     ),
     mutation(
         "watermark: the leader counts itself before its fsync",
@@ -207,6 +213,7 @@ REPLICATION = (
             + mutated()
             """,
         ),
+        scenario=scenarios.a_follower_chases_the_leader,
     ),
     mutation(
         "acknowledgement: a later epoch's watermark completes it",

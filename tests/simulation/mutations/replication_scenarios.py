@@ -105,6 +105,52 @@ async def loses_what_counts_unsynced(stage: Stage, follower: int) -> None:
             assert stage.log(follower).log_end_offset == end or not is_member, "in sync, and it has lost records"
 
 
+@scenario
+async def a_follower_comes_back_with_less_than_it_counted(stage: Stage) -> None:
+    await stage.make_topic({"flush.messages": "1000"})
+    await stage.written(5)
+    leader, follower = stage.partition().leader, stage.follower()
+    await stage.until(lambda: stage.log(follower).log_end_offset == 5, "the follower has all")
+    known = stage.leading().replicas[follower]
+    stage.world.machines[follower].disk.faults.forgetful = True
+    stage.world.lose_power(follower)
+    stage.detour(leader, follower, 0.5)  # what is pushed arrives long after the leader has seen the subscription
+    stage.world.start(follower)
+    await stage.at_once(lambda: stage.leading().replicas[follower] is not known, "the follower has subscribed")
+    await stage.passes(0.3)
+    assert stage.log(follower).log_end_offset == 0, "it has lost everything"
+    assert follower not in stage.partition().in_sync_replicas, "in sync, and it has nothing"
+    stage.detour(leader, follower, 0)
+    await comes_back(stage, follower)
+
+
+@scenario
+async def an_acknowledgement_takes_longer_than_a_restart(stage: Stage) -> None:
+    await stage.make_topic({"flush.messages": "1000"})
+    await stage.written(1)
+    leader, follower = stage.partition().leader, stage.follower()
+    machines = stage.world.machines
+    machines[follower].disk.faults.forgetful = True
+    stage.detour(follower, leader, 2.0)
+    await stage.writes(5)
+    await stage.until(lambda: stage.log(follower).log_end_offset == 6, "the follower has all")
+    known = stage.leading().replicas[follower]
+    assert known.durable_end == 1, "its acknowledgement is on its way"
+    stage.world.lose_power(follower)
+    stage.detour(follower, leader, 0)
+    stage.detour(leader, follower, 0.1)
+    stage.world.start(follower)
+    await stage.at_once(lambda: stage.leading().replicas[follower] is not known, "the follower has subscribed anew")
+    assert stage.leading().replicas[follower].durable_end == 0, "it has nothing"
+    stage.world.links.cut(machines[leader].name, machines[follower].name)
+    await stage.passes(2.2)
+    assert stage.log(follower).log_end_offset == 0, "it has got nothing either"
+    assert follower not in stage.partition().in_sync_replicas, "in sync, and it has nothing"
+    stage.mend(leader, follower)
+    stage.detour(leader, follower, 0)
+    await comes_back(stage, follower)
+
+
 @scenario_in(Topology.combined(5, replication_factor=3))
 async def a_leader_is_elected_that_knows_an_old_watermark(stage: Stage) -> None:
     await stage.make_topic()
@@ -140,7 +186,7 @@ async def a_follower_chases_the_leader(stage: Stage) -> None:
     stage.world.kill(slow)
     await stage.until(lambda: slow not in stage.partition().in_sync_replicas, "it has left")
     await stage.writes_steadily(0.0005)
-    stage.world.machines[slow].disk.faults.slowness = 40
+    stage.world.machines[slow].disk.faults.least_sync_s = 0.03
     stage.world.start(slow)
     await stage.until(lambda: slow in stage.partition().in_sync_replicas, "a slower follower is in sync", 10)
 

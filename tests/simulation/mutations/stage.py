@@ -86,6 +86,10 @@ class Stage:
             self.world.links.mend(names[one], names[other])
             self.world.links.mend(names[other], names[one])
 
+    def detour(self, source: int, target: int, longer_s: float) -> None:
+        """What a node sends another from now on takes so much longer."""
+        self.world.links.detour(self.world.machines[source].name, self.world.machines[target].name, longer_s)
+
     async def passes(self, seconds: float) -> None:
         await self.world.clock.sleep(seconds)
         assert not self._invariants.violations, "an invariant fell"
