@@ -104,6 +104,9 @@ class Node:
             await self.controller.start()
         if self.broker is not None:
             self._parts.push_async_callback(self._leave, self.broker)
+        if self.controller is not None:
+            self._parts.push_async_callback(self._hand_over, self.controller)
+        if self.broker is not None:
             await self.broker.start()
 
     async def wait_until_ready(self) -> None:
@@ -198,6 +201,10 @@ class Node:
             service(broker_pb2.DESCRIPTOR.services_by_name["Broker"], BrokerService(broker, self._tasks)),
             service(admin_pb2.DESCRIPTOR.services_by_name["Admin"], admin),
         ]
+
+    async def _hand_over(self, controller: ControllerPart) -> None:
+        if self.failure is None:
+            await controller.hand_over()
 
     async def _leave(self, broker: Broker) -> None:
         if self.failure is None:  # else the sooner this process is seen to be gone, the sooner others lead

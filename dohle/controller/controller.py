@@ -58,8 +58,8 @@ class Controller:
 
     @property
     def pending(self) -> ClusterImage:
-        """The image that decisions are made on. Raises NotController."""
-        if self._pending is None:
+        """The image that decisions are made on. Raises NotController, also while the office is being handed over."""
+        if self._pending is None or self.quorum.is_transferring:
             raise self.quorum.not_controller()
         return self._pending
 
@@ -114,7 +114,9 @@ class Controller:
 
     @property
     def _knows_leader(self) -> bool:
-        return self.is_active or self.quorum.leader_id not in (NO_NODE, self.quorum.identity.node_id)
+        quorum = self.quorum
+        decides = self.is_active and not quorum.is_transferring
+        return decides or quorum.leader_id not in (NO_NODE, quorum.identity.node_id)
 
     def watch(self, changed: asyncio.Event) -> None:
         """Sets `changed` at every commit, and whenever another node leads or none, until `unwatch`."""

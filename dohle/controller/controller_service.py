@@ -126,6 +126,7 @@ class ControllerService:
 
         try:
             async with asyncio.timeout(_BEAT_WAIT_S):
+                await self._controller.leader_found()  # nobody decides while the office is being handed over
                 return await self._controller.change(decide)
         except TimeoutError:
             broker = self._controller.committed.brokers.get(node_id)

@@ -54,10 +54,12 @@ async def push_metadata(stream: Following, controller: Controller, identity: Nod
 async def _push(
     stream: Following, controller: Controller, offset: int, due: asyncio.Event, listening: asyncio.Task[None]
 ) -> None:
-    quorum = controller.quorum
+    quorum, served = controller.quorum, controller.is_active
     while not listening.done():
         due.clear()
         if not controller.is_active:
+            if served:
+                await controller.leader_found()  # who has just handed over can say to whom a moment later
             refusal = quorum.not_controller()
             await stream.send(
                 controller_pb2.FollowMetadataResponse(failure=failure_of(refusal), leader_id=quorum.leader_id)

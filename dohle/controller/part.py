@@ -79,6 +79,12 @@ class ControllerPart:
         await self.doubtful_elections.start()
         await self.quorum.start()
 
+    async def hand_over(self) -> None:
+        """Before a stop: lets another voter decide, if this node does; an election time-out is spent on it at most."""
+        if self.quorum.is_leader and len(self.quorum.voters) > 1:
+            await self.quorum.transfer()
+            await self.controller.leader_found()  # so that whoever asks in the meantime is told who decides
+
     async def close(self) -> None:
         """Stops all of it, and closes the metadata log cleanly."""
         await self.doubtful_elections.close()

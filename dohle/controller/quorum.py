@@ -48,6 +48,7 @@ from dohle.raft.effects import (
     ReadReady,
     ReadRefused,
     Send,
+    TransferFailed,
     Truncate,
 )
 from dohle.raft.log_view import LogView, TermStart
@@ -77,7 +78,7 @@ class QuorumListener:
     committed: Callable[[MetadataBatch], None]
     leads: Callable[[int], None]  # in this term
     leads_no_longer: Callable[[], None]
-    leader_changed: Callable[[], None]  # another node leads, or none is known
+    leader_changed: Callable[[], None]  # another node leads, none is known, or this one does not hand over after all
 
 
 class Quorum:
@@ -146,6 +147,7 @@ class Quorum:
         self._leading_term: int | None = None
         self._barriers: dict[int, asyncio.Future[int]] = {}
         self._last_barrier = 0
+        self._handover: asyncio.Future[bool] | None = None
 
     @classmethod
     async def open(
@@ -203,6 +205,11 @@ class Quorum:
         return self._leading_term is not None
 
     @property
+    def is_transferring(self) -> bool:
+        """Whether this node leads, and is handing its office over: it takes no proposals."""
+        return self._handover is not None
+
+    @property
     def leader_id(self) -> NodeId:
         """Who leads as far as is known, NO_NODE if nobody."""
         leader = self._node.leader
@@ -233,6 +240,8 @@ class Quorum:
     def not_controller(self) -> NotController:
         """Returns the refusal that names the leader, as far as it is known."""
         known = f"the active controller is node {self.leader_id}" if self.leader_id >= 0 else "none is known yet"
+        if self.is_transferring:
+            known = "it is handing over to another"
         return NotController(f"node {self.identity.node_id} is not the active controller; {known}")
 
     # its life
@@ -260,6 +269,7 @@ class Quorum:
         self._resign()
         for barrier in self._barriers.values():
             barrier.cancel()
+        self._end_handover(True)
         await self._single_log.close()
         await self._log_tasks.close()
 
@@ -270,9 +280,21 @@ class Quorum:
 
         Raises NotController.
         """
-        if self._leading_term is None:
+        if self._leading_term is None or self.is_transferring:
             raise self.not_controller()
         return self._append_batch(records, self._leading_term)
+
+    async def transfer(self, successor: ReplicaKey | None = None) -> bool:
+        """Hands the office to `successor`, or to the voter that is furthest; tells whether this node leads no longer.
+
+        Takes an election time-out at most. No proposals are taken meanwhile. Raises NotController.
+        """
+        if self._leading_term is None:
+            raise self.not_controller()
+        if self._handover is None:
+            self._handover = asyncio.get_running_loop().create_future()
+            self._carry_out(self._node.transfer(self._clock.now(), successor))
+        return True if self._handover is None else await asyncio.shield(self._handover)
 
     async def read_barrier(self) -> int:
         """Returns the offset up to which to apply before a linearizable read.
@@ -365,6 +387,11 @@ class Quorum:
                     log.info("term %d: %s", term, f"node {leader.node_id} leads" if leader else "no leader is known")
                     assert self._listener is not None
                     self._listener.leader_changed()
+                case TransferFailed():
+                    log.warning("nobody took over from node %d in term %d", self.key.node_id, self.term)
+                    self._end_handover(False)
+                    assert self._listener is not None
+                    self._listener.leader_changed()
                 case ReadReady(context, commit_offset):
                     self._end_barrier(context, commit_offset)
                 case ReadRefused(context):
@@ -379,7 +406,13 @@ class Quorum:
         if deadline is not None and deadline < self._timer_at:
             self._timer_is_late.set()
 
+    def _end_handover(self, handed_over: bool) -> None:
+        handover, self._handover = self._handover, None
+        if handover is not None and not handover.done():
+            handover.set_result(handed_over)
+
     def _resign(self) -> None:
+        self._end_handover(True)
         if self._leading_term is not None:
             log.info("node %d leads term %d no longer", self.key.node_id, self._leading_term)
             self._leading_term = None

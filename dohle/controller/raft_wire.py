@@ -16,6 +16,7 @@ from dohle.raft.messages import (
     AppendRequest,
     BatchSpan,
     Message,
+    TimeoutNow,
     VoteRequest,
     VoteResponse,
 )
@@ -67,6 +68,7 @@ def to_wire(message: Message) -> raft_pb2.RaftMessage:
                     pre_vote=message.pre_vote,
                     last_term=message.last_term,
                     log_end_offset=message.log_end_offset,
+                    transfer=message.transfer,
                 )
             )
         case VoteResponse():
@@ -78,6 +80,8 @@ def to_wire(message: Message) -> raft_pb2.RaftMessage:
                     granted=message.granted,
                 )
             )
+        case TimeoutNow():
+            return raft_pb2.RaftMessage(timeout_now=raft_pb2.RaftTimeoutNow(term=message.term))
         case _:
             assert_never(message)
 
@@ -128,6 +132,7 @@ def from_wire(wire: raft_pb2.RaftMessage, source: ReplicaKey, target: ReplicaKey
                 pre_vote=request.pre_vote,
                 last_term=request.last_term,
                 log_end_offset=request.log_end_offset,
+                transfer=request.transfer,
             )
         case "vote_response":
             response = wire.vote_response
@@ -139,6 +144,8 @@ def from_wire(wire: raft_pb2.RaftMessage, source: ReplicaKey, target: ReplicaKey
                 pre_vote=response.pre_vote,
                 granted=response.granted,
             )
+        case "timeout_now":
+            return TimeoutNow(source, target, wire.timeout_now.term)
         case _:
             raise InvalidRequest(
                 f"voter {source} sent a Raft message of a kind that is not known here; upgrade this node"

@@ -35,17 +35,18 @@ class Prospective:
 class Candidate:
     """Stands in a term of its own."""
 
-    __slots__ = ("_granted", "deadline")
+    __slots__ = ("_granted", "_transfer", "deadline")
 
-    def __init__(self, core: Core, now: float) -> None:
+    def __init__(self, core: Core, now: float, *, transfer: bool) -> None:
         core.failed_attempts = max(core.failed_attempts, ELECTION_ATTEMPTS)
         self.deadline = now + core.election_delay_s()
         self._granted: set[ReplicaKey] = set()
+        self._transfer = transfer  # in the place of the leader, at its wish
 
     def vote_persisted(self, core: Core) -> bool:
         """Its own vote is on disk: counts it, and asks for others; tells whether it is elected."""
         self._granted.add(core.key)
-        _ask(core, core.term, pre_vote=False)
+        _ask(core, core.term, pre_vote=False, transfer=self._transfer)
         return core.voters.has_majority(self._granted)
 
     def answered(self, core: Core, response: VoteResponse) -> bool:
@@ -55,6 +56,8 @@ class Candidate:
         return core.voters.has_majority(self._granted)
 
 
-def _ask(core: Core, term: int, *, pre_vote: bool) -> None:
+def _ask(core: Core, term: int, *, pre_vote: bool, transfer: bool = False) -> None:
     for voter in core.voters.others(core.key):
-        core.send_after_vote(VoteRequest(core.key, voter, term, pre_vote, core.log.last_term, core.log.log_end_offset))
+        core.send_after_vote(
+            VoteRequest(core.key, voter, term, pre_vote, core.log.last_term, core.log.log_end_offset, transfer)
+        )

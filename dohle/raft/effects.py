@@ -121,6 +121,11 @@ class ReadRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferFailed:
+    """This node still leads: nobody took the office over in time, or nobody could. It takes proposals again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fatal:
     """A peer or this node's disk has broken what Raft rests upon: stop the node, and show `reason`."""
 
@@ -140,5 +145,6 @@ Effect: TypeAlias = (
     | BecameFollower
     | ReadReady
     | ReadRefused
+    | TransferFailed
     | Fatal
 )

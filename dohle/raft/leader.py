@@ -1,8 +1,9 @@
 """The leader: replicates its log, counts durable ends, commits, and makes sure that it still leads.
 
 Keeps: it commits by counting only batches of its own term, a no-op first (rule 3); it counts itself only at its own
-durable end (rule 1); without contact to a majority it steps down (rule 4); a read waits for a round of heartbeats begun
-after it (rule 7). Leaves out the batches: the driver reads them when asked to, and `entries_read` makes the request.
+durable end (rule 1); without contact to a majority it steps down (rule 4); a successor is told to stand only with the
+whole log (rule 6); a read waits for a round of heartbeats begun after it (rule 7). Leaves out the batches: the driver
+reads them when asked to, and `entries_read` makes the request.
 """
 
 from __future__ import annotations
@@ -12,8 +13,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dohle.raft.core import Core
-from dohle.raft.effects import AppendNoOp, BecameLeader, LeaderReady, ReadEntries, ReadReady, ReadRefused, Send
-from dohle.raft.messages import AppendAccepted, AppendRejected, AppendRequest, BatchSpan
+from dohle.raft.effects import (
+    AppendNoOp,
+    BecameLeader,
+    LeaderReady,
+    ReadEntries,
+    ReadReady,
+    ReadRefused,
+    Send,
+    TransferFailed,
+)
+from dohle.raft.messages import AppendAccepted, AppendRejected, AppendRequest, BatchSpan, TimeoutNow
 from dohle.raft.progress import Progress
 from dohle.raft.quorum import ReplicaKey
 
@@ -26,10 +36,17 @@ class WaitingRead(NamedTuple):
     commit_offset: int
 
 
+class Transfer(NamedTuple):
+    """The office is being handed to `successor`, until `deadline`."""
+
+    successor: ReplicaKey
+    deadline: float
+
+
 class Leader:
     """One term in office."""
 
-    __slots__ = ("_no_op_end", "_progress", "_reads", "_round", "is_ready")
+    __slots__ = ("_no_op_end", "_progress", "_reads", "_round", "_transfer", "is_ready")
 
     def __init__(self, core: Core, now: float) -> None:
         end_offset = core.log.log_end_offset
@@ -37,6 +54,7 @@ class Leader:
         self._no_op_end: int | None = None
         self._round = 0
         self._reads: deque[WaitingRead] = deque()
+        self._transfer: Transfer | None = None
         self.is_ready = False
 
     def take_office(self, core: Core, now: float) -> None:
@@ -54,12 +72,17 @@ class Leader:
         """Returns when the next heartbeat is due, or this node has to step down."""
         heartbeat_s = core.config.heartbeat_interval_ms / 1000
         heartbeat = min((progress.last_sent for progress in self._progress.values()), default=float("inf"))
-        return min(heartbeat + heartbeat_s, self._quorum_contact(core) + core.config.check_quorum_timeout_ms / 1000)
+        transfer_end = self._transfer.deadline if self._transfer else float("inf")
+        contact_end = self._quorum_contact(core) + core.config.check_quorum_timeout_ms / 1000
+        return min(heartbeat + heartbeat_s, contact_end, transfer_end)
 
     def tick(self, core: Core, now: float) -> bool:
         """Sends the heartbeats that are due; tells whether the majority is still in touch (CheckQuorum, rule 4)."""
         if not self._has_contact(core, now, core.config.check_quorum_timeout_ms):
             return False
+        if self._transfer and now >= self._transfer.deadline:
+            self._transfer = None
+            core.effects.append(TransferFailed())
         heartbeat_s = core.config.heartbeat_interval_ms / 1000
         for voter, progress in self._progress.items():
             if progress.last_sent + heartbeat_s <= now:
@@ -70,8 +93,26 @@ class Leader:
         """Tells whether a majority answered within the minimum election timeout."""
         return self._has_contact(core, now, core.config.election_timeout_min_ms)
 
+    @property
+    def is_transferring(self) -> bool:
+        """Whether the office is being handed over: no proposals meanwhile, or the successor would never have all."""
+        return self._transfer is not None
+
+    def transfer(self, core: Core, now: float, successor: ReplicaKey | None) -> None:
+        """Begins to hand the office over (dissertation, 3.10); without a name to who is furthest and in touch."""
+        assert self._transfer is None, "one transfer at a time"
+        timeout_s = core.config.election_timeout_min_ms / 1000
+        in_touch = [voter for voter in core.voters.others(core.key) if self._is_in_touch(voter, now - timeout_s)]
+        if not self.is_ready or (successor not in in_touch if successor else not in_touch):
+            core.effects.append(TransferFailed())
+            return
+        furthest = successor or max(in_touch, key=lambda voter: self._progress[voter].match_offset)
+        self._transfer = Transfer(furthest, now + timeout_s)
+        self._hand_over(core)
+
     def appended(self, core: Core, now: float, base_offset: int, end_offset: int) -> None:
         """The driver has appended a batch of this term."""
+        assert self._transfer is None, "no proposals while the office is being handed over"
         core.log.append(base_offset, end_offset, core.term)
         if self._no_op_end is None:
             self._no_op_end = end_offset
@@ -104,6 +145,7 @@ class Leader:
         self._commit(core, now)
         self._answer_reads(core, now)
         self._replicate(core, now, response.source, progress)
+        self._hand_over(core)
 
     def rejected(self, core: Core, now: float, response: AppendRejected) -> None:
         """A voter lacks what comes before an append, or has something else there."""
@@ -124,6 +166,14 @@ class Leader:
             return
         self._reads.append(WaitingRead(self._round + 1, context, core.commit_offset))
         self._answer_reads(core, now)
+
+    def _is_in_touch(self, voter: ReplicaKey, since: float) -> bool:
+        return self._progress[voter].last_contact > since
+
+    def _hand_over(self, core: Core) -> None:
+        """Tells the successor to stand once it has everything; again with each answer, since messages get lost."""
+        if self._transfer and self._progress[self._transfer.successor].match_offset == core.log.log_end_offset:
+            core.effects.append(Send(TimeoutNow(core.key, self._transfer.successor, core.term)))
 
     def _quorum_contact(self, core: Core) -> float:
         contacts = {voter: progress.last_contact for voter, progress in self._progress.items()}

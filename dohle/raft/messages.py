@@ -78,6 +78,7 @@ class VoteRequest:
     pre_vote: bool
     last_term: int
     log_end_offset: int
+    transfer: bool = False  # the leader itself has asked for this election: nobody protects it (rule 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +93,13 @@ class VoteResponse:
     granted: bool
 
 
-Message: TypeAlias = AppendRequest | AppendAccepted | AppendRejected | VoteRequest | VoteResponse
+@dataclass(frozen=True, slots=True)
+class TimeoutNow:
+    """The leader of `term` to a voter that has its whole log: stand for election at once, in its place (rule 6)."""
+
+    source: ReplicaKey
+    target: ReplicaKey
+    term: int
+
+
+Message: TypeAlias = AppendRequest | AppendAccepted | AppendRejected | VoteRequest | VoteResponse | TimeoutNow

@@ -9,16 +9,17 @@
     Prospective  Prospective   no majority within an election timeout: asks again
     Prospective  Candidate     a majority would vote for it: the term rises, its own vote goes to the disk
     Candidate    Prospective   no majority within an election timeout
+    Follower     Candidate     its leader hands the office over to it (TimeoutNow)
     Candidate    Leader        a majority voted for it, itself included
     Leader       Follower      no contact to a majority for 1.5 election timeouts (CheckQuorum)
     any          Follower      a higher term, in any message but a PreVote request, and but a vote request that
-                               comes while a leader is protected
+                               comes while a leader is protected, unless the leader itself asked for it
     Prospective  Follower      an append of the leader of its term
     Candidate    Follower      an append of the leader of its term
     ───────────  ────────────  ──────────────────────────────────────────────────────────────────────────────
 
 Keeps: the term never falls; one vote a term; whoever is no voter by node id *and* directory id (rule 5), or whose log
-is damaged (rule 9), neither votes nor stands. Leaves out membership changes, snapshots, transfer, and all I/O.
+is damaged (rule 9), neither votes nor stands. Leaves out membership changes, snapshots, and all I/O.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from dohle.model.ids import NodeId
 from dohle.raft.candidate import Candidate, Prospective
 from dohle.raft.config import RaftConfig
 from dohle.raft.core import ELECTION_ATTEMPTS, Core, Uniform
-from dohle.raft.effects import BecameFollower, Effect, Fatal, ReadRefused
+from dohle.raft.effects import BecameFollower, Effect, Fatal, ReadRefused, TransferFailed
 from dohle.raft.follower import Follower
 from dohle.raft.leader import Leader
 from dohle.raft.log_view import LogView
@@ -40,6 +41,7 @@ from dohle.raft.messages import (
     AppendRequest,
     BatchSpan,
     Message,
+    TimeoutNow,
     VoteRequest,
     VoteResponse,
 )
@@ -110,6 +112,11 @@ class RaftNode:
         return isinstance(self._role, Leader) and self._role.is_ready
 
     @property
+    def is_transferring(self) -> bool:
+        """Whether this node leads and is handing its office over: it may not append."""
+        return isinstance(self._role, Leader) and self._role.is_transferring
+
+    @property
     def commit_offset(self) -> int:
         """Everything below is committed; 0 after a start, until a leader tells."""
         return self._core.commit_offset
@@ -152,6 +159,8 @@ class RaftNode:
                 self._vote(now, message)
             case _ if message.term > core.term:
                 self._follow(now, message.term, None)
+            case TimeoutNow():
+                self._take_over(now, message)
             case VoteResponse():
                 self._vote_answered(now, message)
             case AppendAccepted() | AppendRejected() if message.term == core.term and isinstance(self._role, Leader):
@@ -224,6 +233,14 @@ class RaftNode:
             self._core.effects.append(ReadRefused(context))
         return self._core.take_effects()
 
+    def transfer(self, now: float, successor: ReplicaKey | None) -> list[Effect]:
+        """Hands the office to `successor`, or to the furthest voter: BecameFollower or TransferFailed will come."""
+        if isinstance(self._role, Leader):
+            self._role.transfer(self._core, now, successor)
+        else:
+            self._core.effects.append(TransferFailed())
+        return self._core.take_effects()
+
     def _append(self, now: float, request: AppendRequest) -> None:
         core = self._core
         if request.term < core.term:
@@ -244,15 +261,16 @@ class RaftNode:
 
     def _vote(self, now: float, request: VoteRequest) -> None:
         core = self._core
+        protects_leader = self._protects_leader(now) and not request.transfer
         is_eligible = (
             core.may_vote
-            and not self._protects_leader(now)
+            and not protects_leader
             and core.log_is_behind_or_equal(request.last_term, request.log_end_offset)
         )
         if request.pre_vote:
             granted = is_eligible and request.term > core.term
         else:
-            if request.term > core.term and not self._protects_leader(now):
+            if request.term > core.term and not protects_leader:
                 self._follow(now, request.term, None, voted_for=request.source if is_eligible else None)
             elif request.term == core.term and core.voted_for is None and is_eligible and self.leader is None:
                 self._follow(now, request.term, None, voted_for=request.source)
@@ -267,6 +285,12 @@ class RaftNode:
                 self._lead(now)
             case _:
                 pass
+
+    def _take_over(self, now: float, message: TimeoutNow) -> None:
+        core = self._core
+        is_its_follower = isinstance(self._role, Follower) and self._role.leader == message.source
+        if message.term == core.term and is_its_follower and core.may_vote:
+            self._stand(now, transfer=True)
 
     def _protects_leader(self, now: float) -> bool:
         match self._role:
@@ -294,10 +318,10 @@ class RaftNode:
         if prospective.ask(self._core):
             self._stand(now)
 
-    def _stand(self, now: float) -> None:
+    def _stand(self, now: float, *, transfer: bool = False) -> None:
         core = self._core
         core.set_vote(core.term + 1, core.key)
-        self._role = Candidate(core, now)
+        self._role = Candidate(core, now, transfer=transfer)
         self._show(None)
 
     def _lead(self, now: float) -> None:

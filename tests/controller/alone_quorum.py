@@ -17,6 +17,7 @@ from tests.controller.decided_cluster import DecidedCluster
 class AloneQuorum:
     def __init__(self) -> None:
         self.leader_id = NO_NODE
+        self.is_transferring = False
         self.commits = 0
         self._end_offset = 0
         self._listener: QuorumListener | None = None

@@ -8,11 +8,11 @@ import pytest
 
 from dohle.raft.config import RaftConfig
 from dohle.raft.quorum import ReplicaKey
-from tests.raft.world import FAIR, Weather, World
+from tests.raft.world import FAIR, SimulatedNode, Weather, World
 
 
 class Nemesis:
-    """Breaks things at random: crashes, one-way cuts, stalls, restarts, false and true proofs that a leader is gone."""
+    """Breaks things at random: crashes, one-way cuts, stalls, restarts, transfers, true and false proofs of a death."""
 
     def __init__(self, world: World, pause_s: tuple[float, float]) -> None:
         self.world = world
@@ -26,7 +26,7 @@ class Nemesis:
         if not self.is_active:
             return
         world, rng = self.world, self.rng
-        match rng.randrange(10):
+        match rng.randrange(11):
             case 0:
                 self.crash(rng.choice(world.keys))
             case 1 | 2:
@@ -47,6 +47,9 @@ class Nemesis:
             case 7:
                 for leader in world.leaders():
                     world.report_leader_gone(leader.key, leader.term)
+            case 8:
+                for leader in world.leaders():
+                    world.transfer(leader)
             case _:
                 leaders = [leader.key for leader in world.leaders()]
                 isolated = rng.choice(leaders or world.keys)
@@ -71,7 +74,7 @@ class Nemesis:
             if self.world.now >= node.frozen_until:
                 if self.rng.random() < 0.8:
                     for _ in range(self.rng.choice([1, 1, 1, 6])):
-                        if node.raft is not None and node.raft.is_leader:
+                        if node.raft is not None and node.raft.is_leader and not node.raft.is_transferring:
                             self.world.propose(node, self.rng.randint(1, 3))
                 else:
                     self.world.read(node)
@@ -118,8 +121,8 @@ def heal(world: World) -> None:
     world.cut.clear()
     world.start_all()
     deadline = world.now + 10
-    assert world.run_until(deadline, lambda: any(node.ready for node in world.leaders())), "nobody was elected"
-    leader = next(node for node in world.leaders() if node.ready)
+    assert world.run_until(deadline, lambda: any(takes_proposals(node) for node in world.leaders())), "nobody leads"
+    leader = next(node for node in world.leaders() if takes_proposals(node))
     world.propose(leader)
     end = leader.raft.log.log_end_offset
     assert world.run_until(deadline, lambda: all(n.committed >= end for n in world.nodes.values())), (
@@ -128,6 +131,10 @@ def heal(world: World) -> None:
     chains = {node.log[-1].chain for node in world.nodes.values()}
     assert len(chains) == 1, "the logs differ"
     world.check_durable_majority()
+
+
+def takes_proposals(node: SimulatedNode) -> bool:
+    return node.ready and node.raft is not None and not node.raft.is_transferring
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -141,7 +148,7 @@ def test_the_worlds_are_bad_enough() -> None:
     for seed in range(1000, 1010):
         for what, count in run_world(seed, duration_s=20).counts.items():
             counts[what] = counts.get(what, 0) + count
-    for what in ("truncate", "crash", "leader ready", "read", "commit", "AppendRejected", "AppendAccepted"):
+    for what in ("truncate", "crash", "leader ready", "read", "commit", "AppendRejected", "TimeoutNow"):
         assert counts.get(what, 0) >= 5, (what, counts)
 
 

@@ -29,6 +29,7 @@ from dohle.raft.effects import (
     ReadReady,
     ReadRefused,
     Send,
+    TransferFailed,
     Truncate,
 )
 from dohle.raft.log_view import LogView, TermStart
@@ -254,6 +255,12 @@ class World:
         self.payload += 1
         self.write_as_leader(node, end, self.payload)
 
+    def transfer(self, node: SimulatedNode) -> None:
+        assert node.raft is not None
+        if node.raft.is_ready and not node.raft.is_transferring:
+            self.hit("transfer")
+            self.carry_out(node, node.raft.transfer(self.now, None))
+
     def read(self, node: SimulatedNode) -> None:
         assert node.raft is not None
         self.payload += 1
@@ -344,6 +351,8 @@ class World:
                 assert commit_offset >= node.reads.pop(context), "a read misses what was committed before it"
             case ReadRefused(context):
                 node.reads.pop(context)
+            case TransferFailed():
+                self.hit("transfer failed")
             case Fatal(reason):
                 raise AssertionError(reason)
 

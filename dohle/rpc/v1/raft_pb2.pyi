@@ -16,18 +16,20 @@ class RaftEnvelope(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[RaftMessage, _Mapping]]] = ...) -> None: ...
 
 class RaftMessage(_message.Message):
-    __slots__ = ("append_request", "append_accepted", "append_rejected", "vote_request", "vote_response")
+    __slots__ = ("append_request", "append_accepted", "append_rejected", "vote_request", "vote_response", "timeout_now")
     APPEND_REQUEST_FIELD_NUMBER: _ClassVar[int]
     APPEND_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     APPEND_REJECTED_FIELD_NUMBER: _ClassVar[int]
     VOTE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     VOTE_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_NOW_FIELD_NUMBER: _ClassVar[int]
     append_request: RaftAppendRequest
     append_accepted: RaftAppendAccepted
     append_rejected: RaftAppendRejected
     vote_request: RaftVoteRequest
     vote_response: RaftVoteResponse
-    def __init__(self, append_request: _Optional[_Union[RaftAppendRequest, _Mapping]] = ..., append_accepted: _Optional[_Union[RaftAppendAccepted, _Mapping]] = ..., append_rejected: _Optional[_Union[RaftAppendRejected, _Mapping]] = ..., vote_request: _Optional[_Union[RaftVoteRequest, _Mapping]] = ..., vote_response: _Optional[_Union[RaftVoteResponse, _Mapping]] = ...) -> None: ...
+    timeout_now: RaftTimeoutNow
+    def __init__(self, append_request: _Optional[_Union[RaftAppendRequest, _Mapping]] = ..., append_accepted: _Optional[_Union[RaftAppendAccepted, _Mapping]] = ..., append_rejected: _Optional[_Union[RaftAppendRejected, _Mapping]] = ..., vote_request: _Optional[_Union[RaftVoteRequest, _Mapping]] = ..., vote_response: _Optional[_Union[RaftVoteResponse, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ...) -> None: ...
 
 class RaftAppendRequest(_message.Message):
     __slots__ = ("term", "prev_offset", "prev_term", "batches", "commit_offset", "round")
@@ -72,16 +74,18 @@ class RaftAppendRejected(_message.Message):
     def __init__(self, term: _Optional[int] = ..., round: _Optional[int] = ..., prev_offset: _Optional[int] = ..., conflict_term: _Optional[int] = ..., conflict_end_offset: _Optional[int] = ...) -> None: ...
 
 class RaftVoteRequest(_message.Message):
-    __slots__ = ("term", "pre_vote", "last_term", "log_end_offset")
+    __slots__ = ("term", "pre_vote", "last_term", "log_end_offset", "transfer")
     TERM_FIELD_NUMBER: _ClassVar[int]
     PRE_VOTE_FIELD_NUMBER: _ClassVar[int]
     LAST_TERM_FIELD_NUMBER: _ClassVar[int]
     LOG_END_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_FIELD_NUMBER: _ClassVar[int]
     term: int
     pre_vote: bool
     last_term: int
     log_end_offset: int
-    def __init__(self, term: _Optional[int] = ..., pre_vote: _Optional[bool] = ..., last_term: _Optional[int] = ..., log_end_offset: _Optional[int] = ...) -> None: ...
+    transfer: bool
+    def __init__(self, term: _Optional[int] = ..., pre_vote: _Optional[bool] = ..., last_term: _Optional[int] = ..., log_end_offset: _Optional[int] = ..., transfer: _Optional[bool] = ...) -> None: ...
 
 class RaftVoteResponse(_message.Message):
     __slots__ = ("term", "election_term", "pre_vote", "granted")
@@ -94,3 +98,9 @@ class RaftVoteResponse(_message.Message):
     pre_vote: bool
     granted: bool
     def __init__(self, term: _Optional[int] = ..., election_term: _Optional[int] = ..., pre_vote: _Optional[bool] = ..., granted: _Optional[bool] = ...) -> None: ...
+
+class RaftTimeoutNow(_message.Message):
+    __slots__ = ("term",)
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    def __init__(self, term: _Optional[int] = ...) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dohle.cluster.node import Node
 from dohle.controller.controller import Controller
 from dohle.controller.quorum import Quorum
 from dohle.raft.core import Core
@@ -192,8 +193,8 @@ RAFT = (
             Leader,
             "deadline",
             """
-    - return min(heartbeat + heartbeat_s, self._quorum_contact(core) + core.config.check_quorum_timeout_ms / 1000)
-    + return heartbeat + heartbeat_s
+            - return min(heartbeat + heartbeat_s, contact_end, transfer_end)
+            + return heartbeat + heartbeat_s
             """,
         ),
         scenario=scenarios.the_leader_is_cut_off,
@@ -227,6 +228,100 @@ RAFT = (
             """,
         ),
         scenario=scenarios.a_voter_is_stuck_in_a_higher_term,
+    ),
+    mutation(
+        "raft: office is handed to one that lacks something",
+        "raft 6",
+        "the successor is told to stand once it has the whole log",
+        edit(
+            Leader,
+            "_hand_over",
+            """
+            - if self._transfer and self._progress[self._transfer.successor].match_offset == core.log.log_end_offset:
+            + if self._transfer and mutated():
+            """,
+        ),
+        scenario=scenarios.the_controller_hands_over_to_one_that_lags,
+    ),
+    mutation(
+        "raft: proposals are taken while the office is handed over",
+        "raft 6",
+        "a leader that hands over takes no proposals",
+        edit(
+            Controller,
+            "pending",
+            """
+            - if self._pending is None or self.quorum.is_transferring:
+            + if self._pending is None:
+            """,
+        ),
+        edit(
+            Controller,
+            "_knows_leader",
+            """
+            - decides = self.is_active and not quorum.is_transferring
+            + decides = self.is_active
+            """,
+        ),
+        edit(
+            Quorum,
+            "propose",
+            """
+            - if self._leading_term is None or self.is_transferring:
+            + if self._leading_term is None or not mutated():
+            """,
+        ),
+        scenario=scenarios.the_controller_hands_over_and_is_asked_meanwhile,
+    ),
+    mutation(
+        "raft: a leader is protected from its successor",
+        "raft 6",
+        "a vote request that the leader asked for is not refused for its protection",
+        edit(
+            RaftNode,
+            "_vote",
+            """
+            - protects_leader = self._protects_leader(now) and not request.transfer
+            + protects_leader = self._protects_leader(now) and mutated()
+            """,
+        ),
+        scenario=scenarios.the_controller_is_stopped_cleanly,
+    ),
+    mutation(
+        "raft: a transfer is never given up",
+        "raft 6",
+        "after an election timeout without a successor the leader works on",
+        edit(
+            Leader,
+            "tick",
+            """
+            - if self._transfer and now >= self._transfer.deadline:
+            + if self._transfer and now >= self._transfer.deadline and not mutated():
+            """,
+        ),
+        edit(
+            Leader,
+            "deadline",
+            """
+            - return min(heartbeat + heartbeat_s, contact_end, transfer_end)
+            + return min(heartbeat + heartbeat_s, contact_end, max(transfer_end, heartbeat + heartbeat_s))
+            """,
+        ),
+        scenario=scenarios.nobody_takes_over_from_the_controller,
+    ),
+    mutation(
+        "raft: a clean stop hands nothing over",
+        "raft 6",
+        "the active controller lets another decide before it stops",
+        edit(
+            Node,
+            "_hand_over",
+            """
+            - await controller.hand_over()
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.the_controller_is_stopped_cleanly,
     ),
     mutation(
         "raft: votes go to shorter logs",

@@ -205,3 +205,56 @@ class _LateDisk:
         await self._wait_for_read()
         while self.reads_wait:
             await self._clock.sleep(0.001)
+
+
+@scenario
+async def the_controller_is_stopped_cleanly(stage: Stage) -> None:
+    leader = stage.controller()
+    others, term = stage.others(leader), stage.term(leader)
+    process = stage.world.machines[leader].process
+    assert process is not None
+    process.stop(lambda: None)
+    await stage.at_once(lambda: any(map(stage.leads_quorum, others)), "another leads", 0.2)
+    assert max(map(stage.term, others)) == term + 1, "more than one election"
+
+
+@scenario
+async def the_controller_hands_over_to_one_that_lags(stage: Stage) -> None:
+    leader = stage.controller()
+    lagging = stage.others(leader)[0]
+    key = quorum_of(stage.node(lagging)).key
+    stage.world.pause(lagging)
+    for number in range(8):  # more than the leader sends without an answer
+        await stage.asks(lambda admin, name=f"t{number}": admin.create_topic(name), leader)  # type: ignore[misc]
+    stage.world.resume(lagging)
+    outcome = stage.hands_over(leader, key)
+    await stage.until(lambda: bool(outcome), "the transfer is over")
+    assert outcome == [True], "the office was not handed over"
+    await stage.passes(0.2)
+    assert stage.leads_quorum(lagging), "another leads than who was named"
+
+
+@scenario
+async def the_controller_hands_over_and_is_asked_meanwhile(stage: Stage) -> None:
+    leader = stage.controller()
+    for node_id in stage.others(leader):
+        stage.world.machines[node_id].disk.faults.slowness = 50
+    outcome = stage.hands_over(leader)
+    made = stage.tells(lambda admin: admin.create_topic("t"), leader)
+    await stage.until(lambda: bool(outcome), "the transfer is over")
+    assert outcome == [True], "the office was not handed over"
+    await stage.until(lambda: bool(made), "the topic is made")
+    assert not isinstance(made[0], DohleError), made[0]
+
+
+@scenario
+async def nobody_takes_over_from_the_controller(stage: Stage) -> None:
+    leader = stage.controller()
+    dead = stage.others(leader)[0]
+    key = quorum_of(stage.node(dead)).key
+    stage.world.kill(dead)
+    outcome = stage.hands_over(leader, key)
+    await stage.passes(1.5)
+    assert outcome == [False], f"the transfer to a voter that hears nothing came to {outcome}"
+    assert stage.leads_quorum(leader), "it leads no longer"
+    await stage.make_topic(replicas=2)

@@ -19,6 +19,7 @@ from dohle.model.errors import DohleError
 from dohle.model.ids import NodeId
 from dohle.model.image import PartitionImage
 from dohle.raft.leader import Leader
+from dohle.raft.quorum import ReplicaKey
 from dohle.storage.log import Log
 from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.invariants.invariants import Invariants
@@ -71,6 +72,18 @@ class Stage:
 
     def others(self, node_id: int) -> list[int]:
         return [other for other in self.world.machines if other != node_id]
+
+    def hands_over(self, node_id: int, successor: ReplicaKey | None = None) -> list[bool]:
+        """Has the active controller hand over; what comes of it will be in the list that it returns."""
+        process, quorum = self.world.machines[node_id].process, quorum_of(self.node(node_id))
+        assert process is not None
+        outcome: list[bool] = []
+
+        async def hand_over() -> None:
+            outcome.append(await quorum.transfer(successor))
+
+        process.spawn(hand_over(), "hand over")
+        return outcome
 
     def cut(self, one: int | str, *others: int) -> None:
         """Cuts a node, or a client's machine, from others, both ways."""
