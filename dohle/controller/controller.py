@@ -3,6 +3,9 @@
 Every voter keeps the committed image. The active controller keeps a second one, pending: the committed one plus what it
 has appended and a majority has not confirmed yet. A command is decided on the pending image, its records are appended
 as one batch, and its answer, an error or an empty one included, is given when all that it was decided on is committed.
+An answer that commits nothing waits for a majority to confirm that this node still leads (raft.md, rule 7): who was
+deposed, and has not heard of it, would answer with what is true no longer.
+
 When this node stops being active the pending image is dropped, and whoever waits gets NOT_CONTROLLER.
 
 Everything runs on the event loop and nothing waits between the decision and the append, so commands need no locks.
@@ -68,9 +71,10 @@ class Controller:
         assert self._on_office is None, "somebody listens already"
         self._on_office = call
 
-    async def change(self, decide: Callable[[ClusterImage], Decision[T]]) -> T:
+    async def change(self, decide: Callable[[ClusterImage], Decision[T]], *, linearizable: bool = True) -> T:
         """Returns the answer of `decide`, or raises its error, once all that it rests upon is committed.
 
+        One that commits nothing may be of a moment ago where `linearizable` is off, and then costs no round of voters.
         Raises NotController if this node is not active, or is no longer before that: then the change may yet have
         happened. Raises ThrottlingQuotaExceeded, before anything is decided, if too many wait.
         """
@@ -80,6 +84,8 @@ class Controller:
         try:
             decision = decide(pending)
         except DohleError:
+            if linearizable:
+                await self.quorum.read_barrier()
             await self._committed_up_to(pending.next_offset)
             raise
         if decision.records:
@@ -90,6 +96,8 @@ class Controller:
             pending = self._pending = after
             for alarm in decision.alarms:
                 log.warning("%s", alarm)
+        elif linearizable:
+            await self.quorum.read_barrier()
         await self._committed_up_to(pending.next_offset)
         return decision.answer
 

@@ -127,7 +127,7 @@ class ControllerService:
         try:
             async with asyncio.timeout(_BEAT_WAIT_S):
                 await self._controller.leader_found()  # nobody decides while the office is being handed over
-                return await self._controller.change(decide)
+                return await self._controller.change(decide, linearizable=False)
         except TimeoutError:
             broker = self._controller.committed.brokers.get(node_id)
             is_current = broker is not None and broker.broker_epoch == request.broker_epoch

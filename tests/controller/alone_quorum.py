@@ -33,6 +33,9 @@ class AloneQuorum:
     def not_controller(self) -> NotController:
         return NotController("not in office")
 
+    async def read_barrier(self) -> int:
+        return self._end_offset
+
     def propose(self, records: Sequence[MetadataRecord]) -> int:
         base_offset, self._end_offset = self._end_offset, self._end_offset + len(records)
         batch = MetadataBatch(base_offset, self._end_offset, 1, tuple(records))

@@ -238,3 +238,29 @@ async def test_a_folder_is_formatted_once(cluster: Cluster) -> None:
     voter_folder.rmdir() if not any(voter_folder.iterdir()) else None
     with pytest.raises((DataFolderError, FileExistsError)):
         await voter.format([described])
+
+
+async def test_an_answer_that_commits_nothing_is_confirmed_by_a_majority(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    cluster.world.silent.add(leader.name)
+    cluster.world.break_streams(leader.name)
+    answer = asyncio.ensure_future(leader.part.controller.change(lambda _: Decision((), "of a moment ago")))
+    with pytest.raises(NotController):
+        await answer
+    assert not leader.part.quorum.is_leader
+    cluster.world.silent.clear()
+
+
+async def test_a_leader_hands_over_and_whoever_asks_meanwhile_is_told_to_whom(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    term = leader.part.quorum.term
+    handing_over = asyncio.ensure_future(leader.part.hand_over())
+    await asyncio.sleep(0)
+    with pytest.raises(NotController, match="handing over"):
+        await change(leader)
+    await handing_over
+    other = await cluster.leader(besides=leader)
+    assert other.part.quorum.term == term + 1
+    assert leader.part.quorum.leader_id == other.node_id
+    await change(other)
+    await cluster.agreed()

@@ -324,6 +324,35 @@ RAFT = (
         scenario=scenarios.the_controller_is_stopped_cleanly,
     ),
     mutation(
+        "raft: reads do not ask whether it leads",
+        "raft 7",
+        "an answer that commits nothing waits for a round of heartbeats that a majority has answered",
+        edit(
+            Controller,
+            "change",
+            """
+            - elif linearizable:
+            + elif linearizable and not mutated():
+            """,
+        ),
+        scenario=scenarios.the_controller_is_cut_off_and_asked_what_it_knows,
+    ),
+    mutation(
+        "raft: a round of heartbeats that began before counts",
+        "raft 7",
+        "a read waits for a round of heartbeats that begins after it",
+        edit(
+            Leader,
+            "read",
+            """
+            - self._reads.append(WaitingRead(self._round + 1, context, core.commit_offset))
+            + self._reads.append(WaitingRead(self._round, context, core.commit_offset))
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.the_controller_is_cut_off_and_asked_what_it_knows,
+    ),
+    mutation(
         "raft: votes go to shorter logs",
         "raft 3",
         "a leader's log holds every committed entry: a vote goes only to a log that is as up to date",

@@ -258,3 +258,13 @@ async def nobody_takes_over_from_the_controller(stage: Stage) -> None:
     assert outcome == [False], f"the transfer to a voter that hears nothing came to {outcome}"
     assert stage.leads_quorum(leader), "it leads no longer"
     await stage.make_topic(replicas=2)
+
+
+@scenario
+async def the_controller_is_cut_off_and_asked_what_it_knows(stage: Stage) -> None:
+    await stage.make_topic()
+    asked = stage.controller()
+    stage.cut(asked, *stage.others(asked))
+    answer = stage.tells(lambda admin: admin.create_topic("t"), asked)
+    await stage.passes(1)
+    assert not answer, "a controller that reaches nobody has answered from what it knew"
