@@ -24,6 +24,7 @@ from dohle.model.batch import BatchHeader, Bytes, check_crc, read_header, split_
 from dohle.model.errors import (
     CorruptMessage,
     DamagedReplica,
+    DohleError,
     InvalidRecord,
     OffsetOutOfRange,
     RecordListTooLarge,
@@ -36,7 +37,7 @@ from dohle.runtime.disk import Disk, File
 from dohle.storage.checkpoints import Checkpoints, LogKey
 from dohle.storage.group_commit import Flush, GroupCommit
 from dohle.storage.log_reader import LogReader
-from dohle.storage.opened import UNSYNCED_FILE, Damage, MarkState, Opened, Recovery
+from dohle.storage.opened import UNSYNCED_FILE, Damage, MarkState, Opened
 from dohle.storage.roll import must_roll
 from dohle.storage.segment import DamagedFile, Segment
 
@@ -44,10 +45,7 @@ RELAXED_FLUSH_MS = 60_000
 """How old an unsynced append may get where flush.messages is relaxed and flush.ms is not set: bounds a recovery."""
 
 T = TypeVar("T")
-
 logger = logging.getLogger(__name__)
-
-__all__ = ["Appended", "Damage", "Log", "Recovery"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,10 +356,15 @@ class Log:
 
     def fail_flushes(self, failure: StorageFailure) -> None:
         """Tells everyone who waits; for the group commit."""
+        self._end_waiting(failure)
+
+    def _end_waiting(self, failure: DohleError | None) -> None:
         waiting, self._waiting = self._waiting, deque()
-        for _, waiter in waiting:
-            if not waiter.done():
-                waiter.set_exception(StorageFailure(failure.message))
+        for waiter in [waiter for _, waiter in waiting if not waiter.done()]:
+            if failure is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(type(failure)(failure.message))
 
     def _durable_moved_to(self, end: int) -> None:
         assert self._durable_end <= end <= self._end
@@ -466,6 +469,11 @@ class Log:
         self._high_watermark = max(self._high_watermark, self._start)
         self.epochs.begin_at(self._start)
 
+    def delete_below_start(self) -> None:
+        """Deletes the segments that hold nothing from the log's start on, which is durable already."""
+        self._segments.delete_below(self._start)
+        self._snapshots.delete_below(self._segments.bases[0])
+
     # Truncation
 
     async def truncate_to(self, offset: int) -> None:
@@ -560,11 +568,7 @@ class Log:
             self._counts_at_once = self.config.flush_messages > 1
 
     def _release_after_truncation(self) -> None:
-        """Everything that is left is durable: nobody has anything to wait for."""
-        waiting, self._waiting = self._waiting, deque()
-        for _, waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._end_waiting(None)  # everything that is left is durable
         if self.on_durable is not None:
             self.on_durable()
 
@@ -590,10 +594,7 @@ class Log:
         if self._truncation is not None:
             await asyncio.shield(self._truncation)
         await self._commit.settled()
-        for _, waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node"))
-        self._waiting.clear()
+        self._end_waiting(UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node"))
         for file in (*self._files_unsynced, *self._files_in_flight):
             file.close()
         self._segments.close()

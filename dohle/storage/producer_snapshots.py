@@ -62,6 +62,11 @@ class ProducerSnapshots:
         while self._offsets and self._offsets[-1] > end_offset:
             self._delete(self._offsets[-1])
 
+    def delete_below(self, base_offset: int) -> None:
+        """Deletes those below the first segment's base: no segment follows them."""
+        while self._offsets and self._offsets[0] < base_offset:
+            self._delete(self._offsets[0])
+
     def _delete(self, offset: int) -> None:
         self._offsets.remove(offset)
         self._disk.delete(self._path(offset))

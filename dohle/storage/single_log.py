@@ -47,6 +47,17 @@ class SingleLog:
             except StorageFailure:
                 return  # the owner was told by the group commit
 
+    async def cut_below(self, offset: int) -> None:
+        """Lets the log begin at `offset`, and deletes the segments that lie below; durable on return.
+
+        The new start is durable before a byte goes. Raises StorageFailure.
+        """
+        with self._commit.syncing():
+            self.log.advance_log_start(offset)
+            await self._checkpoints.write()
+            self.log.delete_below_start()
+            await self._disk.sync([], [self.log.folder])
+
     async def close(self) -> None:
         """Stops cleanly, if the disk lets it."""
         await cancel(self._tending)

@@ -1,6 +1,6 @@
 import pytest
 
-from dohle.model.errors import DataFolderError, StorageFailure, UnknownTopicOrPartition
+from dohle.model.errors import DataFolderError, OffsetOutOfRange, StorageFailure, UnknownTopicOrPartition
 from dohle.model.ids import TopicId
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.tasks import Tasks
@@ -191,10 +191,13 @@ async def test_creating_on_a_failed_disk_is_an_error(world: World) -> None:
     assert not world.folder.logs
 
 
-async def open_single(world: World) -> tuple[SingleLog, Tasks]:
+async def open_single(world: World, config: TopicConfig | None = None) -> tuple[SingleLog, Tasks]:
     tasks = Tasks("single", world.crashes.append)
     path = f"{PATH}/__cluster_metadata-0"
-    return await open_single_log(world.disk, world.clock, path, tasks, on_failure=world.failures.append), tasks
+    single = await open_single_log(
+        world.disk, world.clock, path, tasks, on_failure=world.failures.append, config=config
+    )
+    return single, tasks
 
 
 async def test_a_single_log_keeps_its_data_over_clean_and_unclean_stops(world: World) -> None:
@@ -215,6 +218,54 @@ async def test_a_single_log_keeps_its_data_over_clean_and_unclean_stops(world: W
     assert not single.log.recovered.clean
     assert await read_all(single.log) == [0, 2]
     assert single.log.epochs.entries == ((1, 0), (3, 2))
+    await single.close()
+    await tasks.close()
+    assert not world.crashes
+
+
+async def filled_over_segments(world: World) -> tuple[SingleLog, Tasks]:
+    """Forty batches of two records each, a new epoch at every ten; three of them fill a segment."""
+    single, tasks = await open_single(world, TopicConfig(segment_bytes=100_000))
+    for i in range(40):
+        single.log.append_as_leader(batch(2, size=15_000), i // 10, 0)
+    await single.log.flush()
+    return single, tasks
+
+
+def segments(world: World) -> list[int]:
+    names = world.disk.list(f"{PATH}/__cluster_metadata-0")
+    return [int(name.removesuffix(".log")) for name in names if name.endswith(".log")]
+
+
+async def test_what_lies_below_a_cut_is_deleted_and_the_rest_reads_as_before(world: World) -> None:
+    single, tasks = await filled_over_segments(world)
+    assert segments(world)[:3] == [0, 6, 12]
+    await single.cut_below(44)
+    assert segments(world)[0] == 42
+    assert single.log.log_start_offset == 44
+    assert single.log.epochs.entries == ((2, 44), (3, 60))
+    assert await read_all(single.log) == list(range(44, 80, 2))
+    with pytest.raises(OffsetOutOfRange):
+        await single.log.read(42, 1, up_to=80)
+    assert not [name for name in world.disk.list(single.log.folder) if name < f"{42:020d}" and name[0] == "0"]
+    await single.close()
+    await tasks.close()
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_cut_outlives_a_stop_and_a_crash(world: World, clean: bool) -> None:
+    single, tasks = await filled_over_segments(world)
+    await single.cut_below(44)
+    if clean:
+        await single.close()
+    await tasks.close()
+    single, tasks = await open_single(world)
+    assert single.log.recovered.clean == clean
+    assert (single.log.log_start_offset, single.log.log_end_offset) == (44, 80)
+    assert await read_all(single.log) == list(range(44, 80, 2))
+    await single.log.truncate_to(50)
+    await single.cut_below(80)
+    assert (single.log.log_start_offset, single.log.log_end_offset) == (50, 50)
     await single.close()
     await tasks.close()
     assert not world.crashes
