@@ -7,10 +7,12 @@ is used, nothing of Dohle's is imported: every start of pytest loads this module
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import inspect
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, fields
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +29,7 @@ _IN_WORLD: pytest.StashKey[list[str]] = pytest.StashKey()  # fixtures that depen
 _TESTS_OF_CLUSTER: pytest.StashKey[int] = pytest.StashKey()
 
 _TIMELINE_LINES_SHOWN = 80
+_BY_LOT = "random"
 _ONE_OF_BOTH = "a test runs in virtual time or in real time: use dohle_world or dohle_cluster, not both"
 
 
@@ -49,18 +52,36 @@ class WorldSettings:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("dohle").addoption(
         "--dohle-seed",
-        type=int,
-        metavar="SEED",
-        help="the seed of every dohle_world, whatever its marker says: replays a failure, or looks for another",
+        type=_seed,
+        metavar="SEED|random",
+        help="the seed of every dohle_world, whatever its marker says: replays a failure; `random` looks for another",
     )
 
 
+def _seed(text: str) -> int | str:
+    if text == _BY_LOT:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: give a number, or {_BY_LOT}") from None
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.option.dohle_seed == _BY_LOT:
+        config.option.dohle_seed = SystemRandom().randrange(
+            1_000_000_000
+        )  # one, also where tests run in many processes
     config.addinivalue_line(
         "markers",
         "dohle_world(seed=0, seeds=(), nodes=3, time_limit_s=300): what kind of world dohle_world is, or with which"
         " seeds the test is run",
     )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.option.dohle_seed
+    return None if seed is None else f"dohle: every dohle_world has seed {seed}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 import pytest
 
@@ -160,6 +161,32 @@ def test_one_seed_is_one_run_and_another_is_another(run):
     assert [seed for [(seed, _)] in traces] == ["0", "0", "7"]
     assert traces[0] == traces[1]
     assert traces[0][0][1] != traces[2][0][1]
+
+
+def test_a_seed_by_lot_is_the_same_for_all_tests_and_said_at_the_beginning_and_with_a_failure(run):
+    source = """
+        def test_fails(dohle_world):
+            print("has", dohle_world.seed)
+            assert False
+
+        @pytest.mark.dohle_world(seeds=[4, 5])
+        def test_chosen(dohle_world):
+            print("has", dohle_world.seed)
+    """
+    seeds = []
+    for _ in range(2):
+        shown = run("import pytest\n" + textwrap.dedent(source), "-s", "--dohle-seed", "random").stdout.str()
+        (seed,) = re.findall(r"^dohle: every dohle_world has seed (\d+)$", shown, re.MULTILINE)
+        assert re.findall(r"has (\d+)", shown) == [seed] * 2
+        assert f"--dohle-seed {seed}\n" in shown
+        seeds.append(seed)
+    assert seeds[0] != seeds[1]
+
+
+def test_a_seed_that_is_none_is_told_what_one_is(run):
+    outcome = run("def test(): pass", "--dohle-seed", "best")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stderr.fnmatch_lines(["*argument --dohle-seed: 'best' is no seed: give a number, or random"])
 
 
 def test_the_marker_says_seeds_nodes_and_limit(run):
