@@ -114,10 +114,13 @@ def test_the_fixtures_have_one_surface_and_the_session_one_cluster_of_processes(
             assert all(map(dohle_cluster.serves, dohle_cluster.nodes))
             asyncio.run(dohle_cluster.wait_healthy())
 
-        @pytest.mark.parametrize("what", ["lose_power", "partition", "fill_disk", "fail_disk", "slow_disk"])
+        @pytest.mark.parametrize("what", ["lose_power", "partition", "slow_disk", "jump_clock", "run"])
         def test_what_only_the_world_does(dohle_cluster, what):
             with pytest.raises(DohleError, match=f"{what} needs dohle_world"):
                 getattr(dohle_cluster, what)(1)
+            assert not hasattr(dohle_cluster, what)
+            with pytest.raises(AttributeError, match="a cluster of processes has no 'melt'"):
+                dohle_cluster.melt(1)
 
         def test_both(dohle_world, dohle_cluster):
             pass

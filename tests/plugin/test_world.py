@@ -325,6 +325,7 @@ def test_bad_input_is_told_what_there_is(run):
         from dohle import DohleError
 
         WHAT = "kill pause resume lose_power fill_disk fail_disk slow_disk partition"
+        WHAT += " fail_writes lose_file lose_disk reset_connections refuse_connections"
 
         @pytest.mark.parametrize("what", WHAT.split())
         def test_unknown(dohle_world, what):
@@ -364,7 +365,7 @@ def test_bad_input_is_told_what_there_is(run):
                 dohle_world.run(asyncio.sleep(1))
     """
     outcome = run(source)
-    outcome.assert_outcomes(passed=11, failed=1)
+    outcome.assert_outcomes(passed=16, failed=1)
     outcome.stdout.fnmatch_lines(["E *sockets, threads and processes are not to be*"])
     wrong = "import pytest\n@pytest.mark.dohle_world(sed=1)\ndef test_marked(dohle_world): pass"
     run(wrong).stdout.fnmatch_lines(["*dohle_world takes seed=, seeds=, nodes=, time_limit_s=, and not 'sed'*"])

@@ -7,6 +7,7 @@ anew. A controller that has lost its metadata or its vote is dead for good, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 from dohle.model.batch import read_header
 from dohle.model.errors import CorruptMessage
@@ -69,16 +70,22 @@ async def lost_file(blow: Blow) -> None:
         return
     disk = blow.machine.disk
     blow.end(blow.node_id, power=False)
-    names = [f"{DATA}/{name}" for name in disk.list(DATA) if name in _LEARNT_AGAIN]
-    for folder in [f"{DATA}/{name}" for name in disk.list(DATA)]:
-        if disk.exists(f"{folder}/00000000000000000000.log"):
-            names += [f"{folder}/{name}" for name in disk.list(folder) if name.endswith(_REBUILT)]
+    names = files_to_lose(disk)
     if names:
         path = blow.chance.choice(names)
         disk.lose(path)
         blow.strikes(path)
     await blow.lasts()
     blow.start(blow.node_id)
+
+
+def files_to_lose(disk: SimDisk) -> list[str]:
+    """Returns the files that hold nothing which could not be built or learnt again."""
+    names = [f"{DATA}/{name}" for name in disk.list(DATA) if name in _LEARNT_AGAIN]
+    for folder in [f"{DATA}/{name}" for name in disk.list(DATA)]:
+        if disk.exists(f"{folder}/00000000000000000000.log"):
+            names += [f"{folder}/{name}" for name in disk.list(folder) if name.endswith(_REBUILT)]
+    return names
 
 
 async def empty_disk(blow: Blow) -> None:
@@ -146,8 +153,19 @@ def _spoil_a_batch(blow: Blow, folder: str, checkpoint: str) -> str:
     if not batches:
         return ""
     start, end = blow.chance.choice(batches)
-    position = blow.chance.randrange(start + _UNCHECKED_BYTES, end)
-    disk.spoil(path, position, blow.chance.randint(1, 255))
+    return _rot(disk, path, start, end, blow.chance)
+
+
+def rot_a_batch(disk: SimDisk, folder: str, chance: Random) -> str:
+    """Changes bits of any batch of the log in `folder`. Returns which, or nothing if there is no batch."""
+    paths = [f"{folder}/{name}" for name in disk.list(folder) if name.endswith(".log")]
+    batches = [(path, start, end) for path in paths for start, end, _ in _batches(disk.peek(path))]
+    return _rot(disk, *chance.choice(batches), chance) if batches else ""
+
+
+def _rot(disk: SimDisk, path: str, start: int, end: int, chance: Random) -> str:
+    position = chance.randrange(start + _UNCHECKED_BYTES, end)
+    disk.spoil(path, position, chance.randint(1, 255))
     return f"byte {position} of {path}"
 
 
