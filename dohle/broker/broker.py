@@ -23,9 +23,9 @@ from dohle.broker.producer_ids import ProducerIds
 from dohle.broker.reads import Reads
 from dohle.broker.replicas import Replicas
 from dohle.broker.replication_service import ReplicationService
+from dohle.broker.surroundings import Surroundings
 from dohle.broker.traffic import Traffic
 from dohle.broker.waiting import Produced
-from dohle.broker.world import World
 from dohle.model.codecs import Codec
 from dohle.model.errors import DohleError
 from dohle.model.ids import NodeId, PartitionKey
@@ -90,12 +90,12 @@ class Broker:
         self._settings = settings
         self._workers = workers
         self._tasks = Tasks(f"broker {identity.node_id}", on_failure)
-        self._world = World(identity, clock, disk, network, random, self._tasks)
+        self._surroundings = Surroundings(identity, clock, disk, network, random, self._tasks)
         self._folder = folder
         self.controller = ControllerClient(settings.voters, network, clock, random)
         self.metadata = MetadataFollower(self.controller, identity, network, self._metadata_moved)
         self.membership = Membership(
-            self._world,
+            self._surroundings,
             self.controller,
             settings.heartbeat_interval_ms / 1000,
             settings.session_timeout_ms / 1000,
@@ -104,18 +104,18 @@ class Broker:
         self._isr_changes = isr_changes
         self._durable_offset = DurableMetadataOffset(disk, data_path)
         self.replicas = Replicas(
-            self._world, folder, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
+            self._surroundings, folder, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
         )
         self.reads = Reads(self.replicas, clock, self.traffic)
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
-        self.replication_service = ReplicationService(self._world, self.replicas)
+        self.replication_service = ReplicationService(self._surroundings, self.replicas)
         self._acting = asyncio.Lock()
         self._past_registration = asyncio.Event()
         self._active = False
 
     @property
     def node_id(self) -> NodeId:
-        return self._world.me
+        return self._surroundings.me
 
     @property
     def image(self) -> ClusterImage:
@@ -146,8 +146,8 @@ class Broker:
             if codec is not None:
                 batch = await self._in_codec(batch, codec, leading.log.config)
                 leading = self.replicas.partition(key).leading()
-            now = self._world.clock.now()
-            future = leading.append(batch, acks, now + timeout_s, now, self._world.clock.wall_ms())
+            now = self._surroundings.clock.now()
+            future = leading.append(batch, acks, now + timeout_s, now, self._surroundings.clock.wall_ms())
         except DohleError:
             self.traffic.refused_batches += 1
             raise
@@ -156,7 +156,7 @@ class Broker:
         return future
 
     async def _in_codec(self, batch: bytes, codec: Codec, config: TopicConfig) -> bytes:
-        header = validate_produced_batch(batch, config, self._world.clock.wall_ms())
+        header = validate_produced_batch(batch, config, self._surroundings.clock.wall_ms())
         if header.codec == codec:
             return batch
         return bytes(await self._workers.run(partial(recompressed, batch, codec)))
@@ -185,7 +185,7 @@ class Broker:
 
     async def _registration(self) -> controller_pb2.RegisterBrokerRequest:
         return controller_pb2.RegisterBrokerRequest(
-            hello=self._world.identity.hello(),
+            hello=self._surroundings.identity.hello(),
             endpoints=[
                 common_pb2.Endpoint(
                     listener=endpoint.listener,
@@ -238,7 +238,7 @@ class Broker:
 
     async def _tick(self) -> None:
         while True:
-            await self._world.clock.sleep(TICK_S)
+            await self._surroundings.clock.sleep(TICK_S)
             self.replicas.tick()
 
     async def leave(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dohle.broker.following import NO_SUBSCRIPTION, Following
-from dohle.broker.world import World
+from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import (
     CorruptMessage,
     DohleError,
@@ -63,11 +63,11 @@ class LeaderLink:
         address: Address,
         broker_epoch: int,
         numbers: Iterator[int],
-        world: World,
+        surroundings: Surroundings,
     ) -> None:
         self.leader = leader
         self.address = address
-        self._world = world
+        self._surroundings = surroundings
         self._broker_epoch = broker_epoch
         self._numbers = numbers  # of subscriptions: ascending over all links of this incarnation
         self._stream: LeaderStream | None = None
@@ -78,7 +78,7 @@ class LeaderLink:
         self._received_push = 0
         self._durable_push = 0
         self._reckoning = False
-        self._task = world.tasks.spawn(self._run(), f"link to {leader}")
+        self._task = surroundings.tasks.spawn(self._run(), f"link to {leader}")
 
     def __len__(self) -> int:
         return len(self._partitions)
@@ -128,7 +128,7 @@ class LeaderLink:
             self._something_to_say.set()
 
     def _subscribe_later(self, following: Following, pause_s: float = 2 * RETRY_FIRST_S) -> None:
-        delay = self._world.random.uniform(pause_s / 2, 2 * pause_s)
+        delay = self._surroundings.random.uniform(pause_s / 2, 2 * pause_s)
         asyncio.get_running_loop().call_later(delay, self._subscribe_soon, following)
 
     # the stream
@@ -139,34 +139,36 @@ class LeaderLink:
             while not self._partitions:
                 self._something_to_say.clear()
                 await self._something_to_say.wait()
-            started = self._world.clock.now()
+            started = self._surroundings.clock.now()
             try:
                 await self._session()
             except DohleError as error:
                 log.info("stream to leader %d at %s ended: %s", self.leader, self.address, error)
-            if self._world.clock.now() - started > 1.0:
+            if self._surroundings.clock.now() - started > 1.0:
                 pause = RETRY_FIRST_S
-            await self._world.clock.sleep(self._world.random.uniform(pause / 2, pause))
+            await self._surroundings.clock.sleep(self._surroundings.random.uniform(pause / 2, pause))
             pause = min(2 * pause, RETRY_MOST_S)
 
     async def _session(self) -> None:
-        stream = self._world.network.stream(self.address, FOLLOW, lane=Lane.REPLICATION)
+        stream = self._surroundings.network.stream(self.address, FOLLOW, lane=Lane.REPLICATION)
         self._stream = stream
         self._unsynced.clear()
         self._received_push = self._durable_push = 0
         self._to_say = _ToSay(subscribe=dict(self._partitions))
         for following in self._partitions.values():
             following.subscription = NO_SUBSCRIPTION
-        opening = replication_pb2.FollowerOpening(hello=self._world.identity.hello(), broker_epoch=self._broker_epoch)
+        opening = replication_pb2.FollowerOpening(
+            hello=self._surroundings.identity.hello(), broker_epoch=self._broker_epoch
+        )
         sender: asyncio.Task[None] | None = None
         try:
             await stream.send(replication_pb2.FollowerMessage(opening=opening))
             answer = await stream.receive()
             if answer is None:
                 raise NetworkException(f"leader {self.leader} closed the stream before it opened")
-            self._world.identity.check(answer.opening)
+            self._surroundings.identity.check(answer.opening)
             self._something_to_say.set()
-            sender = self._world.tasks.spawn(self._send(stream), f"acknowledgements to {self.leader}")
+            sender = self._surroundings.tasks.spawn(self._send(stream), f"acknowledgements to {self.leader}")
             while (message := await stream.receive()) is not None:
                 self._received(message)
         finally:
@@ -244,7 +246,7 @@ class LeaderLink:
             return
         following.subscription = NO_SUBSCRIPTION
         if refusal.failure.code in (0, OffsetOutOfRange.code):
-            self._world.tasks.spawn(self._reconcile(following, refusal), f"reconcile {following.log.name}")
+            self._surroundings.tasks.spawn(self._reconcile(following, refusal), f"reconcile {following.log.name}")
         else:
             self._subscribe_later(following)
 

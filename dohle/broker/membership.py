@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from dohle.broker.controller_client import METHODS, ControllerClient
-from dohle.broker.world import World
+from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import (
     BrokerIdNotRegistered,
     BrokerNotAvailable,
@@ -47,7 +47,7 @@ class Membership:
 
     def __init__(
         self,
-        world: World,
+        surroundings: Surroundings,
         controller: ControllerClient,
         heartbeat_interval_s: float,
         session_timeout_s: float,
@@ -56,7 +56,7 @@ class Membership:
         self.metadata_offset = 0
         self.fenced = True
         self.serving = asyncio.Event()  # set from the first unfencing on
-        self._world = world
+        self._surroundings = surroundings
         self._controller = controller
         self._interval_s = heartbeat_interval_s
         self._session_timeout_s = session_timeout_s
@@ -74,20 +74,20 @@ class Membership:
         Asks again while the process that was registered before may live: for as long as it is silent, and where it
         answers, for as long as a session lasts, since it may be this node's last start, about to end.
         """
-        patient_until = self._world.clock.now() + self._session_timeout_s + PROBE_S
+        patient_until = self._surroundings.clock.now() + self._session_timeout_s + PROBE_S
         while True:
             try:
                 response = await self._controller.call("RegisterBroker", request, timeout_s=timeout_s)
                 break
             except DuplicateBrokerRegistration as error:
-                if self._world.clock.now() >= patient_until:
+                if self._surroundings.clock.now() >= patient_until:
                     raise
                 log.warning("not registered yet: %s", error.message)
             except BrokerNotAvailable as error:
                 log.warning("not registered yet: %s", error.message)
             except (StorageFailure, UnknownServerError) as error:  # of the controller's, which another may not have
                 log.warning("not registered yet: the controller answers %s", error.message)
-            await self._world.clock.sleep(PROBE_S / 2)
+            await self._surroundings.clock.sleep(PROBE_S / 2)
         self.broker_epoch = response.broker_epoch
         log.info("registered with broker epoch %d", self.broker_epoch)
         return self.broker_epoch
@@ -105,14 +105,14 @@ class Membership:
             answered = self._answered
             try:
                 await self._controller.reach(node_id)
-                stream = self._world.network.stream(address, METHODS["Heartbeat"], lane=Lane.CONTROL)
+                stream = self._surroundings.network.stream(address, METHODS["Heartbeat"], lane=Lane.CONTROL)
                 try:
                     await self._session(stream)
                 finally:
                     stream.close()
             except (StaleBrokerEpoch, BrokerIdNotRegistered) as error:
                 raise DohleError(
-                    f"node {self._world.me} lost its registration to another process with the same node id:"
+                    f"node {self._surroundings.me} lost its registration to another process with the same node id:"
                     f" {error.message}; give each node its own id"
                 ) from error
             except (NotController, NetworkException, RequestTimedOut, StorageFailure, UnknownServerError) as error:
@@ -123,17 +123,17 @@ class Membership:
 
     async def _session(self, stream: HeartbeatStream) -> None:
         """Beats, more rarely while there is nothing to ask for; not every beat is answered: idle clusters are quiet."""
-        first, began = True, self._world.clock.now()
+        first, began = True, self._surroundings.clock.now()
         self._failure = None
-        listening = self._world.tasks.spawn(self._listen(stream), "heartbeat answers")
+        listening = self._surroundings.tasks.spawn(self._listen(stream), "heartbeat answers")
         try:
             while self._failure is None:
-                if self._world.clock.now() - max(began, self._answered) > ANSWER_S:
+                if self._surroundings.clock.now() - max(began, self._answered) > ANSWER_S:
                     raise RequestTimedOut(f"no answer to heartbeats within {ANSWER_S} s")
                 self._beat_now.clear()
                 await stream.send(
                     controller_pb2.HeartbeatRequest(
-                        hello=self._world.identity.hello() if first else None,
+                        hello=self._surroundings.identity.hello() if first else None,
                         broker_epoch=self.broker_epoch,
                         metadata_offset=self.metadata_offset,
                         wants_fence=not self._ready,
@@ -168,7 +168,7 @@ class Membership:
         if response.failure.code:
             self._controller.learn(response.leader_id)
             raise error_for(response.failure.code, response.failure.message)
-        self._answered = self._world.clock.now()
+        self._answered = self._surroundings.clock.now()
         if response.fenced != self.fenced:
             log.info("this broker is %s", "fenced" if response.fenced else "unfenced")
         self.fenced = response.fenced
@@ -187,9 +187,9 @@ class Membership:
         """
         self._leaving = True
         self._beat_now.set()
-        started = self._world.clock.now()
+        started = self._surroundings.clock.now()
         while not self._may_leave.is_set():
-            waited = self._world.clock.now() - started
+            waited = self._surroundings.clock.now() - started
             alone = self._answered < started and waited >= SHUTDOWN_ALONE_S
             if alone or waited >= SHUTDOWN_S:
                 log.warning("controlled shutdown was not finished after %.1f s; stopping all the same", waited)

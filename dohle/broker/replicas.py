@@ -20,7 +20,7 @@ from dohle.broker.leader_link import LeaderLink
 from dohle.broker.leading import LeaderTerms, Leading
 from dohle.broker.metadata_offset import DurableMetadataOffset
 from dohle.broker.partition import Partition
-from dohle.broker.world import World
+from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import (
     DohleError,
     FencedLeaderEpoch,
@@ -49,7 +49,7 @@ class Replicas:
 
     def __init__(
         self,
-        world: World,
+        surroundings: Surroundings,
         folder: LogFolder,
         durable_offset: DurableMetadataOffset,
         isr_changes: IsrChanges,
@@ -57,7 +57,7 @@ class Replicas:
     ) -> None:
         self.partitions: dict[PartitionKey, Partition] = {}
         self.image: ClusterImage = EMPTY_IMAGE
-        self._world = world
+        self._surroundings = surroundings
         self._folder = folder
         self._durable_offset = durable_offset
         self._isr_changes = isr_changes
@@ -108,7 +108,7 @@ class Replicas:
         self.image = image
         if changed is None:
             await self._set_strays_aside()
-            wanted = {key: None for key, _ in image.replicas_of(self._world.me)}
+            wanted = {key: None for key, _ in image.replicas_of(self._surroundings.me)}
             wanted.update(dict.fromkeys(self.partitions))
         else:
             wanted = dict.fromkeys(changed)
@@ -122,7 +122,7 @@ class Replicas:
 
     def _assigned_here(self, key: PartitionKey) -> PartitionImage | None:
         assigned = self.image.partition(key)
-        return assigned if assigned is not None and self._world.me in assigned.assigned_replicas else None
+        return assigned if assigned is not None and self._surroundings.me in assigned.assigned_replicas else None
 
     async def _drop(self, keys: Iterable[PartitionKey]) -> None:
         for key in keys:
@@ -173,13 +173,13 @@ class Replicas:
         if partition.log.damage is not None:
             await self._end_role(partition, NotLeaderOrFollower(f"{partition.name} is damaged: {partition.log.damage}"))
             return
-        if assigned.leader == self._world.me:
+        if assigned.leader == self._surroundings.me:
             await self._lead(partition, assigned)
         else:
             await self._follow(partition, assigned)
 
     async def _lead(self, partition: Partition, assigned: PartitionImage) -> None:
-        now = self._world.clock.now()
+        now = self._surroundings.clock.now()
         role = partition.role
         if isinstance(role, Leading) and role.leader_epoch == assigned.leader_epoch:
             role.isr_committed(assigned.in_sync_replicas, assigned.partition_epoch, now)
@@ -188,7 +188,7 @@ class Replicas:
         await self._end_role(partition, NotLeaderOrFollower(f"{partition.name} has a new leader epoch"))
         leading = Leading(partition.log, assigned, self._terms(partition), now)
         partition.role = leading
-        partition.log.on_durable = lambda: leading.advance(self._world.clock.now())
+        partition.log.on_durable = lambda: leading.advance(self._surroundings.clock.now())
         leading.advance(now)
         log.info("%s: leads in epoch %d from offset %d", partition.name, leading.leader_epoch, leading.epoch_start)
 
@@ -203,12 +203,12 @@ class Replicas:
 
             def advance() -> None:
                 if partition.role is role:
-                    role.advance(self._world.clock.now())
+                    role.advance(self._surroundings.clock.now())
 
             asyncio.get_running_loop().call_later(after_s, advance)
 
         return LeaderTerms(
-            me=self._world.me,
+            me=self._surroundings.me,
             lag_time_max_s=self._lag_time_max_s,
             is_live=self._is_live,
             may_join=self._may_join,
@@ -261,9 +261,9 @@ class Replicas:
             link = LeaderLink(
                 leader,
                 address,
-                self.image.brokers[self._world.me].broker_epoch,
+                self.image.brokers[self._surroundings.me].broker_epoch,
                 self._numbers,
-                self._world,
+                self._surroundings,
             )
             self._links[leader] = link
         return link
@@ -287,14 +287,14 @@ class Replicas:
 
     def brokers_changed(self) -> None:
         """A broker was fenced, unfenced or registered: who may join or counts as in sync may have changed."""
-        now = self._world.clock.now()
+        now = self._surroundings.clock.now()
         for partition in self.partitions.values():
             if isinstance(partition.role, Leading):
                 partition.role.look_again(now)
 
     def tick(self) -> None:
         """Lets every leading role look at the time; what is idle costs a comparison."""
-        now = self._world.clock.now()
+        now = self._surroundings.clock.now()
         for partition in self.partitions.values():
             if isinstance(partition.role, Leading) and not partition.role.is_idle:
                 partition.role.tick(now)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from dohle.broker.push_session import FollowerStream, PushSession
 from dohle.broker.replicas import Replicas
-from dohle.broker.world import World
+from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import DohleError, InvalidRequest
 from dohle.model.ids import NodeId
 from dohle.runtime.network import RequestContext
@@ -15,8 +15,8 @@ from dohle.runtime.network import RequestContext
 class ReplicationService:
     """Each stream is one follower broker's; a new one of the same follower takes its partitions over one by one."""
 
-    def __init__(self, world: World, replicas: Replicas) -> None:
-        self._world = world
+    def __init__(self, surroundings: Surroundings, replicas: Replicas) -> None:
+        self._surroundings = surroundings
         self._replicas = replicas
 
     async def follow(self, stream: FollowerStream, context: RequestContext) -> None:
@@ -25,19 +25,19 @@ class ReplicationService:
             return
         if not first.HasField("opening"):
             raise InvalidRequest(f"the stream from {context.address} did not begin with an opening")
-        self._world.identity.check(first.opening.hello)
+        self._surroundings.identity.check(first.opening.hello)
         session = PushSession(
             stream,
             NodeId(first.opening.hello.node_id),
             first.opening.broker_epoch,
-            self._world.identity.hello(),
+            self._surroundings.identity.hello(),
             self._replicas.leading_for,
-            self._world.clock,
+            self._surroundings.clock,
         )
         name = f"follower {first.opening.hello.node_id}"
         tasks = [
-            self._world.tasks.spawn(_until_broken(session.send), f"pushes to {name}"),
-            self._world.tasks.spawn(session.catch_up(), f"catch-up of {name}"),
+            self._surroundings.tasks.spawn(_until_broken(session.send), f"pushes to {name}"),
+            self._surroundings.tasks.spawn(session.catch_up(), f"catch-up of {name}"),
         ]
         try:
             await session.receive()

@@ -14,7 +14,7 @@ from dohle.cli.output import counted
 if TYPE_CHECKING:
     from dohle.testing.campaigns.campaign import Tally
     from dohle.testing.campaigns.runner import Finished
-    from dohle.testing.campaigns.simulation import Outcome
+    from dohle.testing.campaigns.simulation import RunOutcome
 
 _LAST_EVENTS = 40
 _PLAIN_EVERY_S = 30.0
@@ -99,7 +99,7 @@ def print_run(finished: Finished, *, whole: bool) -> None:
     click.echo(f"trace {outcome.trace_hash or 'unknown'}: {verdict(outcome)}")
 
 
-def verdict(outcome: Outcome) -> str:
+def verdict(outcome: RunOutcome) -> str:
     return f"{counted(len(outcome.violations), 'violation')}" if outcome.violations else "nothing was violated"
 
 

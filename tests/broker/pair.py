@@ -13,7 +13,7 @@ from dohle.broker.following import Following
 from dohle.broker.leader_link import LeaderLink
 from dohle.broker.leading import LeaderTerms, Leading
 from dohle.broker.push_session import Feed, PushSession
-from dohle.broker.world import World
+from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import DohleError, NotLeaderOrFollower, UnknownLeaderEpoch
 from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, PartitionKey
 from dohle.model.image import PartitionImage
@@ -51,7 +51,7 @@ class Pair:
         self.followings: dict[int, Following] = {}
         self.sessions: list[PushSession] = []
         self.numbers = itertools.count(1)
-        self.world: World
+        self.surroundings: Surroundings
         self.link: LeaderLink
 
     @classmethod
@@ -64,7 +64,7 @@ class Pair:
             ]
         descriptor = replication_pb2.DESCRIPTOR.services_by_name["Replication"]
         await self.net.network("leader").serve(ADDRESS, [service(descriptor, _LeaderService(self))], listener="GRPC")
-        self.world = World(
+        self.surroundings = Surroundings(
             _identity(FOLLOWER),
             VirtualClock(),
             self.disks[1],
@@ -72,7 +72,7 @@ class Pair:
             self.random,
             self.tasks,
         )
-        self.link = LeaderLink(LEADER, ADDRESS, FOLLOWER_EPOCH, self.numbers, self.world)
+        self.link = LeaderLink(LEADER, ADDRESS, FOLLOWER_EPOCH, self.numbers, self.surroundings)
         return self
 
     def lead(self, number: int = 0, *, epoch: int = EPOCH, isr: tuple[int, ...] = (1, 2)) -> Leading:

@@ -13,7 +13,7 @@ from dohle.cli.sim_output import ProgressLine, print_tally, progress_text
 from dohle.testing.campaigns.campaign import ENOUGH_SEEDS, Tally
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.runner import Finished
-from dohle.testing.campaigns.simulation import Outcome
+from dohle.testing.campaigns.simulation import RunOutcome
 from dohle.testing.invariants.rare import RARE
 
 SHORT = ["--storm", "1"]
@@ -25,7 +25,7 @@ def _own_folder(monkeypatch, tmp_path):
 
 
 def finished(plan: Plan, *violations: str) -> Finished:
-    outcome = Outcome(plan.seed, plan, violations, simulated_s=1.0, acknowledged=1, faults={"kill": 1})
+    outcome = RunOutcome(plan.seed, plan, violations, simulated_s=1.0, acknowledged=1, faults={"kill": 1})
     return Finished(outcome, 1.0, ())
 
 

@@ -112,7 +112,7 @@ async def test_a_voter_that_does_not_listen_is_dialled_and_not_called() -> None:
 
     network.call = counted  # type: ignore[method-assign]
     broker = cluster.nodes[1].broker
-    client = ControllerClient({NodeId(1): ADDRESS}, network, broker._world.clock, broker._world.random)
+    client = ControllerClient({NodeId(1): ADDRESS}, network, broker._surroundings.clock, broker._surroundings.random)
     cluster.world.kill("controller")
     with pytest.raises(NetworkException, match="does not listen"):
         await client.reach(NodeId(1))

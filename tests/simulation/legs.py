@@ -71,7 +71,7 @@ def planted(leak: str | None) -> Iterator[None]:
     tick, chosen = Broker._tick, LEAKS[leak]
 
     async def leaking(broker: Broker) -> None:
-        await broker._world.clock.sleep(chosen() / 1e6)
+        await broker._surroundings.clock.sleep(chosen() / 1e6)
         await tick(broker)
 
     Broker._tick = leaking  # type: ignore[method-assign]

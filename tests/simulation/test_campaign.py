@@ -12,10 +12,10 @@ from dohle.model.errors import ConfigurationError
 from dohle.testing.campaigns.campaign import ENOUGH_SEEDS, Tally, first_fresh_seed, parse_seeds, run_campaign
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.runner import Finished, Runner
-from dohle.testing.campaigns.simulation import Outcome
+from dohle.testing.campaigns.simulation import RunOutcome
 from dohle.testing.invariants.rare import RARE
 
-DULL = Outcome(
+DULL = RunOutcome(
     seed=0,
     plan=Plan.drawn(0),
     violations=(),

@@ -10,12 +10,12 @@ import pytest
 from dohle.model.errors import ConfigurationError
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.plan_file import KeptRun, kept_text, plan_text, read_kept, read_run, run_text
-from dohle.testing.campaigns.simulation import Outcome
+from dohle.testing.campaigns.simulation import RunOutcome
 from dohle.testing.faults.faults import KINDS
 
 
-def outcome_of(plan: Plan, *violations: str) -> Outcome:
-    return Outcome(
+def outcome_of(plan: Plan, *violations: str) -> RunOutcome:
+    return RunOutcome(
         seed=plan.seed,
         plan=plan,
         violations=violations,

@@ -14,7 +14,7 @@ from typing import Any
 from dohle.model.errors import ConfigurationError
 from dohle.testing.campaigns.json_values import from_json, to_json
 from dohle.testing.campaigns.plan import Plan
-from dohle.testing.campaigns.simulation import Outcome
+from dohle.testing.campaigns.simulation import RunOutcome
 
 FORMAT = "dohle simulation"
 VERSION = 1
@@ -47,7 +47,7 @@ def plan_text(plan: Plan) -> str:
     return json.dumps(fields).replace('"faults": []', f'"faults": [\n  {faults}]' if faults else '"faults": []')
 
 
-def run_text(outcome: Outcome, log: tuple[str, ...] = ()) -> str:
+def run_text(outcome: RunOutcome, log: tuple[str, ...] = ()) -> str:
     """Returns the text of a plan file: the plan, and what became of it."""
     parts: dict[str, Any] = {"format": FORMAT, "version": VERSION, **to_json(outcome), "log": list(log)}
     parts.pop("plan")

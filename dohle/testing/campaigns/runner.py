@@ -17,7 +17,7 @@ from types import TracebackType
 
 from dohle.testing.campaigns.json_values import from_json, to_json
 from dohle.testing.campaigns.plan import Plan
-from dohle.testing.campaigns.simulation import Outcome
+from dohle.testing.campaigns.simulation import RunOutcome
 from dohle.testing.campaigns.worker import ANSWER, HUNG
 
 HANG_S = 300.0
@@ -32,7 +32,7 @@ _LAST_LINES = 80
 class Finished:
     """A run that has ended, one way or another."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     real_s: float
     log: tuple[str, ...]  # the last that the nodes logged; only of a run that violated something
 
@@ -89,10 +89,10 @@ class _Worker:
         real_s = loop.time() - began
         if answer is None:
             how = await self.end(patience_s=5.0)
-            outcome = Outcome(plan.seed, plan, (f"the simulation {how}",))
+            outcome = RunOutcome(plan.seed, plan, (f"the simulation {how}",))
             return Finished(outcome, real_s, tuple(self._printed))
         parts = json.loads(answer)
-        return Finished(from_json(Outcome, parts["outcome"], "outcome"), real_s, tuple(parts["log"]))
+        return Finished(from_json(RunOutcome, parts["outcome"], "outcome"), real_s, tuple(parts["log"]))
 
     async def _start(self) -> Process | None:
         """Returns a worker that is ready; None if it could not begin, for which `_printed` has the reason."""

@@ -11,8 +11,7 @@ from dohle.testing.clients.workload import Workload
 from dohle.testing.faults.storm import Storm
 from dohle.testing.history.history import check
 from dohle.testing.history.history_lines import write_lines
-from dohle.testing.history.operations import Operation, Send
-from dohle.testing.history.operations import Outcome as Result
+from dohle.testing.history.operations import Operation, Outcome, Send
 from dohle.testing.invariants.invariants import Invariants
 from dohle.testing.invariants.rare import Rare
 from dohle.testing.invariants.recovery import what_is_missing
@@ -27,7 +26,7 @@ _WRITES_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """What became of a plan. A run that did not get to an end has violations alone."""
 
     seed: int
@@ -56,7 +55,7 @@ class Simulation:
         self._workload = Workload(self.world, plan.mix)
         self._storm = Storm(self.world, plan)
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Runs it to its end or its first violation. The garbage collector rests: it would run finalizers at whim."""
         collecting = gc.isenabled()
         gc.disable()
@@ -76,7 +75,7 @@ class Simulation:
         violations += self._invariants.violations + self.world.bugs
         if not violations:
             violations += [str(anomaly) for anomaly in check(self._workload.history)]
-        return Outcome(
+        return RunOutcome(
             seed=self._plan.seed,
             plan=self._plan,
             violations=tuple(violations),
@@ -130,7 +129,7 @@ class Simulation:
         begun, writers = len(operations), _writers(operations)
 
         def all_wrote() -> bool:
-            return _writers([one for one in operations[begun:] if one.outcome is Result.OK]) >= writers
+            return _writers([one for one in operations[begun:] if one.outcome is Outcome.OK]) >= writers
 
         await self.world.until(all_wrote, _WRITES_S, "every writer's new writes are acknowledged")
 
@@ -154,11 +153,11 @@ def _writers(operations: Sequence[Operation]) -> set[str]:
     return {one.process for one in operations if any(isinstance(micro, Send) for micro in one.micro)}
 
 
-def run_plan(plan: Plan) -> Outcome:
+def run_plan(plan: Plan) -> RunOutcome:
     """Runs `plan` and says what became of it."""
     return Simulation(plan).run()
 
 
-def simulate(seed: int, *, storm_s: float = STORM_S) -> Outcome:
+def simulate(seed: int, *, storm_s: float = STORM_S) -> RunOutcome:
     """Runs what `seed` draws and says what became of it."""
     return run_plan(Plan.drawn(seed, storm_s))

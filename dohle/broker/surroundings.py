@@ -14,7 +14,7 @@ from dohle.runtime.tasks import Tasks
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Surroundings:
     """One start of one broker."""
 
     identity: NodeIdentity
