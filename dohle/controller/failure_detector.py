@@ -152,7 +152,7 @@ class FailureDetector:
             await self._clock.sleep(due - before)
             now = self._clock.now()
             if now - due > _LATE_S:
-                self.sessions.forgive(now - due)
+                self.sessions.forgive(now - due, now)
                 continue
             expired = [
                 broker

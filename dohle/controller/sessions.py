@@ -3,10 +3,11 @@
 Plain bookkeeping: times are handed in, in seconds of one monotonic clock. Kept by the active controller alone and lost
 with its office; the next one gives every unfenced broker a whole session (replication.md, rule 18).
 
-Keeps: a session never ends sooner than its time-out after the last heartbeat, and what this process itself slept
-through does not count, up to one more time-out: a stalled controller does not fence everybody at once. After an early
-fencing a broker has to beat steadily for a while, twice as long each time it happens again soon; one that has been
-registered anew since is another process, and does not have to.
+Keeps: a session never ends sooner than its time-out after the last heartbeat. What this process itself slept through is
+given back from when it wakes, up to one more time-out in all: a stalled controller does not fence everybody at once,
+nor does one whose machine slept, so that no heartbeat waits for it. After an early fencing a broker has to beat
+steadily for a while, twice as long each time it happens again soon; one that has been registered anew since is another
+process, and does not have to.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _FORGOTTEN_AFTER_S = 60.0  # an early fencing so long ago no longer counts
 
 @dataclass(slots=True)
 class _Session:
-    last_beat: float
-    forgiven_s: float = 0.0  # that this process slept through since
+    ends_at: float
+    forgiven_s: float = 0.0  # given back since the last heartbeat
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class Sessions:
 
     def begin(self, node_id: NodeId, now: float) -> None:
         """Gives the broker a whole session."""
-        self._sessions[node_id] = _Session(now)
+        self._sessions[node_id] = _Session(now + self.timeout_s)
 
     def end(self, node_id: NodeId) -> None:
         """The broker was fenced, or is about to be."""
@@ -93,22 +94,21 @@ class Sessions:
 
     def next_deadline(self, now: float) -> float:
         """Returns when to look for expired sessions; one that begins later ends later."""
-        return min([self._deadline(session) for session in self._sessions.values()], default=now + self.timeout_s)
+        return min([session.ends_at for session in self._sessions.values()], default=now + self.timeout_s)
 
     def expired(self, now: float) -> Iterator[NodeId]:
         """Yields every broker whose session is over, in order."""
         for node_id in sorted(self._sessions):
-            if self._deadline(self._sessions[node_id]) <= now:
+            if self._sessions[node_id].ends_at <= now:
                 yield node_id
 
-    def forgive(self, stall_s: float) -> None:
-        """This process did not run for `stall_s`, so heartbeats may have come that it has not seen."""
+    def forgive(self, stall_s: float, now: float) -> None:
+        """This process did not run for `stall_s`, up to now: heartbeats may be on their way, or were lost meanwhile."""
         for session in self._sessions.values():
-            session.forgiven_s = min(session.forgiven_s + stall_s, self.timeout_s)
+            given_s = min(stall_s, self.timeout_s - session.forgiven_s)
+            session.forgiven_s += given_s
+            session.ends_at = max(session.ends_at, now) + given_s
 
     def _probation(self, node_id: NodeId, broker_epoch: int) -> _Probation | None:
         probation = self._probations.get(node_id)
         return probation if probation is not None and probation.broker_epoch == broker_epoch else None
-
-    def _deadline(self, session: _Session) -> float:
-        return session.last_beat + session.forgiven_s + self.timeout_s

@@ -23,18 +23,25 @@ def test_what_the_controller_slept_through_does_not_count() -> None:
     sessions = Sessions(3.0)
     sessions.begin(ONE, 0.0)
     sessions.begin(TWO, 0.0)
-    sessions.forgive(2.0)
-    sessions.beat(TWO, 4.0, fenced=False)
-    assert list(sessions.expired(4.9)) == []
-    assert list(sessions.expired(5.0)) == [ONE]
-    assert sessions.next_deadline(5.0) == 5.0
+    sessions.forgive(2.0, 5.0)
+    sessions.beat(TWO, 6.0, fenced=False)
+    assert list(sessions.expired(6.9)) == []
+    assert list(sessions.expired(7.0)) == [ONE]
+    assert sessions.next_deadline(7.0) == 7.0
+
+
+def test_what_the_controller_slept_through_before_a_session_ends_lengthens_it() -> None:
+    sessions = Sessions(3.0)
+    sessions.begin(ONE, 0.0)
+    sessions.forgive(0.5, 2.0)
+    assert sessions.next_deadline(2.0) == 3.5
 
 
 def test_a_controller_that_stalls_again_and_again_forgives_one_session_in_all() -> None:
     sessions = Sessions(3.0)
     sessions.begin(ONE, 0.0)
     for _ in range(10):
-        sessions.forgive(1.0)
+        sessions.forgive(1.0, 1.0)
     assert list(sessions.expired(6.0)) == [ONE]
 
 
