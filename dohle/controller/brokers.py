@@ -30,17 +30,16 @@ def heartbeat(
     node_id: NodeId,
     request: HeartbeatRequest,
     *,
-    caught_up_at: int = 0,
     may_unfence: bool = True,
 ) -> Decision[HeartbeatResponse]:
     """Decides what a broker's heartbeat changes: mostly nothing.
 
-    A fenced broker is unfenced once it is ready and has applied metadata past its own registration and up to
-    `caught_up_at`, unless the caller still holds it back. Raises as `registered` does.
+    A fenced broker is unfenced once it is ready and has applied metadata past its own registration, unless the caller
+    still holds it back. Raises as `registered` does.
     """
     broker = registered(image, node_id, request.broker_epoch)
     shutting_down = broker.shutting_down or request.wants_shutdown
-    caught_up = request.metadata_offset > max(broker.broker_epoch, caught_up_at - 1)
+    caught_up = request.metadata_offset > broker.broker_epoch
     may_serve = caught_up and may_unfence and not shutting_down
     fenced = request.wants_fence or (broker.fenced and not may_serve)
     decided = _change_brokers(image, [_change(broker, fenced=fenced, shutting_down=shutting_down)])
