@@ -51,7 +51,7 @@ class Storm:
                 if process is not None and process.over and process.ended is not None:
                     self._world.say(f"{process.name} ended: {process.ended}")
                     if not process.met_disk_failure and not machine.harmed:
-                        self._world.bugs.append(f"{process.name} ended by itself: {process.ended!r}")
+                        self._world.report(f"{process.name} ended by itself: {process.ended!r}")
                     self._world.kill(node_id)
 
     async def heal(self, chance: Random) -> None:

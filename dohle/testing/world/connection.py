@@ -38,7 +38,7 @@ class Side:
         self.broken = False
         self.on_break: dict[int, Callable[[], None]] = {}
         self.last_arrival = 0.0
-        self.held: deque[Callable[[], None]] = deque()
+        self.held: deque[Callable[[], object]] = deque()
 
     @property
     def gone(self) -> bool:
@@ -61,20 +61,23 @@ class Connection:
         return self.sides[0].gone and self.sides[1].gone
 
     def transmit(
-        self, target: int, deliver: Callable[[], None], *, size_bytes: int = MESSAGE_BYTES, in_order: bool = True
+        self, target: int, deliver: Callable[[], object], *, size_bytes: int = MESSAGE_BYTES, in_order: bool = True
     ) -> None:
-        """Has `deliver` run in the process of side `target`, after all that was sent there before."""
+        """Has `deliver` run when this gets to side `target`, after all that was sent there before.
+
+        It runs as the network and not as the process there, which may be paused: it leaves something and wakes a task.
+        """
         here, there = self.sides[1 - target], self.sides[target]
         if here.gone:
             return
         arrival = self._scheduler.now + self._links.delay_s(here.party.machine, there.party.machine, size_bytes)
         if in_order:
             arrival = there.last_arrival = max(arrival, there.last_arrival)
-        there.party.loop.at_world_time(arrival, self._arrived, target, deliver)
+        self._scheduler.at(arrival, self._arrived, target, deliver)
 
-    def _arrived(self, target: int, deliver: Callable[[], None]) -> None:
+    def _arrived(self, target: int, deliver: Callable[[], object]) -> None:
         here, there = self.sides[1 - target], self.sides[target]
-        if there.broken:
+        if there.gone:
             return
         if there.held or not self._links.passes(here.party.machine, there.party.machine):
             there.held.append(deliver)
@@ -106,14 +109,15 @@ class Connection:
             if here.gone and not there.gone and passes:
                 delay = self._links.delay_s(here.party.machine, there.party.machine)
                 arrival = max(self._scheduler.now + delay, there.last_arrival)
-                there.party.loop.at_world_time(arrival, self._reset_arrived, target)
+                self._scheduler.at(arrival, there.party.loop.call_soon, self._reset_arrived, target)
         if self._reachable():
             self._unheard = 0
         elif not self._unheard:
             self._unheard = self._scheduler.serial()
             for at in (0, 1):
                 patience = self._scheduler.now + KEEPALIVE_S
-                self.sides[at].party.loop.at_world_time(patience, self._lost_patience, at, self._unheard)
+                loop = self.sides[at].party.loop
+                self._scheduler.at(patience, loop.call_soon, self._lost_patience, at, self._unheard)
 
     def _reset_arrived(self, at: int) -> None:
         if self._links.passes(self.sides[1 - at].party.machine, self.sides[at].party.machine):

@@ -264,13 +264,16 @@ class SimNetwork:
         client = self._party.name
 
         def accept() -> None:
+            if server_end.finished:
+                return  # its caller has left already
             server = self._fabric.servers.get(address)
             if server is None or server.party is not connection.sides[1].party:
                 server_end.finish(NetworkException("the server stops"))
             else:
                 server.accept(method, server_end, number, client)
 
-        connection.transmit(1, accept)
+        loop = connection.sides[1].party.loop
+        connection.transmit(1, lambda: loop.call_soon(accept))
         return caller
 
 

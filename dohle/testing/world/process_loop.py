@@ -35,24 +35,30 @@ class SerialTask(asyncio.Task[T]):
         return self._serial
 
 
-class WorldEvent:
-    """What the world does to a process: it has no context, cannot be cancelled, and a failure in it is the world's bug.
+class Call(asyncio.TimerHandle):
+    """A callback to come. asyncio's own take three times as long to make, for what only debugging asks for."""
 
-    Half of a run's events; an asyncio.TimerHandle takes three times as long to make.
-    """
+    __slots__ = ()
+    _source_traceback = None
 
-    __slots__ = ("_args", "_callback")
-    _cancelled = False
-
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: ProcessLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._when = when
         self._callback = callback
         self._args = args
+        self._loop = loop
+        self._context = contextvars.copy_context() if context is None else context
+        self._cancelled = False
 
-    def cancelled(self) -> bool:
-        return False
-
-    def _run(self) -> None:
-        self._callback(*self._args)
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._args = ()  # it stays where it is until it is due, and what it holds goes
 
 
 class ProcessLoop(AbstractEventLoop):
@@ -69,7 +75,7 @@ class ProcessLoop(AbstractEventLoop):
         self.alive = True
         self._scheduler = scheduler
         self._time_offset = time_offset
-        self._ready: deque[asyncio.Handle | WorldEvent] = deque()
+        self._ready: deque[Call] = deque()
         self._paused = False
         self._queued = False
         scheduler.loops.append(self)
@@ -91,9 +97,9 @@ class ProcessLoop(AbstractEventLoop):
             self._wake()
         return count
 
-    def timer_is_due(self, handle: asyncio.TimerHandle | WorldEvent) -> None:
-        if self.alive and not handle._cancelled:
-            self._ready.append(handle)
+    def _due(self, call: Call) -> None:
+        if self.alive and not call._cancelled:
+            self._ready.append(call)
             if not self._queued:
                 self._wake()
 
@@ -133,12 +139,12 @@ class ProcessLoop(AbstractEventLoop):
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        call = Call(0.0, callback, args, self, context)
         if self.alive:
-            self._ready.append(handle)
+            self._ready.append(call)
             if not self._queued:
                 self._wake()
-        return handle
+        return call
 
     def call_later(
         self,
@@ -156,18 +162,28 @@ class ProcessLoop(AbstractEventLoop):
         *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        call = Call(when, callback, args, self, context)
         if self.alive:
-            due = when - self._time_offset
-            while due + self._time_offset < when:  # rounded: a timer must never find that it is not due yet
-                due = math.nextafter(due, math.inf)
-            self._scheduler.add_timer(max(due, self._scheduler.now), self, handle)
-        return handle
+            self._scheduler.at(self.world_time(when), self._due, call)
+        return call
 
-    def at_world_time(self, when: float, callback: Callable[..., object], *args: Any) -> None:
-        """Calls at the scheduler's time `when`; what is due at one time comes in the order of these calls."""
+    def world_time(self, when: float) -> float:
+        """Returns the scheduler's time at which this loop's own will be `when`."""
+        due = when - self._time_offset
+        while due + self._time_offset < when:  # rounded: a timer must never find that it is not due yet
+            due = math.nextafter(due, math.inf)
+        return due
+
+    async def sleep(self, seconds: float) -> None:
+        """What `asyncio.sleep` does, which wakes its task by one event more."""
+        done = self.create_future()
         if self.alive:
-            self._scheduler.add_timer(max(when, self._scheduler.now), self, WorldEvent(callback, args))
+            self._scheduler.at(self.world_time(self.time() + seconds), self._end_sleep, done)
+        await done
+
+    def _end_sleep(self, done: asyncio.Future[None]) -> None:
+        if self.alive and not done.done():
+            done.set_result(None)
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
@@ -188,8 +204,7 @@ class ProcessLoop(AbstractEventLoop):
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self.tasks.pop(task, None)
 
-    def get_debug(self) -> bool:
-        return False
+    get_debug = staticmethod(bool)  # false, and no Python frame: every future that is made asks for it
 
     def is_running(self) -> bool:
         return self.alive
@@ -203,6 +218,4 @@ class ProcessLoop(AbstractEventLoop):
             self._scheduler.callback_failures.append(
                 f"{self.name}: {context.get('message')}: {context.get('exception')!r}"
             )
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Cancelled timers stay in the heap until they are due."""
+            self._scheduler.stop()

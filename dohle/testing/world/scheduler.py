@@ -7,18 +7,18 @@ selector, no thread, no wall clock.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
+import math
 from asyncio.events import _set_running_loop
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dohle.testing.world.trace import Trace
 from dohle.testing.world.waiting import waiting_tasks
 
 if TYPE_CHECKING:
-    from dohle.testing.world.process_loop import ProcessLoop, WorldEvent
+    from dohle.testing.world.process_loop import ProcessLoop
 
 
 class SimulationStuck(Exception):
@@ -30,6 +30,7 @@ class Scheduler:
 
     def __init__(self, random: Random, *, event_budget: int = 20_000_000) -> None:
         self.now = 0.0
+        self.deadline = math.inf
         self.events = 0
         self.trace = Trace()
         self.loops: list[ProcessLoop] = []
@@ -37,31 +38,39 @@ class Scheduler:
         self.on_turn: Callable[[ProcessLoop], None] | None = None
         self._random = random
         self._event_budget = event_budget
-        self._timers: list[tuple[float, int, ProcessLoop, asyncio.TimerHandle | WorldEvent]] = []
+        self._timers: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._serial = 0
         self._runnable: list[ProcessLoop] = []
+        self._stopped = False
 
     def serial(self) -> int:
         """Returns the next of the run's numbers; what hashes or compares by it does so alike in every run."""
         self._serial += 1
         return self._serial
 
-    def add_timer(self, when: float, loop: ProcessLoop, handle: asyncio.TimerHandle | WorldEvent) -> None:
-        heapq.heappush(self._timers, (when, self.serial(), loop, handle))
+    def at(self, when: float, happens: Callable[..., object], *args: Any) -> None:
+        """Calls `happens` at the time `when`, outside of all processes; at one time, in the order of these calls."""
+        self._serial += 1
+        heapq.heappush(self._timers, (when, self._serial, happens, args))
 
     def has_work(self, loop: ProcessLoop) -> None:
         """Puts `loop` among those that may run next; it is not among them now."""
         self._runnable.append(loop)
 
-    def run_until(self, done: Callable[[], bool]) -> None:
-        """Runs until `done`, looked at after every turn. Raises SimulationStuck."""
+    def stop(self) -> None:
+        """Has `run` end after this turn."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Runs until it is stopped, or the next timer lies past the deadline. Raises SimulationStuck."""
+        runnable = self._runnable
+        self._stopped = False
         try:
-            while not done():
-                if not self._runnable:
+            while not self._stopped:
+                if not runnable:
                     self._jump()
                     continue
-                index = self._random.randrange(len(self._runnable)) if len(self._runnable) > 1 else 0
-                loop = self._runnable.pop(index)
+                loop = runnable.pop(self._random.randrange(len(runnable)) if len(runnable) > 1 else 0)
                 self.trace.turn(self.now, loop.number)
                 _set_running_loop(loop)
                 self.events += loop.turn()
@@ -76,14 +85,18 @@ class Scheduler:
             _set_running_loop(None)
 
     def _jump(self) -> None:
-        """Moves time to the next timer, and hands all that are due to their loops."""
+        """Moves time to the next timer, and has all that is due happen."""
         timers = self._timers
         if not timers:
             raise SimulationStuck(f"a deadlock at {self.now:.3f}: no timer, and nothing can run.\n" + self._waiting())
-        self.now = max(self.now, timers[0][0])
-        while timers and timers[0][0] <= self.now:
-            _, _, loop, handle = heapq.heappop(timers)
-            loop.timer_is_due(handle)
+        now = max(self.now, timers[0][0])
+        if now > self.deadline:
+            self.stop()
+            return
+        self.now = now
+        while timers and timers[0][0] <= now:
+            _, _, happens, args = heapq.heappop(timers)
+            happens(*args)
 
     def _waiting(self) -> str:
         """Returns which tasks of living processes wait, and where."""

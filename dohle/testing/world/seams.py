@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
 from dohle.runtime.clock import LoopClock
+from dohle.testing.world.process_loop import ProcessLoop
 from dohle.testing.world.scheduler import Scheduler
 
 T = TypeVar("T")
@@ -20,6 +22,11 @@ class SimClock(LoopClock):
     def __init__(self, scheduler: Scheduler, wall_offset_ms: int = 0) -> None:
         self._scheduler = scheduler
         self.wall_offset_ms = wall_offset_ms
+
+    async def sleep(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, ProcessLoop), "virtual time passes in simulated processes alone"
+        await (loop.sleep(seconds) if seconds > 0 else asyncio.sleep(0))
 
     def wall_ms(self) -> int:
         return _BEGINNING_MS + self.wall_offset_ms + int(self._scheduler.now * 1000)

@@ -73,7 +73,7 @@ class World:
         self.timeline: list[str] = []
         self._clients = 0
         self._cluster_id = ""
-        self.director = SimProcess("director", "director", self.fabric, self.random("director"), self._bug)
+        self.director = SimProcess("director", "director", self.fabric, self.random("director"), self.report)
         self.clock = self.director.clock
         voters = tuple(Voter(number, Address(f"node{number}", PORT)) for number in topology.controllers)
         disk_clock = SimClock(self.scheduler)
@@ -102,13 +102,15 @@ class World:
         """Adds what a watcher has seen to the timeline alone: watching changes nothing of a run."""
         self.timeline.append(f"{self.scheduler.now:9.3f}  {what}")
 
-    def _bug(self, what: str) -> None:
+    def report(self, what: str) -> None:
+        """Takes note of a bug, which ends the run."""
         self.say(f"BUG {what}")
         self.bugs.append(what)
+        self.scheduler.stop()
 
     def run(self, script: Coroutine[Any, Any, None]) -> None:
         """Runs `script` in the world to its end, or to the first bug. Raises SimulationStuck, and what it raises."""
-        outcome: list[BaseException | None] = []
+        outcome: list[BaseException] = []
 
         async def play() -> None:
             try:
@@ -116,12 +118,13 @@ class World:
             except BaseException as failure:
                 outcome.append(failure)
                 raise
-            outcome.append(None)
+            finally:
+                self.scheduler.stop()
 
         self.director.spawn(play(), "script")
-        self.scheduler.run_until(lambda: bool(outcome or self.bugs or self.scheduler.callback_failures))
+        self.scheduler.run()
         self.bugs += self.scheduler.callback_failures
-        if outcome and outcome[0] is not None:
+        if outcome:
             raise outcome[0]
 
     def end(self) -> None:
@@ -134,7 +137,7 @@ class World:
     def client(self, name: str) -> SimProcess:
         """Returns a process of its own, on a machine of its own."""
         self._clients += 1
-        return SimProcess(name, name, self.fabric, self.random(f"client {self._clients} {name}"), self._bug)
+        return SimProcess(name, name, self.fabric, self.random(f"client {self._clients} {name}"), self.report)
 
     # nodes
 
@@ -200,7 +203,7 @@ class World:
             name,
             self.fabric,
             self.random(f"process {name}"),
-            self._bug,
+            self.report,
             clock_rate=machine.clock_rate,
         )
         machine.process.clock.wall_offset_ms += machine.wall_offset_ms
