@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dohle.broker.partition import Partition
 from dohle.broker.replicas import Replicas, check_leader_epoch
 from dohle.broker.traffic import Traffic
 from dohle.model.errors import DohleError, OffsetNotAvailable, OffsetOutOfRange
@@ -65,7 +64,10 @@ class Reads:
         """Returns one answer a partition, at once if `min_bytes` are there or any of them fails, else after waiting."""
         deadline = self._clock.now() + max_wait_s
         woken = asyncio.Event()
-        watched: list[Partition] | None = None
+        # one that is not here fails when it is read
+        watched = [found for one in wanted if (found := self._replicas.partitions.get(one.key)) is not None]
+        for partition in watched:
+            partition.watch(woken.set)
         try:
             while True:
                 woken.clear()
@@ -74,19 +76,13 @@ class Reads:
                 remaining = deadline - self._clock.now()
                 if enough or remaining <= 0 or any(answer.failure is not None for answer in answers):
                     return answers
-                if watched is None:
-                    # one that is gone by now fails in the next round
-                    watched = [found for one in wanted if (found := self._replicas.partitions.get(one.key)) is not None]
-                    for partition in watched:
-                        partition.watch(woken.set)
-                    continue  # something may have come while nobody watched
                 try:
                     async with asyncio.timeout(remaining):
                         await woken.wait()
                 except TimeoutError:
                     deadline = self._clock.now()
         finally:
-            for partition in watched or ():
+            for partition in watched:
                 partition.unwatch(woken.set)
 
     async def _read(self, wanted: Sequence[FetchWanted], max_bytes: int) -> list[Fetched]:

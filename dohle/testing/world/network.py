@@ -30,6 +30,8 @@ from dohle.testing.world.seams import SimClock
 
 _CONNECT_S = 1.0
 """How long an attempt to connect may take."""
+_KNOCK_AGAIN_S = 0.2
+"""After which, and then twice as long, the kernel tries again to connect."""
 _LINGER_S = 5.0
 _PRINCIPAL = "User:ANONYMOUS"
 
@@ -187,8 +189,7 @@ class SimNetwork:
 
     async def dial(self, address: Address, *, timeout_s: float) -> Dial:
         try:
-            async with asyncio.timeout(timeout_s):
-                return Dial.ACCEPTED if await self._reach(address) is not None else Dial.REFUSED
+            return Dial.ACCEPTED if await self._reach(address, timeout_s) is not None else Dial.REFUSED
         except TimeoutError:
             return Dial.SILENT
 
@@ -228,8 +229,7 @@ class SimNetwork:
 
     async def _connect(self, address: Address, lane: Lane, attempt: asyncio.Future[Connection]) -> None:
         try:
-            async with asyncio.timeout(_CONNECT_S):
-                server = await self._reach(address)
+            server = await self._reach(address, _CONNECT_S)
             if server is None:
                 raise NetworkException(f"{address} refused the connection")
             connection = Connection(self._fabric.scheduler, self._fabric.links, self._party, server.party)
@@ -248,14 +248,22 @@ class SimNetwork:
             elif not attempt.cancelled():
                 attempt.exception()  # whoever asked may have gone
 
-    async def _reach(self, address: Address) -> SimServer | None:
-        """Returns who listens there, or None if that is refused; never returns while there is no way there and back."""
+    async def _reach(self, address: Address, timeout_s: float) -> SimServer | None:
+        """Who listens there, or None if that is refused. Raises TimeoutError if there is no way there and back."""
         links, here, there = self._fabric.links, self._party.machine, address.host
+        left_s, pause_s = timeout_s, _KNOCK_AGAIN_S
         while True:
-            await self._clock.sleep(links.delay_s(here, there) + links.delay_s(there, here))
-            if links.both_ways(here, there):
+            answer_s = min(links.delay_s(here, there) + links.delay_s(there, here), left_s)
+            await self._clock.sleep(answer_s)
+            left_s -= answer_s
+            if left_s > 0 and links.both_ways(here, there):
                 return None if links.refuses(here, there) else self._fabric.servers.get(address)
-            await self._clock.sleep(0.2)  # the kernel tries again
+            pause_s = min(pause_s, left_s)
+            await self._clock.sleep(pause_s)
+            left_s -= pause_s
+            if left_s <= 0:
+                raise TimeoutError
+            pause_s *= 2
 
     def _open(self, connection: Connection, address: Address, method: Method[Any, Any]) -> RpcEnd:
         scheduler = self._fabric.scheduler
