@@ -37,6 +37,7 @@ from dohle.model.metadata import (
     PartitionChange,
     RegisterBroker,
     RemoveTopic,
+    ReplicasChange,
     TopicOverride,
 )
 from dohle.model.metadata_batch import MetadataBatch
@@ -130,6 +131,10 @@ class Broker:
     def _broker_epoch_of(self, node_id: NodeId) -> int:
         broker = self.image.brokers.get(node_id)
         return -1 if broker is None else broker.broker_epoch
+
+    def now(self) -> float:
+        """The monotonic time by which lags are told."""
+        return self._surroundings.clock.now()
 
     # what clients ask
 
@@ -225,7 +230,7 @@ class Broker:
         for batch in batches:
             for record in batch.records:
                 match record:
-                    case Partition() | PartitionChange():
+                    case Partition() | PartitionChange() | ReplicasChange():
                         touched[PartitionKey(record.topic_id, record.partition)] = None
                     case RemoveTopic() | TopicOverride():
                         of_topic = [key for key in self.replicas.partitions if key.topic_id == record.topic_id]

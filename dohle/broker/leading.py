@@ -91,17 +91,17 @@ class Leading:
         self._history = AppendHistory(now, log.log_end_offset, terms.lag_time_max_s / 100)
         self._for_all = Acknowledgements()
         self._for_leader = Acknowledgements()
-        self._assigned = partition.assigned_replicas
+        self._partition = partition
         self.replicas = {node_id: Replica() for node_id in partition.assigned_replicas if node_id != terms.me}
 
     @property
     def assigned_replicas(self) -> tuple[NodeId, ...]:
-        return self._assigned
+        return self._partition.assigned_replicas
 
     @property
     def min_in_sync(self) -> int:
         """The effective minimum (amendment 12)."""
-        return min(self.log.config.min_insync_replicas, len(self._assigned))
+        return min(self.log.config.min_insync_replicas, self._partition.replication_factor)
 
     @property
     def live_in_sync(self) -> int:
@@ -120,7 +120,7 @@ class Leading:
     def is_idle(self) -> bool:
         """Whether no time-out can come due: nothing waits, and every replica is in sync and has everything."""
         return (
-            len(self.in_sync.committed) == len(self._assigned)
+            len(self.in_sync.committed) == len(self._partition.assigned_replicas)
             and not (self._for_all or self._for_leader)
             and all(replica.durable_end >= self.log.log_end_offset for replica in self.replicas.values())
         )
@@ -140,7 +140,7 @@ class Leading:
         header = validate_produced_batch(batch, self.log.config, wall_ms)
         if acks == ACKS_ALL and self.live_in_sync < self.min_in_sync:
             raise NotEnoughReplicas(
-                f"{self.live_in_sync} of {len(self._assigned)} replicas are in sync and"
+                f"{self.live_in_sync} of {self._partition.replication_factor} replicas are in sync and"
                 f" min.insync.replicas is {self.min_in_sync}; nothing was written"
             )
         duplicate = self.log.producers.check(header)
@@ -230,6 +230,17 @@ class Leading:
         )
 
     # what the controller says
+
+    def reassigned(self, partition: PartitionImage) -> None:
+        """Takes the replicas that metadata has now; none has gone, since that ends the leader epoch (rule 14)."""
+        self._partition = partition
+        for node_id in partition.assigned_replicas:
+            if node_id != self._terms.me:
+                self.replicas.setdefault(node_id, Replica())
+
+    def is_adding(self, node_id: NodeId) -> bool:
+        """Whether a reassignment brings this replica."""
+        return node_id in self._partition.adding_replicas
 
     def isr_committed(self, members: tuple[NodeId, ...], partition_epoch: int, now: float) -> None:
         """Takes a committed in-sync set of this leader epoch, by answer or by metadata."""

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.leading import Leading
 from dohle.model.batch import split_batches
 from dohle.model.errors import DohleError, OffsetOutOfRange
@@ -119,7 +120,10 @@ class PushSession:
         opening: common_pb2.Hello,
         find: Callable[[NodeId, int, replication_pb2.Subscription], Leading],
         clock: Clock,
+        budget: CatchUpBudget,
     ) -> None:
+        self._budget = budget
+        self._pausing: asyncio.TimerHandle | None = None
         self._stream = stream
         self._follower = follower
         self._broker_epoch = broker_epoch
@@ -255,21 +259,31 @@ class PushSession:
             self._behind.clear()
             for feed in list(self._feeds.values()):
                 while self._wants_chunk(feed):
-                    await self._read_chunk(feed)
+                    bounded = feed.leading.is_adding(self._follower)
+                    if bounded and (pause_s := self._budget.pause_s()):
+                        self._look_after(pause_s)
+                        break
+                    await self._read_chunk(feed, bounded=bounded)
+
+    def _look_after(self, seconds: float) -> None:
+        if self._pausing is not None:
+            self._pausing.cancel()
+        self._pausing = asyncio.get_running_loop().call_later(seconds, self._behind.set)
 
     def _wants_chunk(self, feed: Feed) -> bool:
         if feed.is_live or feed.is_joining or self._feeds.get(feed.key) is not feed:
             return False
         return self._catch_up_bytes < CATCH_UP_BYTES
 
-    async def _read_chunk(self, feed: Feed) -> None:
+    async def _read_chunk(self, feed: Feed, *, bounded: bool) -> None:
+        most_bytes = self._budget.chunk_bytes(CHUNK_BYTES) if bounded else CHUNK_BYTES
         leader_log = feed.leading.log
         start, end = feed.next_offset, leader_log.log_end_offset
         # whatever is appended while the read runs is queued, so that reaching `end` is catching up
         feed.is_joining = True
         feed.next_offset = end
         try:
-            batches = await leader_log.read(start, CHUNK_BYTES, up_to=end) if start < end else b""
+            batches = await leader_log.read(start, most_bytes, up_to=end) if start < end else b""
         except DohleError as error:
             if self._feeds.get(feed.key) is not feed:
                 return
@@ -278,6 +292,8 @@ class PushSession:
             return
         if self._feeds.get(feed.key) is not feed:
             return
+        if bounded:
+            self._budget.spend(len(batches))
         reached = _next_offset(batches) if batches else start
         chunk = _Chunk(feed, batches)
         if feed.is_joining and reached == end:
@@ -399,8 +415,9 @@ class PushSession:
 
     def close(self) -> None:
         """The stream is over: every feed ends."""
-        if self._watermark_timer is not None:
-            self._watermark_timer.cancel()
+        for timer in (self._watermark_timer, self._pausing):
+            if timer is not None:
+                timer.cancel()
         for feed in list(self._feeds.values()):
             self.end(feed)
 

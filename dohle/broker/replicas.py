@@ -13,6 +13,7 @@ import itertools
 import logging
 from collections.abc import Iterable
 
+from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.following import Following
 from dohle.broker.in_sync import Proposal
 from dohle.broker.isr_changes import IsrChanges
@@ -62,6 +63,7 @@ class Replicas:
         self._durable_offset = durable_offset
         self._isr_changes = isr_changes
         self._lag_time_max_s = lag_time_max_s
+        self.catch_up_budget = CatchUpBudget(surroundings.clock, lambda: self.image.reassignment_bytes_per_s)
         self._links: dict[NodeId, LeaderLink] = {}
         self._numbers = itertools.count(1)
 
@@ -128,9 +130,16 @@ class Replicas:
         for key in keys:
             partition = self.partitions.get(key)
             if partition is not None and self._assigned_here(key) is None:
-                await self._end_role(partition, UnknownTopicId(f"{partition.name} was deleted"))
+                await self._end_role(partition, self._why_gone(partition))
                 del self.partitions[key]
                 await self._folder.delete_log(partition.name.topic, partition.name.partition)
+
+    def _why_gone(self, partition: Partition) -> DohleError:
+        if self.image.partition(partition.key) is None:
+            return UnknownTopicId(f"{partition.name} was deleted")
+        # every replica that stays had everything when metadata said so, or this one was added and is taken back
+        log.info("%s was moved to other brokers: its files here are deleted", partition.name)
+        return NotLeaderOrFollower(f"{partition.name} has no replica on this broker any more")
 
     async def _set_strays_aside(self) -> None:
         for topic, partition in sorted(self._folder.logs):
@@ -139,8 +148,8 @@ class Replicas:
             if self._assigned_here(PartitionKey(TopicId(found.topic_id), partition)) is None:
                 folder = await self._folder.mark_stray(topic, partition)
                 log.warning(
-                    "%s-%d is not this broker's any more (deleted, or made again, while it was down): set aside as %s;"
-                    " delete it by hand once nothing in it is missed",
+                    "%s-%d is not this broker's any more (deleted, made again or moved while it was down): set aside as"
+                    " %s; delete it by hand once nothing in it is missed",
                     topic,
                     partition,
                     folder,
@@ -182,6 +191,7 @@ class Replicas:
         now = self._surroundings.clock.now()
         role = partition.role
         if isinstance(role, Leading) and role.leader_epoch == assigned.leader_epoch:
+            role.reassigned(assigned)
             role.isr_committed(assigned.in_sync_replicas, assigned.partition_epoch, now)
             role.look_again(now)
             return

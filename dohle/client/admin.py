@@ -11,8 +11,9 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from dohle.client import descriptions
+from dohle.client import descriptions, partition_changes
 from dohle.client.backoff import Backoff
+from dohle.client.partition_changes import ElectedLeader, OngoingReassignments, PartitionHistory, Reassignment
 from dohle.client.seams import Seams, parse_bootstrap
 from dohle.client.values import (
     ClusterDescription,
@@ -23,6 +24,7 @@ from dohle.client.values import (
     TopicDescription,
 )
 from dohle.model.errors import BrokerNotAvailable, Closed, DohleError, UnknownServerError
+from dohle.model.ids import TopicPartition
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import admin_pb2, broker_pb2
 from dohle.runtime.clock import Clock
@@ -167,6 +169,54 @@ class Admin:
         )
         answer = await self._change("AlterConfigs", request)
         _raise_if(_only_failure(answer.topics, topic))
+
+    async def alter_partition_reassignments(
+        self,
+        reassignments: Sequence[Reassignment],
+        *,
+        throttle_bytes_per_s: int | None = None,
+        validate_only: bool = False,
+    ) -> dict[TopicPartition, DohleError | None]:
+        """Begins to move replicas, all of the plan or nothing. Returns by partition why not, None where it began.
+
+        The throttle bounds what each broker sends to replicas that are added; 0 takes it off, None leaves it.
+        """
+        request = admin_pb2.AlterPartitionReassignmentsRequest(
+            partitions=[partition_changes.wanted_message(wanted) for wanted in reassignments],
+            throttle_bytes_per_s=throttle_bytes_per_s,
+            validate_only=validate_only,
+            timeout_ms=self._timeout_ms,
+        )
+        return partition_changes.outcomes(await self._change("AlterPartitionReassignments", request))
+
+    async def list_partition_reassignments(self) -> OngoingReassignments:
+        """Returns what has not ended, as the active controller has it."""
+        request = admin_pb2.ListPartitionReassignmentsRequest(timeout_ms=self._timeout_ms)
+        return partition_changes.ongoing(await self._read(_ADMIN["ListPartitionReassignments"], request))
+
+    async def elect_leaders(
+        self, partitions: Mapping[str, Sequence[int]] | None = None, *, unclean: bool = False
+    ) -> dict[TopicPartition, ElectedLeader | DohleError]:
+        """Elects the preferred leaders of these partitions by topic, all of a topic's if none is named, or of all that
+        have others. With `unclean`, replicas that are not in sync, where nobody else can lead and the topic allows it.
+        """
+        request = admin_pb2.ElectLeadersRequest(
+            election_type=admin_pb2.ELECTION_TYPE_UNCLEAN if unclean else admin_pb2.ELECTION_TYPE_PREFERRED,
+            partitions=partition_changes.elections_of(partitions or {}),
+            timeout_ms=self._timeout_ms,
+        )
+        return partition_changes.elected(await self._change("ElectLeaders", request))
+
+    async def describe_partition_history(
+        self, topic: str, partition: int, *, most_changes: int = 50
+    ) -> PartitionHistory:
+        """Returns who led and who was in sync, since when. Raises UnknownTopicOrPartition."""
+        request = admin_pb2.DescribePartitionHistoryRequest(
+            topic=topic, partition=partition, most_changes=most_changes, timeout_ms=self._timeout_ms
+        )
+        answer = await self._read(_ADMIN["DescribePartitionHistory"], request)
+        _raise_if(descriptions.error_in(answer.failure))
+        return partition_changes.history(answer)
 
     async def describe_cluster(self) -> ClusterDescription:
         """Returns nodes, voters and unhealthy partitions, as the node that answers sees them."""

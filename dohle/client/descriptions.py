@@ -6,6 +6,7 @@ from dohle.client.values import (
     ClusterDescription,
     CreatedTopic,
     EndpointDescription,
+    FollowerDescription,
     LogDirDescription,
     NewTopic,
     NodeDescription,
@@ -133,4 +134,7 @@ def _replica(replica: admin_pb2.ReplicaDescription) -> ReplicaDescription:
         high_watermark=replica.high_watermark,
         leads=replica.leads,
         failure=error_in(replica.failure),
+        followers=tuple(
+            FollowerDescription(one.node_id, one.durable_end, one.lag_ms, one.subscribed) for one in replica.followers
+        ),
     )

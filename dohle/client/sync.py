@@ -24,6 +24,7 @@ import uvloop
 
 from dohle.client import admin, consumer, producer
 from dohle.client.fetched_batch import FetchedBatch
+from dohle.client.partition_changes import ElectedLeader, OngoingReassignments, PartitionHistory, Reassignment
 from dohle.client.pending_batch import Receipt
 from dohle.client.values import (
     ClusterDescription,
@@ -400,6 +401,32 @@ class Admin:
     ) -> None:
         self._on_loop.wait(
             self._on_loop.client.alter_configs(topic, changes, remove=remove, validate_only=validate_only)
+        )
+
+    def alter_partition_reassignments(
+        self,
+        reassignments: Sequence[Reassignment],
+        *,
+        throttle_bytes_per_s: int | None = None,
+        validate_only: bool = False,
+    ) -> dict[TopicPartition, DohleError | None]:
+        return self._thread.wait(
+            self._thread.client.alter_partition_reassignments(
+                reassignments, throttle_bytes_per_s=throttle_bytes_per_s, validate_only=validate_only
+            )
+        )
+
+    def list_partition_reassignments(self) -> OngoingReassignments:
+        return self._thread.wait(self._thread.client.list_partition_reassignments())
+
+    def elect_leaders(
+        self, partitions: Mapping[str, Sequence[int]] | None = None, *, unclean: bool = False
+    ) -> dict[TopicPartition, ElectedLeader | DohleError]:
+        return self._thread.wait(self._thread.client.elect_leaders(partitions, unclean=unclean))
+
+    def describe_partition_history(self, topic: str, partition: int, *, most_changes: int = 50) -> PartitionHistory:
+        return self._thread.wait(
+            self._thread.client.describe_partition_history(topic, partition, most_changes=most_changes)
         )
 
     def describe_cluster(self) -> ClusterDescription:

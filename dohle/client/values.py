@@ -161,6 +161,16 @@ class ClusterDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowerDescription:
+    """What a leader knows of a follower. `durable_end` is -1 if it has not subscribed in this leader epoch."""
+
+    node_id: int
+    durable_end: int
+    lag_ms: int  # the age of the oldest append that it has not durably acknowledged
+    subscribed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaDescription:
     """One replica on a broker. `failure` says why it is neither served nor led from, if so."""
 
@@ -174,6 +184,7 @@ class ReplicaDescription:
     high_watermark: int
     leads: bool
     failure: DohleError | None
+    followers: tuple[FollowerDescription, ...] = ()  # if it leads
 
 
 @dataclass(frozen=True, slots=True)

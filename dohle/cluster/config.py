@@ -66,6 +66,12 @@ class NodeConfig:
 
     default_partitions: int = _setting(1, "Partitions of a topic that names no number", least=1, most=10_000)
     default_replication_factor: int = _setting(3, "Replicas of a topic that names no number", least=1, most=32)
+    leader_imbalance_check_interval_ms: int = _setting(
+        300_000, "How often leaders that are not the preferred ones are looked at; 0: never", "ms", least=0
+    )
+    leader_imbalance_per_broker_percentage: int = _setting(
+        10, "Share of a broker's preferred partitions that others may lead", "%", least=0, most=100
+    )
     producer_id_expiration_ms: int = _duration(86_400_000, "An idempotent producer silent for so long is forgotten")
     log_level: str = _setting("info", "How much is logged: debug, info, warning or error")
 

@@ -17,6 +17,7 @@ from random import Random
 from dohle.broker.broker import Broker, BrokerSettings
 from dohle.broker.replicas import LISTENER
 from dohle.cluster.config import NodeConfig
+from dohle.controller.leader_balance import BalanceTerms
 from dohle.controller.part import ControllerPart
 from dohle.controller.topics import TopicDefaults
 from dohle.listeners.admin_service import AdminService
@@ -155,6 +156,10 @@ class Node:
                 election_timeout_max_ms=config.raft_election_timeout_max_ms,
             ),
             session_timeout_ms=config.session_timeout_ms,
+            balance=BalanceTerms(
+                config.leader_imbalance_check_interval_ms / 1000,
+                config.leader_imbalance_per_broker_percentage,
+            ),
         )
 
     async def _open_broker(self, identity: NodeIdentity, folder: DataFolder) -> Broker:

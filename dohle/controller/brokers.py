@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dohle.controller.decision import Decision, registered
 from dohle.controller.elections import Revisions, another_can_lead, enough_remain
-from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.ids import NO_NODE, NodeId, PartitionKey
 from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import BrokerChange, ProducerIds
@@ -82,7 +82,8 @@ def _change_brokers(image: ClusterImage, wanted: Sequence[BrokerChange]) -> Deci
     looked_at: set[PartitionKey] = set()
     for change in changes:
         for key, partition in after.replicas_of(change.node_id):
-            if change.node_id in partition.in_sync_replicas and key not in looked_at:
+            concerned = change.node_id in partition.in_sync_replicas or partition.leader == NO_NODE
+            if concerned and key not in looked_at:
                 looked_at.add(key)
                 revisions.revise(key, partition, isr=_remaining(after, key, partition, changes))
     return Decision((*changes, *revisions.changes), None, tuple(revisions.alarms))

@@ -15,8 +15,11 @@ from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision, failure_of
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.isr import alter_partitions
+from dohle.controller.leader_elections import elect_leaders
 from dohle.controller.metadata_stream import Following, push_metadata
+from dohle.controller.partition_history import describe_partition_history
 from dohle.controller.placement import Random
+from dohle.controller.reassignment import alter_partition_reassignments, list_partition_reassignments
 from dohle.controller.registration import register_broker
 from dohle.controller.topics import TopicDefaults, alter_configs, create_partitions, create_topics, delete_topics
 from dohle.model.errors import DohleError, NotController, RequestTimedOut
@@ -175,6 +178,28 @@ class ControllerService:
         self, request: admin_pb2.AlterConfigsRequest, _context: RequestContext
     ) -> admin_pb2.AlterConfigsResponse:
         return await self._change_within(request.timeout_ms, lambda image: alter_configs(image, request))
+
+    async def alter_partition_reassignments(
+        self, request: admin_pb2.AlterPartitionReassignmentsRequest, _context: RequestContext
+    ) -> admin_pb2.AlterPartitionReassignmentsResponse:
+        return await self._change_within(
+            request.timeout_ms, lambda image: alter_partition_reassignments(image, request)
+        )
+
+    async def list_partition_reassignments(
+        self, request: admin_pb2.ListPartitionReassignmentsRequest, _context: RequestContext
+    ) -> admin_pb2.ListPartitionReassignmentsResponse:
+        return await self._change_within(request.timeout_ms, lambda image: list_partition_reassignments(image, request))
+
+    async def elect_leaders(
+        self, request: admin_pb2.ElectLeadersRequest, _context: RequestContext
+    ) -> admin_pb2.ElectLeadersResponse:
+        return await self._change_within(request.timeout_ms, lambda image: elect_leaders(image, request))
+
+    async def describe_partition_history(
+        self, request: admin_pb2.DescribePartitionHistoryRequest, _context: RequestContext
+    ) -> admin_pb2.DescribePartitionHistoryResponse:
+        return await describe_partition_history(self._controller, request, self._clock)
 
     async def _change_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[T]]) -> T:
         """As `Controller.change`; a time-out of 0 means the default."""

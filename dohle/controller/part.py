@@ -9,6 +9,7 @@ from dohle.controller.controller import Controller
 from dohle.controller.controller_service import ControllerService
 from dohle.controller.doubts import DoubtfulElections
 from dohle.controller.failure_detector import FailureDetector
+from dohle.controller.leader_balance import DEFAULT_BALANCE, BalanceTerms, LeaderBalance
 from dohle.controller.placement import Random as PlacementRandom
 from dohle.controller.quorum import Quorum
 from dohle.controller.raft_service import RaftService
@@ -34,6 +35,7 @@ class ControllerPart:
     controller: Controller
     detector: FailureDetector
     doubtful_elections: DoubtfulElections
+    leader_balance: LeaderBalance
     services: tuple[Service, ...]
     _service: ControllerService
 
@@ -50,6 +52,7 @@ class ControllerPart:
         on_failure: OnFailure,
         raft: RaftConfig,
         session_timeout_ms: int = 3000,
+        balance: BalanceTerms = DEFAULT_BALANCE,
     ) -> ControllerPart:
         """Recovers the metadata log in `data_folder`; raises as `Quorum.open` does."""
         quorum = await Quorum.open(
@@ -67,16 +70,18 @@ class ControllerPart:
             controller, clock=clock, network=network, on_failure=on_failure, session_timeout_ms=session_timeout_ms
         )
         doubtful_elections = DoubtfulElections(controller, clock=clock, on_failure=on_failure)
+        leader_balance = LeaderBalance(controller, balance, clock=clock, on_failure=on_failure)
         service = ControllerService(
             controller, detector, identity, clock=clock, random=random, defaults=defaults, on_failure=on_failure
         )
         services = (RaftService(quorum).as_service(), service.as_service())
-        return ControllerPart(quorum, controller, detector, doubtful_elections, services, service)
+        return ControllerPart(quorum, controller, detector, doubtful_elections, leader_balance, services, service)
 
     async def start(self) -> None:
         """Takes part in the quorum, and watches the brokers whenever this node is the active controller."""
         await self.detector.start()
         await self.doubtful_elections.start()
+        await self.leader_balance.start()
         await self.quorum.start()
 
     async def hand_over(self) -> None:
@@ -87,6 +92,7 @@ class ControllerPart:
 
     async def close(self) -> None:
         """Stops all of it, and closes the metadata log cleanly."""
+        await self.leader_balance.close()
         await self.doubtful_elections.close()
         await self.detector.close()
         await self._service.close()

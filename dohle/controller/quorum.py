@@ -314,6 +314,11 @@ class Quorum:
         finally:
             self._barriers.pop(number, None)
 
+    @property
+    def first_offset(self) -> int:
+        """The least offset that `read_committed` can begin at."""
+        return self._log.log_start_offset
+
     async def read_committed(self, offset: int, max_bytes: int) -> bytes:
         """Returns applied batches from `offset` on, at least one; empty if there is none yet."""
         if offset >= self._applied_offset:

@@ -112,7 +112,7 @@ def create_partitions(
                 )
             _check_partitions(wanted.total_count, MOST_PARTITIONS)
             _check_partitions(wanted.total_count - present, room)
-            replication_factor = len(topic.partitions[0].assigned_replicas)
+            replication_factor = len(topic.partitions[0].target_replicas)
             assignments = _placed(image, wanted.total_count - present, replication_factor, random)
         except DohleError as error:
             answer.failure.CopyFrom(failure_of(error))

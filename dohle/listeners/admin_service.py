@@ -88,6 +88,34 @@ class AdminService:
         response: admin_pb2.AlterConfigsResponse = await self._pass_on("AlterConfigs", request)
         return response
 
+    async def alter_partition_reassignments(
+        self, request: admin_pb2.AlterPartitionReassignmentsRequest, context: RequestContext
+    ) -> admin_pb2.AlterPartitionReassignmentsResponse:
+        response: admin_pb2.AlterPartitionReassignmentsResponse = await self._pass_on(
+            "AlterPartitionReassignments", request
+        )
+        return response
+
+    async def list_partition_reassignments(
+        self, request: admin_pb2.ListPartitionReassignmentsRequest, context: RequestContext
+    ) -> admin_pb2.ListPartitionReassignmentsResponse:
+        response: admin_pb2.ListPartitionReassignmentsResponse = await self._pass_on(
+            "ListPartitionReassignments", request
+        )
+        return response
+
+    async def elect_leaders(
+        self, request: admin_pb2.ElectLeadersRequest, context: RequestContext
+    ) -> admin_pb2.ElectLeadersResponse:
+        response: admin_pb2.ElectLeadersResponse = await self._pass_on("ElectLeaders", request)
+        return response
+
+    async def describe_partition_history(
+        self, request: admin_pb2.DescribePartitionHistoryRequest, context: RequestContext
+    ) -> admin_pb2.DescribePartitionHistoryResponse:
+        response: admin_pb2.DescribePartitionHistoryResponse = await self._pass_on("DescribePartitionHistory", request)
+        return response
+
     async def _pass_on(self, method: str, request: Any) -> Any:
         timeout_s = request.timeout_ms / 1000 if request.timeout_ms > 0 else DEFAULT_TIMEOUT_S
         return await self._broker.ask_controller(method, request, timeout_s=timeout_s)
@@ -109,10 +137,11 @@ class AdminService:
         self, request: admin_pb2.DescribeLogDirsRequest, context: RequestContext
     ) -> admin_pb2.DescribeLogDirsResponse:
         partitions = sorted(self._broker.replicas.partitions.values(), key=lambda partition: partition.name)
+        now = self._broker.now()
         directory = admin_pb2.LogDir(
             path=self._log_path,
             free_bytes=self._disk.free_bytes(self._log_path),
-            replicas=[_replica(partition) for partition in partitions],
+            replicas=[_replica(partition, now) for partition in partitions],
         )
         return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=[directory])
 
@@ -152,7 +181,7 @@ def _configs(topic: TopicImage) -> list[admin_pb2.DescribedConfig]:
     ]
 
 
-def _replica(partition: Partition) -> admin_pb2.ReplicaDescription:
+def _replica(partition: Partition, now: float) -> admin_pb2.ReplicaDescription:
     log, damage = partition.log, partition.log.damage
     damaged = None if damage is None else DamagedReplica(str(damage))
     return admin_pb2.ReplicaDescription(
@@ -165,5 +194,19 @@ def _replica(partition: Partition) -> admin_pb2.ReplicaDescription:
         durable_end=log.durable_end,
         high_watermark=log.high_watermark,
         leads=isinstance(partition.role, Leading),
+        followers=[] if not isinstance(partition.role, Leading) else _followers(partition.role, now),
         failure=None if damaged is None else failure(damaged),
     )
+
+
+def _followers(leading: Leading, now: float) -> list[admin_pb2.FollowerDescription]:
+    lags_s = leading.lags_s(now)
+    return [
+        admin_pb2.FollowerDescription(
+            node_id=node_id,
+            durable_end=replica.durable_end,
+            lag_ms=int(lags_s[node_id] * 1000),
+            subscribed=replica.subscriber is not None,
+        )
+        for node_id, replica in sorted(leading.replicas.items())
+    ]

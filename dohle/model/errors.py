@@ -43,8 +43,13 @@
     ├── InvalidProducerEpoch           47
     ├── OperationNotAttempted          55
     ├── UnknownProducerId              59
+    ├── ReassignmentInProgress         60
     ├── UnsupportedCompressionType     76
     ├── StaleBrokerEpoch               77
+    ├── PreferredLeaderNotAvailable    80
+    ├── EligibleLeadersNotAvailable    83
+    ├── ElectionNotNeeded              84
+    ├── NoReassignmentInProgress       85
     ├── InvalidRecord                  87
     ├── InvalidUpdateVersion           95
     ├── FeatureUpdateFailed            96
@@ -353,6 +358,12 @@ class UnknownProducerId(DohleError):
     code = 59
 
 
+class ReassignmentInProgress(DohleError):
+    """The partition is being moved to other brokers than these."""
+
+    code = 60
+
+
 class UnsupportedCompressionType(DohleError):
     """The compression codec is not supported."""
 
@@ -363,6 +374,30 @@ class StaleBrokerEpoch(DohleError):
     """The broker has registered again since it got this broker epoch."""
 
     code = 77
+
+
+class PreferredLeaderNotAvailable(DohleError):
+    """The first of the assigned replicas cannot lead now."""
+
+    code = 80
+
+
+class EligibleLeadersNotAvailable(DohleError):
+    """No replica that may lead is available."""
+
+    code = 83
+
+
+class ElectionNotNeeded(DohleError):
+    """The partition is led as it should be."""
+
+    code = 84
+
+
+class NoReassignmentInProgress(DohleError):
+    """The partition is not being moved."""
+
+    code = 85
 
 
 class InvalidRecord(DohleError):

@@ -7,7 +7,8 @@ image only through the methods here, which go in key order.
 How records change an image is in `dohle.model.image_apply`; the rules by which they are chosen are the controller's.
 
 Invariants, checked by `apply`: the ISR is a part of the assigned replicas, in their order, and never empty; the leader
-is in the ISR, or there is none; doubts are about members of the ISR, and only while there is no leader.
+is in the ISR, or there is none; doubts are about members of the ISR, and only while there is no leader; what a
+reassignment adds and removes is assigned, and something remains either way.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rpds import HashTrieMap
+from rpds import HashTrieMap, HashTrieSet
 
 from dohle.model.ids import (
     NO_NODE,
@@ -67,6 +68,25 @@ class PartitionImage:
     partition_epoch: int
     assigned_at: tuple[int, ...]  # metadata offset of each replica's assignment
     doubts: tuple[Doubt, ...] = ()  # by node id
+    adding_replicas: tuple[NodeId, ...] = ()  # of the assigned ones: by a reassignment that has not ended
+    removing_replicas: tuple[NodeId, ...] = ()
+
+    @property
+    def is_reassigning(self) -> bool:
+        """Whether a reassignment has not ended yet; one that only orders the replicas anew ends as it begins."""
+        return bool(self.adding_replicas or self.removing_replicas)
+
+    @property
+    def target_replicas(self) -> tuple[NodeId, ...]:
+        """The replicas as they will be when no reassignment runs any more."""
+        if not self.removing_replicas:
+            return self.assigned_replicas
+        return tuple([node for node in self.assigned_replicas if node not in self.removing_replicas])
+
+    @property
+    def replication_factor(self) -> int:
+        """How many replicas there have to be: those that are being added do not count until all of them have joined."""
+        return len(self.assigned_replicas) - len(self.adding_replicas)
 
     def doubt_about(self, node_id: NodeId) -> Doubt | None:
         """Returns why this member may not lead like any other, if so."""
@@ -86,7 +106,7 @@ class TopicImage:
 
     def effective_min_insync(self, partition: int) -> int:
         """Returns how many replicas acks=all wants in sync: never more than there are."""
-        return min(self.config.min_insync_replicas, len(self.partitions[partition].assigned_replicas))
+        return min(self.config.min_insync_replicas, self.partitions[partition].replication_factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +124,7 @@ class PartitionHealth:
 
     @property
     def under_replicated(self) -> bool:
-        return len(self.live_in_sync_replicas) < len(self.partition.assigned_replicas)
+        return len(self.live_in_sync_replicas) < self.partition.replication_factor
 
     @property
     def under_min_insync(self) -> bool:
@@ -124,6 +144,8 @@ class ClusterImage:
     topics: HashTrieMap[TopicId, TopicImage]
     topic_ids: HashTrieMap[str, TopicId]
     hosted: HashTrieMap[NodeId, HashTrieMap[TopicId, tuple[int, ...]]]  # each broker's replicas, by partition number
+    reassigning: HashTrieSet[PartitionKey]
+    reassignment_bytes_per_s: int  # what each broker sends at most to replicas that are being added; 0: no bound
 
     def topic_named(self, name: str) -> TopicImage | None:
         """Returns the topic that has this name now."""
@@ -185,7 +207,7 @@ class ClusterImage:
         for topic in self.topics_in_order():
             for number, partition in enumerate(topic.partitions):
                 live = self.live_in_sync(partition)
-                if partition.leader == NO_NODE or len(live) < len(partition.assigned_replicas):
+                if partition.leader == NO_NODE or len(live) < partition.replication_factor:
                     name = TopicPartition(topic.name, number)
                     yield PartitionHealth(name, partition, topic.effective_min_insync(number), live)
 
@@ -200,4 +222,6 @@ EMPTY_IMAGE = ClusterImage(
     topics=HashTrieMap(),
     topic_ids=HashTrieMap(),
     hosted=HashTrieMap(),
+    reassigning=HashTrieSet(),
+    reassignment_bytes_per_s=0,
 )

@@ -9,13 +9,13 @@ Cost: copying each topic's tuple of partitions once a batch, plus a few microsec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rpds import HashTrieMap
 
 from dohle.model.errors import CorruptLog, InvalidConfig, UnsupportedVersion
-from dohle.model.ids import NO_NODE, NodeId, TopicId
-from dohle.model.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
+from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
+from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
 from dohle.model.metadata import (
     METADATA_VERSION,
     NEWEST_METADATA_VERSION,
@@ -26,13 +26,15 @@ from dohle.model.metadata import (
     Partition,
     PartitionChange,
     ProducerIds,
+    ReassignmentThrottle,
     RegisterBroker,
     RemoveTopic,
+    ReplicasChange,
     Topic,
     TopicOverride,
     Voters,
 )
-from dohle.model.topic_config import DEFAULTS, TopicConfig
+from dohle.model.topic_draft import Contradiction, TopicDraft, demand
 
 
 def apply(image: ClusterImage, record: MetadataRecord, offset: int) -> ClusterImage:
@@ -48,50 +50,12 @@ def apply_batch(image: ClusterImage, records: Sequence[MetadataRecord], base_off
     for offset, record in enumerate(records, base_offset):
         try:
             draft.apply(record, offset)
-        except _Contradiction as error:
+        except Contradiction as error:
             raise CorruptLog(f"metadata record {type(record).__name__} at offset {offset}: {error}") from error
     try:
         return draft.finish(base_offset + len(records))
     except InvalidConfig as error:
         raise CorruptLog(f"topic overrides in the metadata batch at offset {base_offset}: {error}") from error
-
-
-class _Contradiction(Exception):
-    """A record does not fit the image before it."""
-
-
-def _demand(condition: bool, complaint: str) -> None:
-    if not condition:
-        raise _Contradiction(complaint)
-
-
-class _TopicDraft:
-    """A topic while a batch changes it."""
-
-    __slots__ = ("config", "created_at", "name", "overrides", "partitions", "topic_id")
-
-    def __init__(self, topic_id: TopicId, name: str, created_at: int) -> None:
-        self.topic_id = topic_id
-        self.name = name
-        self.created_at = created_at
-        self.partitions: list[PartitionImage] = []
-        self.overrides: Mapping[str, str] = {}
-        self.config: TopicConfig | None = None  # None: to be built from the overrides
-
-    @classmethod
-    def of(cls, topic: TopicImage) -> _TopicDraft:
-        draft = cls(topic.topic_id, topic.name, topic.created_at)
-        draft.partitions = list(topic.partitions)
-        draft.overrides = topic.overrides
-        draft.config = topic.config
-        return draft
-
-    def finish(self) -> TopicImage:
-        config = self.config
-        if config is None:
-            config = TopicConfig.from_overrides(self.overrides) if self.overrides else DEFAULTS
-        partitions = tuple(self.partitions)
-        return TopicImage(self.topic_id, self.name, self.created_at, partitions, self.overrides, config)
 
 
 class _Draft:
@@ -106,8 +70,10 @@ class _Draft:
         self._topics = image.topics
         self._topic_ids = image.topic_ids
         self._hosted = image.hosted
-        self._touched: dict[TopicId, _TopicDraft] = {}
-        self._assigned: dict[NodeId, dict[TopicId, list[int]]] = {}  # by this batch
+        self._touched: dict[TopicId, TopicDraft] = {}
+        self._assigned: dict[NodeId, dict[TopicId, list[int]]] = {}  # by this batch, to new partitions
+        self._reassigning = image.reassigning
+        self._reassignment_bytes_per_s = image.reassignment_bytes_per_s
 
     def apply(self, record: MetadataRecord, offset: int) -> None:
         match record:
@@ -115,6 +81,8 @@ class _Draft:
                 self._change_partition(record)
             case Partition():
                 self._add_partition(record, offset)
+            case ReplicasChange():
+                self._change_replicas(record, offset)
             case RegisterBroker():
                 self._register_broker(record, offset)
             case BrokerChange():
@@ -126,14 +94,16 @@ class _Draft:
             case TopicOverride():
                 self._override(record)
             case ProducerIds(_, _, next_producer_id):
-                _demand(next_producer_id > self._next_producer_id, f"ids below {self._next_producer_id} are given away")
+                demand(next_producer_id > self._next_producer_id, f"ids below {self._next_producer_id} are given away")
                 self._next_producer_id = next_producer_id
             case FeatureLevel(name, level):
                 self._finalise(name, level)
             case Voters(cluster_id, voters):
-                _demand(self._cluster_id in (None, cluster_id), f"this is cluster {self._cluster_id}, not {cluster_id}")
+                demand(self._cluster_id in (None, cluster_id), f"this is cluster {self._cluster_id}, not {cluster_id}")
                 self._cluster_id = cluster_id
                 self._voters = voters
+            case ReassignmentThrottle(bytes_per_s):
+                self._reassignment_bytes_per_s = bytes_per_s
             case NoOp():
                 pass
 
@@ -145,7 +115,8 @@ class _Draft:
         for node_id, assigned in self._assigned.items():
             of_node = hosted.get(node_id) or HashTrieMap()
             for topic_id, numbers in assigned.items():
-                of_node = of_node.insert(topic_id, (*of_node.get(topic_id, ()), *numbers))
+                if numbers:
+                    of_node = of_node.insert(topic_id, tuple(sorted([*of_node.get(topic_id, ()), *numbers])))
             hosted = hosted.insert(node_id, of_node)
         return ClusterImage(
             next_offset,
@@ -157,15 +128,17 @@ class _Draft:
             topics,
             self._topic_ids,
             hosted,
+            self._reassigning,
+            self._reassignment_bytes_per_s,
         )
 
-    def _topic(self, topic_id: TopicId) -> _TopicDraft:
+    def _topic(self, topic_id: TopicId) -> TopicDraft:
         draft = self._touched.get(topic_id)
         if draft is None:
             topic = self._topics.get(topic_id)
             if topic is None:
-                raise _Contradiction("there is no topic of this id")
-            draft = self._touched[topic_id] = _TopicDraft.of(topic)
+                raise Contradiction("there is no topic of this id")
+            draft = self._touched[topic_id] = TopicDraft.of(topic)
         return draft
 
     def _register_broker(self, record: RegisterBroker, offset: int) -> None:
@@ -186,7 +159,7 @@ class _Draft:
     def _change_broker(self, record: BrokerChange) -> None:
         broker = self._brokers.get(record.node_id)
         if broker is None or broker.broker_epoch != record.broker_epoch:
-            raise _Contradiction(f"broker {record.node_id} is not registered with epoch {record.broker_epoch}")
+            raise Contradiction(f"broker {record.node_id} is not registered with epoch {record.broker_epoch}")
         changed = BrokerImage(
             node_id=broker.node_id,
             broker_epoch=broker.broker_epoch,
@@ -202,9 +175,9 @@ class _Draft:
         self._brokers = self._brokers.insert(record.node_id, changed)
 
     def _add_topic(self, record: Topic, offset: int) -> None:
-        _demand(record.topic_id not in self._topics and record.topic_id not in self._touched, "the topic id is in use")
-        _demand(record.name not in self._topic_ids, f"topic {record.name} exists")
-        self._touched[record.topic_id] = _TopicDraft(record.topic_id, record.name, offset)
+        demand(record.topic_id not in self._topics and record.topic_id not in self._touched, "the topic id is in use")
+        demand(record.name not in self._topic_ids, f"topic {record.name} exists")
+        self._touched[record.topic_id] = TopicDraft(record.topic_id, record.name, offset)
         self._topic_ids = self._topic_ids.insert(record.name, record.topic_id)
 
     def _remove_topic(self, topic_id: TopicId) -> None:
@@ -217,14 +190,17 @@ class _Draft:
             if hosted is not None:
                 self._hosted = self._hosted.insert(node_id, hosted.discard(topic_id))
             self._assigned.get(node_id, {}).pop(topic_id, None)
+        for number, partition in enumerate(topic.partitions):
+            if partition.is_reassigning:
+                self._reassigning = self._reassigning.discard(PartitionKey(topic_id, number))
 
     def _add_partition(self, record: Partition, offset: int) -> None:
         topic = self._topic(record.topic_id)
         assigned = record.assigned_replicas
-        _demand(record.partition == len(topic.partitions), f"partition {len(topic.partitions)} is the next")
-        _demand(len(set(assigned)) == len(assigned), f"the replicas {assigned} are not distinct")
+        demand(record.partition == len(topic.partitions), f"partition {len(topic.partitions)} is the next")
+        demand(len(set(assigned)) == len(assigned), f"the replicas {assigned} are not distinct")
         unknown = [node for node in assigned if node not in self._brokers]
-        _demand(not unknown, f"brokers {unknown} are not registered")
+        demand(not unknown, f"brokers {unknown} are not registered")
         isr = _members(record.in_sync_replicas, record.leader, assigned)
         partition = PartitionImage(assigned, isr, record.leader, 0, 0, (offset,) * len(assigned))
         topic.partitions.append(partition)
@@ -232,27 +208,94 @@ class _Draft:
             self._assigned.setdefault(node_id, {}).setdefault(record.topic_id, []).append(record.partition)
 
     def _change_partition(self, record: PartitionChange) -> None:
+        before = self._partition_before(record)
+        self._put(
+            record,
+            before,
+            assigned_replicas=before.assigned_replicas,
+            assigned_at=before.assigned_at,
+            adding_replicas=before.adding_replicas,
+            removing_replicas=before.removing_replicas,
+        )
+
+    def _change_replicas(self, record: ReplicasChange, offset: int) -> None:
+        before = self._partition_before(record)
+        assigned = record.assigned_replicas
+        adding, removing = set(record.adding_replicas), set(record.removing_replicas)
+        demand(len(set(assigned)) == len(assigned), f"the replicas {assigned} are not distinct")
+        demand(not adding & removing, f"{adding & removing} are both added and removed")
+        demand(adding < set(assigned), f"{adding} are added to the replicas {assigned}")
+        demand(removing < set(assigned), f"{removing} are removed from the replicas {assigned}")
+        unknown = [node for node in assigned if node not in self._brokers]
+        demand(not unknown, f"brokers {unknown} are not registered")
+        gone = [node for node in before.assigned_replicas if node not in assigned]
+        demand(not gone or record.leader_epoch > before.leader_epoch, f"{gone} go without a new leader epoch")
+        since = dict(zip(before.assigned_replicas, before.assigned_at, strict=True))
+        self._put(
+            record,
+            before,
+            assigned_replicas=assigned,
+            assigned_at=tuple([since.get(node, offset) for node in assigned]),
+            adding_replicas=record.adding_replicas,
+            removing_replicas=record.removing_replicas,
+        )
+        key = PartitionKey(record.topic_id, record.partition)
+        runs = bool(adding or removing)
+        self._reassigning = self._reassigning.insert(key) if runs else self._reassigning.discard(key)
+        for node_id in gone:
+            self._rehost(node_id, key, hosts=False)
+        for node_id in assigned:
+            if node_id not in since:
+                self._rehost(node_id, key, hosts=True)
+
+    def _partition_before(self, record: PartitionChange | ReplicasChange) -> PartitionImage:
         partitions = self._topic(record.topic_id).partitions
-        _demand(0 <= record.partition < len(partitions), f"there is no partition {record.partition}")
+        demand(0 <= record.partition < len(partitions), f"there is no partition {record.partition}")
         before = partitions[record.partition]
-        _demand(
+        demand(
             record.partition_epoch == before.partition_epoch + 1,
             f"partition epoch {record.partition_epoch} does not follow {before.partition_epoch}",
         )
         least_epoch = before.leader_epoch + (record.leader != before.leader)
-        _demand(record.leader_epoch >= least_epoch, f"leader epoch {record.leader_epoch} is less than {least_epoch}")
-        isr = _members(record.in_sync_replicas, record.leader, before.assigned_replicas)
-        _demand(not record.doubts or record.leader == NO_NODE, "there are doubts beside a leader")
-        _demand(all(doubt.node_id in isr for doubt in record.doubts), "a doubt is about no member of the ISR")
-        partitions[record.partition] = PartitionImage(
-            assigned_replicas=before.assigned_replicas,
+        demand(record.leader_epoch >= least_epoch, f"leader epoch {record.leader_epoch} is less than {least_epoch}")
+        return before
+
+    def _put(
+        self,
+        record: PartitionChange | ReplicasChange,
+        before: PartitionImage,
+        *,
+        assigned_replicas: tuple[NodeId, ...],
+        assigned_at: tuple[int, ...],
+        adding_replicas: tuple[NodeId, ...],
+        removing_replicas: tuple[NodeId, ...],
+    ) -> None:
+        isr = _members(record.in_sync_replicas, record.leader, assigned_replicas)
+        demand(not record.doubts or record.leader == NO_NODE, "there are doubts beside a leader")
+        demand(all(doubt.node_id in isr for doubt in record.doubts), "a doubt is about no member of the ISR")
+        self._touched[record.topic_id].partitions[record.partition] = PartitionImage(
+            assigned_replicas=assigned_replicas,
             in_sync_replicas=isr,
             leader=record.leader,
             leader_epoch=record.leader_epoch,
             partition_epoch=record.partition_epoch,
-            assigned_at=before.assigned_at,
+            assigned_at=assigned_at,
             doubts=record.doubts,
+            adding_replicas=adding_replicas,
+            removing_replicas=removing_replicas,
         )
+
+    def _rehost(self, node_id: NodeId, key: PartitionKey, *, hosts: bool) -> None:
+        fresh = self._assigned.get(node_id, {}).get(key.topic_id, [])
+        if not hosts and key.partition in fresh:
+            fresh.remove(key.partition)
+            return
+        of_node = self._hosted.get(node_id) or HashTrieMap()
+        numbers = set(of_node.get(key.topic_id, ()))
+        numbers = numbers | {key.partition} if hosts else numbers - {key.partition}
+        topic_id, numbers_in_order = key.topic_id, tuple(sorted(numbers))
+        of_node = of_node.insert(topic_id, numbers_in_order) if numbers else of_node.discard(topic_id)
+        self._hosted = self._hosted.insert(node_id, of_node)
 
     def _override(self, record: TopicOverride) -> None:
         topic = self._topic(record.topic_id)
@@ -271,9 +314,9 @@ class _Draft:
 
 def _members(isr: tuple[NodeId, ...], leader: NodeId, assigned: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
     """Returns the ISR after checking it; the very tuple of the assigned replicas if they are equal, to save memory."""
-    _demand(len(isr) > 0, "the ISR is empty")
-    _demand(leader == NO_NODE or leader in isr, f"the leader {leader} is not in the ISR {isr}")
+    demand(len(isr) > 0, "the ISR is empty")
+    demand(leader == NO_NODE or leader in isr, f"the leader {leader} is not in the ISR {isr}")
     if isr == assigned:
         return assigned
-    _demand(isr == tuple([node for node in assigned if node in isr]), f"the ISR {isr} does not follow {assigned}")
+    demand(isr == tuple([node for node in assigned if node in isr]), f"the ISR {isr} does not follow {assigned}")
     return isr

@@ -143,6 +143,32 @@ class PartitionChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicasChange:
+    """As PartitionChange, and the partition's replicas besides: a reassignment begins, ends or is taken back (KIP-455).
+
+    While it runs the assigned replicas are its targets, in their order, and behind them those that it removes.
+    """
+
+    topic_id: TopicId
+    partition: int
+    assigned_replicas: tuple[NodeId, ...]  # the preferred leader first
+    adding_replicas: tuple[NodeId, ...]
+    removing_replicas: tuple[NodeId, ...]
+    leader: NodeId  # NO_NODE while none can lead
+    leader_epoch: int  # a new one wherever a replica goes
+    partition_epoch: int  # the one before, plus 1
+    in_sync_replicas: tuple[NodeId, ...]
+    doubts: tuple[Doubt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReassignmentThrottle:
+    """How many bytes a second each broker sends, from now on, to replicas that reassignments add; 0: no bound."""
+
+    bytes_per_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveTopic:
     """The topic is deleted, with all that belongs to it."""
 
@@ -184,6 +210,8 @@ MetadataRecord: TypeAlias = (
     | TopicOverride
     | ProducerIds
     | NoOp
+    | ReplicasChange
+    | ReassignmentThrottle
 )
 
 
@@ -249,6 +277,8 @@ _FORMS = (
     _form(9, 1, TopicOverride),
     _form(10, 1, ProducerIds),
     _form(11, 1, NoOp),
+    _form(14, 1, ReplicasChange, doubts=Doubt),
+    _form(15, 1, ReassignmentThrottle),
 )
 _FORM_AT = {(form.record_type, form.version): form for form in _FORMS}
 _FORM_OF = {form.kind: form for form in _FORMS}

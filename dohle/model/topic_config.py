@@ -285,7 +285,6 @@ NOT_CARRIED_OUT: Final = frozenset(
         "preallocate",
         "retention.bytes",
         "retention.ms",
-        "unclean.leader.election.enable",
     }
 )
 """Keys that are taken, checked and kept, and that nothing acts on in this version. Users who set one are told."""

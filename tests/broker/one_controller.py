@@ -158,3 +158,5 @@ class _Asked:
         raise AssertionError(f"no broker here passes an operator's request on: {request}")
 
     delete_topics = create_partitions = alter_configs = create_topics
+    alter_partition_reassignments = list_partition_reassignments = create_topics
+    elect_leaders = describe_partition_history = create_topics

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Coroutine
 from random import Random
 from typing import Any
 
+from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.following import Following
 from dohle.broker.leader_link import LeaderLink
 from dohle.broker.leading import LeaderTerms, Leading
@@ -51,6 +53,8 @@ class Pair:
         self.followings: dict[int, Following] = {}
         self.sessions: list[PushSession] = []
         self.numbers = itertools.count(1)
+        self.throttle_bytes_per_s = 0
+        self.budget = CatchUpBudget(VirtualClock(), lambda: self.throttle_bytes_per_s)
         self.surroundings: Surroundings
         self.link: LeaderLink
 
@@ -75,7 +79,9 @@ class Pair:
         self.link = LeaderLink(LEADER, ADDRESS, FOLLOWER_EPOCH, self.numbers, self.surroundings)
         return self
 
-    def lead(self, number: int = 0, *, epoch: int = EPOCH, isr: tuple[int, ...] = (1, 2)) -> Leading:
+    def lead(
+        self, number: int = 0, *, epoch: int = EPOCH, isr: tuple[int, ...] = (1, 2), adding: tuple[int, ...] = ()
+    ) -> Leading:
         terms = LeaderTerms(
             me=LEADER,
             lag_time_max_s=10.0,
@@ -87,6 +93,7 @@ class Pair:
         )
         members = tuple(NodeId(node) for node in isr)
         image = PartitionImage((LEADER, FOLLOWER), members, LEADER, epoch, 5, (0, 0))
+        image = dataclasses.replace(image, adding_replicas=tuple(NodeId(node) for node in adding))
         log = self.logs[0][number]
         leading = Leading(log, image, terms, self.now)
         log.on_durable = lambda: leading.advance(self.now)
@@ -171,7 +178,9 @@ class _LeaderService:
         opening = (await stream.receive()).opening
         hello = _identity(LEADER).hello()
         follower = NodeId(opening.hello.node_id)
-        session = PushSession(stream, follower, opening.broker_epoch, hello, self._pair.find, VirtualClock())
+        session = PushSession(
+            stream, follower, opening.broker_epoch, hello, self._pair.find, VirtualClock(), self._pair.budget
+        )
         self._pair.sessions.append(session)
         tasks = [self._pair.tasks.spawn(_until_broken(work), "pushes") for work in (session.send(), session.catch_up())]
         try:

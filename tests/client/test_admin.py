@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dohle.client.admin import Admin
+from dohle.client.partition_changes import ElectedLeader, Reassignment
 from dohle.client.values import ConsumerRecord, CreatedTopic, NewTopic, TopicConfigEntry
 from dohle.model.errors import (
     BrokerNotAvailable,
@@ -86,6 +87,32 @@ class FakeAdmin:
         return admin_pb2.AlterConfigsResponse(
             topics=[admin_pb2.AlteredConfigs(topic="t", failure=failure_of(InvalidTopic("bad")))]
         )
+
+    async def alter_partition_reassignments(self, request, context):
+        self._took(request)
+        outcomes = [
+            admin_pb2.AlteredReassignment(topic=one.topic, partition=one.partition) for one in request.partitions
+        ]
+        for outcome in outcomes[1:]:
+            outcome.failure.CopyFrom(failure_of(InvalidTopic("bad")))
+        return admin_pb2.AlterPartitionReassignmentsResponse(partitions=outcomes)
+
+    async def list_partition_reassignments(self, request, context):
+        self._took(request)
+        ongoing = admin_pb2.OngoingReassignment(topic="t", replicas=[4, 1], adding_replicas=[4], removing_replicas=[1])
+        return admin_pb2.ListPartitionReassignmentsResponse(partitions=[ongoing], throttle_bytes_per_s=7)
+
+    async def elect_leaders(self, request, context):
+        self._took(request)
+        return admin_pb2.ElectLeadersResponse(
+            partitions=[admin_pb2.ElectedLeader(topic="t", partition=1, leader=2, leader_epoch=3)]
+        )
+
+    async def describe_partition_history(self, request, context):
+        self._took(request)
+        first = admin_pb2.PartitionStep(metadata_offset=5, time_ms=1000, leader=1, assigned_replicas=[1, 2])
+        second = admin_pb2.PartitionStep(metadata_offset=9, time_ms=2000, leader=2, leader_epoch=1, fenced_brokers=[1])
+        return admin_pb2.DescribePartitionHistoryResponse(steps=[first, second], now_ms=3000)
 
     async def describe_log_dirs(self, request, context):
         self._took(request)
@@ -208,3 +235,26 @@ def test_the_clients_are_at_hand_in_the_package() -> None:
     assert dohle.ConsumerRecord is ConsumerRecord
     with pytest.raises(AttributeError):
         dohle.Nothing  # noqa: B018
+
+
+async def test_reassignments_begin_each_with_its_outcome_and_are_listed(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        plan = [Reassignment("t", 0, (1, 2), partition_epoch=4), Reassignment("t", 1, None)]
+        outcomes = await admin.alter_partition_reassignments(plan, throttle_bytes_per_s=0)
+        assert outcomes["t", 0] is None
+        assert isinstance(outcomes["t", 1], InvalidTopic)
+        await admin.alter_partition_reassignments(plan, validate_only=True)
+        listed = await admin.list_partition_reassignments()
+    first, second, _ = nodes.admins[0].requests
+    assert [(one.cancel, one.partition_epoch) for one in first.partitions] == [(False, 4), (True, -1)]
+    assert (first.HasField("throttle_bytes_per_s"), second.HasField("throttle_bytes_per_s")) == (True, False)
+    assert listed.throttle_bytes_per_s == 7
+    assert (listed.reassignments[0].name, listed.reassignments[0].target_replicas) == (("t", 0), (4,))
+
+
+async def test_leaders_are_elected_and_a_partitions_history_is_told(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        assert await admin.elect_leaders({"t": [1]}) == {("t", 1): ElectedLeader(2, 3)}
+        history = await admin.describe_partition_history("t", 0)
+    assert [step.assigned_replicas for step in history.steps] == [(1, 2), (1, 2)]
+    assert history.steps[1].fenced_brokers == (1,)

@@ -8,6 +8,8 @@ from typing import Any
 from dohle.controller.brokers import fence_brokers, heartbeat
 from dohle.controller.decision import Decision
 from dohle.controller.isr import alter_partitions
+from dohle.controller.leader_elections import elect_leaders
+from dohle.controller.reassignment import alter_partition_reassignments
 from dohle.controller.registration import register_broker
 from dohle.controller.topics import TopicDefaults, create_topics
 from dohle.model.ids import NO_NODE, ClusterId, DirectoryId, NodeId, PartitionKey
@@ -21,8 +23,19 @@ from dohle.model.metadata import (
     decode_record,
     encode_record,
 )
-from dohle.rpc.v1.admin_pb2 import ConfigEntry, CreateTopicsRequest, NewTopic, ReplicaAssignment
-from dohle.rpc.v1.common_pb2 import Endpoint, FeatureRange, Hello
+from dohle.rpc.v1 import admin_pb2
+from dohle.rpc.v1.admin_pb2 import (
+    AlterPartitionReassignmentsRequest,
+    ConfigEntry,
+    CreateTopicsRequest,
+    ElectedLeader,
+    ElectionOf,
+    ElectLeadersRequest,
+    NewTopic,
+    ReplicaAssignment,
+    WantedReassignment,
+)
+from dohle.rpc.v1.common_pb2 import Endpoint, Failure, FeatureRange, Hello
 from dohle.rpc.v1.controller_pb2 import (
     AlteredPartition,
     AlterPartition,
@@ -156,6 +169,29 @@ class DecidedCluster:
         altered: AlteredPartition = answer.partitions[0]
         return altered
 
+    def reassign(self, name: str, replicas: list[int] | None, number: int = 0, **changes: Any) -> Failure:
+        """Asks for other replicas of a partition; None takes what runs back."""
+        wanted = WantedReassignment(
+            topic=name, partition=number, replicas=replicas, cancel=replicas is None, partition_epoch=-1
+        )
+        throttle = changes.pop("throttle", None)
+        for field, value in changes.items():
+            setattr(wanted, field, value)
+        request = AlterPartitionReassignmentsRequest(partitions=[wanted], throttle_bytes_per_s=throttle)
+        failure: Failure = self.take(alter_partition_reassignments(self.image, request)).partitions[0].failure
+        return failure
+
+    def sets(self, name: str, number: int = 0) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Returns (assigned, adding, removing replicas)."""
+        partition = self.partition(name, number)
+        return partition.assigned_replicas, partition.adding_replicas, partition.removing_replicas
+
+    def elect(self, name: str, *, unclean: bool = False, number: int = 0) -> ElectedLeader:
+        kind = admin_pb2.ELECTION_TYPE_UNCLEAN if unclean else admin_pb2.ELECTION_TYPE_PREFERRED
+        request = ElectLeadersRequest(election_type=kind, partitions=[ElectionOf(topic=name, partitions=[number])])
+        answer: ElectedLeader = self.take(elect_leaders(self.image, request)).partitions[0]
+        return answer
+
     def replayed(self) -> ClusterImage:
         """The image that a node has which applies the same records in other portions."""
         image = EMPTY_IMAGE
@@ -178,13 +214,17 @@ class DecidedCluster:
                 self._check_partition(key, partition)
                 if earlier is not None and number < len(earlier.partitions):
                     was = earlier.partitions[number]
-                    assert partition.leader_epoch == was.leader_epoch + (partition.leader != was.leader)
+                    gone = not set(was.assigned_replicas) <= set(partition.assigned_replicas)
+                    assert partition.leader_epoch == was.leader_epoch + (partition.leader != was.leader or gone)
                     assert partition.partition_epoch == was.partition_epoch + (partition != was)
         for node in self.image.brokers_in_order():
             assert [key for key, _ in self.image.replicas_of(node.node_id)] == sorted(hosted.get(node.node_id, []))
 
     def _check_partition(self, key: PartitionKey, partition: PartitionImage) -> None:
         members = partition.in_sync_replicas
+        assert partition.is_reassigning == (key in self.image.reassigning)
+        assert partition.replication_factor > 0
+        assert partition.target_replicas
         assert members == tuple(node for node in partition.assigned_replicas if node in members)
         assert members
         assert {doubt.node_id for doubt in partition.doubts} <= set(members)

@@ -98,6 +98,29 @@ class Decisions(RuleBasedStateMachine):
                 name, [*isr, leader], partition_epoch=max(0, self.cluster.partition(name).partition_epoch - older)
             )
 
+    @rule(name=NAMES, nodes=st.none() | st.lists(NODES, max_size=4))
+    def reassign(self, name, nodes):
+        if name not in self.cluster.image.topic_ids:
+            return
+        before = self.cluster.partition(name)
+        if self.cluster.reassign(name, nodes).code:
+            assert self.cluster.partition(name) == before
+        elif nodes is None:
+            assert not set(before.adding_replicas) & set(self.cluster.partition(name).assigned_replicas)
+        else:
+            assert self.cluster.partition(name).target_replicas == tuple(nodes)
+
+    @rule(name=NAMES, unclean=st.booleans())
+    def elect(self, name, unclean):
+        if name in self.cluster.image.topic_ids:
+            self.cluster.elect(name, unclean=unclean)
+
+    @rule(name=NAMES, allowed=st.booleans())
+    def alter_unclean(self, name, allowed):
+        entry = ConfigEntry(name="unclean.leader.election.enable", value=str(allowed).lower())
+        request = AlterConfigsRequest(topics=[AlterTopicConfigs(topic=name, set=[entry])])
+        self.cluster.take(alter_configs(self.cluster.image, request))
+
     @rule(node=NODES)
     def allocate(self, node):
         before = self.cluster.image.next_producer_id
@@ -112,6 +135,14 @@ class Decisions(RuleBasedStateMachine):
                 sound = [node for node in partition.in_sync_replicas if partition.doubt_about(node) is None]
                 if partition.leader == NO_NODE:
                     assert not any(map(self.cluster.image.is_active, sound))
+
+    @invariant()
+    def a_reassignment_whose_targets_are_all_in_sync_has_ended(self):
+        for key in sorted(self.cluster.image.reassigning):
+            partition = self.cluster.image.partition(key)
+            live = [node for node in self.cluster.image.live_in_sync(partition) if not partition.doubt_about(node)]
+            active = [node for node in partition.target_replicas if self.cluster.image.is_active(node)]
+            assert not active or not set(partition.target_replicas) <= set(live)
 
     def teardown(self):
         assert self.cluster.replayed() == self.cluster.image

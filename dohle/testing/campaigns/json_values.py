@@ -1,6 +1,7 @@
 """Dataclasses as JSON and back, by their fields' types: what a run is made of, kept in files and sent to workers.
 
 Reading is strict, with one error for all that can be wrong: a field that is missing, one too many, or of another kind.
+What has a default may be missing, so that what was kept before there was such a field still reads.
 Leaves out what no run holds: bytes, enumerations, unions other than with None.
 """
 
@@ -57,13 +58,14 @@ def _read_fields(kind: type[Any], value: Any, where: str) -> Any:
     given = dict(_expect(dict, value, where))
     hints = typing.get_type_hints(kind)
     known = [field.name for field in dataclasses.fields(kind)]
+    needed = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
     for name in given:
         if name not in known:
             raise ConfigurationError(f"{where}: there is no {name!r}; there is {', '.join(known)}")
-    missing = [name for name in known if name not in given]
+    missing = [name for name in needed if name not in given]
     if missing:
         raise ConfigurationError(f"{where}: {', '.join(missing)} is missing")
-    fields = {name: _read(hints[name], given[name], f"{where}.{name}") for name in known}
+    fields = {name: _read(hints[name], given[name], f"{where}.{name}") for name in known if name in given}
     try:
         return kind(**fields)
     except ConfigurationError as error:  # the value's own checks know nothing of where it stands

@@ -15,6 +15,7 @@ from dohle.client.admin import Admin
 from dohle.client.producer import Producer
 from dohle.model.errors import DohleError, TopicAlreadyExists
 from dohle.testing.clients.housekeeper import Housekeeper
+from dohle.testing.clients.operator import Operator
 from dohle.testing.clients.reader import Reader, Wish
 from dohle.testing.clients.sim_client import SimClient, seams_of
 from dohle.testing.clients.writer import Writer
@@ -43,6 +44,7 @@ class Mix:
     delivery_timeouts_ms: tuple[int, ...]
     readers: tuple[str, ...]  # names of what a reader may wish for
     housekeeping_every_s: float  # on average; topics come and go, and are asked for
+    operating_every_s: float = 0.0  # on average; replicas move, and leaders are elected; 0: never
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -58,6 +60,7 @@ class Mix:
             delivery_timeouts_ms=_some(chance, (5_000, 20_000, 120_000)),
             readers=_some(chance, [wish.value for wish in Wish]),
             housekeeping_every_s=chance.choice((4, 8, 16)),
+            operating_every_s=chance.choice((0.0, 2.0, 5.0, 10.0)),
         )
 
 
@@ -68,15 +71,21 @@ class Workload:
         self.history = History()
         self.made = False
         self.housekeeper: Housekeeper | None = None  # once the topic is made
+        self.operator: Operator | None = None
         self._world = world
         self._mix = mix
         self._over = False
+        self._calm = False
         self._at_work = 0  # clients that must end by themselves, for what they began to be known
 
     def start(self) -> None:
         """Makes the topic, then starts the clients."""
         maker = self._world.client("maker")
         maker.spawn(self._make(maker), "topic")
+
+    def calm(self) -> None:
+        """The storm is over: from now on nobody moves anything, and what moves is to arrive."""
+        self._calm = True
 
     async def stop(self) -> None:
         """Ends the clients, the writers once what they sent was delivered or has failed."""
@@ -129,6 +138,10 @@ class Workload:
         replication_factor = self._world.topology.replication_factor
         self.housekeeper = Housekeeper(client, TOPIC, replication_factor, mix.housekeeping_every_s)
         self._begin(client, self.housekeeper.run(self._is_over))
+        if mix.operating_every_s:
+            client = self._client("operator")
+            self.operator = Operator(client, TOPIC, replication_factor, mix.operating_every_s)
+            self._begin(client, self.operator.run(lambda: self._calm or self._over))
 
     def _client(self, name: str) -> SimClient:
         return SimClient(self._world, self.history, name)

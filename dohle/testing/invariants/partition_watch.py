@@ -4,7 +4,8 @@ One leader an epoch, and never one in an epoch older than its registration. A le
 below any presumed leader's watermark is on min.insync.replicas disks when it gets there, and then stays on every sound
 member of the in-sync set that the controller has committed. Replicas that have a batch in common are equal up to it; a
 producer's sequence is written once. What a log counts as durable is on its disk, and so is what a checkpoint says to
-be durable. A replica's epoch cache says what its batches say.
+be durable. A replica's epoch cache says what its batches say. A reassignment ends with all its targets in sync and no
+others, or is taken back whole.
 
 Who may be a member of an in-sync set at all, `members` says.
 
@@ -29,6 +30,7 @@ from dohle.storage.log_folder import PARTITION_FILE
 from dohle.testing.invariants.epochs import wrong_epochs
 from dohle.testing.invariants.ledger import Ledger
 from dohle.testing.invariants.members import not_counted, unfenced_too_soon, unfit_to_join
+from dohle.testing.invariants.replica_moves import reassigned_wrongly
 from dohle.testing.invariants.sure_log import SureLog
 from dohle.testing.world.process import NodeProcess
 from dohle.testing.world.world import World
@@ -54,7 +56,7 @@ class _Shared:
     name: str
     topic: TopicImage
     image: PartitionImage
-    disks: dict[NodeId, SureLog]  # of the assigned replicas
+    disks: dict[NodeId, SureLog]  # of all replicas that it has had
     ledger: Ledger = field(default_factory=Ledger)
     leaders: dict[int, str] = field(default_factory=dict)  # by epoch
     watermarks: dict[int, int] = field(default_factory=dict)  # by epoch
@@ -70,7 +72,7 @@ class _Shared:
     @property
     def least_copies(self) -> int:
         """The effective min.insync.replicas."""
-        return min(self.topic.config.min_insync_replicas, len(self.image.assigned_replicas))
+        return self.topic.effective_min_insync(self.key.partition)
 
 
 class PartitionWatch:
@@ -94,6 +96,7 @@ class PartitionWatch:
             for number, partition in enumerate(topic.partitions):
                 shared = self._of(PartitionKey(topic.topic_id, number), topic, partition)
                 shared.topic, shared.image = topic, partition
+                self._replicas_moved(shared, None if earlier is None else earlier.partitions[number])
                 shared.epochs.setdefault(partition.leader_epoch, image.next_offset)
                 if earlier is not None and partition != earlier.partitions[number]:
                     self._check_who_left(shared, earlier.partitions[number], before)
@@ -109,6 +112,20 @@ class PartitionWatch:
         for complaint in complaints:
             self._violated(f"{where}: {complaint}")
 
+    def _replicas_moved(self, shared: _Shared, before: PartitionImage | None) -> None:
+        now = shared.image
+        assigned = () if before is None else before.assigned_replicas
+        for node_id in now.assigned_replicas:
+            if node_id not in assigned:  # it begins anew, whatever it may have held at an earlier time
+                machine = self._world.machines[node_id]
+                mark = (PARTITION_FILE, id_text(shared.key.topic_id).encode())
+                shared.disks[node_id] = SureLog(machine, f"{machine.config.data_dir}/{shared.name}", mark)
+                shared.told.pop(node_id, None)
+        if before is not None and now.partition_epoch == before.partition_epoch + 1:
+            failure = reassigned_wrongly(before, now)
+            if failure:
+                self._violated(f"{shared.name}: {failure}")
+
     def _check_who_left(self, shared: _Shared, before: PartitionImage, image: ClusterImage) -> None:
         """Below the minimum only those leave the in-sync set whose data is doubted or lost (amendment 1)."""
         members, brokers = shared.image.in_sync_replicas, self.image.brokers
@@ -116,6 +133,7 @@ class PartitionWatch:
             node_id
             for node_id in before.in_sync_replicas
             if node_id not in members
+            and node_id in shared.image.assigned_replicas
             and before.doubt_about(node_id) is None
             and brokers[node_id].broker_epoch == image.brokers[node_id].broker_epoch
             and not self._is_lost(shared, node_id)
@@ -130,12 +148,7 @@ class PartitionWatch:
         shared = self._shared.get(key)
         if shared is None:
             name = f"{topic.name}-{key.partition}"
-            mark = (PARTITION_FILE, id_text(key.topic_id).encode())
-            disks: dict[NodeId, SureLog] = {}
-            for node_id in partition.assigned_replicas:
-                machine = self._world.machines[node_id]
-                disks[node_id] = SureLog(machine, f"{machine.config.data_dir}/{name}", mark)
-            shared = self._shared[key] = _Shared(key, name, topic, partition, disks)
+            shared = self._shared[key] = _Shared(key, name, topic, partition, {})
         return shared
 
     # brokers
@@ -177,7 +190,7 @@ class PartitionWatch:
     def _returned(self, shared: _Shared, process: NodeProcess, node_id: NodeId, log: Log) -> None:
         """A broker has opened a log that an earlier process may have left."""
         told = shared.told.get(node_id, 0)
-        shared.disks[node_id].look()  # the folder may have been lost and made again since
+        shared.disks[node_id].look()  # the folder may have been lost, or moved away, and made again since
         if log.log_end_offset < told and log.damage is None and not self._is_lost(shared, node_id):
             self._violated(
                 f"{shared.name} on {process.name} ends at {log.log_end_offset}, and the process before it has vouched"
@@ -287,8 +300,9 @@ class PartitionWatch:
 
     def _copies(self, shared: _Shared) -> tuple[list[NodeId], list[NodeId]]:
         """Returns the brokers whose disks have all that is committed, and those whose copies were lost."""
-        holders = [n for n in shared.disks if shared.ledger.has_all(self._look(shared, n))]
-        return holders, [n for n in shared.disks if n not in holders and self._is_lost(shared, n)]
+        assigned = shared.image.assigned_replicas
+        holders = [n for n in assigned if shared.ledger.has_all(self._look(shared, n))]
+        return holders, [n for n in assigned if n not in holders and self._is_lost(shared, n)]
 
     def _is_lost(self, shared: _Shared, node_id: NodeId) -> bool:
         return shared.disks[node_id].replaced or self._is_harmed(node_id)

@@ -36,4 +36,6 @@ def _what_is_missing_of(topic: TopicImage, living: set[int], min_in_sync: int) -
         late = [n for n in partition.assigned_replicas if n in living and n not in partition.in_sync_replicas]
         if late:
             return f"{topic.name}-{number}: nodes {late} are not in sync"
+        if partition.is_reassigning and living.issuperset(partition.target_replicas):
+            return f"{topic.name}-{number} is still on its way to {list(partition.target_replicas)}"
     return ""

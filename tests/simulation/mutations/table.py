@@ -6,11 +6,12 @@ from pathlib import Path
 
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
 from tests.simulation.mutations.in_sync import IN_SYNC
+from tests.simulation.mutations.operations import OPERATIONS
 from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.replication import REPLICATION
 from tests.simulation.mutations.storage import STORAGE
 
-MUTATIONS = (*RAFT, *REPLICATION, *IN_SYNC, *STORAGE)
+MUTATIONS = (*RAFT, *REPLICATION, *IN_SYNC, *OPERATIONS, *STORAGE)
 
 KEPT_FILE = Path(__file__).with_name("kept.toml")
 

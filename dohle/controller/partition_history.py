@@ -1,0 +1,105 @@
+"""A partition's history, read from the metadata log: who led and who was in sync, since when, and what happened then.
+
+Every step is one change of the metadata, with the time of its append. The reason stands in the same change more often
+than not: a broker that was fenced, one that registered anew. The newest stretch of the log is looked at, read in
+pieces; batches that do not name the topic are passed over without being decoded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dohle.controller.controller import Controller
+from dohle.controller.decision import failure_of
+from dohle.model.batch import split_batches
+from dohle.model.errors import UnknownTopicOrPartition
+from dohle.model.ids import TopicId
+from dohle.model.metadata import (
+    BrokerChange,
+    MetadataRecord,
+    Partition,
+    PartitionChange,
+    RegisterBroker,
+    ReplicasChange,
+)
+from dohle.model.metadata_batch import decode_metadata
+from dohle.rpc.v1 import admin_pb2
+from dohle.runtime.clock import Clock
+
+MOST_CHANGES = 1000
+MOST_RECORDS = 200_000
+"""How far back the log is looked at."""
+_DEFAULT_CHANGES = 50
+_READ_BYTES = 256 << 10
+
+
+async def describe_partition_history(
+    controller: Controller, request: admin_pb2.DescribePartitionHistoryRequest, clock: Clock
+) -> admin_pb2.DescribePartitionHistoryResponse:
+    """Returns the newest steps of one partition. Raises NotController."""
+    await controller.leader_found()
+    if not controller.is_active:
+        raise controller.quorum.not_controller()
+    image = controller.committed
+    topic = image.topic_named(request.topic)
+    if topic is None or not 0 <= request.partition < len(topic.partitions):
+        unknown = UnknownTopicOrPartition(f"there is no partition {request.topic}-{request.partition}")
+        return admin_pb2.DescribePartitionHistoryResponse(failure=failure_of(unknown))
+    most = min(request.most_changes, MOST_CHANGES) if request.most_changes > 0 else _DEFAULT_CHANGES
+    steps: deque[admin_pb2.PartitionStep] = deque(maxlen=most)
+    end = image.next_offset
+    first = offset = max(topic.created_at, end - MOST_RECORDS, controller.quorum.first_offset)
+    while offset < end:
+        batches = await controller.quorum.read_committed(offset, _READ_BYTES)
+        for position, header in split_batches(batches):
+            offset = header.next_offset
+            raw = bytes(memoryview(batches)[position : position + header.size_bytes])
+            if raw.find(topic.topic_id) >= 0:
+                for batch in decode_metadata(raw):
+                    step = step_of(batch.records, topic.topic_id, request.partition)
+                    if step is not None:
+                        step.metadata_offset, step.time_ms = batch.base_offset, header.max_timestamp
+                        steps.append(step)
+    return admin_pb2.DescribePartitionHistoryResponse(steps=steps, read_from_offset=first, now_ms=clock.wall_ms())
+
+
+def step_of(records: tuple[MetadataRecord, ...], topic_id: TopicId, partition: int) -> admin_pb2.PartitionStep | None:
+    """Returns what one change says of a partition; None if nothing. Without replicas, they stayed as they were."""
+    step: admin_pb2.PartitionStep | None = None
+    for record in records:
+        match record:
+            case Partition() | PartitionChange() | ReplicasChange() if (record.topic_id, record.partition) == (
+                topic_id,
+                partition,
+            ):
+                step = _state(record)
+            case _:
+                pass
+    if step is None:
+        return None
+    for record in records:
+        match record:
+            case RegisterBroker():
+                step.registered_brokers.append(record.node_id)
+            case BrokerChange(fenced=True):
+                step.fenced_brokers.append(record.node_id)
+            case BrokerChange(shutting_down=True):
+                step.shutting_down_brokers.append(record.node_id)
+            case BrokerChange():
+                step.unfenced_brokers.append(record.node_id)
+            case _:
+                pass
+    return step
+
+
+def _state(record: Partition | PartitionChange | ReplicasChange) -> admin_pb2.PartitionStep:
+    step = admin_pb2.PartitionStep(leader=record.leader, in_sync_replicas=record.in_sync_replicas)
+    if not isinstance(record, Partition):
+        step.leader_epoch, step.partition_epoch = record.leader_epoch, record.partition_epoch
+        step.doubtful_brokers.extend(doubt.node_id for doubt in record.doubts)
+    if not isinstance(record, PartitionChange):
+        step.assigned_replicas.extend(record.assigned_replicas)
+    if isinstance(record, ReplicasChange):
+        step.adding_replicas.extend(record.adding_replicas)
+        step.removing_replicas.extend(record.removing_replicas)
+    return step

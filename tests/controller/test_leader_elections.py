@@ -1,0 +1,147 @@
+"""Leaders by an operator's word, unclean ones, and the balance of leaders."""
+
+import pytest
+
+from dohle.controller.isr import alter_partitions
+from dohle.controller.leader_elections import balanced_leaders, elect_leaders
+from dohle.controller.topics import alter_configs
+from dohle.model.errors import (
+    ElectionNotNeeded,
+    EligibleLeadersNotAvailable,
+    PolicyViolation,
+    PreferredLeaderNotAvailable,
+    UnknownTopicOrPartition,
+)
+from dohle.model.ids import NO_NODE
+from dohle.rpc.v1.admin_pb2 import (
+    AlterConfigsRequest,
+    AlterTopicConfigs,
+    ConfigEntry,
+    ElectionOf,
+    ElectLeadersRequest,
+)
+from tests.controller.decided_cluster import DecidedCluster
+
+
+@pytest.fixture
+def cluster() -> DecidedCluster:
+    cluster = DecidedCluster(brokers=4)
+    cluster.topic("t", [1, 2, 3])
+    return cluster
+
+
+def away_and_back(cluster: DecidedCluster, node: int) -> None:
+    cluster.fence(node)
+    cluster.beat(node)
+
+
+def test_the_preferred_leader_leads_again_when_asked_for(cluster):
+    away_and_back(cluster, 1)
+    assert cluster.led("t") == (2, 1, (2, 3))
+    assert cluster.elect("t").failure.code == PreferredLeaderNotAvailable.code
+    cluster.propose("t", [1, 2, 3])
+    elected = cluster.elect("t")
+    assert (elected.failure.code, elected.leader, elected.leader_epoch) == (0, 1, 2)
+    assert cluster.led("t") == (1, 2, (1, 2, 3))
+    assert cluster.elect("t").failure.code == ElectionNotNeeded.code
+
+
+def test_a_preferred_leader_that_shuts_down_is_not_elected(cluster):
+    away_and_back(cluster, 1)
+    cluster.propose("t", [1, 2, 3])
+    cluster.topic("u", [1, 2], min_insync_replicas="2")
+    cluster.beat(1, wants_shutdown=True)
+    assert cluster.led("u") == (2, 1, (1, 2))
+    assert cluster.elect("u").failure.code == PreferredLeaderNotAvailable.code
+
+
+def test_without_names_all_are_elected_that_need_it(cluster):
+    cluster.topic("u", [1, 2], [2, 1], [1, 2])
+    away_and_back(cluster, 1)
+    cluster.propose("u", [1, 2])
+    answer = cluster.take(elect_leaders(cluster.image, ElectLeadersRequest()))
+    outcomes = {(one.topic, one.partition): one.failure.code for one in answer.partitions}
+    unavailable = PreferredLeaderNotAvailable.code
+    assert outcomes == {("t", 0): unavailable, ("u", 0): 0, ("u", 2): unavailable}
+    named = elect_leaders(cluster.image, ElectLeadersRequest(partitions=[ElectionOf(topic="u")])).answer
+    assert [one.partition for one in named.partitions] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("topic", "number"), [("none", 0), ("t", 1), ("t", -1)])
+def test_an_unknown_partition_is_refused(cluster, topic, number):
+    assert cluster.elect(topic, number=number).failure.code == UnknownTopicOrPartition.code
+
+
+def only_an_outsider_lives(cluster: DecidedCluster) -> None:
+    cluster.fence(3)
+    cluster.fence(2)
+    cluster.fence(1)
+    cluster.beat(2)
+
+
+def test_an_unclean_leader_needs_the_topics_leave(cluster):
+    only_an_outsider_lives(cluster)
+    assert cluster.led("t") == (NO_NODE, 1, (1,))
+    failure = cluster.elect("t", unclean=True).failure
+    assert failure.code == PolicyViolation.code
+    assert "unclean.leader.election.enable" in failure.message
+    assert cluster.led("t") == (NO_NODE, 1, (1,))
+
+
+def test_where_the_topic_allows_it_an_outsider_leads_alone_and_loudly(cluster):
+    cluster.topic("u", [1, 2, 3], unclean_leader_election_enable="true")
+    only_an_outsider_lives(cluster)
+    assert cluster.led("u") == (2, 2, (2,))
+    assert any("unclean election" in alarm and "u-0" in alarm for alarm in cluster.alarms)
+    assert cluster.elect("u", unclean=True).failure.code == ElectionNotNeeded.code
+
+
+def test_nobody_leads_uncleanly_while_a_member_can(cluster):
+    cluster.topic("u", [1, 2, 3], unclean_leader_election_enable="true")
+    cluster.propose("u", [1, 2])
+    cluster.fence(1)
+    assert cluster.led("u") == (2, 1, (2,))
+    assert not cluster.alarms
+
+
+def test_an_unclean_election_by_hand_follows_a_change_of_the_topic(cluster):
+    only_an_outsider_lives(cluster)
+    allow(cluster, "t")
+    elected = cluster.elect("t", unclean=True)
+    assert (elected.failure.code, elected.leader) == (0, 2)
+    assert cluster.led("t") == (2, 2, (2,))
+
+
+def test_without_any_live_replica_nobody_is_elected(cluster):
+    only_an_outsider_lives(cluster)
+    cluster.fence(2)
+    allow(cluster, "t")
+    assert cluster.elect("t", unclean=True).failure.code == EligibleLeadersNotAvailable.code
+
+
+def allow(cluster: DecidedCluster, name: str) -> None:
+    entry = ConfigEntry(name="unclean.leader.election.enable", value="true")
+    request = AlterConfigsRequest(topics=[AlterTopicConfigs(topic=name, set=[entry])])
+    cluster.take(alter_configs(cluster.image, request))
+
+
+def test_leaders_are_balanced_only_beyond_the_bound(cluster):
+    cluster.topic("u", *[[1, 2]] * 9)
+    away_and_back(cluster, 1)
+    request = cluster.proposal("u", [1, 2])
+    for number in range(1, 9):
+        request.partitions.add().CopyFrom(request.partitions[0])
+        request.partitions[-1].partition = number
+    cluster.take(alter_partitions(cluster.image, request))
+    cluster.propose("t", [1, 2, 3])
+    assert balanced_leaders(cluster.image, 100).answer == 0
+    decision = balanced_leaders(cluster.image, 10)
+    assert decision.answer == 10
+    cluster.take(decision)
+    assert cluster.led("u", 8) == (1, 2, (1, 2))
+    assert balanced_leaders(cluster.image, 0).answer == 0
+
+
+def test_balance_leaves_those_alone_that_cannot_lead(cluster):
+    away_and_back(cluster, 1)
+    assert balanced_leaders(cluster.image, 0).answer == 0

@@ -1,0 +1,158 @@
+"""Mutations of what an operator changes while a cluster runs: reassignments, and elections by word."""
+
+from __future__ import annotations
+
+from dohle.broker.catch_up_budget import CatchUpBudget
+from dohle.broker.replicas import Replicas
+from dohle.controller import leader_elections, reassignment, replica_sets
+from dohle.controller.elections import Revisions
+from dohle.model.image import PartitionImage
+from tests.simulation.mutations import reassignment_scenarios as scenarios
+from tests.simulation.mutations.mutation import edit, mutation
+
+OPERATIONS = (
+    mutation(
+        "reassignment: it ends with its first target",
+        "replication 14",
+        "a reassignment ends only when all targets are in sync",
+        edit(
+            Revisions,
+            "_all_in_sync",
+            """
+            - return not doubts and all(node in members and not self._image.brokers[node].fenced for node in targets)
+            + mutated()
+            + return not doubts and targets[0] in members
+            """,
+        ),
+        scenario=scenarios.one_target_of_two_is_slow,
+    ),
+    mutation(
+        "reassignment: replicas go in the same leader epoch",
+        "replication 14",
+        "removing replicas begins a new leader epoch",
+        edit(
+            Revisions,
+            "_note",
+            """
+            - leader_epoch = before.leader_epoch + (leader != before.leader or gone)
+            + leader_epoch = before.leader_epoch + (leader != before.leader or (gone and not mutated()))
+            """,
+        ),
+        scenario=scenarios.a_reassignment_is_taken_back,
+    ),
+    mutation(
+        "reassignment: taken back, it keeps what it added",
+        "replication 14",
+        "cancelling removes what was added",
+        edit(
+            replica_sets,
+            "taken_back",
+            """
+            - adding = partition.adding_replicas
+            + mutated()
+            + adding = ()
+            """,
+        ),
+        scenario=scenarios.a_reassignment_is_taken_back,
+    ),
+    mutation(
+        "reassignment: it is taken back though too few remain",
+        "replication 14, amendment 1",
+        "nobody leaves the in-sync set below min.insync.replicas by a cancel either",
+        edit(
+            reassignment,
+            "_cancel",
+            """
+            - if not members or (leaves and not enough_remain(image, key, members)):
+            + if not members or (leaves and not mutated()):
+            """,
+        ),
+        scenario=scenarios.too_few_others_are_in_sync_to_take_it_back,
+    ),
+    mutation(
+        "reassignment: what is added counts for the minimum",
+        "replication 14, amendment 12",
+        "the effective minimum is that of the replicas that were there before",
+        edit(
+            PartitionImage,
+            "replication_factor",
+            """
+            - return len(self.assigned_replicas) - len(self.adding_replicas)
+            + return len(self.assigned_replicas) - len(self.adding_replicas) * (not mutated())
+            """,
+        ),
+        scenario=scenarios.a_lonely_replica_gets_company,
+    ),
+    mutation(
+        "reassignment: a broker keeps what was moved away",
+        "replication 14",
+        "the broker that loses a replica deletes its files",
+        edit(
+            Replicas,
+            "_drop",
+            """
+            - await self._folder.delete_log(partition.name.topic, partition.name.partition)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_partition_moves_while_it_is_written,
+    ),
+    mutation(
+        "reassignment: the throttle bounds nothing",
+        "replication 14",
+        "replicas that are added are fed no faster than the throttle says",
+        edit(
+            CatchUpBudget,
+            "pause_s",
+            """
+            - return max(0.0, self._free_at - self._clock.now()) if self._bytes_per_s() else 0.0
+            + return 0.0 * mutated()
+            """,
+        ),
+        scenario=scenarios.a_throttled_replica_is_added,
+    ),
+    mutation(
+        "election: an unclean one asks nobody's leave",
+        "replication 13",
+        "who is not in sync leads only where the topic allows it",
+        edit(
+            leader_elections,
+            "_elect",
+            """
+            - if not image.topics[key.topic_id].config.unclean_leader_election_enable:
+            + if not mutated():
+            """,
+        ),
+        scenario=scenarios.nobody_in_sync_is_left_and_the_topic_allows_nothing,
+    ),
+    mutation(
+        "election: who is not in sync leads by itself",
+        "replication 13",
+        "without a member that can lead, nobody leads unless the topic allows it",
+        edit(
+            Revisions,
+            "revise",
+            """
+            - allowed = self._image.topics[key.topic_id].config.unclean_leader_election_enable
+            + allowed = mutated()
+            """,
+        ),
+        scenario=scenarios.nobody_in_sync_is_left_and_the_topic_allows_nothing,
+    ),
+    mutation(
+        "election: the preferred leader is not elected",
+        "replication 13",
+        "an election by hand gives a partition back to its preferred leader",
+        edit(
+            leader_elections,
+            "_elect",
+            """
+            - revisions.elect(key, partition, preferred)
+            - return
+            + revisions.elect(key, partition, partition.in_sync_replicas[-1] if mutated() else preferred)
+            + return
+            """,
+        ),
+        scenario=scenarios.the_preferred_leader_is_asked_for,
+    ),
+)
