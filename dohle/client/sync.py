@@ -410,23 +410,23 @@ class Admin:
         throttle_bytes_per_s: int | None = None,
         validate_only: bool = False,
     ) -> dict[TopicPartition, DohleError | None]:
-        return self._thread.wait(
-            self._thread.client.alter_partition_reassignments(
+        return self._on_loop.wait(
+            self._on_loop.client.alter_partition_reassignments(
                 reassignments, throttle_bytes_per_s=throttle_bytes_per_s, validate_only=validate_only
             )
         )
 
     def list_partition_reassignments(self) -> OngoingReassignments:
-        return self._thread.wait(self._thread.client.list_partition_reassignments())
+        return self._on_loop.wait(self._on_loop.client.list_partition_reassignments())
 
     def elect_leaders(
         self, partitions: Mapping[str, Sequence[int]] | None = None, *, unclean: bool = False
     ) -> dict[TopicPartition, ElectedLeader | DohleError]:
-        return self._thread.wait(self._thread.client.elect_leaders(partitions, unclean=unclean))
+        return self._on_loop.wait(self._on_loop.client.elect_leaders(partitions, unclean=unclean))
 
     def describe_partition_history(self, topic: str, partition: int, *, most_changes: int = 50) -> PartitionHistory:
-        return self._thread.wait(
-            self._thread.client.describe_partition_history(topic, partition, most_changes=most_changes)
+        return self._on_loop.wait(
+            self._on_loop.client.describe_partition_history(topic, partition, most_changes=most_changes)
         )
 
     def describe_cluster(self) -> ClusterDescription:
