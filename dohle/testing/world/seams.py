@@ -26,7 +26,7 @@ class SimClock(LoopClock):
     async def sleep(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, ProcessLoop), "virtual time passes in simulated processes alone"
-        await (loop.sleep(seconds) if seconds > 0 else asyncio.sleep(0))
+        await (loop.sleep(seconds) if seconds > 0 else super().sleep(0))
 
     def wall_ms(self) -> int:
         return _BEGINNING_MS + self.wall_offset_ms + int(self._scheduler.now * 1000)
