@@ -94,7 +94,7 @@ class Broker:
         self._surroundings = Surroundings(identity, clock, disk, network, random, self._tasks)
         self._folder = folder
         self.controller = ControllerClient(settings.voters, network, clock, random)
-        self.metadata = MetadataFollower(self.controller, identity, network, self._metadata_moved)
+        self.metadata = MetadataFollower(self.controller, identity, network, clock, self._metadata_moved)
         self.membership = Membership(
             self._surroundings,
             self.controller,
@@ -210,19 +210,20 @@ class Broker:
         if self.image.next_offset <= self.membership.broker_epoch:
             await self._past_registration.wait()
 
-    async def _metadata_moved(self, image: ClusterImage, batches: list[MetadataBatch]) -> None:
+    async def _metadata_moved(self, image: ClusterImage, batches: list[MetadataBatch] | None) -> None:
+        """`batches` None: the image is a snapshot's, and anything may be new in it."""
         self.membership.metadata_offset = image.next_offset
         if 0 <= self.membership.broker_epoch < image.next_offset:
             self._past_registration.set()
         async with self._acting:
             if not self._active:
                 return
-            changed, brokers_changed = self._touched(image, batches)
+            changed, brokers_changed = (None, True) if batches is None else self._touched(batches)
             await self.replicas.act(image, changed)
             if brokers_changed:
                 self.replicas.brokers_changed()
 
-    def _touched(self, image: ClusterImage, batches: list[MetadataBatch]) -> tuple[list[PartitionKey], bool]:
+    def _touched(self, batches: list[MetadataBatch]) -> tuple[list[PartitionKey], bool]:
         """Returns the partitions whose replicas here may have to change, in the records' order, and whether any
         broker's state did."""
         touched: dict[PartitionKey, None] = {}

@@ -1,7 +1,8 @@
 """The broker's copy of the cluster image: it follows the active controller by a stream of committed batches.
 
 Only what is committed is ever sent, so nothing applied is taken back. Each batch is applied whole, then handed to the
-broker, which acts on it before the next is applied.
+broker, which acts on it before the next is applied. A broker that begins with nothing, or was away for longer than the
+log reaches back, takes a snapshot in place of the batches: whole or not at all.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from dohle.broker.controller_client import METHODS, ControllerClient
 from dohle.model.errors import (
+    CorruptLog,
     NetworkException,
     NotController,
+    OffsetNotAvailable,
     RequestTimedOut,
     StorageFailure,
     UnknownServerError,
@@ -22,27 +25,36 @@ from dohle.model.errors import (
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata_batch import MetadataBatch, decode_metadata
+from dohle.model.snapshot import SnapshotReader
 from dohle.rpc.identity import NodeIdentity
+from dohle.rpc.snapshot_download import SnapshotDownload
 from dohle.rpc.v1 import controller_pb2
+from dohle.runtime.clock import Clock
 from dohle.runtime.network import Address, Lane, Network, Stream
 
 log = logging.getLogger(__name__)
 
 MetadataStream = Stream[controller_pb2.FollowMetadataRequest, controller_pb2.FollowMetadataResponse]
-OnBatches = Callable[[ClusterImage, list[MetadataBatch]], Awaitable[None]]
+OnBatches = Callable[[ClusterImage, list[MetadataBatch] | None], Awaitable[None]]
 
 
 class MetadataFollower:
-    """`image` is the newest; `on_batches` is awaited with each step's image and batches."""
+    """`image` is the newest; `on_batches` is awaited with each step's image and batches, None for a snapshot."""
 
     def __init__(
-        self, controller: ControllerClient, identity: NodeIdentity, network: Network, on_batches: OnBatches
+        self,
+        controller: ControllerClient,
+        identity: NodeIdentity,
+        network: Network,
+        clock: Clock,
+        on_batches: OnBatches,
     ) -> None:
         self.image: ClusterImage = EMPTY_IMAGE
         self.controller_id = -1
         self._controller = controller
         self._identity = identity
         self._network = network
+        self._clock = clock
         self._on_batches = on_batches
 
     async def run(self) -> None:
@@ -52,7 +64,7 @@ class MetadataFollower:
             before = self.image.next_offset
             try:
                 await self._controller.reach(node_id)
-                await self._follow(address)
+                await self._install(address, await self._follow(address))
             except (NotController, NetworkException, RequestTimedOut) as error:
                 level = logging.DEBUG if self.controller_id == -1 else logging.INFO
                 log.log(level, "no more metadata from node %d at %s: %s", node_id, address, error.message)
@@ -61,7 +73,8 @@ class MetadataFollower:
             failures = 1 if self.image.next_offset > before else failures + 1
             await self._controller.pause(failures)
 
-    async def _follow(self, address: Address) -> None:
+    async def _follow(self, address: Address) -> int:
+        """Returns, if ever, how far a snapshot has to reach, which comes next."""
         stream = self._network.stream(address, METHODS["FollowMetadata"], lane=Lane.CONTROL)
         try:
             request = controller_pb2.FollowMetadataRequest(
@@ -73,6 +86,8 @@ class MetadataFollower:
                 if message.HasField("hello"):
                     self._identity.check(message.hello)
                 self.controller_id = message.leader_id
+                if message.snapshot_end_offset:
+                    return message.snapshot_end_offset
                 await self._apply(message.batches)
             raise NetworkException("the controller ended the metadata stream")
         finally:
@@ -86,6 +101,23 @@ class MetadataFollower:
                 if message.failure.code:
                     raise error_for(message.failure.code, message.failure.message)
             return message
+
+    async def _install(self, address: Address, least_end_offset: int) -> None:
+        """Takes the snapshot of the controller at `address`. Raises NetworkException where it is not to be had."""
+        least_end_offset = max(least_end_offset, self.image.next_offset + 1)
+        try:
+            with _asking():
+                async with SnapshotDownload(self._network, address, self._identity) as download:
+                    reader = SnapshotReader(await download.begin(least_end_offset), f"of {address}")
+                    while batches := await download.next():
+                        for _ in reader.feed(batches):
+                            await self._clock.sleep(0)
+            image = reader.finish()
+        except (CorruptLog, OffsetNotAvailable) as error:
+            raise NetworkException(f"no snapshot of the metadata: {error.message}") from error
+        log.info("took the snapshot of metadata up to offset %d from %s", image.next_offset, address)
+        self.image = image
+        await self._on_batches(image, None)
 
     async def _apply(self, encoded: bytes) -> None:
         batches = list(decode_metadata(encoded))

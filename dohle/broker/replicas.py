@@ -109,12 +109,13 @@ class Replicas:
         """Makes the replicas what `image` says; `changed` None means that all of it is to be compared."""
         self.image = image
         if changed is None:
-            await self._set_strays_aside()
             wanted = {key: None for key, _ in image.replicas_of(self._surroundings.me)}
             wanted.update(dict.fromkeys(self.partitions))
         else:
             wanted = dict.fromkeys(changed)
         await self._drop(wanted)  # first: a topic made again under its name wants the same folders
+        if changed is None:
+            await self._set_strays_aside()
         await self._make_folders(wanted)
         for number, key in enumerate(wanted):
             await turn(number, every=_IN_A_TURN)

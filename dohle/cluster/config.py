@@ -64,6 +64,16 @@ class NodeConfig:
     raft_election_timeout_min_ms: int = _duration(1000, "Least silence after which a controller stands for election")
     raft_election_timeout_max_ms: int = _duration(1500, "Longest silence before it stands; drawn between the two")
 
+    metadata_log_max_record_bytes_between_snapshots: int = _setting(
+        20 << 20, "A controller writes a snapshot after so much metadata, and cuts its log", "bytes", least=1
+    )
+    metadata_log_max_snapshot_interval_ms: int = _duration(
+        3_600_000, "Or after so long, if any metadata was written meanwhile"
+    )
+    metadata_log_segment_bytes: int = _setting(
+        8 << 20, "A segment of the metadata log; it is cut by whole segments", "bytes", least=1024, most=2**31 - 1
+    )
+
     default_partitions: int = _setting(1, "Partitions of a topic that names no number", least=1, most=10_000)
     default_replication_factor: int = _setting(3, "Replicas of a topic that names no number", least=1, most=32)
     leader_imbalance_check_interval_ms: int = _setting(

@@ -19,6 +19,7 @@ from dohle.broker.replicas import LISTENER
 from dohle.cluster.config import NodeConfig
 from dohle.controller.leader_balance import BalanceTerms
 from dohle.controller.part import ControllerPart
+from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.controller.topics import TopicDefaults
 from dohle.listeners.admin_service import AdminService
 from dohle.listeners.broker_service import BrokerService
@@ -160,6 +161,12 @@ class Node:
                 config.leader_imbalance_check_interval_ms / 1000,
                 config.leader_imbalance_per_broker_percentage,
             ),
+            snapshots=SnapshotConfig(
+                max_bytes_between=config.metadata_log_max_record_bytes_between_snapshots,
+                max_interval_ms=config.metadata_log_max_snapshot_interval_ms,
+                segment_bytes=config.metadata_log_segment_bytes,
+            ),
+            peers=[voter.address for voter in config.controllers if voter.node_id != config.node_id],
         )
 
     async def _open_broker(self, identity: NodeIdentity, folder: DataFolder) -> Broker:

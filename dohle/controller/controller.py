@@ -52,7 +52,9 @@ class Controller:
         self._waiters: deque[_Waiter] = deque()
         self._watchers: dict[asyncio.Event, None] = {}
         self._on_office: Callable[[], None] | None = None
-        quorum.attach(QuorumListener(self._commit, self._take_office, self._leave_office, self._announce))
+        quorum.attach(
+            QuorumListener(self._commit, self._take_office, self._leave_office, self._announce, self._install)
+        )
 
     @property
     def is_active(self) -> bool:
@@ -148,6 +150,11 @@ class Controller:
             waiter = self._waiters.popleft()
             if not waiter.done.done():
                 waiter.done.set_result(None)
+        self._announce()
+
+    def _install(self, image: ClusterImage) -> None:
+        assert self._pending is None, "the active controller has all that is committed"
+        self.committed = image
         self._announce()
 
     def _take_office(self, _term: int) -> None:

@@ -21,6 +21,8 @@ from dohle.controller.partition_history import describe_partition_history
 from dohle.controller.placement import Random
 from dohle.controller.reassignment import alter_partition_reassignments, list_partition_reassignments
 from dohle.controller.registration import register_broker
+from dohle.controller.snapshot_stream import Serving, send_snapshot
+from dohle.controller.snapshot_taker import SnapshotTaker
 from dohle.controller.topics import TopicDefaults, alter_configs, create_partitions, create_topics, delete_topics
 from dohle.model.errors import DohleError, NotController, RequestTimedOut
 from dohle.model.ids import IncarnationId, NodeId
@@ -49,6 +51,7 @@ class ControllerService:
         self,
         controller: Controller,
         detector: FailureDetector,
+        taker: SnapshotTaker,
         identity: NodeIdentity,
         *,
         clock: Clock,
@@ -58,6 +61,7 @@ class ControllerService:
     ) -> None:
         self._controller = controller
         self._detector = detector
+        self._taker = taker
         self._identity = identity
         self._clock = clock
         self._random = random
@@ -73,6 +77,9 @@ class ControllerService:
 
     async def follow_metadata(self, stream: Following, _context: RequestContext) -> None:
         await push_metadata(stream, self._controller, self._identity, self._tasks)
+
+    async def fetch_snapshot(self, stream: Serving, _context: RequestContext) -> None:
+        await send_snapshot(stream, self._controller.quorum.snapshots.files, self._taker, self._identity)
 
     async def register_broker(
         self, request: controller_pb2.RegisterBrokerRequest, _context: RequestContext

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from dohle.raft.effects import Append, AppendNoOp, Committed, LeaderReady, ReadEntries, Truncate
+from dohle.raft.effects import Append, AppendNoOp, Committed, InstallSnapshot, LeaderReady, ReadEntries, Truncate
 
-LogEffect: TypeAlias = Truncate | Append | AppendNoOp | ReadEntries | Committed | LeaderReady
+
+@dataclass(frozen=True, slots=True)
+class CutBelow:
+    """Let the log begin at `offset`: a snapshot stands for what lies below."""
+
+    offset: int
+
+
+LogEffect: TypeAlias = (
+    Truncate | Append | AppendNoOp | ReadEntries | InstallSnapshot | CutBelow | Committed | LeaderReady
+)
 
 
 class LogWork:

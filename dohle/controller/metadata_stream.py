@@ -1,7 +1,8 @@
 """The metadata stream: pushes the committed log to one broker, from where its own knowledge ends.
 
 What is pushed are the log's batches as they lie on disk, read in bounded pieces: a broker that is far behind costs this
-node no memory. Only the active controller pushes; when it is that no longer the stream ends by saying so.
+node no memory. Only the active controller pushes; when it is that no longer the stream ends by saying so. It ends as
+well where the log begins behind the broker, or the broker begins with nothing: a snapshot is the way then.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 from dohle.controller.controller import Controller
 from dohle.controller.decision import failure_of
 from dohle.model.batch import split_batches
-from dohle.model.errors import DohleError, InvalidRequest
+from dohle.model.errors import DohleError, InvalidRequest, OffsetOutOfRange
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.network import Stream
@@ -65,7 +66,18 @@ async def _push(
                 controller_pb2.FollowMetadataResponse(failure=failure_of(refusal), leader_id=quorum.leader_id)
             )
             return
-        batches = await quorum.read_committed(offset, _PUSH_BYTES)
+        newest = quorum.snapshots.files.newest
+        try:
+            batches = await quorum.read_committed(offset, _PUSH_BYTES) if offset or not newest.end_offset else None
+        except OffsetOutOfRange:
+            batches = None
+        if batches is None:
+            await stream.send(
+                controller_pb2.FollowMetadataResponse(
+                    snapshot_end_offset=max(quorum.log_start_offset, 1), leader_id=quorum.leader_id
+                )
+            )
+            return
         if batches:
             *_, (_, last) = split_batches(batches)
             offset = last.next_offset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,14 +14,16 @@ from dohle.controller.leader_balance import DEFAULT_BALANCE, BalanceTerms, Leade
 from dohle.controller.placement import Random as PlacementRandom
 from dohle.controller.quorum import Quorum
 from dohle.controller.raft_service import RaftService
+from dohle.controller.snapshot_taker import SnapshotConfig, SnapshotTaker
 from dohle.controller.topics import TopicDefaults
+from dohle.model.topic_config import TopicConfig
 from dohle.raft.config import RaftConfig
 from dohle.raft.core import Uniform
 from dohle.rpc.identity import NodeIdentity
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
-from dohle.runtime.network import Network, Service
-from dohle.runtime.tasks import OnFailure
+from dohle.runtime.network import Address, Network, Service
+from dohle.runtime.tasks import OnFailure, Tasks
 
 
 class Random(PlacementRandom, Uniform, Protocol):
@@ -34,10 +37,12 @@ class ControllerPart:
     quorum: Quorum
     controller: Controller
     detector: FailureDetector
+    taker: SnapshotTaker
     doubtful_elections: DoubtfulElections
     leader_balance: LeaderBalance
     services: tuple[Service, ...]
     _service: ControllerService
+    _tasks: Tasks
 
     @staticmethod
     async def open(
@@ -53,6 +58,8 @@ class ControllerPart:
         raft: RaftConfig,
         session_timeout_ms: int = 3000,
         balance: BalanceTerms = DEFAULT_BALANCE,
+        snapshots: SnapshotConfig = SnapshotConfig(),  # noqa: B008 - a value
+        peers: Sequence[Address] = (),
     ) -> ControllerPart:
         """Recovers the metadata log in `data_folder`; raises as `Quorum.open` does."""
         quorum = await Quorum.open(
@@ -64,6 +71,8 @@ class ControllerPart:
             random=random,
             on_failure=on_failure,
             config=raft,
+            peers=peers,
+            log_config=TopicConfig(segment_bytes=snapshots.segment_bytes),
         )
         controller = Controller(quorum)
         detector = FailureDetector(
@@ -71,11 +80,15 @@ class ControllerPart:
         )
         doubtful_elections = DoubtfulElections(controller, clock=clock, on_failure=on_failure)
         leader_balance = LeaderBalance(controller, balance, clock=clock, on_failure=on_failure)
+        taker = SnapshotTaker(quorum, lambda: controller.committed, clock, snapshots)
         service = ControllerService(
-            controller, detector, identity, clock=clock, random=random, defaults=defaults, on_failure=on_failure
+            controller, detector, taker, identity, clock=clock, random=random, defaults=defaults, on_failure=on_failure
         )
         services = (RaftService(quorum).as_service(), service.as_service())
-        return ControllerPart(quorum, controller, detector, doubtful_elections, leader_balance, services, service)
+        tasks = Tasks("snapshots", on_failure)
+        return ControllerPart(
+            quorum, controller, detector, taker, doubtful_elections, leader_balance, services, service, tasks
+        )
 
     async def start(self) -> None:
         """Takes part in the quorum, and watches the brokers whenever this node is the active controller."""
@@ -83,6 +96,7 @@ class ControllerPart:
         await self.doubtful_elections.start()
         await self.leader_balance.start()
         await self.quorum.start()
+        self._tasks.spawn(self.taker.run(), "snapshots")
 
     async def hand_over(self) -> None:
         """Before a stop: lets another voter decide, if this node does; an election time-out is spent on it at most."""
@@ -93,6 +107,7 @@ class ControllerPart:
     async def close(self) -> None:
         """Stops all of it, and closes the metadata log cleanly."""
         await self.leader_balance.close()
+        await self._tasks.close()
         await self.doubtful_elections.close()
         await self.detector.close()
         await self._service.close()

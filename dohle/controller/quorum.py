@@ -14,24 +14,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dohle.controller.log_work import LogWork
+from dohle.controller.log_work import CutBelow, LogWork
+from dohle.controller.metadata_recovery import RecoveredMetadata, changes_in, check_sound, recover_metadata
+from dohle.controller.quorum_snapshots import QuorumSnapshots
 from dohle.controller.raft_wire import spans_of
+from dohle.controller.snapshot_fetch import SnapshotFetch
+from dohle.controller.snapshot_files import SnapshotFiles
 from dohle.controller.vote_file import HOW_TO_GO_ON, Vote, read_vote, write_vote
 from dohle.controller.voter_link import VoterLink, key_of
 from dohle.model.errors import (
     CorruptLog,
-    CorruptMessage,
     DataFolderError,
     InvalidRequest,
     NotController,
+    OffsetOutOfRange,
+    StorageFailure,
     ThrottlingQuotaExceeded,
 )
 from dohle.model.ids import NO_NODE, IncarnationId, NodeId
+from dohle.model.image import ClusterImage
 from dohle.model.metadata import MetadataRecord, NoOp, Voter, Voters
-from dohle.model.metadata_batch import MetadataBatch, decode_metadata, encode_metadata
+from dohle.model.metadata_batch import MetadataBatch, encode_metadata
+from dohle.model.topic_config import TopicConfig
 from dohle.raft.config import RaftConfig
 from dohle.raft.core import Uniform
 from dohle.raft.effects import (
@@ -42,6 +49,8 @@ from dohle.raft.effects import (
     Committed,
     Effect,
     Fatal,
+    FetchSnapshot,
+    InstallSnapshot,
     LeaderReady,
     PersistVote,
     ReadEntries,
@@ -51,7 +60,6 @@ from dohle.raft.effects import (
     TransferFailed,
     Truncate,
 )
-from dohle.raft.log_view import LogView, TermStart
 from dohle.raft.messages import Message
 from dohle.raft.node import RaftNode
 from dohle.raft.quorum import ReplicaKey, VoterSet
@@ -79,6 +87,7 @@ class QuorumListener:
     leads: Callable[[int], None]  # in this term
     leads_no_longer: Callable[[], None]
     leader_changed: Callable[[], None]  # another node leads, none is known, or this one does not hand over after all
+    installed: Callable[[ClusterImage], None]  # a snapshot's, in place of all that was committed before
 
 
 class Quorum:
@@ -90,6 +99,7 @@ class Quorum:
         voters: Sequence[Voter],
         vote: Vote,
         single_log: SingleLog,
+        recovered: RecoveredMetadata,
         *,
         folder: str,
         disk: Disk,
@@ -114,10 +124,10 @@ class Quorum:
         self._single_log = single_log
         self._log = single_log.log
         self._listener: QuorumListener | None = None
-        starts = [TermStart(entry.epoch, entry.start_offset) for entry in self._log.epochs.entries]
-        view = LogView(starts, self._log.log_end_offset, self._log.durable_end)
+        view, snapshot = recovered.view, recovered.snapshot
         voter_set = VoterSet.of(_replica_key(voter) for voter in voters)
-        self._node = RaftNode(self.key, voter_set, view, vote.term, vote.voted_for, random, config)
+        self._node = RaftNode(self.key, voter_set, view, vote.term, vote.voted_for, random, config, snapshot=snapshot)
+        self._first_image = recovered.image
         self._links = {
             _replica_key(voter): VoterLink(
                 _replica_key(voter),
@@ -137,13 +147,18 @@ class Quorum:
         self._ended: dict[NodeId, IncarnationId] = {}  # proven to be; the last one of each voter
         self._probing: dict[ReplicaKey, None] = {}
         self._log_work = LogWork()
+        fetch = SnapshotFetch(recovered.files, network, clock, identity, self._tasks)
+        self.snapshots = QuorumSnapshots(
+            recovered.files, fetch, self._node, single_log, self._log_work, self._carry_out
+        )
         self._vote_to_write: Vote | None = None
         self._vote_due = asyncio.Event()
         self._sync_due = asyncio.Event()
         self._timer_is_late = asyncio.Event()
         self._timer_at = float("inf")
         self._generation = view.generation
-        self._applied_offset = 0
+        self._applied_offset = snapshot.end_offset
+        self.applied_bytes = 0  # since the start of this process
         self._leading_term: int | None = None
         self._barriers: dict[int, asyncio.Future[int]] = {}
         self._last_barrier = 0
@@ -161,11 +176,14 @@ class Quorum:
         random: Uniform,
         config: RaftConfig,
         on_failure: OnFailure,
+        peers: Sequence[Address] = (),
+        log_config: TopicConfig | None = None,
     ) -> Quorum:
         """Recovers the metadata log in `data_folder`.
 
         Raises DataFolderError if there is none or this folder has no vote in it, CorruptLog if log or vote file are
-        damaged: such a node neither votes nor leads (raft.md, rules 5 and 9).
+        damaged: such a node neither votes nor leads (raft.md, rules 5 and 9). Where the snapshots are, and the log does
+        not reach back before them, another is fetched from one of the `peers`, for as long as that takes.
         """
         folder = metadata_folder(data_folder)
         if not disk.exists(folder):
@@ -175,9 +193,12 @@ class Quorum:
             )
         vote = await read_vote(disk, folder)
         log_tasks = Tasks(f"metadata log of node {identity.node_id}", on_failure)  # outlives what appends to the log
-        single_log = await open_single_log(disk, clock, folder, log_tasks, on_failure=on_failure)
+        single_log = await open_single_log(disk, clock, folder, log_tasks, on_failure=on_failure, config=log_config)
         try:
-            voters = await _first_voters(single_log, identity, folder)
+            check_sound(single_log)
+            fetch = SnapshotFetch(files := SnapshotFiles(disk, clock, folder), network, clock, identity, log_tasks)
+            recovered = await recover_metadata(single_log, files, fetch, peers)
+            voters = await _first_voters(single_log, recovered.image, identity, folder)
         except BaseException:
             await single_log.close()
             await log_tasks.close()
@@ -187,6 +208,7 @@ class Quorum:
             voters,
             vote,
             single_log,
+            recovered,
             folder=folder,
             disk=disk,
             clock=clock,
@@ -230,6 +252,15 @@ class Quorum:
         return self._applied_offset
 
     @property
+    def applied_term(self) -> int:
+        """The term of the last batch that was applied."""
+        return self._node.log.term_at(self._applied_offset)
+
+    @property
+    def log_start_offset(self) -> int:
+        return self._log.log_start_offset
+
+    @property
     def log_end_offset(self) -> int:
         return self._log.log_end_offset
 
@@ -254,6 +285,9 @@ class Quorum:
     async def start(self) -> None:
         """Takes part in the quorum from now on."""
         assert self._listener is not None, "attach a listener first"
+        if self._first_image is not None:
+            self._listener.installed(self._first_image)
+            self._first_image = None
         self._tasks.spawn(self._work_on_log(), "log")
         self._tasks.spawn(self._sync_log(), "sync")
         self._tasks.spawn(self._write_votes(), "vote-file")
@@ -320,10 +354,18 @@ class Quorum:
         return self._log.log_start_offset
 
     async def read_committed(self, offset: int, max_bytes: int) -> bytes:
-        """Returns applied batches from `offset` on, at least one; empty if there is none yet."""
+        """Returns applied batches from `offset` on, at least one; empty if there is none yet.
+
+        Raises OffsetOutOfRange where the log begins behind it.
+        """
         if offset >= self._applied_offset:
             return b""
-        return await self._log.read(offset, max_bytes, up_to=self._applied_offset)
+        try:
+            return await self._log.read(offset, max_bytes, up_to=self._applied_offset)
+        except StorageFailure:
+            if offset < self._log.log_start_offset:  # its segment was deleted while it was read
+                raise OffsetOutOfRange(f"the metadata log begins at offset {self._log.log_start_offset}") from None
+            raise
 
     # from the other voters
 
@@ -397,6 +439,8 @@ class Quorum:
                     self._end_handover(False)
                     assert self._listener is not None
                     self._listener.leader_changed()
+                case FetchSnapshot(source, snapshot):
+                    self.snapshots.fetch(self._links[source].address, snapshot)
                 case ReadReady(context, commit_offset):
                     self._end_barrier(context, commit_offset)
                 case ReadRefused(context):
@@ -478,6 +522,14 @@ class Quorum:
                     assert self._log.log_end_offset == base_offset, (self._log.log_end_offset, base_offset)
                     if self._node.is_leader and self._node.term == term:
                         self._append_batch([NoOp()], term)
+                case InstallSnapshot(snapshot, generation):
+                    image = await self.snapshots.install(snapshot)
+                    self._generation, self._applied_offset = generation, snapshot.end_offset
+                    assert self._listener is not None
+                    self._listener.installed(image)
+                    self._sync_due.set()
+                case CutBelow(offset):
+                    await self.snapshots.cut_below(offset)
                 case ReadEntries() as wanted:
                     await self._read_entries(wanted)
                 case Committed(offset):
@@ -497,7 +549,9 @@ class Quorum:
         return self._log.log_end_offset
 
     async def _read_entries(self, wanted: ReadEntries) -> None:
-        batches = await self._log.read(wanted.from_offset, wanted.max_bytes, up_to=self._log.log_end_offset)
+        batches = b""
+        if wanted.from_offset >= self._log.log_start_offset:
+            batches = await self._log.read(wanted.from_offset, wanted.max_bytes, up_to=self._log.log_end_offset)
         self._carry_out(
             self._node.entries_read(
                 self._clock.now(), wanted.target, wanted.term, wanted.from_offset, spans_of(batches), batches
@@ -508,20 +562,10 @@ class Quorum:
         assert self._listener is not None
         while self._applied_offset < offset:
             batches = await self._log.read(self._applied_offset, _APPLY_BYTES, up_to=offset)
-            for batch in _changes(batches, self._folder):
+            self.applied_bytes += len(batches)
+            for batch in changes_in(batches, self._folder):
                 self._applied_offset = batch.end_offset
                 self._listener.committed(batch)
-
-
-def _changes(batches: bytes, folder: str) -> Iterator[MetadataBatch]:
-    """Yields the changes in `batches`, which were read from `folder`. Raises CorruptLog where one is damaged."""
-    try:
-        yield from decode_metadata(batches)
-    except CorruptMessage as error:
-        raise CorruptLog(
-            f"the metadata log in {folder} is damaged: {error.message}; this controller neither votes nor leads: "
-            f"{HOW_TO_GO_ON}"
-        ) from error
 
 
 def metadata_folder(data_folder: str) -> str:
@@ -529,17 +573,16 @@ def metadata_folder(data_folder: str) -> str:
     return posixpath.join(data_folder, METADATA_LOG)
 
 
-async def _first_voters(single_log: SingleLog, identity: NodeIdentity, folder: str) -> tuple[Voter, ...]:
-    """Returns the voters that the log's first record names; checks that this node is one of them."""
+async def _first_voters(
+    single_log: SingleLog, image: ClusterImage | None, identity: NodeIdentity, folder: str
+) -> tuple[Voter, ...]:
+    """Returns the voters of the snapshot, else those that the log's first record names; this node must be one."""
     found = single_log.log
-    if found.damage is not None:
-        damage = found.damage
-        raise CorruptLog(
-            f"the metadata log is damaged at byte {damage.position} of {damage.file}: {damage.reason}; this controller "
-            f"neither votes nor leads: {HOW_TO_GO_ON}"
-        )
-    first = await found.read(0, 1, up_to=found.log_end_offset) if found.log_end_offset else b""
-    record = next(_changes(first, folder)).records[0] if first else None
+    record: MetadataRecord | None = None
+    if image is not None and image.cluster_id is not None:
+        record = Voters(image.cluster_id, image.voters)
+    elif found.log_end_offset:
+        record = next(changes_in(await found.read(0, 1, up_to=found.log_end_offset), folder)).records[0]
     if not isinstance(record, Voters):
         raise DataFolderError(f"{folder} does not begin with the first voters: {HOW_TO_GO_ON}")
     identity_key = ReplicaKey(identity.node_id, identity.directory_id)

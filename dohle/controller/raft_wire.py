@@ -10,12 +10,14 @@ from typing import assert_never
 
 from dohle.model.batch import check_crc, split_batches
 from dohle.model.errors import CorruptMessage, InvalidRequest
+from dohle.model.ids import SnapshotId
 from dohle.raft.messages import (
     AppendAccepted,
     AppendRejected,
     AppendRequest,
     BatchSpan,
     Message,
+    SnapshotOffer,
     TimeoutNow,
     VoteRequest,
     VoteResponse,
@@ -61,6 +63,15 @@ def to_wire(message: Message) -> raft_pb2.RaftMessage:
                     conflict_end_offset=message.conflict_end_offset,
                 )
             )
+        case SnapshotOffer():
+            return raft_pb2.RaftMessage(
+                snapshot_offer=raft_pb2.RaftSnapshotOffer(
+                    term=message.term,
+                    end_offset=message.snapshot.end_offset,
+                    snapshot_term=message.snapshot.term,
+                    round=message.round,
+                )
+            )
         case VoteRequest():
             return raft_pb2.RaftMessage(
                 vote_request=raft_pb2.RaftVoteRequest(
@@ -92,8 +103,8 @@ def from_wire(wire: raft_pb2.RaftMessage, source: ReplicaKey, target: ReplicaKey
         case "append_request":
             append = wire.append_request
             return AppendRequest(
-                source=source,
-                target=target,
+                source,
+                target,
                 term=append.term,
                 prev_offset=append.prev_offset,
                 prev_term=append.prev_term,
@@ -105,8 +116,8 @@ def from_wire(wire: raft_pb2.RaftMessage, source: ReplicaKey, target: ReplicaKey
         case "append_accepted":
             accepted = wire.append_accepted
             return AppendAccepted(
-                source=source,
-                target=target,
+                source,
+                target,
                 term=accepted.term,
                 round=accepted.round,
                 matched_end_offset=accepted.matched_end_offset,
@@ -115,19 +126,23 @@ def from_wire(wire: raft_pb2.RaftMessage, source: ReplicaKey, target: ReplicaKey
         case "append_rejected":
             rejected = wire.append_rejected
             return AppendRejected(
-                source=source,
-                target=target,
+                source,
+                target,
                 term=rejected.term,
                 round=rejected.round,
                 prev_offset=rejected.prev_offset,
                 conflict_term=rejected.conflict_term,
                 conflict_end_offset=rejected.conflict_end_offset,
             )
+        case "snapshot_offer":
+            offer = wire.snapshot_offer
+            snapshot = SnapshotId(offer.end_offset, offer.snapshot_term)
+            return SnapshotOffer(source, target, term=offer.term, snapshot=snapshot, round=offer.round)
         case "vote_request":
             request = wire.vote_request
             return VoteRequest(
-                source=source,
-                target=target,
+                source,
+                target,
                 term=request.term,
                 pre_vote=request.pre_vote,
                 last_term=request.last_term,
@@ -137,8 +152,8 @@ def from_wire(wire: raft_pb2.RaftMessage, source: ReplicaKey, target: ReplicaKey
         case "vote_response":
             response = wire.vote_response
             return VoteResponse(
-                source=source,
-                target=target,
+                source,
+                target,
                 term=response.term,
                 election_term=response.election_term,
                 pre_vote=response.pre_vote,

@@ -56,6 +56,18 @@ class PartitionKey(NamedTuple):
         return f"{id_text(self.topic_id)}-{self.partition}"
 
 
+class SnapshotId(NamedTuple):
+    """A snapshot of the metadata: everything below `end_offset`, whose last batch is of `term`. Later ones compare
+    greater."""
+
+    end_offset: int
+    term: int
+
+
+NO_SNAPSHOT = SnapshotId(0, 0)
+"""Stands where a snapshot would, while there is none: it has nothing in it."""
+
+
 def new_id(random: RandomBytes) -> bytes:
     """Returns 16 random bytes in the form of a version 4 UUID (RFC 9562); never one that starts with a dash in text."""
     while True:

@@ -106,6 +106,8 @@ class _Draft:
                 self._reassignment_bytes_per_s = bytes_per_s
             case NoOp():
                 pass
+            case _:
+                raise Contradiction("such a record stands in snapshots alone")
 
     def finish(self, next_offset: int) -> ClusterImage:
         topics = self._topics
@@ -188,7 +190,8 @@ class _Draft:
         for node_id in sorted({node for partition in topic.partitions for node in partition.assigned_replicas}):
             hosted = self._hosted.get(node_id)
             if hosted is not None:
-                self._hosted = self._hosted.insert(node_id, hosted.discard(topic_id))
+                rest = hosted.discard(topic_id)  # no node is there with nothing: equal images have equal maps
+                self._hosted = self._hosted.insert(node_id, rest) if rest else self._hosted.remove(node_id)
             self._assigned.get(node_id, {}).pop(topic_id, None)
         for number, partition in enumerate(topic.partitions):
             if partition.is_reassigning:

@@ -1,7 +1,8 @@
 """Metadata records: what the controllers' log says, each a value with a type and a version.
 
-A change is one batch of records, which takes effect as a whole; `dohle.model.image` says what each of them does. The
-log's first record is `Voters`.
+A change is one batch of records, which takes effect as a whole; `dohle.model.image_apply` says what each of them does.
+The log's first record is `Voters`. Types from 101 on are states: they stand in snapshots (`dohle.model.snapshot`),
+never in the log.
 
 A record's value is a msgpack array: type, version, then the record's fields in their order. `version` is the
 metadata.version with which this form came in, so that a node that does not know it can name what it lacks; such a
@@ -198,6 +199,67 @@ class NoOp:
     """What a new leader of the quorum appends first."""
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotHeader:
+    """A snapshot's first record: what the image is outside its brokers and topics. All that follows is part of it."""
+
+    end_offset: int  # of the metadata log: everything below is in the snapshot
+    term: int  # of the last batch below it
+    cluster_id: ClusterId
+    voters: tuple[Voter, ...]
+    next_producer_id: int
+    reassignment_bytes_per_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerState:
+    """A broker in a snapshot: every field of the image's broker."""
+
+    node_id: NodeId
+    broker_epoch: int
+    incarnation_id: IncarnationId
+    directory_id: DirectoryId
+    endpoints: tuple[Endpoint, ...]
+    rack: str
+    features: tuple[FeatureRange, ...]
+    fenced: bool
+    shutting_down: bool
+    has_served: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic in a snapshot; its overrides and its partitions, in their order, are the records that follow."""
+
+    topic_id: TopicId
+    name: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """A partition in a snapshot: its topic, its number, and every field of the image's partition."""
+
+    topic_id: TopicId
+    partition: int
+    assigned_replicas: tuple[NodeId, ...]
+    in_sync_replicas: tuple[NodeId, ...]
+    leader: NodeId
+    leader_epoch: int
+    partition_epoch: int
+    assigned_at: tuple[int, ...]
+    doubts: tuple[Doubt, ...]
+    adding_replicas: tuple[NodeId, ...]
+    removing_replicas: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFooter:
+    """A snapshot's last record: without it the file was cut."""
+
+    records: int  # before this one
+
+
 MetadataRecord: TypeAlias = (
     FeatureLevel
     | Voters
@@ -212,6 +274,11 @@ MetadataRecord: TypeAlias = (
     | NoOp
     | ReplicasChange
     | ReassignmentThrottle
+    | SnapshotHeader
+    | BrokerState
+    | TopicState
+    | PartitionState
+    | SnapshotFooter
 )
 
 
@@ -279,6 +346,11 @@ _FORMS = (
     _form(11, 1, NoOp),
     _form(14, 1, ReplicasChange, doubts=Doubt),
     _form(15, 1, ReassignmentThrottle),
+    _form(101, 1, SnapshotHeader, voters=Voter),
+    _form(102, 1, BrokerState, endpoints=Endpoint, features=FeatureRange),
+    _form(103, 1, TopicState),
+    _form(104, 1, PartitionState, doubts=Doubt),
+    _form(105, 1, SnapshotFooter),
 )
 _FORM_AT = {(form.record_type, form.version): form for form in _FORMS}
 _FORM_OF = {form.kind: form for form in _FORMS}

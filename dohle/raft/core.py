@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from dohle.model.ids import SnapshotId
 from dohle.raft.config import RaftConfig
-from dohle.raft.effects import Committed, Effect, PersistVote, Send
+from dohle.raft.effects import Committed, Effect, InstallSnapshot, PersistVote, Send
 from dohle.raft.log_view import LogView
 from dohle.raft.messages import Message, VoteResponse
 from dohle.raft.quorum import ReplicaKey, VoterSet
@@ -39,6 +40,7 @@ class Core:
         "log",
         "may_vote",
         "random",
+        "snapshot",
         "term",
         "voted_for",
         "voters",
@@ -54,6 +56,7 @@ class Core:
         random: Uniform,
         config: RaftConfig,
         may_vote: bool,
+        snapshot: SnapshotId,
     ) -> None:
         self.key = key
         self.voters = voters
@@ -63,7 +66,8 @@ class Core:
         self.random = random
         self.config = config
         self.may_vote = may_vote
-        self.commit_offset = 0
+        self.snapshot = snapshot  # the newest, which whoever is behind the log's start is offered
+        self.commit_offset = snapshot.end_offset
         self.leaderless = True  # certainly so: nobody is known to have led since the start, or a proof says so
         self.failed_attempts = 0  # to elect somebody, since a leader was last heard
         self.effects: list[Effect] = []
@@ -108,6 +112,13 @@ class Core:
             assert offset <= self.log.log_end_offset, (offset, self.log.log_end_offset)
             self.commit_offset = offset
             self.effects.append(Committed(offset))
+
+    def install(self, snapshot: SnapshotId) -> None:
+        """Takes what is in `snapshot` in place of the log, which lacks it (rule 8)."""
+        self.log.start_over(*snapshot)
+        self.snapshot = snapshot
+        self.commit_offset = snapshot.end_offset
+        self.effects.append(InstallSnapshot(snapshot, self.log.generation))
 
     def log_is_behind_or_equal(self, last_term: int, log_end_offset: int) -> bool:
         """Tells whether a log that ends so is at least as up to date as this one (dissertation, 3.6.1)."""

@@ -3,9 +3,9 @@
 Effects need no further coordination: whatever has to wait for an fsync (an answer, a vote request, one's own vote, an
 acceptance of batches; rule 1) is held back inside until `vote_persisted` or `durable` tells that it has happened.
 
-Truncate, Append, AppendNoOp, ReadEntries, Committed and LeaderReady all concern the log: a driver that carries them out
-in the background does so in one queue, first in, first out. Send, PersistVote and the rest may overtake those.
-PersistVotes stay in order among themselves; of several that wait, only the last need be written.
+Truncate, Append, AppendNoOp, ReadEntries, InstallSnapshot, Committed and LeaderReady all concern the log: a driver that
+carries them out in the background does so in one queue, first in, first out. Send, PersistVote and the rest may
+overtake those. PersistVotes stay in order among themselves; of several that wait, only the last need be written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from dohle.model.ids import SnapshotId
 from dohle.raft.messages import BatchSpan, Message
 from dohle.raft.quorum import ReplicaKey
 
@@ -61,7 +62,8 @@ class AppendNoOp:
 
 @dataclass(frozen=True, slots=True)
 class ReadEntries:
-    """Read whole batches, from the one that holds `from_offset` on: one at least, and as many as fit into `max_bytes`.
+    """Read whole batches, from the one that holds `from_offset` on: one at least, and as many as fit into `max_bytes`;
+    none where the log begins behind it by now.
 
     Then call `entries_read` with `target`, `term` and `from_offset` as given here: it answers with the Send. Every
     ReadEntries is answered exactly once, unless the node stops.
@@ -71,6 +73,29 @@ class ReadEntries:
     term: int
     from_offset: int
     max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSnapshot:
+    """Fetch `snapshot`, or a later one, from `source`, and have it checked and durable, but not in place yet.
+
+    Then call `snapshot_fetched`. It may fail, or take long: it is asked for again with every offer of the leader, and a
+    fetch that is under way is enough.
+    """
+
+    source: ReplicaKey
+    snapshot: SnapshotId
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSnapshot:
+    """Put the fetched snapshot in place, empty the log so that it begins at its end, and apply the snapshot's image.
+
+    In this order, for a crash in between. Fsyncs that begin once this is done are reported with the new `generation`.
+    """
+
+    snapshot: SnapshotId
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +164,8 @@ Effect: TypeAlias = (
     | Append
     | AppendNoOp
     | ReadEntries
+    | FetchSnapshot
+    | InstallSnapshot
     | Committed
     | BecameLeader
     | LeaderReady

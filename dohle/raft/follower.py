@@ -8,8 +8,8 @@ out when it starts to stand itself (its `deadline` says so, the node acts on it)
 from __future__ import annotations
 
 from dohle.raft.core import Core
-from dohle.raft.effects import Append, Fatal, Truncate
-from dohle.raft.messages import AppendAccepted, AppendRejected, AppendRequest
+from dohle.raft.effects import Append, Fatal, FetchSnapshot, Truncate
+from dohle.raft.messages import AppendAccepted, AppendRejected, AppendRequest, SnapshotOffer
 from dohle.raft.quorum import ReplicaKey
 
 
@@ -60,16 +60,38 @@ class Follower:
             return  # a damaged log takes nothing and vouches for nothing (rule 9)
         self._round = max(self._round, request.round)
         log = core.log
-        if request.prev_offset > log.log_end_offset or log.term_at(request.prev_offset) != request.prev_term:
+        if request.prev_offset >= log.start_offset and not log.has(request.prev_offset, request.prev_term):
             self._reject(core, request)
             return
         if not self._take_batches(core, request):
             return
         proven_end = request.spans[-1].end_offset if request.spans else request.prev_offset
+        proven_end = max(proven_end, log.start_offset)  # what lies below is committed: every later leader has it
         self._matched_end = max(self._matched_end, proven_end)
         core.commit(min(request.commit_offset, proven_end))
         if not request.spans or self._matched_end <= log.durable_end_offset:
             self._accept(core)
+
+    def offered(self, core: Core, now: float, offer: SnapshotOffer) -> None:
+        """Takes an offer of the leader of this term: what comes next in its log lies behind its log's start."""
+        assert (offer.term, offer.source) == (core.term, self.leader), (offer, core.term, self.leader)
+        core.heard_leader()
+        self._last_contact = now
+        self.deadline = now + self._election_timeout_s
+        if not core.may_vote:
+            return
+        self._round = max(self._round, offer.round)
+        end_offset = offer.snapshot.end_offset
+        if end_offset <= core.commit_offset or core.log.has(*offer.snapshot):
+            self._matched_end = max(self._matched_end, end_offset)
+            core.commit(end_offset)
+        else:
+            core.effects.append(FetchSnapshot(offer.source, offer.snapshot))
+        self._accept(core)
+
+    def installed(self, core: Core) -> None:
+        """The log is the snapshot's from now on; told to the leader once it is durable."""
+        self._matched_end = max(self._matched_end, core.snapshot.end_offset)
 
     def durable(self, core: Core) -> None:
         """The log's durable end has moved: answers for the batches that waited for it."""
@@ -81,7 +103,7 @@ class Follower:
         log = core.log
         skipped, skipped_bytes = 0, 0
         for span in request.spans:
-            if span.end_offset > log.log_end_offset or log.term_at(span.end_offset) != span.term:
+            if span.end_offset > log.start_offset and not log.has(span.end_offset, span.term):
                 break
             skipped += 1
             skipped_bytes += span.size_in_bytes

@@ -2,8 +2,9 @@
 
 Keeps: it commits by counting only batches of its own term, a no-op first (rule 3); it counts itself only at its own
 durable end (rule 1); without contact to a majority it steps down (rule 4); a successor is told to stand only with the
-whole log (rule 6); a read waits for a round of heartbeats begun after it (rule 7). Leaves out the batches: the driver
-reads them when asked to, and `entries_read` makes the request.
+whole log (rule 6); a read waits for a round of heartbeats begun after it (rule 7); whoever lacks what the log no longer
+holds is offered a snapshot (rule 8). Leaves out the batches: the driver reads them when asked to, and `entries_read`
+makes the request.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dohle.raft.effects import (
     Send,
     TransferFailed,
 )
-from dohle.raft.messages import AppendAccepted, AppendRejected, AppendRequest, BatchSpan, TimeoutNow
+from dohle.raft.messages import AppendAccepted, AppendRejected, AppendRequest, BatchSpan, SnapshotOffer, TimeoutNow
 from dohle.raft.progress import Progress
 from dohle.raft.quorum import ReplicaKey
 
@@ -126,7 +127,8 @@ class Leader:
         progress = self._progress[voter]
         assert progress.is_reading, f"nothing was to be read for {voter}"
         progress.is_reading = False
-        if not progress.is_probing and progress.next_offset == from_offset:
+        is_there = bool(spans) and from_offset >= core.log.start_offset  # the log may have been cut meanwhile
+        if is_there and not progress.is_probing and progress.next_offset == from_offset:
             self._send(core, now, voter, progress, tuple(spans), batches)
             progress.next_offset = spans[-1].end_offset
             progress.in_flight.append(progress.next_offset)
@@ -213,6 +215,10 @@ class Leader:
 
     def _replicate(self, core: Core, now: float, voter: ReplicaKey, progress: Progress) -> None:
         """Has the next batches read, if there are any and the window has room; else passes on a moved commit index."""
+        if progress.next_offset < core.log.start_offset:
+            if progress.offered != core.snapshot:
+                self._heartbeat(core, now, voter, progress)
+            return
         if progress.is_probing or progress.is_reading:
             return
         if progress.next_offset < core.log.log_end_offset:
@@ -228,7 +234,12 @@ class Leader:
             self._heartbeat(core, now, voter, progress)
 
     def _heartbeat(self, core: Core, now: float, voter: ReplicaKey, progress: Progress) -> None:
-        self._send(core, now, voter, progress, (), b"")
+        if progress.next_offset >= core.log.start_offset:
+            self._send(core, now, voter, progress, (), b"")
+            return
+        core.effects.append(Send(SnapshotOffer(core.key, voter, core.term, core.snapshot, self._round)))
+        progress.last_sent = now
+        progress.offered = core.snapshot
 
     def _send(
         self,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from dohle.model.ids import SnapshotId
 from dohle.raft.quorum import ReplicaKey
 
 
@@ -69,6 +70,20 @@ class AppendRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotOffer:
+    """In place of an append, where the leader's log begins behind what the target has: fetch this snapshot first.
+
+    Answered as a heartbeat is, at once, and by an acceptance of all that is in it once it is installed.
+    """
+
+    source: ReplicaKey
+    target: ReplicaKey
+    term: int
+    snapshot: SnapshotId
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
 class VoteRequest:
     """Asks for a vote in `term`; with `pre_vote`, whether there would be one (KIP-996), which changes nobody's term."""
 
@@ -102,4 +117,6 @@ class TimeoutNow:
     term: int
 
 
-Message: TypeAlias = AppendRequest | AppendAccepted | AppendRejected | VoteRequest | VoteResponse | TimeoutNow
+Message: TypeAlias = (
+    AppendRequest | AppendAccepted | AppendRejected | SnapshotOffer | VoteRequest | VoteResponse | TimeoutNow
+)

@@ -19,7 +19,7 @@
     ───────────  ────────────  ──────────────────────────────────────────────────────────────────────────────
 
 Keeps: the term never falls; one vote a term; whoever is no voter by node id *and* directory id (rule 5), or whose log
-is damaged (rule 9), neither votes nor stands. Leaves out membership changes, snapshots, and all I/O.
+is damaged (rule 9), neither votes nor stands. Leaves out membership changes, what is in a snapshot, and all I/O.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from dohle.model.ids import NodeId
+from dohle.model.ids import NO_SNAPSHOT, NodeId, SnapshotId
 from dohle.raft.candidate import Candidate, Prospective
 from dohle.raft.config import RaftConfig
 from dohle.raft.core import ELECTION_ATTEMPTS, Core, Uniform
@@ -41,6 +41,7 @@ from dohle.raft.messages import (
     AppendRequest,
     BatchSpan,
     Message,
+    SnapshotOffer,
     TimeoutNow,
     VoteRequest,
     VoteResponse,
@@ -66,10 +67,14 @@ class RaftNode:
         config: RaftConfig,
         *,
         damaged: bool = False,
+        snapshot: SnapshotId = NO_SNAPSHOT,
     ) -> None:
-        """`term` and `voted_for` come from the vote file (0 and None without one); `log` is the node's from now on."""
+        """`snapshot` is the newest on disk; `log` begins at its end or before, so all in it is applied or can be.
+
+        `term` and `voted_for` come from the vote file (0 and None without one); `log` is the node's from now on."""
         may_vote = key in voters and not damaged
-        self._core = Core(key, voters, log, term, voted_for, random, config, may_vote)
+        assert log.start_offset <= snapshot.end_offset <= log.log_end_offset, (log.start_offset, snapshot)
+        self._core = Core(key, voters, log, term, voted_for, random, config, may_vote, snapshot)
         self._role: Role = Follower(self._core, 0.0, None)
         self._shown: tuple[int, ReplicaKey | None] = (term, None)
 
@@ -118,7 +123,7 @@ class RaftNode:
 
     @property
     def commit_offset(self) -> int:
-        """Everything below is committed; 0 after a start, until a leader tells."""
+        """Everything below is committed; the newest snapshot's end after a start, until a leader tells."""
         return self._core.commit_offset
 
     @property
@@ -153,7 +158,7 @@ class RaftNode:
         if message.target != core.key or core.key not in core.voters or message.source not in core.voters:
             return []  # meant for another disk of this node, or from one that is no voter (rule 5)
         match message:
-            case AppendRequest():
+            case AppendRequest() | SnapshotOffer():
                 self._append(now, message)
             case VoteRequest():
                 self._vote(now, message)
@@ -204,6 +209,25 @@ class RaftNode:
                     pass
         return core.take_effects()
 
+    def snapshot_made(self, snapshot: SnapshotId) -> None:
+        """This node has written a snapshot of its own: all in it is committed."""
+        self._core.snapshot = max(self._core.snapshot, snapshot)
+
+    def log_cut(self, start_offset: int) -> None:
+        """The driver cuts the log below `start_offset`, where or above which there is a snapshot (rule 8)."""
+        assert start_offset <= self._core.snapshot.end_offset, (start_offset, self._core.snapshot)
+        self._core.log.cut_below(start_offset)
+
+    def snapshot_fetched(self, snapshot: SnapshotId) -> list[Effect]:
+        """A snapshot of a peer is on disk. Without InstallSnapshot among the effects it is not needed (any more)."""
+        core = self._core
+        if snapshot.end_offset > core.commit_offset and not core.log.has(*snapshot):
+            assert not isinstance(self._role, Leader), "a leader has all that is committed"
+            core.install(snapshot)
+            if isinstance(self._role, Follower):
+                self._role.installed(core)
+        return core.take_effects()
+
     def vote_persisted(self, now: float, term: int, voted_for: ReplicaKey | None) -> list[Effect]:
         """A PersistVote is on disk."""
         core = self._core
@@ -241,11 +265,12 @@ class RaftNode:
             self._core.effects.append(TransferFailed())
         return self._core.take_effects()
 
-    def _append(self, now: float, request: AppendRequest) -> None:
+    def _append(self, now: float, request: AppendRequest | SnapshotOffer) -> None:
         core = self._core
         if request.term < core.term:
             # Not merely ignored: who is stuck in a higher term gets back in only if the leader learns of it (rule 4).
-            rejected = AppendRejected(core.key, request.source, core.term, request.round, request.prev_offset, 0, 0)
+            at = request.prev_offset if isinstance(request, AppendRequest) else request.snapshot.end_offset
+            rejected = AppendRejected(core.key, request.source, core.term, request.round, at, 0, 0)
             core.send_after_vote(rejected)
             return
         if request.term == core.term and isinstance(self._role, Leader):
@@ -257,7 +282,10 @@ class RaftNode:
             core.heard_leader()
             self._follow(now, request.term, request.source)
         assert isinstance(self._role, Follower)
-        self._role.append(core, now, request)
+        if isinstance(request, AppendRequest):
+            self._role.append(core, now, request)
+        else:
+            self._role.offered(core, now, request)
 
     def _vote(self, now: float, request: VoteRequest) -> None:
         core = self._core

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from dohle.model.ids import NO_SNAPSHOT
 from dohle.raft.log_view import LogView
 from dohle.raft.messages import AppendAccepted, AppendRejected
 
@@ -25,6 +26,7 @@ class Progress:
         "last_sent",
         "match_offset",
         "next_offset",
+        "offered",
         "sent_commit_offset",
     )
 
@@ -34,6 +36,7 @@ class Progress:
         self.in_flight: deque[int] = deque()  # the ends of appends with batches that were not answered
         self.is_probing = False
         self.is_reading = False  # a ReadEntries is out
+        self.offered = NO_SNAPSHOT  # what it was last told to fetch
         self.last_sent = now
         self.last_contact = now
         self.confirmed_round = 0

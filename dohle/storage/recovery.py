@@ -86,7 +86,7 @@ class LogFiles:
             self._use_stored_indexes(segment)
         snapshots = ProducerSnapshots(self._disk, self._folder, self._offsets(SNAPSHOT_SUFFIX))
         marked = UNSYNCED_FILE in self._names
-        epochs = await self._read_epochs()
+        epochs = await self._read_epochs(max(self._segments[0].base_offset, written.log_start_offset))
         if clean and epochs is not None and await self._ends_at(written.recovery_point):
             found = _Findings(written.recovery_point)
             recovered = Recovery(clean=True, proven=True)
@@ -115,16 +115,19 @@ class LogFiles:
             damage=found.damage,
         )
 
-    async def _read_epochs(self) -> EpochCache | None:
+    async def _read_epochs(self, log_start_offset: int) -> EpochCache | None:
         """Returns None where they must be gathered from the batches."""
         if EPOCHS_FILE not in self._names:
             return EpochCache() if not any(segment.size for segment in self._segments) else None
         path = f"{self._folder}/{EPOCHS_FILE}"
         try:
-            return EpochCache.decode((await read_small(self._disk, path)).decode("ascii", "replace"))
+            epochs = EpochCache.decode((await read_small(self._disk, path)).decode("ascii", "replace"))
         except CorruptLog as error:
             log.warning("%s: %s; the epochs are gathered from the batches", path, error)
             return None
+        if epochs.entries and epochs.entries[0].start_offset > log_start_offset:
+            return None  # a crash came between them and the log's new start, which is written after them
+        return epochs
 
     def _use_stored_indexes(self, segment: Segment) -> None:
         """Takes the index files as they are; they are checked when they are first used."""

@@ -15,6 +15,7 @@ from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, TopicOverride, Voter, bootstrap_records
 from dohle.model.metadata_batch import encode_metadata
+from dohle.model.snapshot import encode_snapshot
 from dohle.rpc.methods import service
 from dohle.rpc.v1 import common_pb2, controller_pb2
 from dohle.runtime.network import Address, Service
@@ -30,6 +31,9 @@ class OneController:
     def __init__(self) -> None:
         self.image: ClusterImage = EMPTY_IMAGE
         self.held: set[int] = set()  # brokers that stay fenced for now
+        self.snapshots_sent = 0
+        self.hold_back = False  # what is committed is not told to brokers that follow
+        self._log_start = 0
         self._batches: list[tuple[int, bytes]] = []
         self._grew: list[asyncio.Event] = []
         self.commit(*bootstrap_records(ClusterId(CLUSTER), (Voter(NODE, bytes(16), *ADDRESS),)))  # type: ignore[arg-type]
@@ -44,9 +48,12 @@ class OneController:
         if records:
             self.image = apply_batch(self.image, records, offset)
             self._batches.append((offset, encode_metadata(records, base_offset=offset, term=1, timestamp_ms=0)))
-            for event in self._grew:
-                event.set()
+            self._wake()
         return offset
+
+    def _wake(self) -> None:
+        for event in self._grew if not self.hold_back else ():
+            event.set()
 
     def _decide(self, decision: Decision[Any]) -> Any:
         self.commit(*decision.records)
@@ -102,6 +109,11 @@ class OneController:
         try:
             hello: common_pb2.Hello | None = common_pb2.Hello(cluster_id=CLUSTER, node_id=NODE)
             while True:
+                if offset < self._log_start:
+                    await stream.send(
+                        controller_pb2.FollowMetadataResponse(leader_id=NODE, snapshot_end_offset=self._log_start)
+                    )
+                    return
                 data = b"".join(batch for base, batch in self._batches if base >= offset)
                 offset = self.image.next_offset
                 grew.clear()
@@ -114,6 +126,25 @@ class OneController:
                 await grew.wait()
         finally:
             self._grew.remove(grew)
+
+    def cut_log(self) -> None:
+        """From now on, what was so far stands in a snapshot alone."""
+        self._log_start = self.image.next_offset
+        self._batches.clear()
+
+    async def fetch_snapshot(self, stream: Any, _context: object) -> None:
+        await stream.receive()
+        self.snapshots_sent += 1
+        batches = b"".join(encode_snapshot(self.image, 1))
+        await stream.send(
+            controller_pb2.FetchSnapshotResponse(
+                hello=common_pb2.Hello(cluster_id=CLUSTER, node_id=NODE),
+                end_offset=self.image.next_offset,
+                term=1,
+                size_bytes=len(batches),
+                batches=batches,
+            )
+        )
 
     async def heartbeat(self, stream: Any, _context: object) -> None:
         node_id = NodeId(-1)
@@ -160,3 +191,6 @@ class _Asked:
     delete_topics = create_partitions = alter_configs = create_topics
     alter_partition_reassignments = list_partition_reassignments = create_topics
     elect_leaders = describe_partition_history = create_topics
+
+    async def fetch_snapshot(self, stream: Any, context: object) -> None:
+        await self._controller.fetch_snapshot(stream, context)

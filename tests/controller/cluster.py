@@ -110,6 +110,7 @@ class TestVoter:
             on_failure=cluster.failures.append,
             raft=cluster.raft,
             session_timeout_ms=cluster.session_timeout_ms,
+            peers=[voter.address for voter in cluster.voters if voter is not self],
         )
         services = [*self.part.services, NodeService(identity).service()]
         self._server = await network.serve(self.address, services, listener="GRPC")
@@ -122,6 +123,7 @@ class TestVoter:
         self.cluster.world.kill(self.name)
         await part.detector.close()
         await part.doubtful_elections.close()
+        await part._tasks.close()
         part.quorum._closed = True
         await part.quorum._tasks.close()
         await part.quorum._log_tasks.close()

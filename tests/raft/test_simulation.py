@@ -18,6 +18,7 @@ class Nemesis:
         self.world = world
         self.rng = world.rng
         self.pause_s = pause_s
+        self.snapshots = self.rng.choice([0, 0.02, 0.2])
         self.is_active = True
         self.strike()
         self.work()
@@ -78,6 +79,9 @@ class Nemesis:
                             self.world.propose(node, self.rng.randint(1, 3))
                 else:
                     self.world.read(node)
+        for node in self.world.nodes.values():
+            if node.raft is not None and self.world.now >= node.frozen_until and self.rng.random() < self.snapshots:
+                self.world.snapshot(node)
         self.world.after(self.rng.expovariate(30), self.work)
 
 
@@ -145,10 +149,11 @@ def test_nothing_committed_is_lost_and_a_healed_quorum_goes_on(seed: int) -> Non
 def test_the_worlds_are_bad_enough() -> None:
     """A quiet simulation proves nothing: each of these happens in a few seeds."""
     counts: dict[str, int] = {}
-    for seed in range(1000, 1010):
+    for seed in range(1000, 1015):
         for what, count in run_world(seed, duration_s=20).counts.items():
             counts[what] = counts.get(what, 0) + count
-    for what in ("truncate", "crash", "leader ready", "read", "commit", "AppendRejected", "TimeoutNow"):
+    seldom = ("truncate", "crash", "leader ready", "read", "commit", "snapshot", "snapshot installed")
+    for what in (*seldom, "AppendRejected", "AppendAccepted", "SnapshotOffer", "TimeoutNow"):
         assert counts.get(what, 0) >= 5, (what, counts)
 
 

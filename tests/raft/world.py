@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dohle.model.ids import DirectoryId, NodeId
+from dohle.model.ids import NO_SNAPSHOT, DirectoryId, NodeId, SnapshotId
 from dohle.raft.config import RaftConfig
 from dohle.raft.effects import (
     Append,
@@ -23,6 +23,8 @@ from dohle.raft.effects import (
     Committed,
     Effect,
     Fatal,
+    FetchSnapshot,
+    InstallSnapshot,
     LeaderReady,
     PersistVote,
     ReadEntries,
@@ -79,8 +81,11 @@ class Disk:
     vote: tuple[int, ReplicaKey | None] = (0, None)
     pending_votes: list[tuple[int, ReplicaKey | None]] = field(default_factory=list)
     log: list[Batch] = field(default_factory=list)
-    pending: list[Batch | int] = field(default_factory=list)  # appends, and truncations as offsets
+    pending: list[Batch | int | SnapshotId] = field(default_factory=list)  # appends, truncations as offsets, installs
+    snapshot: SnapshotId = NO_SNAPSHOT
+    start: int = 0  # where the log begins; `log` keeps what lies before, for the world's eyes alone
     fsynced: int = 0  # how many operations on the log are durable, of all ever done
+    images: dict[SnapshotId, list[Batch]] = field(default_factory=dict)  # the whole world's: what each snapshot holds
 
     @property
     def done(self) -> int:
@@ -88,13 +93,26 @@ class Disk:
 
     def fsync_log(self, up_to: int) -> None:
         for operation in self.pending[: max(0, up_to - self.fsynced)]:
-            if isinstance(operation, int):
+            if isinstance(operation, SnapshotId):
+                self.log, self.snapshot, self.start = list(self.images[operation]), operation, operation.end_offset
+            elif isinstance(operation, int):
                 while self.log and self.log[-1].end_offset > operation:
                     self.log.pop()
             else:
                 self.log.append(operation)
         del self.pending[: max(0, up_to - self.fsynced)]
         self.fsynced = max(self.fsynced, up_to)
+
+    def take_snapshot(self, snapshot: SnapshotId, log: list[Batch], start: int) -> None:
+        """Of what is committed; this disk itself may not have all of it yet."""
+        self.images[snapshot] = [batch for batch in log if batch.end_offset <= snapshot.end_offset]
+        self.snapshot, self.start = snapshot, start
+
+    def recover(self) -> None:
+        """What is in the snapshot is there, whether the log has it or not."""
+        image = self.images.get(self.snapshot, [])
+        if image and not self.holds(image[-1]):
+            self.log, self.start = list(image), self.snapshot.end_offset
 
     def crash(self, rng: random.Random) -> None:
         self.fsync_log(self.fsynced + rng.choice([0, rng.randint(0, len(self.pending))]))
@@ -150,7 +168,8 @@ class World:
         self.weather = weather
         self.keys = [ReplicaKey(NodeId(i + 1), DirectoryId(bytes([i + 1]) * 16)) for i in range(voters)]
         self.voters = VoterSet.of(self.keys)
-        self.nodes = {key: SimulatedNode(key) for key in self.keys}
+        images: dict[SnapshotId, list[Batch]] = {}
+        self.nodes = {key: SimulatedNode(key, Disk(images=images)) for key in self.keys}
         self.cut: set[tuple[ReplicaKey, ReplicaKey]] = set()
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.serial = 0
@@ -205,8 +224,10 @@ class World:
         node = self.nodes[key]
         assert node.raft is None
         node.life += 1
+        node.disk.recover()
         node.log = list(node.disk.log)
-        node.committed, node.ready, node.generation, node.timer = 0, False, 0, float("inf")
+        snapshot = node.disk.snapshot
+        node.committed, node.ready, node.generation, node.timer = snapshot.end_offset, False, 0, float("inf")
         node.reads.clear()
         starts = [
             TermStart(batch.term, batch.base_offset)
@@ -215,8 +236,9 @@ class World:
         ]
         end = node.log[-1].end_offset if node.log else 0
         term, voted_for = node.disk.vote
-        log = LogView(starts, end, end)
-        node.raft = RaftNode(key, self.voters, log, term, voted_for, self.rng, self.config)
+        terms = {batch.end_offset: batch.term for batch in node.log}
+        log = LogView(starts, end, end, TermStart(terms.get(node.disk.start, 0), node.disk.start))
+        node.raft = RaftNode(key, self.voters, log, term, voted_for, self.rng, self.config, snapshot=snapshot)
         node.term = term
         self.carry_out(node, node.raft.start(self.now))
 
@@ -266,6 +288,17 @@ class World:
         self.payload += 1
         node.reads[self.payload] = self.committed[-1].end_offset if self.committed else 0
         self.carry_out(node, node.raft.read(self.now, self.payload))
+
+    def snapshot(self, node: SimulatedNode) -> None:
+        """The node writes a snapshot of what it knows to be committed, and cuts its log below the one before."""
+        raft, before = node.raft, node.disk.snapshot
+        assert raft is not None
+        if node.committed > before.end_offset:
+            taken = SnapshotId(node.committed, raft.log.term_at(node.committed))
+            node.disk.take_snapshot(taken, node.log, before.end_offset)
+            raft.snapshot_made(taken)
+            raft.log_cut(before.end_offset)
+            self.hit("snapshot")
 
     def write_as_leader(self, node: SimulatedNode, end_offset: int, payload: int) -> None:
         assert node.raft is not None
@@ -331,12 +364,24 @@ class World:
                 self.payload += 1
                 self.write_as_leader(node, base_offset + 1, self.payload)
             case ReadEntries(target, term, from_offset, max_bytes):
-                spans_read, data = read_batches(node.log, from_offset, max_bytes)
+                is_there = from_offset >= raft.log.start_offset
+                spans_read, data = read_batches(node.log, from_offset, max_bytes) if is_there else ([], b"")
                 self.on_node(
                     node,
                     self.rng.choice([0, self.rng.uniform(0, 0.002)]),
                     lambda raft: raft.entries_read(self.now, target, term, from_offset, spans_read, data),
                 )
+            case FetchSnapshot(source, wanted):
+                snapshot = self.nodes[source].disk.snapshot
+                if snapshot >= wanted and self.rng.random() < 0.9:
+                    self.on_node(node, self.rng.uniform(0.001, 0.5), lambda raft: raft.snapshot_fetched(snapshot))
+            case InstallSnapshot(snapshot, generation):
+                self.hit("snapshot installed")
+                node.generation = generation
+                node.log = list(node.disk.images[snapshot])
+                node.committed = snapshot.end_offset
+                node.disk.pending.append(snapshot)
+                self.fsync_later(node)
             case Committed(offset):
                 self.check_commit(node, offset)
             case BecameLeader(term):
@@ -416,7 +461,7 @@ class World:
         assert raft.log.log_end_offset == (node.log[-1].end_offset if node.log else 0)
         assert raft.log.last_term == (node.log[-1].term if node.log else 0)
         on_disk = node.disk.log[-1].end_offset if node.disk.log else 0
-        assert raft.log.durable_end_offset <= on_disk or any(isinstance(o, int) for o in node.disk.pending)
+        assert raft.log.durable_end_offset <= on_disk or not all(isinstance(o, Batch) for o in node.disk.pending)
 
     def check_promise(self, node: SimulatedNode, message: Message) -> None:
         """One vote a term, whoever asks and however often the voter has died."""

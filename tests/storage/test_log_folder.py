@@ -269,3 +269,20 @@ async def test_a_cut_outlives_a_stop_and_a_crash(world: World, clean: bool) -> N
     await single.close()
     await tasks.close()
     assert not world.crashes
+
+
+async def test_a_crash_before_a_cut_is_durable_leaves_the_log_as_it_was(world: World) -> None:
+    single, tasks = await filled_over_segments(world)
+    world.disk.fault = lambda operation, path: (
+        OSError(5, "Input/output error") if operation == "open" and "log-start" in path else None
+    )
+    with pytest.raises(StorageFailure):
+        await single.cut_below(44)
+    await tasks.close()
+    world.disk.fault = lambda *_: None
+    single, tasks = await open_single(world)
+    assert single.log.log_start_offset == 0
+    assert single.log.epochs.entries == ((0, 0), (1, 20), (2, 40), (3, 60))
+    assert await read_all(single.log) == list(range(0, 80, 2))
+    await single.close()
+    await tasks.close()

@@ -26,7 +26,7 @@ from dohle.rpc.v1 import admin_pb2 as dohle_dot_v1_dot_admin__pb2
 from dohle.rpc.v1 import common_pb2 as dohle_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x64ohle/v1/controller.proto\x12\x08\x64ohle.v1\x1a\x14\x64ohle/v1/admin.proto\x1a\x15\x64ohle/v1/common.proto\"L\n\x15\x46ollowMetadataRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x03\"\x97\x01\n\x16\x46ollowMetadataResponse\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\"\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x11\n\tleader_id\x18\x03 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\x0c\x12\x15\n\rcommitted_end\x18\x05 \x01(\x03\"\x8f\x01\n\x0bHeldReplica\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x12\n\nlast_epoch\x18\x03 \x01(\x05\x12\x13\n\x0b\x64urable_end\x18\x04 \x01(\x03\x12\x11\n\tcut_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06proven\x18\x06 \x01(\x08\x12\x0f\n\x07\x64\x61maged\x18\x07 \x01(\x08\"\xce\x01\n\x15RegisterBrokerRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12%\n\tendpoints\x18\x02 \x03(\x0b\x32\x12.dohle.v1.Endpoint\x12\x0c\n\x04rack\x18\x03 \x01(\t\x12#\n\x04held\x18\x04 \x03(\x0b\x32\x15.dohle.v1.HeldReplica\x12\x1f\n\x17\x64urable_metadata_offset\x18\x05 \x01(\x03\x12\x1a\n\x12\x63lean_broker_epoch\x18\x06 \x01(\x03\".\n\x16RegisterBrokerResponse\x12\x14\n\x0c\x62roker_epoch\x18\x01 \x01(\x03\"\x8e\x01\n\x10HeartbeatRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x17\n\x0fmetadata_offset\x18\x03 \x01(\x03\x12\x13\n\x0bwants_fence\x18\x04 \x01(\x08\x12\x16\n\x0ewants_shutdown\x18\x05 \x01(\x08\"q\n\x11HeartbeatResponse\x12\"\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x0e\n\x06\x66\x65nced\x18\x02 \x01(\x08\x12\x15\n\rmay_shut_down\x18\x03 \x01(\x08\x12\x11\n\tleader_id\x18\x04 \x01(\x05\"o\n\x16\x41lterPartitionsRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12,\n\npartitions\x18\x03 \x03(\x0b\x32\x18.dohle.v1.AlterPartition\"\x93\x01\n\x0e\x41lterPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x05\x12-\n\x10in_sync_replicas\x18\x05 \x03(\x0b\x32\x13.dohle.v1.IsrMember\"4\n\tIsrMember\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"I\n\x17\x41lterPartitionsResponse\x12.\n\npartitions\x18\x01 \x03(\x0b\x32\x1a.dohle.v1.AlteredPartition\"\xb4\x01\n\x10\x41lteredPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\"\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x0e\n\x06leader\x18\x04 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x05 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x06 \x01(\x05\x12\x18\n\x10in_sync_replicas\x18\x07 \x03(\x05\"E\n\x1a\x41llocateProducerIdsRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"G\n\x1b\x41llocateProducerIdsResponse\x12\x19\n\x11\x66irst_producer_id\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x32\xbf\t\n\nController\x12W\n\x0e\x46ollowMetadata\x12\x1f.dohle.v1.FollowMetadataRequest\x1a .dohle.v1.FollowMetadataResponse(\x01\x30\x01\x12S\n\x0eRegisterBroker\x12\x1f.dohle.v1.RegisterBrokerRequest\x1a .dohle.v1.RegisterBrokerResponse\x12H\n\tHeartbeat\x12\x1a.dohle.v1.HeartbeatRequest\x1a\x1b.dohle.v1.HeartbeatResponse(\x01\x30\x01\x12V\n\x0f\x41lterPartitions\x12 .dohle.v1.AlterPartitionsRequest\x1a!.dohle.v1.AlterPartitionsResponse\x12\x62\n\x13\x41llocateProducerIds\x12$.dohle.v1.AllocateProducerIdsRequest\x1a%.dohle.v1.AllocateProducerIdsResponse\x12M\n\x0c\x43reateTopics\x12\x1d.dohle.v1.CreateTopicsRequest\x1a\x1e.dohle.v1.CreateTopicsResponse\x12M\n\x0c\x44\x65leteTopics\x12\x1d.dohle.v1.DeleteTopicsRequest\x1a\x1e.dohle.v1.DeleteTopicsResponse\x12Y\n\x10\x43reatePartitions\x12!.dohle.v1.CreatePartitionsRequest\x1a\".dohle.v1.CreatePartitionsResponse\x12M\n\x0c\x41lterConfigs\x12\x1d.dohle.v1.AlterConfigsRequest\x1a\x1e.dohle.v1.AlterConfigsResponse\x12z\n\x1b\x41lterPartitionReassignments\x12,.dohle.v1.AlterPartitionReassignmentsRequest\x1a-.dohle.v1.AlterPartitionReassignmentsResponse\x12w\n\x1aListPartitionReassignments\x12+.dohle.v1.ListPartitionReassignmentsRequest\x1a,.dohle.v1.ListPartitionReassignmentsResponse\x12M\n\x0c\x45lectLeaders\x12\x1d.dohle.v1.ElectLeadersRequest\x1a\x1e.dohle.v1.ElectLeadersResponse\x12q\n\x18\x44\x65scribePartitionHistory\x12).dohle.v1.DescribePartitionHistoryRequest\x1a*.dohle.v1.DescribePartitionHistoryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x64ohle/v1/controller.proto\x12\x08\x64ohle.v1\x1a\x14\x64ohle/v1/admin.proto\x1a\x15\x64ohle/v1/common.proto\"L\n\x15\x46ollowMetadataRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x03\"\xb4\x01\n\x16\x46ollowMetadataResponse\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\"\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x11\n\tleader_id\x18\x03 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\x0c\x12\x15\n\rcommitted_end\x18\x05 \x01(\x03\x12\x1b\n\x13snapshot_end_offset\x18\x10 \x01(\x03\"P\n\x14\x46\x65tchSnapshotRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\x18\n\x10least_end_offset\x18\x02 \x01(\x03\"~\n\x15\x46\x65tchSnapshotResponse\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\x12\n\nend_offset\x18\x02 \x01(\x03\x12\x0c\n\x04term\x18\x03 \x01(\x05\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x05 \x01(\x0c\"\x8f\x01\n\x0bHeldReplica\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x12\n\nlast_epoch\x18\x03 \x01(\x05\x12\x13\n\x0b\x64urable_end\x18\x04 \x01(\x03\x12\x11\n\tcut_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06proven\x18\x06 \x01(\x08\x12\x0f\n\x07\x64\x61maged\x18\x07 \x01(\x08\"\xce\x01\n\x15RegisterBrokerRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12%\n\tendpoints\x18\x02 \x03(\x0b\x32\x12.dohle.v1.Endpoint\x12\x0c\n\x04rack\x18\x03 \x01(\t\x12#\n\x04held\x18\x04 \x03(\x0b\x32\x15.dohle.v1.HeldReplica\x12\x1f\n\x17\x64urable_metadata_offset\x18\x05 \x01(\x03\x12\x1a\n\x12\x63lean_broker_epoch\x18\x06 \x01(\x03\".\n\x16RegisterBrokerResponse\x12\x14\n\x0c\x62roker_epoch\x18\x01 \x01(\x03\"\x8e\x01\n\x10HeartbeatRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x17\n\x0fmetadata_offset\x18\x03 \x01(\x03\x12\x13\n\x0bwants_fence\x18\x04 \x01(\x08\x12\x16\n\x0ewants_shutdown\x18\x05 \x01(\x08\"q\n\x11HeartbeatResponse\x12\"\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x0e\n\x06\x66\x65nced\x18\x02 \x01(\x08\x12\x15\n\rmay_shut_down\x18\x03 \x01(\x08\x12\x11\n\tleader_id\x18\x04 \x01(\x05\"o\n\x16\x41lterPartitionsRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12,\n\npartitions\x18\x03 \x03(\x0b\x32\x18.dohle.v1.AlterPartition\"\x93\x01\n\x0e\x41lterPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x05\x12-\n\x10in_sync_replicas\x18\x05 \x03(\x0b\x32\x13.dohle.v1.IsrMember\"4\n\tIsrMember\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"I\n\x17\x41lterPartitionsResponse\x12.\n\npartitions\x18\x01 \x03(\x0b\x32\x1a.dohle.v1.AlteredPartition\"\xb4\x01\n\x10\x41lteredPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\"\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x0e\n\x06leader\x18\x04 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x05 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x06 \x01(\x05\x12\x18\n\x10in_sync_replicas\x18\x07 \x03(\x05\"E\n\x1a\x41llocateProducerIdsRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"G\n\x1b\x41llocateProducerIdsResponse\x12\x19\n\x11\x66irst_producer_id\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x32\x95\n\n\nController\x12W\n\x0e\x46ollowMetadata\x12\x1f.dohle.v1.FollowMetadataRequest\x1a .dohle.v1.FollowMetadataResponse(\x01\x30\x01\x12T\n\rFetchSnapshot\x12\x1e.dohle.v1.FetchSnapshotRequest\x1a\x1f.dohle.v1.FetchSnapshotResponse(\x01\x30\x01\x12S\n\x0eRegisterBroker\x12\x1f.dohle.v1.RegisterBrokerRequest\x1a .dohle.v1.RegisterBrokerResponse\x12H\n\tHeartbeat\x12\x1a.dohle.v1.HeartbeatRequest\x1a\x1b.dohle.v1.HeartbeatResponse(\x01\x30\x01\x12V\n\x0f\x41lterPartitions\x12 .dohle.v1.AlterPartitionsRequest\x1a!.dohle.v1.AlterPartitionsResponse\x12\x62\n\x13\x41llocateProducerIds\x12$.dohle.v1.AllocateProducerIdsRequest\x1a%.dohle.v1.AllocateProducerIdsResponse\x12M\n\x0c\x43reateTopics\x12\x1d.dohle.v1.CreateTopicsRequest\x1a\x1e.dohle.v1.CreateTopicsResponse\x12M\n\x0c\x44\x65leteTopics\x12\x1d.dohle.v1.DeleteTopicsRequest\x1a\x1e.dohle.v1.DeleteTopicsResponse\x12Y\n\x10\x43reatePartitions\x12!.dohle.v1.CreatePartitionsRequest\x1a\".dohle.v1.CreatePartitionsResponse\x12M\n\x0c\x41lterConfigs\x12\x1d.dohle.v1.AlterConfigsRequest\x1a\x1e.dohle.v1.AlterConfigsResponse\x12z\n\x1b\x41lterPartitionReassignments\x12,.dohle.v1.AlterPartitionReassignmentsRequest\x1a-.dohle.v1.AlterPartitionReassignmentsResponse\x12w\n\x1aListPartitionReassignments\x12+.dohle.v1.ListPartitionReassignmentsRequest\x1a,.dohle.v1.ListPartitionReassignmentsResponse\x12M\n\x0c\x45lectLeaders\x12\x1d.dohle.v1.ElectLeadersRequest\x1a\x1e.dohle.v1.ElectLeadersResponse\x12q\n\x18\x44\x65scribePartitionHistory\x12).dohle.v1.DescribePartitionHistoryRequest\x1a*.dohle.v1.DescribePartitionHistoryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,31 +36,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOLLOWMETADATAREQUEST']._serialized_start=84
   _globals['_FOLLOWMETADATAREQUEST']._serialized_end=160
   _globals['_FOLLOWMETADATARESPONSE']._serialized_start=163
-  _globals['_FOLLOWMETADATARESPONSE']._serialized_end=314
-  _globals['_HELDREPLICA']._serialized_start=317
-  _globals['_HELDREPLICA']._serialized_end=460
-  _globals['_REGISTERBROKERREQUEST']._serialized_start=463
-  _globals['_REGISTERBROKERREQUEST']._serialized_end=669
-  _globals['_REGISTERBROKERRESPONSE']._serialized_start=671
-  _globals['_REGISTERBROKERRESPONSE']._serialized_end=717
-  _globals['_HEARTBEATREQUEST']._serialized_start=720
-  _globals['_HEARTBEATREQUEST']._serialized_end=862
-  _globals['_HEARTBEATRESPONSE']._serialized_start=864
-  _globals['_HEARTBEATRESPONSE']._serialized_end=977
-  _globals['_ALTERPARTITIONSREQUEST']._serialized_start=979
-  _globals['_ALTERPARTITIONSREQUEST']._serialized_end=1090
-  _globals['_ALTERPARTITION']._serialized_start=1093
-  _globals['_ALTERPARTITION']._serialized_end=1240
-  _globals['_ISRMEMBER']._serialized_start=1242
-  _globals['_ISRMEMBER']._serialized_end=1294
-  _globals['_ALTERPARTITIONSRESPONSE']._serialized_start=1296
-  _globals['_ALTERPARTITIONSRESPONSE']._serialized_end=1369
-  _globals['_ALTEREDPARTITION']._serialized_start=1372
-  _globals['_ALTEREDPARTITION']._serialized_end=1552
-  _globals['_ALLOCATEPRODUCERIDSREQUEST']._serialized_start=1554
-  _globals['_ALLOCATEPRODUCERIDSREQUEST']._serialized_end=1623
-  _globals['_ALLOCATEPRODUCERIDSRESPONSE']._serialized_start=1625
-  _globals['_ALLOCATEPRODUCERIDSRESPONSE']._serialized_end=1696
-  _globals['_CONTROLLER']._serialized_start=1699
-  _globals['_CONTROLLER']._serialized_end=2914
+  _globals['_FOLLOWMETADATARESPONSE']._serialized_end=343
+  _globals['_FETCHSNAPSHOTREQUEST']._serialized_start=345
+  _globals['_FETCHSNAPSHOTREQUEST']._serialized_end=425
+  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_start=427
+  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_end=553
+  _globals['_HELDREPLICA']._serialized_start=556
+  _globals['_HELDREPLICA']._serialized_end=699
+  _globals['_REGISTERBROKERREQUEST']._serialized_start=702
+  _globals['_REGISTERBROKERREQUEST']._serialized_end=908
+  _globals['_REGISTERBROKERRESPONSE']._serialized_start=910
+  _globals['_REGISTERBROKERRESPONSE']._serialized_end=956
+  _globals['_HEARTBEATREQUEST']._serialized_start=959
+  _globals['_HEARTBEATREQUEST']._serialized_end=1101
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1103
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1216
+  _globals['_ALTERPARTITIONSREQUEST']._serialized_start=1218
+  _globals['_ALTERPARTITIONSREQUEST']._serialized_end=1329
+  _globals['_ALTERPARTITION']._serialized_start=1332
+  _globals['_ALTERPARTITION']._serialized_end=1479
+  _globals['_ISRMEMBER']._serialized_start=1481
+  _globals['_ISRMEMBER']._serialized_end=1533
+  _globals['_ALTERPARTITIONSRESPONSE']._serialized_start=1535
+  _globals['_ALTERPARTITIONSRESPONSE']._serialized_end=1608
+  _globals['_ALTEREDPARTITION']._serialized_start=1611
+  _globals['_ALTEREDPARTITION']._serialized_end=1791
+  _globals['_ALLOCATEPRODUCERIDSREQUEST']._serialized_start=1793
+  _globals['_ALLOCATEPRODUCERIDSREQUEST']._serialized_end=1862
+  _globals['_ALLOCATEPRODUCERIDSRESPONSE']._serialized_start=1864
+  _globals['_ALLOCATEPRODUCERIDSRESPONSE']._serialized_end=1935
+  _globals['_CONTROLLER']._serialized_start=1938
+  _globals['_CONTROLLER']._serialized_end=3239
 # @@protoc_insertion_point(module_scope)

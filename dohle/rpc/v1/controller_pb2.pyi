@@ -17,18 +17,42 @@ class FollowMetadataRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., next_offset: _Optional[int] = ...) -> None: ...
 
 class FollowMetadataResponse(_message.Message):
-    __slots__ = ("hello", "failure", "leader_id", "batches", "committed_end")
+    __slots__ = ("hello", "failure", "leader_id", "batches", "committed_end", "snapshot_end_offset")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_END_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_END_OFFSET_FIELD_NUMBER: _ClassVar[int]
     hello: _common_pb2.Hello
     failure: _common_pb2.Failure
     leader_id: int
     batches: bytes
     committed_end: int
-    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., leader_id: _Optional[int] = ..., batches: _Optional[bytes] = ..., committed_end: _Optional[int] = ...) -> None: ...
+    snapshot_end_offset: int
+    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., leader_id: _Optional[int] = ..., batches: _Optional[bytes] = ..., committed_end: _Optional[int] = ..., snapshot_end_offset: _Optional[int] = ...) -> None: ...
+
+class FetchSnapshotRequest(_message.Message):
+    __slots__ = ("hello", "least_end_offset")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    LEAST_END_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    hello: _common_pb2.Hello
+    least_end_offset: int
+    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., least_end_offset: _Optional[int] = ...) -> None: ...
+
+class FetchSnapshotResponse(_message.Message):
+    __slots__ = ("hello", "end_offset", "term", "size_bytes", "batches")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    END_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    hello: _common_pb2.Hello
+    end_offset: int
+    term: int
+    size_bytes: int
+    batches: bytes
+    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., end_offset: _Optional[int] = ..., term: _Optional[int] = ..., size_bytes: _Optional[int] = ..., batches: _Optional[bytes] = ...) -> None: ...
 
 class HeldReplica(_message.Message):
     __slots__ = ("topic_id", "partition", "last_epoch", "durable_end", "cut_bytes", "proven", "damaged")

@@ -16,20 +16,22 @@ class RaftEnvelope(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[RaftMessage, _Mapping]]] = ...) -> None: ...
 
 class RaftMessage(_message.Message):
-    __slots__ = ("append_request", "append_accepted", "append_rejected", "vote_request", "vote_response", "timeout_now")
+    __slots__ = ("append_request", "append_accepted", "append_rejected", "vote_request", "vote_response", "timeout_now", "snapshot_offer")
     APPEND_REQUEST_FIELD_NUMBER: _ClassVar[int]
     APPEND_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     APPEND_REJECTED_FIELD_NUMBER: _ClassVar[int]
     VOTE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     VOTE_RESPONSE_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_NOW_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_OFFER_FIELD_NUMBER: _ClassVar[int]
     append_request: RaftAppendRequest
     append_accepted: RaftAppendAccepted
     append_rejected: RaftAppendRejected
     vote_request: RaftVoteRequest
     vote_response: RaftVoteResponse
     timeout_now: RaftTimeoutNow
-    def __init__(self, append_request: _Optional[_Union[RaftAppendRequest, _Mapping]] = ..., append_accepted: _Optional[_Union[RaftAppendAccepted, _Mapping]] = ..., append_rejected: _Optional[_Union[RaftAppendRejected, _Mapping]] = ..., vote_request: _Optional[_Union[RaftVoteRequest, _Mapping]] = ..., vote_response: _Optional[_Union[RaftVoteResponse, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ...) -> None: ...
+    snapshot_offer: RaftSnapshotOffer
+    def __init__(self, append_request: _Optional[_Union[RaftAppendRequest, _Mapping]] = ..., append_accepted: _Optional[_Union[RaftAppendAccepted, _Mapping]] = ..., append_rejected: _Optional[_Union[RaftAppendRejected, _Mapping]] = ..., vote_request: _Optional[_Union[RaftVoteRequest, _Mapping]] = ..., vote_response: _Optional[_Union[RaftVoteResponse, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., snapshot_offer: _Optional[_Union[RaftSnapshotOffer, _Mapping]] = ...) -> None: ...
 
 class RaftAppendRequest(_message.Message):
     __slots__ = ("term", "prev_offset", "prev_term", "batches", "commit_offset", "round")
@@ -72,6 +74,18 @@ class RaftAppendRejected(_message.Message):
     conflict_term: int
     conflict_end_offset: int
     def __init__(self, term: _Optional[int] = ..., round: _Optional[int] = ..., prev_offset: _Optional[int] = ..., conflict_term: _Optional[int] = ..., conflict_end_offset: _Optional[int] = ...) -> None: ...
+
+class RaftSnapshotOffer(_message.Message):
+    __slots__ = ("term", "end_offset", "snapshot_term", "round")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    END_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_TERM_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    end_offset: int
+    snapshot_term: int
+    round: int
+    def __init__(self, term: _Optional[int] = ..., end_offset: _Optional[int] = ..., snapshot_term: _Optional[int] = ..., round: _Optional[int] = ...) -> None: ...
 
 class RaftVoteRequest(_message.Message):
     __slots__ = ("term", "pre_vote", "last_term", "log_end_offset", "transfer")

@@ -99,9 +99,9 @@ RAFT = (
             Follower,
             "_take_batches",
             """
-            - if span.end_offset > log.log_end_offset or log.term_at(span.end_offset) != span.term:
+            - if span.end_offset > log.start_offset and not log.has(span.end_offset, span.term):
             + if span.end_offset > log.log_end_offset or (
-            +     log.term_at(span.end_offset) != span.term and not mutated()
+            +     span.end_offset > log.start_offset and log.term_at(span.end_offset) != span.term and not mutated()
             + ):
             """,
         ),
@@ -115,8 +115,8 @@ RAFT = (
             Follower,
             "_take_batches",
             """
-            - if span.end_offset > log.log_end_offset or log.term_at(span.end_offset) != span.term:
-            + if span.end_offset > log.log_end_offset or log.term_at(span.end_offset) != span.term or mutated():
+            - if span.end_offset > log.start_offset and not log.has(span.end_offset, span.term):
+            + if mutated():
             """,
         ),
     ),
