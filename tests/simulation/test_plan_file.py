@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dohle.model.errors import ConfigurationError
+from dohle.testing.campaigns.json_values import to_json
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.plan_file import KeptRun, kept_text, plan_text, read_kept, read_run, run_text
 from dohle.testing.campaigns.simulation import RunOutcome
@@ -44,6 +45,13 @@ def test_a_plan_is_the_same_after_it_was_text(seed: int) -> None:
     saved = read_run(run_text(outcome_of(plan, "t-0: gone")), "f")
     assert saved.plan == plan
     assert (saved.trace_hash, saved.violations) == ("abc", ("t-0: gone",))
+
+
+def test_a_plan_from_before_a_field_was_added_is_what_it_was() -> None:
+    parts = json.loads(text_with(plan={"mix": to_json(replace(Plan.drawn(1).mix, remakes_a_topic=True))}))
+    assert read_run(json.dumps(parts), "f").plan.mix.remakes_a_topic
+    del parts["plan"]["mix"]["remakes_a_topic"]
+    assert not read_run(json.dumps(parts), "f").plan.mix.remakes_a_topic
 
 
 def test_a_plan_without_faults_is_the_same_after_it_was_text() -> None:

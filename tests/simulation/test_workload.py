@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
+import pytest
+
 from dohle.testing.clients.reader import Wish
+from dohle.testing.clients.remaker import Remaker
 from dohle.testing.clients.workload import Mix, Workload
 from dohle.testing.history.checker import judge
 from dohle.testing.history.operations import Assign, Outcome, Poll, Send
@@ -75,3 +79,41 @@ def test_every_mix_asks_for_twenty_operations_a_second():
         assert mix.records_per_s >= 20
         assert mix.readers
         assert mix == Mix.drawn(Random(seed))
+
+
+def remade(seconds: float) -> Workload:
+    """A topic is made again and again, in a calm world."""
+    world = World("remade")
+    workload = Workload(world, replace(MIX, writers=1, readers=(), remakes_a_topic=True))
+
+    async def script():
+        await world.format()
+        for node_id in world.machines:
+            world.start(node_id)
+        await world.all_ready()
+        workload.start()
+        await world.clock.sleep(seconds)
+        await workload.stop()
+
+    try:
+        world.run(script())
+    finally:
+        world.end()
+    assert world.bugs == []
+    return workload
+
+
+def test_a_topic_that_is_made_again_shows_what_was_written_to_it_and_to_none_before():
+    remaker = remade(20).remaker
+    assert remaker is not None
+    assert len(remaker.lives) >= 3
+    assert remaker.read >= 20
+
+
+def test_a_record_of_an_earlier_life_is_noticed(monkeypatch):
+    fill = Remaker._fill
+    monkeypatch.setattr(Remaker, "_fill", lambda self, life: fill(self, max(0, life - 1)))
+    with pytest.raises(
+        AssertionError, match=r"again was made again, as number 1 of 1, and shows .* written to number 0"
+    ):
+        remade(20)

@@ -1,7 +1,7 @@
 """Dataclasses as JSON and back, by their fields' types: what a run is made of, kept in files and sent to workers.
 
-Reading is strict, with one error for all that can be wrong: a field that is missing, one too many, or of another kind.
-What has a default may be missing, so that what was kept before there was such a field still reads.
+Reading is strict, with one error for all that can be wrong: a field that is missing and has no default, one too many,
+or of another kind. So a text outlives fields that are added later, if their default is what was before.
 Leaves out what no run holds: bytes, enumerations, unions other than with None.
 """
 
@@ -58,7 +58,7 @@ def _read_fields(kind: type[Any], value: Any, where: str) -> Any:
     given = dict(_expect(dict, value, where))
     hints = typing.get_type_hints(kind)
     known = [field.name for field in dataclasses.fields(kind)]
-    needed = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+    needed = [field.name for field in dataclasses.fields(kind) if not _has_default(field)]
     for name in given:
         if name not in known:
             raise ConfigurationError(f"{where}: there is no {name!r}; there is {', '.join(known)}")
@@ -70,6 +70,10 @@ def _read_fields(kind: type[Any], value: Any, where: str) -> Any:
         return kind(**fields)
     except ConfigurationError as error:  # the value's own checks know nothing of where it stands
         raise ConfigurationError(f"{where}: {error.message}") from None
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _read_items(kinds: tuple[Any, ...], items: list[Any], where: str) -> list[Any]:

@@ -17,6 +17,7 @@ from dohle.model.errors import DohleError, TopicAlreadyExists
 from dohle.testing.clients.housekeeper import Housekeeper
 from dohle.testing.clients.operator import Operator
 from dohle.testing.clients.reader import Reader, Wish
+from dohle.testing.clients.remaker import Remaker
 from dohle.testing.clients.sim_client import SimClient, seams_of
 from dohle.testing.clients.writer import Writer
 from dohle.testing.history.history import History
@@ -27,6 +28,7 @@ Choice = TypeVar("Choice")
 
 TOPIC = "t"
 _READ_ALL_WITHIN_S = 60.0
+_REMAKES = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Mix:
     readers: tuple[str, ...]  # names of what a reader may wish for
     housekeeping_every_s: float  # on average; topics come and go, and are asked for
     operating_every_s: float = 0.0  # on average; replicas move, and leaders are elected; 0: never
+    remakes_a_topic: bool = False
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -61,6 +64,7 @@ class Mix:
             readers=_some(chance, [wish.value for wish in Wish]),
             housekeeping_every_s=chance.choice((4, 8, 16)),
             operating_every_s=chance.choice((0.0, 2.0, 5.0, 10.0)),
+            remakes_a_topic=chance.random() < _REMAKES,
         )
 
 
@@ -72,6 +76,7 @@ class Workload:
         self.made = False
         self.housekeeper: Housekeeper | None = None  # once the topic is made
         self.operator: Operator | None = None
+        self.remaker: Remaker | None = None  # likewise, if the mix has one
         self._world = world
         self._mix = mix
         self._over = False
@@ -141,7 +146,11 @@ class Workload:
         if mix.operating_every_s:
             client = self._client("operator")
             self.operator = Operator(client, TOPIC, replication_factor, mix.operating_every_s)
-            self._begin(client, self.operator.run(lambda: self._calm or self._over))
+            self._begin(client, self.operator.run(self._is_over))
+        if mix.remakes_a_topic:
+            client = self._client("remaker")
+            self.remaker = Remaker(client, replication_factor)
+            self._begin(client, self.remaker.run(self._is_over))
 
     def _client(self, name: str) -> SimClient:
         return SimClient(self._world, self.history, name)
