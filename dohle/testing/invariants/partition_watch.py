@@ -128,6 +128,8 @@ class PartitionWatch:
 
     def _check_who_left(self, shared: _Shared, before: PartitionImage, image: ClusterImage) -> None:
         """Below the minimum only those leave the in-sync set whose data is doubted or lost (amendment 1)."""
+        if before.doubts and not shared.is_strict:
+            return  # settled, maybe: of those that came back the one with the most leads (rule 13)
         members, brokers = shared.image.in_sync_replicas, self.image.brokers
         left = [
             node_id

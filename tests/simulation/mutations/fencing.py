@@ -1,0 +1,190 @@
+"""Mutations of registration and fencing: who takes a broker's place, and who is taken for dead (rules 12 and 18)."""
+
+from __future__ import annotations
+
+from dohle.broker.broker import Broker
+from dohle.controller import brokers, registration
+from dohle.controller.failure_detector import FailureDetector
+from dohle.controller.sessions import Sessions
+from dohle.rpc.probe import Verdict
+from tests.simulation.mutations import fencing_scenarios as scenarios
+from tests.simulation.mutations.mutation import edit, mutation
+
+FENCING = (
+    mutation(
+        "registration: a broker acts before it has seen its own",
+        "replication 12",
+        "a starting broker applies metadata silently until past its own registration",
+        edit(
+            Broker,
+            "_past_registration_reached",
+            """
+            - if self.image.next_offset <= self.membership.broker_epoch:
+            + if self.image.next_offset <= self.membership.broker_epoch and not mutated():
+            """,
+        ),
+    ),
+    mutation(
+        "registration: a broker asks to be unfenced before it has acted",
+        "replication 12",
+        "a broker asks to be unfenced only once it has acted on metadata past its registration",
+        edit(
+            Broker,
+            "start",
+            """
+            - self.membership.ready()
+            - self._tasks.spawn(self.membership.run(), "heartbeats")
+
+            - await self._folder.findings_reported()
+            + self.membership.ready()
+            + self._tasks.spawn(self.membership.run(), "heartbeats")
+            + mutated()
+            + await self._folder.findings_reported()
+            """,
+        ),
+        scenario=scenarios.nodes_begin_slowly,
+    ),
+    mutation(
+        "registration: a broker asks, and is unfenced, before it has seen its own",
+        "replication 12",
+        "a broker is unfenced only once it has seen its registration; the controller checks what the broker keeps",
+        edit(
+            Broker,
+            "start",
+            """
+            - self.membership.ready()
+            - self._tasks.spawn(self.membership.run(), "heartbeats")
+
+            - await self._past_registration_reached()
+            + self.membership.ready()
+            + self._tasks.spawn(self.membership.run(), "heartbeats")
+            + await self._past_registration_reached()
+            """,
+        ),
+        edit(
+            brokers,
+            "heartbeat",
+            """
+            - caught_up = request.metadata_offset > broker.broker_epoch
+            + caught_up = mutated()
+            """,
+        ),
+        scenario=scenarios.nodes_begin_slowly,
+    ),
+    mutation(
+        "registration: in the place of a process that lives",
+        "replication 12",
+        "a live incarnation's place is taken by another only after a probe",
+        edit(
+            FailureDetector,
+            "may_replace",
+            """
+            - if verdict is Verdict.ALIVE:
+            + if verdict is Verdict.ALIVE and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_second_process_has_a_living_ones_id,
+    ),
+    mutation(
+        "registration: in the place of a process that was not probed",
+        "replication 12",
+        "only the incarnation that was probed gives its place to a registration",
+        edit(
+            registration,
+            "register_broker",
+            """
+            - if previous is not None and not previous_gone:
+            + if previous is not None and not previous_gone and not mutated():
+            """,
+        ),
+        scenario=scenarios.two_processes_want_a_dead_ones_place,
+    ),
+    mutation(
+        "fencing: silence ends no session",
+        "replication 18",
+        "a broker that says nothing for a session is fenced",
+        edit(
+            FailureDetector,
+            "_watch_sessions",
+            """
+            - if expired:
+            + for broker in expired:
+            +     self.sessions.begin(broker.node_id, now)
+            + if expired and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_leader_loses_its_power,
+    ),
+    mutation(
+        "fencing: a broken connection proves the end",
+        "replication 18",
+        "a broken connection starts a probe; resets fence nobody",
+        edit(
+            FailureDetector,
+            "_fence_if_gone",
+            """
+            - verdict = await self._probe(broker)
+            + verdict = Verdict.GONE if mutated() else None
+            """,
+        ),
+        scenario=scenarios.connections_are_reset,
+    ),
+    mutation(
+        "fencing: a silent probe proves the end",
+        "replication 18",
+        "silence proves nothing and leaves it to the session time-out; losses on the way fence nobody",
+        edit(
+            Verdict,
+            "proves_end",
+            """
+            - return self in (Verdict.GONE, Verdict.REPLACED)
+            + return self in (Verdict.GONE, Verdict.REPLACED) or (self is Verdict.SILENT and mutated())
+            """,
+        ),
+        scenario=scenarios.a_broker_is_silent_for_a_moment,
+    ),
+    mutation(
+        "fencing: what the controller slept through counts",
+        "replication 18",
+        "a controller that was stalled gives the time back, and fences nobody for its own silence",
+        edit(
+            FailureDetector,
+            "_watch_sessions",
+            """
+            - if now - due > _LATE_S:
+            + if now - due > _LATE_S and not mutated():
+            """,
+        ),
+        scenario=scenarios.the_controllers_machine_sleeps_for_longer_than_a_session,
+    ),
+    mutation(
+        "fencing: a new controller probes nobody",
+        "replication 18",
+        "a controller that takes office probes every unfenced broker, whose streams were not its own",
+        edit(
+            FailureDetector,
+            "_office_changed",
+            """
+            - if self._controller.quorum.has_ended(broker.node_id, broker.incarnation_id):
+            + if mutated():
+            +     probes.add(None)
+            + elif self._controller.quorum.has_ended(broker.node_id, broker.incarnation_id):
+            """,
+        ),
+        scenario=scenarios.the_controller_and_a_leader_die_together,
+    ),
+    mutation(
+        "fencing: an early one is undone at once",
+        "replication 18",
+        "after an early fencing, unfencing takes 1 s of steady heartbeats",
+        edit(
+            Sessions,
+            "may_unfence",
+            """
+            - if probation is None:
+            + if probation is None or mutated():
+            """,
+        ),
+        scenario=scenarios.a_living_brokers_door_is_shut_for_a_moment,
+    ),
+)

@@ -1,0 +1,140 @@
+"""Scenarios of registration and fencing: who takes a broker's place, who is given up, and who is not."""
+
+from __future__ import annotations
+
+from dohle.model.errors import DuplicateBrokerRegistration, StaleBrokerEpoch
+from dohle.rpc.v1.controller_pb2 import AllocateProducerIdsRequest, RegisterBrokerRequest
+from dohle.testing.world.topology import NodePlan, Topology
+from tests.simulation.mutations.replication_scenarios import APART
+from tests.simulation.mutations.stage import Stage, scenario, scenario_in
+from tests.simulation.mutations.wire import arrive, send
+
+
+async def _registration(stage: Stage, node_id: int, incarnation: int) -> RegisterBrokerRequest:
+    """Another process of the same node, with the same folder, wants to register."""
+    request = await stage.broker(node_id)._registration()
+    request.hello.incarnation_id = bytes([incarnation]) * 16
+    return request
+
+
+@scenario_in(APART)
+async def a_second_process_has_a_living_ones_id(stage: Stage) -> None:
+    node_id = stage.others(stage.controller())[0]
+    (answer,) = await arrive(stage, "RegisterBroker", await _registration(stage, node_id, 1))
+    assert isinstance(answer, DuplicateBrokerRegistration), f"registered in a living one's place: {answer}"
+
+
+@scenario_in(APART)
+async def two_processes_want_a_dead_ones_place(stage: Stage) -> None:
+    """Each has had the dead one probed."""
+    node_id = stage.others(stage.controller())[0]
+    requests = [await _registration(stage, node_id, incarnation) for incarnation in (1, 2)]
+    stage.world.kill(node_id)
+    answers = await arrive(stage, "RegisterBroker", *requests)
+    refused = [answer for answer in answers if isinstance(answer, DuplicateBrokerRegistration)]
+    assert len(refused) == 1, f"one was to take the dead one's place: {answers}"
+
+
+@scenario_in(Topology(tuple(NodePlan(number, number <= 3, number > 3) for number in range(1, 7)), 3, 2))
+async def a_registration_is_lost_with_its_controller(stage: Stage) -> None:
+    """Whoever asks that controller meanwhile must not be told that the last incarnation's time is over."""
+    controller, node_id = stage.controller(), 4
+    epoch = stage.broker(node_id).membership.broker_epoch
+    request = await _registration(stage, node_id, 1)
+    stage.world.kill(node_id)
+    await stage.until(lambda: not stage.is_active(node_id), "it is fenced")
+    stage.cut(controller, *(other for other in (1, 2, 3) if other != controller))
+    part = stage.node(controller).controller
+    assert part is not None
+    send(stage, "RegisterBroker", request)
+    await stage.until(
+        lambda: part.controller.pending is not part.controller.committed, "the registration is decided", 1
+    )
+    allocation = AllocateProducerIdsRequest(broker_id=node_id, broker_epoch=epoch)
+    (answer,) = await arrive(stage, "AllocateProducerIds", allocation)
+    assert not isinstance(answer, StaleBrokerEpoch), "told of a registration that never was"
+
+
+async def _everybody_stays(stage: Stage, for_s: float) -> None:
+    for _ in range(round(for_s / 0.0005)):  # a broker that is fenced and lives is unfenced in a moment
+        await stage.passes(0.0005)
+        for node_id in stage.world.topology.brokers:
+            assert stage.is_active(node_id), f"node {node_id} is fenced, and lives"
+
+
+@scenario_in(APART)
+async def connections_are_reset(stage: Stage) -> None:
+    for node_id in stage.world.topology.brokers:
+        stage.world.reset_connections(node_id)
+    await _everybody_stays(stage, 2)
+
+
+@scenario_in(APART)
+async def a_broker_is_silent_for_a_moment(stage: Stage) -> None:
+    """Its connections break, and nothing can be learnt of it, for less than a session."""
+    controller = stage.controller()
+    broker = stage.others(controller)[0]
+    stage.cut(controller, broker)
+    stage.world.reset_connections(broker)
+    stage.world.reset_connections(controller)
+    await _everybody_stays(stage, 2)
+
+
+@scenario_in(APART)
+async def the_controllers_machine_sleeps_for_longer_than_a_session(stage: Stage) -> None:
+    """And its network with it: no heartbeat waits for it when it wakes."""
+    controller = stage.controller()
+    stage.cut(controller, *stage.others(controller))
+    stage.world.pause(controller)
+    await stage.passes(5)
+    stage.world.resume(controller)
+    await stage.passes(0.1)
+    stage.mend(controller, *stage.others(controller))
+    await _everybody_stays(stage, 2)
+
+
+@scenario_in(APART)
+async def a_leader_loses_its_power(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(1)
+    leader = stage.partition().leader
+    stage.world.lose_power(leader)
+    await stage.until(lambda: stage.partition().leader not in (leader, -1), "another leads", 8)
+
+
+@scenario_in(Topology.combined(5, replication_factor=3))
+async def the_controller_and_a_leader_die_together(stage: Stage) -> None:
+    """The next controller has no stream of the leader's that could break."""
+    await stage.make_topic()
+    await stage.written(1)
+    leader = stage.partition().leader
+    for node_id in {stage.controller(): None, leader: None}:
+        stage.world.kill(node_id)
+    await stage.until(lambda: stage.partition().leader not in (leader, -1), "another leads", 2.5)
+
+
+@scenario_in(APART)
+async def a_living_brokers_door_is_shut_for_a_moment(stage: Stage) -> None:
+    """So that it is taken for dead."""
+    broker = stage.others(stage.controller())[0]
+    fabric, process = stage.world.fabric, stage.world.machines[broker].process
+    doors = {address: server for address, server in fabric.servers.items() if server.party is process}
+    for address in doors:
+        del fabric.servers[address]
+    stage.world.reset_connections(broker)
+    await stage.until(lambda: not stage.is_active(broker), "it is fenced")
+    fabric.servers.update(doors)
+    fenced_at = stage.world.scheduler.now
+    await stage.until(lambda: stage.is_active(broker), "it is unfenced")
+    assert stage.world.scheduler.now - fenced_at >= 1.0, "unfenced before it has shown for a second that it lives"
+
+
+@scenario
+async def nodes_begin_slowly(stage: Stage) -> None:
+    """Each has a replica, whose folder it has yet to make what the metadata says."""
+    await stage.make_topic()
+    for node_id in stage.world.machines:
+        stage.world.kill(node_id)
+        stage.world.machines[node_id].disk.faults.slowness = 100
+        stage.world.start(node_id)
+    await stage.world.all_ready()
