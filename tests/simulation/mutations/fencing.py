@@ -1,11 +1,13 @@
-"""Mutations of registration and fencing: who takes a broker's place, and who is taken for dead (rules 12 and 18)."""
+"""Mutations of rules 12, 13 and 18: who takes a broker's place, who is taken for dead, and who leads after a crash."""
 
 from __future__ import annotations
 
 from dohle.broker.broker import Broker
-from dohle.controller import brokers, registration
+from dohle.controller import brokers, elections, registration
+from dohle.controller.doubts import DoubtfulElections
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.sessions import Sessions
+from dohle.rpc import probe
 from dohle.rpc.probe import Verdict
 from tests.simulation.mutations import fencing_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
@@ -100,6 +102,34 @@ FENCING = (
         scenario=scenarios.two_processes_want_a_dead_ones_place,
     ),
     mutation(
+        "registration: a lost replica is trusted at the next start",
+        "replication 12",
+        "the empty log in place of the last replica, which is missing, never looks sound",
+        edit(
+            registration._Returning,
+            "doubt",
+            """
+            - if earlier is not None and was_lost and not self._healed(earlier, held):
+            + if earlier is not None and was_lost and not (self._healed(earlier, held) or mutated()):
+            """,
+        ),
+        scenario=scenarios.the_last_replica_is_gone_and_its_broker_starts_twice,
+    ),
+    mutation(
+        "probe: any answer is that of the incarnation",
+        "replication 18",
+        "an answer by another incarnation proves that the one before has ended",
+        edit(
+            probe,
+            "_ask",
+            """
+            - return Verdict.ALIVE if answer.node.incarnation_id == incarnation_id else Verdict.REPLACED
+            + return Verdict.ALIVE if answer.node.incarnation_id == incarnation_id or mutated() else Verdict.REPLACED
+            """,
+        ),
+        scenario=scenarios.a_broker_is_back_before_its_end_is_noticed,
+    ),
+    mutation(
         "fencing: silence ends no session",
         "replication 18",
         "a broker that says nothing for a session is fenced",
@@ -186,5 +216,41 @@ FENCING = (
             """,
         ),
         scenario=scenarios.a_living_brokers_door_is_shut_for_a_moment,
+    ),
+    mutation(
+        "election: of the doubtful ones any leads",
+        "replication 13",
+        "where no member is known to have everything, the one with the highest (epoch, end) leads",
+        edit(
+            elections,
+            "_with_highest_end",
+            """
+            - return tuple([node for node in members if node in ends and ends[node] == highest])
+            + return tuple([node for node in members if node in ends and (ends[node] == highest or mutated())])
+            """,
+        ),
+        scenario=scenarios.the_member_that_has_more_comes_back_later,
+    ),
+    mutation(
+        "election: doubtful ones wait for nobody",
+        "replication 13",
+        "that waits until all members have registered, or for 30 s",
+        edit(
+            DoubtfulElections,
+            "_look",
+            """
+            - self._due_at = min([since + PATIENCE_S for since in self._since.values()], default=None)
+            + self._due_at = min(self._since.values(), default=None)
+            """,
+        ),
+        edit(
+            DoubtfulElections,
+            "_settle",
+            """
+            - due = [key for key, since in self._since.items() if since + PATIENCE_S <= now]
+            + due = [key for key in self._since if mutated()]
+            """,
+        ),
+        scenario=scenarios.the_member_that_has_more_comes_back_later,
     ),
 )

@@ -1,8 +1,9 @@
-"""Scenarios of registration and fencing: who takes a broker's place, who is given up, and who is not."""
+"""Scenarios of registration and fencing: who takes a broker's place, who is given up, who is not, and who returns."""
 
 from __future__ import annotations
 
 from dohle.model.errors import DuplicateBrokerRegistration, StaleBrokerEpoch
+from dohle.model.ids import NO_NODE
 from dohle.rpc.v1.controller_pb2 import AllocateProducerIdsRequest, RegisterBrokerRequest
 from dohle.testing.world.topology import NodePlan, Topology
 from tests.simulation.mutations.replication_scenarios import APART
@@ -99,7 +100,7 @@ async def a_leader_loses_its_power(stage: Stage) -> None:
     await stage.written(1)
     leader = stage.partition().leader
     stage.world.lose_power(leader)
-    await stage.until(lambda: stage.partition().leader not in (leader, -1), "another leads", 8)
+    await stage.until(lambda: stage.partition().leader not in (leader, NO_NODE), "another leads", 8)
 
 
 @scenario_in(Topology.combined(5, replication_factor=3))
@@ -110,20 +111,18 @@ async def the_controller_and_a_leader_die_together(stage: Stage) -> None:
     leader = stage.partition().leader
     for node_id in {stage.controller(): None, leader: None}:
         stage.world.kill(node_id)
-    await stage.until(lambda: stage.partition().leader not in (leader, -1), "another leads", 2.5)
+    await stage.until(lambda: stage.partition().leader not in (leader, NO_NODE), "another leads", 2.5)
 
 
 @scenario_in(APART)
 async def a_living_brokers_door_is_shut_for_a_moment(stage: Stage) -> None:
     """So that it is taken for dead."""
     broker = stage.others(stage.controller())[0]
-    fabric, process = stage.world.fabric, stage.world.machines[broker].process
-    doors = {address: server for address, server in fabric.servers.items() if server.party is process}
-    for address in doors:
-        del fabric.servers[address]
+    name = stage.world.machines[broker].name
+    stage.world.links.refuse(name)
     stage.world.reset_connections(broker)
     await stage.until(lambda: not stage.is_active(broker), "it is fenced")
-    fabric.servers.update(doors)
+    stage.world.links.accept(name)
     fenced_at = stage.world.scheduler.now
     await stage.until(lambda: stage.is_active(broker), "it is unfenced")
     assert stage.world.scheduler.now - fenced_at >= 1.0, "unfenced before it has shown for a second that it lives"
@@ -138,3 +137,44 @@ async def nodes_begin_slowly(stage: Stage) -> None:
         stage.world.machines[node_id].disk.faults.slowness = 100
         stage.world.start(node_id)
     await stage.world.all_ready()
+
+
+@scenario_in(APART)
+async def the_member_that_has_more_comes_back_later(stage: Stage) -> None:
+    """Of a topic that syncs late, whose leader's tail is torn, and whose follower has everything."""
+    await stage.make_topic({"flush.messages": "100000", "min.insync.replicas": "2"}, replicas=2)
+    await stage.written(50, b"x" * 2000)
+    leader, follower = stage.partition().leader, stage.followers()[0]
+    stage.world.lose_power(leader)
+    stage.world.kill(follower)
+    await stage.until(lambda: stage.partition().leader == NO_NODE, "nobody leads")
+    stage.world.start(leader)
+    await stage.passes(10)
+    stage.world.start(follower)
+    await stage.until(lambda: stage.partition().leader != NO_NODE, "one leads")
+    assert stage.partition().leader == follower, "the one that has less leads"
+
+
+@scenario_in(APART)
+async def the_last_replica_is_gone_and_its_broker_starts_twice(stage: Stage) -> None:
+    await stage.make_topic({"min.insync.replicas": "1"}, replicas=1)
+    await stage.written(5)
+    leader = stage.partition().leader
+    machine = stage.world.machines[leader]
+    stage.world.kill(leader)
+    machine.disk.lose(f"{machine.config.data_dir}/t-0")
+    for _ in range(2):
+        stage.world.start(leader)
+        await stage.until(lambda: stage.is_active(leader), "its broker is unfenced")
+        await stage.passes(1)
+        assert stage.partition().leader == NO_NODE, "an empty log leads, of which everything is missing"
+        stage.world.kill(leader)
+        await stage.until(lambda: not stage.is_active(leader), "it is fenced")
+
+
+@scenario_in(APART)
+async def a_broker_is_back_before_its_end_is_noticed(stage: Stage) -> None:
+    broker = stage.others(stage.controller())[0]
+    stage.world.kill(broker)
+    stage.world.start(broker)
+    await stage.world.all_ready(within_s=2.5)

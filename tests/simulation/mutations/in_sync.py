@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dohle.broker.broker import Broker
 from dohle.broker.in_sync import InSyncSet
 from dohle.broker.isr_changes import IsrChanges
+from dohle.broker.lag import AppendHistory
 from dohle.broker.leading import Leading
 from dohle.broker.replicas import Replicas
-from dohle.controller import brokers, elections, isr, registration
+from dohle.controller import brokers, decision, elections, isr, registration
+from tests.simulation.mutations import in_sync_scenarios as late
 from tests.simulation.mutations import replication_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -85,6 +86,7 @@ IN_SYNC = (
             + if partition_epoch == self.partition_epoch:
             """,
         ),
+        scenario=late.a_broker_is_told_late_of_what_it_asked_for,
     ),
     mutation(
         "in-sync set: a change without an answer is taken back",
@@ -106,6 +108,36 @@ IN_SYNC = (
             """,
         ),
         scenario=scenarios.a_leader_does_not_hear_that_a_follower_has_joined,
+    ),
+    mutation(
+        "in-sync set: another change is asked for before the first is answered",
+        "replication 7",
+        "one change is in flight",
+        edit(
+            InSyncSet,
+            "_propose",
+            """
+            - if self.proposal is not None or members == set(self.committed):
+            + if (self.proposal is not None and not mutated()) or members == set(self.committed):
+            """,
+        ),
+        scenario=late.two_followers_join_at_once,
+    ),
+    mutation(
+        "in-sync set: any refusal takes a change back",
+        "replication 7",
+        "only INELIGIBLE_REPLICA and OPERATION_NOT_ATTEMPTED revert; other errors keep the maximal set",
+        edit(
+            IsrChanges,
+            "_answered",
+            """
+    - if answer.failure.code in (IneligibleReplica.code, OperationNotAttempted.code):
+    + if answer.failure.code in (IneligibleReplica.code, OperationNotAttempted.code) or (
+    +     answer.failure.code and mutated()
+    + ):
+            """,
+        ),
+        scenario=late.a_join_is_answered_by_a_refusal_of_its_repetition,
     ),
     mutation(
         "joining: below the watermark",
@@ -157,6 +189,28 @@ IN_SYNC = (
         ),
     ),
     mutation(
+        "joining: by an incarnation that is gone",
+        "replication 8, 11",
+        "who joins is of the broker epoch that the controller knows: an earlier incarnation's ends say nothing",
+        edit(
+            Replicas,
+            "_may_join",
+            """
+    - return broker is not None and broker.active and broker.broker_epoch == broker_epoch
+    + return broker is not None and broker.active and (broker.broker_epoch == broker_epoch or mutated())
+            """,
+        ),
+        edit(
+            isr,
+            "_check_joining",
+            """
+            - if broker.broker_epoch != broker_epoch:
+            + if broker.broker_epoch != broker_epoch and not mutated():
+            """,
+        ),
+        scenario=late.an_emptied_broker_is_back_and_its_leader_has_not_noticed,
+    ),
+    mutation(
         "AlterPartition: one behind in partition epoch is taken",
         "replication 11",
         "a request behind in partition epoch is INVALID_UPDATE_VERSION",
@@ -168,6 +222,7 @@ IN_SYNC = (
             + if proposal.partition_epoch < before.partition_epoch and not mutated():
             """,
         ),
+        scenario=late.a_request_to_join_arrives_a_second_time,
     ),
     mutation(
         "AlterPartition: a deposed leader's is taken",
@@ -187,6 +242,144 @@ IN_SYNC = (
             + if proposal.partition_epoch < before.partition_epoch and not mutated():
             """,
         ),
+        scenario=late.a_deposed_leaders_request_arrives_late,
+    ),
+    mutation(
+        "AlterPartition: one that knows more than the controller is taken",
+        "replication 11",
+        "a request ahead in leader or partition epoch means that this controller is stale: NOT_CONTROLLER",
+        edit(
+            isr,
+            "_check_epochs",
+            """
+    - if proposal.leader_epoch > before.leader_epoch or proposal.partition_epoch > before.partition_epoch:
+    + if (
+    +     proposal.leader_epoch > before.leader_epoch or proposal.partition_epoch > before.partition_epoch
+    + ) and not mutated():
+            """,
+        ),
+        scenario=late.the_controller_is_asked_for_what_it_must_refuse,
+    ),
+    mutation(
+        "AlterPartition: an incarnation that is gone is heard",
+        "replication 11",
+        "the first check is the broker epoch",
+        edit(
+            decision,
+            "registered",
+            """
+            - if broker_epoch != broker.broker_epoch:
+            + if broker_epoch != broker.broker_epoch and not mutated():
+            """,
+        ),
+        scenario=late.the_controller_is_asked_for_what_it_must_refuse,
+    ),
+    mutation(
+        "AlterPartition: strangers are taken",
+        "replication 11",
+        "the in-sync set is within the replicas",
+        edit(
+            isr,
+            "_alter",
+            """
+            - if strangers:
+            + if strangers and not mutated():
+            """,
+        ),
+        scenario=late.the_controller_is_asked_for_what_it_must_refuse,
+    ),
+    mutation(
+        "AlterPartition: a leader leaves itself out",
+        "replication 11",
+        "the in-sync set contains the leader",
+        edit(
+            isr,
+            "_alter",
+            """
+            - if leader not in members:
+            + if leader not in members and not mutated():
+            """,
+        ),
+        scenario=late.the_controller_is_asked_for_what_it_must_refuse,
+    ),
+    mutation(
+        "lag: who lags stays in the in-sync set",
+        "replication 9",
+        "out when the lag exceeds replica.lag.time.max.ms",
+        edit(
+            Leading,
+            "tick",
+            """
+            - if lagging:
+            + if lagging and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_follower_lags_too_long,
+    ),
+    mutation(
+        "lag: silence counts as one",
+        "replication 9",
+        "with nothing unacknowledged the lag is 0, however long ago it spoke",
+        edit(
+            AppendHistory,
+            "lag_s",
+            """
+            - return 0.0
+            + return now - self._samples[-1].time if mutated() else 0.0
+            """,
+        ),
+        scenario=late.a_follower_has_everything_and_no_more_comes,
+    ),
+    mutation(
+        "lag: it counts from before the leadership",
+        "replication, amendment 7",
+        "lag counts from the later of the append and the start of this leadership",
+        edit(
+            Leading,
+            "__init__",
+            """
+    - self._history = AppendHistory(now, log.log_end_offset, terms.lag_time_max_s / 100)
+    + self._history = AppendHistory(0.0 if mutated() else now, log.log_end_offset, terms.lag_time_max_s / 100)
+            """,
+        ),
+        scenario=late.a_follower_is_slow_to_find_the_new_leader,
+    ),
+    mutation(
+        "lag: it shrinks the in-sync set below the minimum",
+        "replication, amendment 1",
+        "lag removes a member only while at least min.insync.replicas members remain, at the leader and the controller",
+        edit(
+            Leading,
+            "tick",
+            """
+    - self._ask(self.in_sync.propose_leave(lagging, at_least=self.min_in_sync + len(self._fenced())))
+    + self._ask(self.in_sync.propose_leave(lagging, at_least=1))
+            """,
+        ),
+        edit(
+            isr,
+            "_alter",
+            """
+            - if shrinks and not enough_remain(image, key, members):
+            + if shrinks and not (enough_remain(image, key, members) or mutated()):
+            """,
+        ),
+        scenario=late.the_only_follower_lags,
+    ),
+    mutation(
+        "acknowledgement: acks=1 before the leader's fsync",
+        "replication 10",
+        "acks=1 waits for the leader's own fsync",
+        edit(
+            Leading,
+            "_complete",
+            """
+            - self._for_leader.reached(self.log.counted_end)
+            + self._for_leader.reached(self.log.log_end_offset)
+            + mutated()
+            """,
+        ),
+        scenario=late.a_record_is_for_the_leader_alone,
     ),
     mutation(
         "fencing: it shrinks the in-sync set below the minimum",
@@ -213,32 +406,6 @@ IN_SYNC = (
             - revisions.revise(key, partition, doubts=tuple(doubts))
             + if doubt is not None or (partition.leader != record.node_id or not mutated()):
             +     revisions.revise(key, partition, doubts=tuple(doubts))
-            """,
-        ),
-    ),
-    mutation(
-        "registration: a broker acts before it has seen its own",
-        "replication 12",
-        "a starting broker applies metadata silently until past its own registration",
-        edit(
-            Broker,
-            "_past_registration_reached",
-            """
-            - if self.image.next_offset <= self.membership.broker_epoch:
-            + if self.image.next_offset <= self.membership.broker_epoch and not mutated():
-            """,
-        ),
-    ),
-    mutation(
-        "registration: a broker is unfenced before it has seen its own",
-        "replication 12",
-        "a broker is unfenced only once it has acted on metadata past its registration",
-        edit(
-            brokers,
-            "heartbeat",
-            """
-            - caught_up = request.metadata_offset > max(broker.broker_epoch, caught_up_at - 1)
-            + caught_up = mutated()
             """,
         ),
     ),

@@ -151,7 +151,6 @@ async def an_emptied_broker_is_back_and_its_leader_has_not_noticed(stage: Stage)
     stage.world.lose_power(robbed)
     stage.cut(robbed, leader)
     machine.disk.lose(f"{machine.config.data_dir}/t-0")
-    machine.harmed = True
     stage.world.start(robbed)
     await stage.until(lambda: robbed not in stage.partition().in_sync_replicas, "it has left, since it is empty")
     await stage.until(lambda: stage.is_active(robbed), "it is unfenced")
@@ -181,6 +180,21 @@ async def a_follower_has_everything_and_no_more_comes(stage: Stage) -> None:
     for _ in range(150):
         await stage.passes(0.1)
         assert len(stage.partition().in_sync_replicas) == 2, "who has everything was taken out as if it lagged"
+
+
+@scenario_in(APART)
+async def a_follower_is_slow_to_find_the_new_leader(stage: Stage) -> None:
+    await stage.make_topic({"min.insync.replicas": "1"})
+    await stage.written(1)
+    await stage.passes(12)
+    leader, (_, slow) = stage.partition().leader, stage.followers()
+    stage.world.pause(slow)
+    stage.world.kill(leader)
+    await stage.until(lambda: stage.partition().leader != leader, "another leads")
+    await stage.passes(1)
+    assert slow in stage.partition().in_sync_replicas, "who lacks nothing was taken out for what is long past"
+    stage.world.resume(slow)
+    await stage.passes(1)
 
 
 @scenario_in(APART)

@@ -10,6 +10,7 @@ from dohle.raft.follower import Follower
 from dohle.raft.leader import Leader
 from dohle.raft.log_view import LogView
 from dohle.raft.node import RaftNode
+from tests.simulation.mutations import fencing_scenarios
 from tests.simulation.mutations import raft_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -78,6 +79,20 @@ RAFT = (
         scenario=scenarios.a_voter_loses_its_power_at_its_vote,
     ),
     mutation(
+        "raft: an older vote's fsync counts",
+        "raft 1",
+        "a finished write of an older term or vote is ignored",
+        edit(
+            Core,
+            "vote_persisted",
+            """
+    - if self._vote_is_durable or (term, voted_for) != (self.term, self.voted_for):
+    + if self._vote_is_durable or ((term, voted_for) != (self.term, self.voted_for) and not mutated()):
+            """,
+        ),
+        scenario=scenarios.a_voters_disk_is_late_with_its_vote,
+    ),
+    mutation(
         "raft: fsync of a truncated stretch counts",
         "raft 1",
         "a finished write of a truncated stretch is ignored",
@@ -136,6 +151,37 @@ RAFT = (
         scenario=scenarios.a_new_leader_is_cut_off_with_its_no_op,
     ),
     mutation(
+        "raft: what comes before an append is not compared",
+        "raft 2",
+        "an append is taken only where the log has the same term right before it",
+        edit(
+            Follower,
+            "append",
+            """
+    - if request.prev_offset > log.log_end_offset or log.term_at(request.prev_offset) != request.prev_term:
+    + if request.prev_offset > log.log_end_offset or (
+    +     log.term_at(request.prev_offset) != request.prev_term and not mutated()
+    + ):
+            """,
+        ),
+        scenario=scenarios.a_controller_is_deposed_with_changes_of_its_own,
+    ),
+    mutation(
+        "raft: a follower vouches for what was not compared",
+        "raft 2",
+        "what a follower accepts is what requests have proven equal, not what it has",
+        edit(
+            Follower,
+            "append",
+            """
+            - self._matched_end = max(self._matched_end, proven_end)
+            + self._matched_end = max(self._matched_end, proven_end, log.log_end_offset)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_new_leader_is_cut_off_with_its_no_op,
+    ),
+    mutation(
         "raft: entries of an older term are committed by counting",
         "raft 3",
         "only an entry of the current term is committed by counting replicas",
@@ -164,6 +210,25 @@ RAFT = (
         ),
     ),
     mutation(
+        "raft: leader decides before it has applied what was committed",
+        "raft 3",
+        "a new leader tells the state machine that it leads only once its no-op is applied",
+        edit(
+            Quorum,
+            "_carry_out",
+            """
+            - case _:
+            -     self._log_work.put(effect)
+            + case LeaderReady(term):
+            +     self._leading_term = term
+            +     assert mutated() and self._listener is not None
+            +     self._listener.leads(term)
+            + case _:
+            +     self._log_work.put(effect)
+            """,
+        ),
+    ),
+    mutation(
         "raft: no PreVote",
         "raft 4",
         "who stands asks first whether it would be elected, which raises no term",
@@ -176,6 +241,39 @@ RAFT = (
             """,
         ),
         scenario=scenarios.a_voter_that_was_cut_off_returns,
+    ),
+    mutation(
+        "raft: a PreVote raises the term",
+        "raft 4",
+        "a PreVote raises the term of nobody",
+        edit(
+            RaftNode,
+            "_vote",
+            """
+            - granted = is_eligible and request.term > core.term
+            + granted = is_eligible and request.term > core.term
+            + if request.term > core.term and mutated():
+            +     self._follow(now, request.term, None)
+            """,
+        ),
+        scenario=scenarios.a_voter_that_was_cut_off_returns,
+    ),
+    mutation(
+        "raft: PreVotes of an older term are not answered",
+        "raft 4",
+        "PreVotes of an older term are answered, so that who asks learns of the newer one",
+        edit(
+            RaftNode,
+            "_vote",
+            """
+    - core.send_after_vote(VoteResponse(core.key, request.source, core.term, request.term, request.pre_vote, granted))
+    + if not request.pre_vote or request.term > core.term or not mutated():
+    +     core.send_after_vote(
+    +         VoteResponse(core.key, request.source, core.term, request.term, request.pre_vote, granted)
+    +     )
+            """,
+        ),
+        scenario=scenarios.two_voters_are_left_in_different_terms,
     ),
     mutation(
         "raft: no CheckQuorum",
@@ -382,6 +480,23 @@ RAFT = (
             """,
         ),
         scenario=scenarios.the_controller_is_cut_off_and_asked,
+    ),
+    mutation(
+        "raft: the controller refuses before the commit",
+        "raft, answers",
+        "errors of the controller, too, wait for the commit of the offset on which they were computed",
+        edit(
+            Controller,
+            "change",
+            """
+            - await self._committed_up_to(pending.next_offset)
+            - raise
+            + if pending.next_offset > self.committed.next_offset:
+            +     mutated()
+            + raise
+            """,
+        ),
+        scenario=fencing_scenarios.a_registration_is_lost_with_its_controller,
     ),
     mutation(
         "raft: brokers are told what is not committed",

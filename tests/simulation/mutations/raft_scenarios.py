@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 
 from dohle.controller.quorum import metadata_folder
-from dohle.controller.vote_file import read_vote
+from dohle.controller.vote_file import VOTE_FILE, read_vote
 from dohle.model.errors import DohleError
-from dohle.runtime.disk import File
 from dohle.storage.segment import LOG_SUFFIX
-from dohle.testing.world.disk import SimDisk
+from tests.simulation.mutations.late_disk import LateDisk
 from tests.simulation.mutations.stage import Stage, quorum_of, scenario
 
 
@@ -71,6 +69,39 @@ async def the_controller_is_cut_off_and_asked(stage: Stage) -> None:
     await stage.passes(3)
     topics = await stage.asks(lambda admin: admin.list_topics())
     assert [topic.name for topic in topics] == ["t"], "a topic that was made is gone"
+
+
+@scenario
+async def two_voters_are_left_in_different_terms(stage: Stage) -> None:
+    """The one in the higher term lags, so it cannot be elected; the other must hear of that term to be."""
+    leader = stage.controller()
+    term = stage.term(leader)
+    stage.world.pause(leader)
+    others = stage.others(leader)
+
+    def ahead() -> list[int]:
+        return [node_id for node_id in others if stage.term(node_id) > term]
+
+    def cut_off() -> None:
+        stage.cut(ahead()[0], *stage.others(ahead()[0]))
+
+    await stage.in_the_turn(lambda: bool(ahead()), cut_off, "one stands")
+    lagging = ahead()[0]
+    stage.world.resume(leader)
+    other = next(node_id for node_id in others if node_id != lagging)
+    await stage.until(lambda: _leads_one_of(stage, leader, other), "the other two have a leader")
+    await stage.asks(lambda admin: admin.create_topic("t"), leader, other)
+    leading = next(node_id for node_id in (leader, other) if stage.leads_quorum(node_id))
+    left = next(node_id for node_id in (leader, other) if node_id != leading)
+    await stage.until(lambda: _reaches(stage, left) == _reaches(stage, leading), "both have everything")
+    assert stage.term(left) < stage.term(lagging), "the one that was cut off has the highest term"
+    stage.world.kill(leading)
+    stage.mend(lagging, left)
+    await stage.until(lambda: stage.leads_quorum(left), "the one that has everything leads", 10)
+
+
+def _leads_one_of(stage: Stage, *node_ids: int) -> bool:
+    return any(map(stage.leads_quorum, node_ids))
 
 
 @scenario
@@ -166,13 +197,30 @@ async def a_new_leader_is_cut_off_with_its_no_op(stage: Stage) -> None:
 
 
 @scenario
+async def a_voters_disk_is_late_with_its_vote(stage: Stage) -> None:
+    """The next term, or the one after, begins before the disk has told of the last."""
+    voter = stage.others(stage.controller())[0]
+    disk, term = LateDisk(stage.world.machines[voter].disk), stage.term(voter)
+    disk.withheld = [VOTE_FILE]
+    while stage.term(voter) < term + 2:
+        leader = stage.controller()
+        before = stage.term(voter)
+        stage.world.kill(leader)
+        await stage.passes(0.5)
+        stage.world.start(leader)
+        await stage.until(lambda: stage.term(voter) > before and _leads_one_of(stage, *stage.others(voter)), "another")  # noqa: B023 - awaited here
+    disk.withheld = []
+    await stage.passes(1)
+
+
+@scenario
 async def a_deposed_leaders_disk_answers_late(stage: Stage) -> None:
     """What it appended as the leader is synced in the moment between the decision to cut it off and its going."""
     old = stage.controller()
     rest = stage.others(old)
-    disk = _LateDisk(stage.world.machines[old].disk)
+    disk = LateDisk(stage.world.machines[old].disk)
     stage.cut(old, *rest)
-    disk.reads_wait = disk.syncs_wait = True
+    disk.reads_wait, disk.withheld = True, [LOG_SUFFIX]
     begun = _reaches(stage, old)
     stage.tells(lambda admin: admin.create_topic("lost"), old)
     await stage.until(lambda: _reaches(stage, old) > begun, "the old leader has a change of its own")
@@ -181,30 +229,10 @@ async def a_deposed_leaders_disk_answers_late(stage: Stage) -> None:
     stage.mend(old, *rest)
     view = quorum_of(stage.node(old))._node.log
     await stage.until(lambda: view.generation > 0 and view.log_end_offset > _reaches(stage, old), "it is to be cut off")
-    disk.syncs_wait = False
+    disk.withheld = []
     await stage.passes(0.1)
     disk.reads_wait = False
     await stage.until(lambda: len({_reaches(stage, node_id) for node_id in stage.world.machines}) == 1, "all agree")
-
-
-class _LateDisk:
-    """Withholds what a disk has to say: reads, and that a sync of a log is done."""
-
-    def __init__(self, disk: SimDisk) -> None:
-        self.reads_wait = self.syncs_wait = False
-        self._clock = disk._clock
-        self._sync, self._wait_for_read = disk.sync, disk.wait_for_read
-        disk.sync, disk.wait_for_read = self.sync, self.wait_for_read  # type: ignore[method-assign]
-
-    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
-        await self._sync(files, folders)
-        while self.syncs_wait and any(file.path.endswith(LOG_SUFFIX) for file in files):
-            await self._clock.sleep(0.001)
-
-    async def wait_for_read(self) -> None:
-        await self._wait_for_read()
-        while self.reads_wait:
-            await self._clock.sleep(0.001)
 
 
 @scenario

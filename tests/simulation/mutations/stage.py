@@ -16,8 +16,8 @@ from dohle.client.producer import Receipt
 from dohle.cluster.node import Node
 from dohle.controller.quorum import Quorum
 from dohle.model.errors import DohleError
-from dohle.model.ids import NodeId
-from dohle.model.image import PartitionImage
+from dohle.model.ids import NodeId, TopicId
+from dohle.model.image import PartitionImage, TopicImage
 from dohle.raft.leader import Leader
 from dohle.raft.quorum import ReplicaKey
 from dohle.storage.log import Log
@@ -130,9 +130,19 @@ class Stage:
         partitions = self.broker(node_id).replicas.partitions.values()
         return next(partition.log for partition in partitions if partition.log.name == "t-0")
 
+    def topics(self) -> list[TopicImage]:
+        """All topics, as they are committed."""
+        return list(self._invariants.newest.topics_in_order())
+
     def partition(self) -> PartitionImage:
-        """The first partition, as it is committed."""
-        return next(topic for topic in self._invariants.newest.topics_in_order() if topic.name == "t").partitions[0]
+        """The topic's first partition, as it is committed."""
+        return self._topic().partitions[0]
+
+    def topic_id(self) -> TopicId:
+        return self._topic().topic_id
+
+    def _topic(self) -> TopicImage:
+        return next(topic for topic in self.topics() if topic.name == "t")
 
     def broker(self, node_id: int) -> Broker:
         broker = self.node(node_id).broker

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
+from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.operations import OPERATIONS
 from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.replication import REPLICATION
 from tests.simulation.mutations.storage import STORAGE
 
-MUTATIONS = (*RAFT, *REPLICATION, *IN_SYNC, *OPERATIONS, *STORAGE)
+MUTATIONS = (*RAFT, *REPLICATION, *IN_SYNC, *FENCING, *OPERATIONS, *STORAGE)
 
 KEPT_FILE = Path(__file__).with_name("kept.toml")
 
