@@ -68,7 +68,7 @@ class Following:
             if base_offset != self.log.log_end_offset:
                 raise InvalidRecord(f"a push begins at offset {base_offset} where {self.log.log_end_offset} comes next")
             self.log.append_as_follower(push.batches, self.leader_epoch)
-        self.log.advance_high_watermark(min(push.high_watermark, self.log.log_end_offset))
+        self.log.advance_high_watermark(push.high_watermark)
         self.log.advance_log_start(min(push.log_start_offset, self.log.high_watermark))
         return True
 

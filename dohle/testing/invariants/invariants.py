@@ -93,6 +93,7 @@ class Invariants:
                     or log._high_watermark is not replica.high_watermark
                     or replica.partition.role is not replica.role
                     or log.generation is not replica.generation
+                    or log._truncation is not replica.truncation
                 ):
                     self._partitions.moved(seen.process, node.broker, replica)
             recovery_points = node.broker.replicas._folder._checkpoints._written[RECOVERY_POINTS]

@@ -39,13 +39,14 @@ from dohle.testing.world.world import World
 class SeenReplica:
     """A replica in one process's life, and what it was like when it was last looked at: the very objects."""
 
-    __slots__ = ("durable_end", "epochs", "generation", "high_watermark", "log", "partition", "role")
+    __slots__ = ("durable_end", "epochs", "generation", "high_watermark", "log", "partition", "role", "truncation")
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.log = partition.log
         self.role: Leading | Following | None = None
         self.high_watermark = self.durable_end = self.generation = self.epochs = -1
+        self.truncation: object | None = None  # when it is over, the bytes are gone
 
 
 @dataclass(slots=True)
@@ -158,12 +159,13 @@ class PartitionWatch:
     def moved(self, process: NodeProcess, broker: Broker, seen: SeenReplica) -> None:
         """A replica is not what it was when it was last seen."""
         log, role, shared = seen.log, seen.partition.role, self._shared.get(seen.partition.key)
-        begins, was_cut = seen.durable_end < 0, log.generation != seen.generation
+        begins = seen.durable_end < 0
+        was_cut = log.generation != seen.generation or log._truncation is not seen.truncation
         log_moved = was_cut or log.durable_end != seen.durable_end
         is_new, rose = role is not seen.role, log.high_watermark != seen.high_watermark
         has_other_epochs = is_new or was_cut or log.epochs.version != seen.epochs
         seen.durable_end, seen.generation, seen.epochs = log.durable_end, log.generation, log.epochs.version
-        seen.role, seen.high_watermark = role, log.high_watermark
+        seen.role, seen.high_watermark, seen.truncation = role, log.high_watermark, log._truncation
         if not log.log_start_offset <= log.high_watermark <= log.log_end_offset >= log.durable_end:
             self._violated(
                 f"{log.name} on {process.name} starts at {log.log_start_offset}, has its watermark at"

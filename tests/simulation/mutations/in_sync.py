@@ -469,4 +469,20 @@ IN_SYNC = (
         ),
         scenario=scenarios.a_topic_is_made_again_while_a_node_is_down,
     ),
+    mutation(
+        "deleted topic: its folder is deleted at the next start",
+        "replication 20",
+        "a folder whose topic id is not the image's is renamed and kept",
+        edit(
+            Replicas,
+            "_set_strays_aside",
+            """
+            - folder = await self._folder.mark_stray(topic, partition)
+            + mutated()
+            + folder = ""
+            + await self._folder.delete_log(topic, partition)
+            """,
+        ),
+        scenario=scenarios.a_topic_is_made_again_while_a_node_is_down,
+    ),
 )

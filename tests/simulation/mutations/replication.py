@@ -13,6 +13,7 @@ from dohle.storage.log import Log
 from dohle.storage.recovery import LogFiles
 from tests.simulation.mutations import divergence_scenarios as divergence
 from tests.simulation.mutations import replication_scenarios as scenarios
+from tests.simulation.mutations import storage_scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
 REPLICATION = (
@@ -30,6 +31,21 @@ REPLICATION = (
             """,
         ),
         scenario=scenarios.a_leader_is_deposed_with_a_short_tail,
+    ),
+    mutation(
+        "epoch cache: a leader notes its epoch with its first batch only",
+        "replication 1",
+        "on every new epoch (epoch, log end offset) is noted, data or not, before the first answer in it",
+        edit(
+            Leading,
+            "__init__",
+            """
+            - self.epoch_start = log.start_epoch(partition.leader_epoch)
+            + mutated()
+            + self.epoch_start = log.log_end_offset
+            """,
+        ),
+        scenario=divergence.a_leader_is_deposed_before_it_wrote,
     ),
     mutation(
         "epoch cache: it is not cut with the log",
@@ -72,6 +88,38 @@ REPLICATION = (
             """,
         ),
         scenario=scenarios.a_leader_is_deposed_with_a_long_tail,
+    ),
+    mutation(
+        "subscription: a diverging one counts",
+        "replication 3",
+        "of a diverging follower nothing is counted",
+        edit(
+            PushSession,
+            "_subscribe",
+            """
+            - self._diverging(key, number, epoch, end)
+            + mutated()
+            + counted_end = min(subscription.durable_end, leader_log.log_end_offset)
+            + feed = Feed(self, leading, subscription)
+            + leading.subscribed(self._follower, self._broker_epoch, number, counted_end, feed, now)
+            + self._diverging(key, number, epoch, end)
+            """,
+        ),
+        scenario=scenarios.a_leader_is_deposed_and_hears_late_that_it_diverges,
+    ),
+    mutation(
+        "subscription: an empty log diverges",
+        "replication, amendment 10",
+        "an empty log never diverges",
+        edit(
+            PushSession,
+            "_subscribe",
+            """
+            - if subscription.last_epoch >= 0:  # an empty log never diverges (amendment 10)
+            + if subscription.last_epoch >= 0 or mutated():
+            """,
+        ),
+        scenario=scenarios.a_replica_is_opened_after_a_crash,
     ),
     mutation(
         "subscription: an older leader epoch is accepted",
@@ -152,6 +200,36 @@ REPLICATION = (
         scenario=divergence.a_push_takes_longer_than_two_elections,
     ),
     mutation(
+        "push: one that was damaged on its way is appended",
+        "storage, on append",
+        "followers append what the leader sent after checking its CRC",
+        edit(
+            Log,
+            "append_as_follower",
+            """
+            - if not check_crc(batches, position, header):
+            + if not check_crc(batches, position, header) and not mutated():
+            """,
+        ),
+        scenario=storage_scenarios.a_leaders_batch_rots_before_a_follower_has_it,
+    ),
+    mutation(
+        "push: the watermark is taken as it comes",
+        "replication 5",
+        "a follower's watermark is the leader's, clamped to its own log",
+        edit(
+            Log,
+            "advance_high_watermark",
+            """
+            - self._high_watermark = max(self._high_watermark, min(offset, self._end))
+            + if offset > self._end:
+            +     mutated()
+            + self._high_watermark = max(self._high_watermark, offset)
+            """,
+        ),
+        scenario=scenarios.a_follower_returns_far_behind,
+    ),
+    mutation(
         "acknowledgement: a follower acknowledges what it received",
         "replication 5",
         "only the durable end moves the watermark",
@@ -202,6 +280,35 @@ REPLICATION = (
         ),
     ),
     mutation(
+        "watermark: an own fsync does not move it",
+        "replication 6",
+        "the watermark is looked at again on an own fsync",
+        edit(
+            Replicas,
+            "_lead",
+            """
+            - partition.log.on_durable = lambda: leading.advance(self._world.clock.now())
+            + partition.log.on_durable = lambda: mutated()
+            """,
+        ),
+        scenario=scenarios.a_leader_syncs_more_slowly_than_its_followers,
+    ),
+    mutation(
+        "lag: who is not subscribed does not lag",
+        "replication 9",
+        "a member that is not subscribed lags from the first append on that it lacks",
+        edit(
+            Leading,
+            "tick",
+            """
+            - and self._terms.is_live(node_id)
+            + and self._terms.is_live(node_id)
+            + and (self.replicas[node_id].subscriber is not None or not mutated())
+            """,
+        ),
+        scenario=scenarios.a_member_and_its_leader_do_not_reach_each_other,
+    ),
+    mutation(
         "watermark: it waits for no replica that may join",
         "replication 6",
         "the watermark waits for a replica that is caught up and may join, or a chasing follower never gets in",
@@ -243,8 +350,8 @@ REPLICATION = (
             Following,
             "take",
             """
-            - self.log.advance_high_watermark(min(push.high_watermark, self.log.log_end_offset))
-            + self.log.advance_high_watermark(min(push.high_watermark, self.log.log_end_offset))
+            - self.log.advance_high_watermark(push.high_watermark)
+            + self.log.advance_high_watermark(push.high_watermark)
             + if self.former is not None and self.former._for_all and mutated():
             +     self.former._for_all.reached(self.log.high_watermark)
             """,

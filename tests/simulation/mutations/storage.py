@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dohle.broker.replicas import Replicas
+from dohle.controller import vote_file
 from dohle.storage import checkpoints, clean_stop, recovery, single_log
 from dohle.storage.checkpoints import Checkpoints
 from dohle.storage.group_commit import GroupCommit
@@ -126,6 +128,7 @@ STORAGE = (
             + if False:
             """,
         ),
+        scenario=scenarios.power_goes_after_a_checkpoint_and_before_a_sync,
     ),
     mutation(
         "recovery point: not lowered before a truncation",
@@ -229,5 +232,146 @@ STORAGE = (
             """,
         ),
         scenario=scenarios.a_sync_fails,
+    ),
+    mutation(
+        "checkpoint: recovery points go ahead of the epochs",
+        "storage, recovery",
+        "a recovery point is written only when the epochs below it are",
+        edit(
+            Checkpoints,
+            "_write",
+            """
+            - await self._write_epochs(logs)
+            + mutated()
+
+            - self._written.update(changed)
+            + self._written.update(changed)
+            + await self._write_epochs(logs)
+            """,
+        ),
+        scenario=scenarios.a_node_is_killed_at_the_first_checkpoint_of_an_epoch,
+    ),
+    mutation(
+        "new log: the checkpoints of a former one stay",
+        "storage, recovery",
+        "a log that is made under a former one's name begins with no recovery point and no watermark",
+        edit(
+            LogFolder,
+            "_create_group",
+            """
+            - await self._checkpoints.forget_former(keys)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_node_is_killed_with_a_topic_that_is_made_again,
+    ),
+    mutation(
+        "recovery: what is missing below the recovery point passes for torn",
+        "storage, recovery",
+        "torn is only what lies past the recovery point: below it everything was durable",
+        edit(
+            LogFiles,
+            "_check_segment",
+            """
+            - self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
+            + mutated()
+            + self._judge_batch(segment, position, chunk[offset:], fault, found, 0)
+            """,
+        ),
+        edit(
+            LogFiles,
+            "_recover",
+            """
+            - if found.end_offset < recovery_point and found.damage is None:
+            + if False:
+            """,
+        ),
+        scenario=scenarios.a_replica_is_cut_short_below_its_recovery_point,
+    ),
+    mutation(
+        "recovery: a batch that rots passes for torn",
+        "storage, amendment 5",
+        "a bad batch that is whole and has no sector of zeros is damage, and is never cut",
+        edit(
+            recovery,
+            "_is_explained_by_a_crash",
+            """
+            - return size > bytes_left or is_torn(rest[:size], position)
+            + return size > bytes_left or is_torn(rest[:size], position) or mutated()
+            """,
+        ),
+        scenario=scenarios.a_batch_rots_above_the_recovery_point,
+    ),
+    mutation(
+        "recovery: after a clean stop anything is believed",
+        "storage, recovery",
+        "what does not fit together after a clean stop is read as after a crash",
+        edit(
+            LogFiles,
+            "open",
+            """
+            - if clean and epochs is not None and await self._ends_at(written.recovery_point):
+            + if clean and epochs is not None and (await self._ends_at(written.recovery_point) or mutated()):
+            """,
+        ),
+        scenario=scenarios.the_recovery_point_is_lost_after_a_clean_stop,
+    ),
+    mutation(
+        "recovery: lost epochs are not gathered from the batches",
+        "replication 1",
+        "the epoch cache is rebuilt from batch headers",
+        edit(
+            LogFiles,
+            "_read_epochs",
+            """
+            - return EpochCache() if not any(segment.size for segment in self._segments) else None
+            + mutated()
+            + return EpochCache()
+            """,
+        ),
+        scenario=scenarios.the_epochs_are_lost,
+    ),
+    mutation(
+        "recovery: the epochs of the tail are not gathered",
+        "replication 1",
+        "after a crash the epochs past the recovery point are rebuilt from batch headers",
+        edit(
+            LogFiles,
+            "_check_segment",
+            """
+            - if header.base_offset >= gather_from:
+            + if header.base_offset >= gather_from and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_node_is_killed_in_a_sync,
+    ),
+    mutation(
+        "registration: damage is not told",
+        "replication 12, 16",
+        "a damaged replica never leads, not even as the last one",
+        edit(
+            Replicas,
+            "held",
+            """
+            - damaged=replica.damage is not None,
+            + damaged=replica.damage is not None and not mutated(),
+            """,
+        ),
+        scenario=scenarios.the_only_replica_is_damaged,
+    ),
+    mutation(
+        "vote: one that is lost was never given",
+        "raft 1",
+        "a vote file that is missing is an error, never `no vote yet`",
+        edit(
+            vote_file,
+            "read_vote",
+            """
+            - raise CorruptLog(_advice(path, "is missing")) from None
+            + mutated()
+            + return Vote(0, None)
+            """,
+        ),
+        scenario=scenarios.a_vote_is_lost,
     ),
 )

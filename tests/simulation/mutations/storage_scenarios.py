@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dohle.controller.quorum import metadata_folder
+from dohle.controller.vote_file import VOTE_FILE
+from dohle.model.ids import NO_NODE
+from dohle.storage.checkpoints import RECOVERY_POINTS
+from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
+from dohle.testing.world.disk import Content, Moment
+from dohle.testing.world.world import DATA
 from tests.simulation.mutations.replication_scenarios import (
+    APART,
     comes_back,
     deposed,
     leads_elsewhere,
     loses_what_counts_unsynced,
 )
-from tests.simulation.mutations.stage import Stage, scenario
+from tests.simulation.mutations.stage import Stage, scenario, scenario_in
 
 
 @scenario
@@ -77,6 +85,25 @@ async def a_node_is_killed_in_a_sync(stage: Stage) -> None:
 
 
 @scenario
+async def power_goes_after_a_checkpoint_and_before_a_sync(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(1)
+    follower = stage.follower()
+    faults = stage.world.machines[follower].disk.faults
+    faults.least_sync_s = 10
+    await stage.writes(1)
+    await stage.until(lambda: stage.log(follower).log_end_offset == 2, "the follower has it")
+    await stage.passes(0.01)
+    faults.least_sync_s = 0  # of the syncs that begin now, those of the checkpoints
+    await stage.passes(2)
+    assert stage.log(follower).durable_end == 1, "it is not synced yet"
+    faults.forgetful = True
+    stage.world.lose_power(follower)
+    stage.world.start(follower)
+    await comes_back(stage, follower)
+
+
+@scenario
 async def a_sync_fails(stage: Stage) -> None:
     await stage.make_topic()
     await stage.written(1)
@@ -88,16 +115,171 @@ async def a_sync_fails(stage: Stage) -> None:
 
 @scenario
 async def power_goes_some_time_after_a_clean_stop(stage: Stage) -> None:
-    await stage.make_topic({"flush.messages": "1000"})
+    await stage.make_topic({"flush.messages": "1000", "min.insync.replicas": "3"})
     await stage.written(1)
     follower = stage.follower()
-    process = stage.world.machines[follower].process
+    await _stops_cleanly(stage, follower)
+    stage.world.start(follower)
+    await comes_back(stage, follower)
+    await loses_what_counts_unsynced(stage, follower)
+
+
+async def _stops_cleanly(stage: Stage, node_id: int) -> None:
+    process = stage.world.machines[node_id].process
     assert process is not None
     process.stop(lambda: None)
     await stage.until(lambda: process.over, "it has stopped")
+    stage.world.kill(node_id)
+
+
+@scenario
+async def a_replica_is_cut_short_below_its_recovery_point(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(3)
+    follower = stage.follower()
+    await stage.until(lambda: _recovery_point(stage, follower) == 3, "it is noted that all is durable")
+    stage.world.kill(follower)
+    content = _log_content(stage, follower)
+    content.cut(len(content.cached) - 10)
+    content.durable = bytearray(content.cached)
+    await _comes_back_damaged(stage, follower)
+
+
+@scenario
+async def a_batch_rots_above_the_recovery_point(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(3)
+    follower = stage.follower()
+    await stage.until(lambda: _recovery_point(stage, follower) == 3, "it is noted that all is durable")
+    await stage.written(1)
+    stage.world.kill(follower)
+    content = _log_content(stage, follower)
+    content.spoil(len(content.cached) - 2, 1)
+    await _comes_back_damaged(stage, follower)
+
+
+def _recovery_point(stage: Stage, node_id: int) -> int:
+    """What is noted of the topic's partition."""
+    checkpoints = stage.broker(node_id).replicas._folder._checkpoints
+    return checkpoints._written[RECOVERY_POINTS].get(("t", 0), 0)
+
+
+def _log_content(stage: Stage, node_id: int) -> Content:
+    content = stage.world.machines[node_id].disk._find(f"{DATA}/t-0/{0:020d}.log")
+    assert isinstance(content, Content)
+    return content
+
+
+async def _comes_back_damaged(stage: Stage, node_id: int) -> None:
+    stage.world.machines[node_id].spoilt.append(f"{DATA}/t-0")
+    stage.world.start(node_id)
+    await stage.until(lambda: stage.has_replicas(node_id), "it has opened its logs")
+    assert stage.log(node_id).damage is not None, "synced records are gone, and that passes for a torn tail"
+    await stage.until(lambda: node_id not in stage.partition().in_sync_replicas, "a damaged replica has left", 5)
+    await stage.written(1)
+
+
+@scenario
+async def the_only_replica_is_damaged(stage: Stage) -> None:
+    await stage.make_topic({"min.insync.replicas": "1"}, replicas=1)
+    await stage.written(3)
+    leader = stage.partition().leader
+    await stage.until(lambda: _recovery_point(stage, leader) == 3, "it is noted that all is durable")
+    stage.world.kill(leader)
+    content = _log_content(stage, leader)
+    content.cut(len(content.cached) - 10)
+    content.durable = bytearray(content.cached)
+    machine = stage.world.machines[leader]
+    machine.spoilt.append(f"{DATA}/t-0")
+    stage.world.start(leader)
+    await stage.until(lambda: machine.process is not None and machine.process.ready, "it is back")
+    await stage.until(lambda: stage.is_active(leader), "it is unfenced")
+    await stage.passes(1)
+    assert stage.partition().leader == NO_NODE, "the one replica is damaged, and leads"
+
+
+@scenario
+async def the_recovery_point_is_lost_after_a_clean_stop(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(3)
+    follower = stage.follower()
+    await _stops_cleanly(stage, follower)
+    stage.world.machines[follower].disk.lose(f"{DATA}/{RECOVERY_POINTS}")
+    stage.world.start(follower)
+    await comes_back(stage, follower)
+
+
+@scenario
+async def the_epochs_are_lost(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(3)
+    follower = stage.follower()
+    await stage.until(lambda: _recovery_point(stage, follower) == 3, "everything is noted")
+    stage.world.kill(follower)
+    stage.world.machines[follower].disk.lose(f"{DATA}/t-0/{EPOCHS_FILE}")
+    stage.world.start(follower)
+    await comes_back(stage, follower)
+
+
+@scenario_in(APART)
+async def a_node_is_killed_at_the_first_checkpoint_of_an_epoch(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(1)
+    await stage.passes(2)  # the epoch is noted everywhere
+    leader, follower = stage.partition().leader, stage.follower()
+    stage.world.kill(leader)
+    await stage.until(lambda: stage.partition().leader not in (leader, NO_NODE), "another leads")
+    stage.world.start(leader)
+    await comes_back(stage, leader)
+    await stage.passes(2)  # nothing is to be noted
+    await stage.writes(1)
+    await stage.at_once(lambda: stage.log(follower).durable_end == 2, "the follower has the epoch's first record")
+    assert _recovery_point(stage, follower) == 1, "that is not noted yet"
+    disk = stage.world.machines[follower].disk
+    disk.faults.traps.append((Moment.RENAME, lambda: stage.world.kill(follower)))
+    await stage.until(lambda: stage.world.machines[follower].process is None, "a checkpoint is written")
+    stage.world.start(follower)
+    await comes_back(stage, follower)
+
+
+@scenario
+async def a_node_is_killed_with_a_topic_that_is_made_again(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(5)
+    follower = stage.follower()
+    await stage.until(lambda: _recovery_point(stage, follower) == 5, "everything is noted")
+    await stage.asks(lambda admin: admin.delete_topic("t"))
+    await stage.make_topic()
+    await stage.until(lambda: stage.has_replicas(follower), "it is there")
     stage.world.kill(follower)
     stage.world.start(follower)
     await comes_back(stage, follower)
-    for _ in range(8):
-        await loses_what_counts_unsynced(stage, follower)
-        await comes_back(stage, follower)
+
+
+@scenario
+async def a_vote_is_lost(stage: Stage) -> None:
+    voter = stage.others(stage.controller())[0]
+    machine = stage.world.machines[voter]
+    stage.world.kill(voter)
+    machine.disk.lose(f"{metadata_folder(DATA)}/{VOTE_FILE}")
+    machine.has_forgotten = True
+    stage.world.start(voter)
+    process = machine.process
+    assert process is not None
+    await stage.until(lambda: process.ended is not None, "a voter without its vote does not begin")
+
+
+@scenario
+async def a_leaders_batch_rots_before_a_follower_has_it(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(1)
+    leader, follower = stage.partition().leader, stage.follower()
+    stage.world.kill(follower)
+    await stage.written(1)
+    content = _log_content(stage, leader)
+    content.spoil(len(content.cached) - 2, 1)
+    stage.world.machines[leader].spoilt.append(f"{DATA}/t-0")
+    stage.world.start(follower)
+    await stage.until(lambda: stage.is_active(follower), "the follower is back")
+    await stage.passes(2)
+    assert stage.log(follower).log_end_offset == 1, "it has taken a batch that was damaged"
