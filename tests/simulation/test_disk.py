@@ -71,6 +71,31 @@ def test_a_forgetful_disk_keeps_nothing_that_was_not_synced(seed: int) -> None:
     assert disk.list("data") == ["log"]
 
 
+def test_what_a_failed_sync_did_not_write_is_never_written_and_read_from_the_page_cache_alone() -> None:
+    found: list[bytes] = []
+
+    async def work(disk: SimDisk) -> None:
+        file = disk.open("log", create=True)
+        file.append([b"s" * 10])
+        await disk.sync([file], [""])
+        file.append([b"u" * 10])
+        disk.faults.sync_fails = True
+        with pytest.raises(OSError, match="Input/output"):
+            await disk.sync([file])
+        disk.faults.mend()
+        file.append([b"n" * 10])
+        await disk.sync([file])
+        found.append(await file.read_at(0, 30))
+        await file.drop_cache()
+        found.append(await file.read_at(0, 30))
+
+    disk = on_a_disk(work)
+    lost = b"s" * 10 + b"\0" * 10 + b"n" * 10
+    assert found == [b"s" * 10 + b"u" * 10 + b"n" * 10, lost]
+    disk.lose_power()
+    assert content(disk, "log") == lost
+
+
 def test_a_sync_takes_at_least_as_long_as_it_is_told_to() -> None:
     async def work(disk: SimDisk) -> None:
         disk.faults.least_sync_s = 0.5

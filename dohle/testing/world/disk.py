@@ -4,9 +4,12 @@ What a process wrote survives its death. A loss of power leaves what was synced,
 a file's unsynced bytes each 512-byte sector by itself (one that did not reach the device is zeros, or the file ends
 before it), of a folder's unsynced changes the first few, in their order. A rename within a folder is one change.
 
-A sync makes durable what was there when it began. Traps strike in the middle of what a process does to its disk. Work
-of a dead process changes nothing any more: whoever kills it has frozen the loop that it would go on in, and what it
-still does before it waits for something, the disk does not do.
+A sync makes durable what was there when it began. One that fails leaves the page cache as it is and takes its bytes for
+written: as on Linux no later sync writes them, and who reads past the page cache finds zeros.
+
+Traps strike in the middle of what a process does to its disk. Work of a dead process changes nothing any more: whoever
+kills it has frozen the loop that it would go on in, and what it still does before it waits for something, the disk does
+not do.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class Content:
         self.cached = bytearray()
         self.durable = bytearray()
         self.shared = 0
+        self._given_up = 0  # what lies below and was not written by now never will be
         self._cuts = 0
         self._begun = 0
         self._done = 0
@@ -42,21 +46,37 @@ class Content:
     def cut(self, size: int) -> None:
         del self.cached[size:]
         self.shared = min(self.shared, size)
+        self._given_up = min(self._given_up, size)
         self._cuts += 1
 
     def begin_sync(self) -> Callable[[], None]:
         """Returns what makes the bytes that are here now durable."""
         self._begun += 1
-        number, cuts, start, tail = self._begun, self._cuts, self.shared, bytes(self.cached[self.shared :])
+        number, cuts, start, tail = self._begun, self._cuts, self.shared, self._to_write()
 
         def finish() -> None:
             if number < self._done:
                 return  # a sync that began later was faster
             self._done = number
             self.durable[start:] = tail
-            self.shared = start + len(tail) if cuts == self._cuts else 0
+            written = start if self._given_up > start else start + len(tail)
+            self.shared = written if cuts == self._cuts else 0
 
         return finish
+
+    def _to_write(self) -> bytes:
+        """Returns what the device will have from `shared` on once all is written that the kernel still means to."""
+        lost = bytes(self.durable[self.shared : self._given_up]).ljust(max(self._given_up - self.shared, 0), b"\0")
+        return lost + bytes(self.cached[self.shared + len(lost) :])
+
+    def give_up(self, size: int) -> None:
+        """A sync of the first `size` bytes has failed: what it did not write passes for written."""
+        self._given_up = max(self._given_up, min(size, len(self.cached)))
+
+    def drop_cache(self) -> None:
+        """What is read from now on is what the device has, or will."""
+        self.cached[self.shared :] = self._to_write()
+        self._given_up = 0
 
     def spoil(self, position: int, bits: int) -> None:
         """Turns bits of a byte over, on the device and in the cache."""
@@ -66,6 +86,7 @@ class Content:
 
     def lose_power(self, chance: Random | None) -> None:
         """Leaves what the device has, which from now on is all that there is: without chance, only what was synced."""
+        self.drop_cache()
         if chance is None:
             self.cached, self.shared = bytearray(self.durable), len(self.durable)
             return
@@ -207,6 +228,7 @@ class SimFile:
 
     async def drop_cache(self) -> None:
         await self._disk.sync([self])
+        self.content.drop_cache()
 
     def close(self) -> None:
         self._closed = True
@@ -353,7 +375,9 @@ class SimDisk:
 
     async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
         await self._freeze_if_abandoned()
-        begun = [_content(file).begin_sync() for file in files]
+        contents = [_content(file) for file in files]
+        sizes = [len(content.cached) for content in contents]
+        begun = [content.begin_sync() for content in contents]
         begun += [self._folder(folder).begin_sync() for folder in folders]
         self.reached(Moment.SYNC_BEGUN)
         if any(_VOTE_FILE in file.path for file in files):
@@ -362,6 +386,8 @@ class SimDisk:
         await self._clock.sleep(self.faults.least_sync_s + chance_s)
         if self.faults.sync_fails:
             self.failures += 1
+            for content, size in zip(contents, sizes, strict=True):
+                content.give_up(size)
             raise OSError(errno.EIO, "Input/output error", files[0].path if files else folders[0])
         for finish in begun:  # files first: a name that survives must not lead to bytes that did not
             finish()

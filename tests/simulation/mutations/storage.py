@@ -203,6 +203,20 @@ STORAGE = (
         scenario=scenarios.a_node_is_killed_in_a_sync,
     ),
     mutation(
+        "recovery: the page cache is believed",
+        "storage, recovery",
+        "after an unclean stop the device is read: the page cache may have what a failed fsync did not write",
+        edit(
+            LogFiles,
+            "_check_segment",
+            """
+            - await file.drop_cache()
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_node_comes_back_after_a_failed_sync,
+    ),
+    mutation(
         "clean stop: the mark outlives the start",
         "storage, files",
         "the clean-shutdown mark is deleted before loading begins",

@@ -114,6 +114,23 @@ async def a_sync_fails(stage: Stage) -> None:
 
 
 @scenario
+async def a_node_comes_back_after_a_failed_sync(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(1)
+    follower = stage.follower()
+    faults = stage.world.machines[follower].disk.faults
+    faults.sync_fails = True
+    await stage.writes(1)
+    process = stage.world.machines[follower].process
+    assert process is not None
+    await stage.until(lambda: process.over, "it has ended")
+    faults.mend()
+    stage.world.kill(follower)
+    stage.world.start(follower)
+    await comes_back(stage, follower)
+
+
+@scenario
 async def power_goes_some_time_after_a_clean_stop(stage: Stage) -> None:
     await stage.make_topic({"flush.messages": "1000", "min.insync.replicas": "3"})
     await stage.written(1)
