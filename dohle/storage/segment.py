@@ -183,13 +183,14 @@ class Segment:
 
     async def load_indexes(self) -> None:
         """Puts both indexes into memory; builds them again, and says so, where the files are damaged."""
-        for suffix, index in ((INDEX_SUFFIX, self.index), (TIME_INDEX_SUFFIX, self.times)):
-            if index.missing and not await self._supply(suffix, index):
-                log.warning("%s%s is damaged or missing: it is built again from the segment", self.path, suffix)
-                await self.rebuild_indexes()
-                for file in self.write_indexes(seal=True):
-                    file.close()
-                return
+        while self.index.missing or self.times.missing:  # others' reads may let go of the segment meanwhile
+            for suffix, index in ((INDEX_SUFFIX, self.index), (TIME_INDEX_SUFFIX, self.times)):
+                if index.missing and not await self._supply(suffix, index):
+                    log.warning("%s%s is damaged or missing: it is built again from the segment", self.path, suffix)
+                    await self.rebuild_indexes()
+                    for file in self.write_indexes(seal=True):
+                        file.close()
+                    return
 
     async def _supply(self, suffix: str, index: OffsetIndex | TimeIndex) -> bool:
         try:

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from dohle.model.batch import check_crc, read_header, split_batches
@@ -166,6 +168,22 @@ async def test_reads_go_through_all_segments(world: World, max_bytes: int) -> No
     log = await world.restart()
     log.append_as_leader(batch(1), 0, 0)
     assert await read_all(log, max_bytes) == list(range(0, 122, 2))
+
+
+async def test_more_old_segments_are_read_at_once_than_are_kept_open(world: World) -> None:
+    world.config = SMALL_SEGMENTS
+    log = await world.log()
+    for _ in range(200):
+        log.append_as_leader(batch(1, size=40_000), 0, 0)
+    await log.flush()
+    log = await world.restart()
+
+    async def read(offset: int) -> None:
+        for _ in range(offset % 7):
+            await asyncio.sleep(0)
+        assert read_header(await log.read(offset, 1, up_to=200)).base_offset == offset
+
+    await asyncio.gather(*(read(offset) for offset in range(13, 200)))
 
 
 async def test_a_long_push_is_spread_over_segments_like_single_batches(world: World) -> None:
