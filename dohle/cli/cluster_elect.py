@@ -1,0 +1,76 @@
+"""`dohle cluster elect`: leaders by an operator's word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dohle.cli.output import print_json, print_table
+from dohle.cli.partition_names import parse_partition
+from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.model.errors import DohleError, ElectionNotNeeded
+from dohle.model.ids import TopicPartition
+
+if TYPE_CHECKING:
+    from dohle.client.partition_changes import ElectedLeader
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["preferred", "unclean"]))
+@click.argument("partitions", nargs=-1, metavar="[TOPIC[:PARTITION]]…")
+@click.option("--yes", is_flag=True, help="Do not ask before an unclean election.")
+@bootstrap_option
+@timeout_option
+@json_option
+def elect(kind: str, partitions: tuple[str, ...], yes: bool, bootstrap: str, timeout_s: float, as_json: bool) -> int:
+    """Elect the preferred leaders of partitions, or unclean ones.
+
+    Without partitions: of all that others lead than the first of their replicas. An unclean leader is a replica that is
+    not in sync, where nobody in sync is left; it loses acknowledged records, and the topic has to allow it by
+    unclean.leader.election.enable.
+    """
+    wanted: dict[str, list[int]] = {}
+    for text in partitions:
+        name = parse_partition(text) if ":" in text else TopicPartition(text, -1)
+        numbers = wanted.setdefault(name.topic, [])
+        if name.partition >= 0:
+            numbers.append(name.partition)
+    if kind == "unclean" and not yes:
+        click.confirm("Replicas that are not in sync would lead, and acknowledged records be lost. Go on?", abort=True)
+    outcomes = run_async(_elect(bootstrap, timeout_s, wanted, kind == "unclean"))
+    elected = {name: one for name, one in outcomes.items() if not isinstance(one, DohleError)}
+    failed = {name: one for name, one in outcomes.items() if isinstance(one, DohleError)}
+    refused = {name: one for name, one in failed.items() if not isinstance(one, ElectionNotNeeded)}
+    if as_json:
+        print_json([_to_json(name, outcome) for name, outcome in sorted(outcomes.items())])
+        return 1 if refused else 0
+    if elected:
+        rows = [(name, one.leader, one.leader_epoch) for name, one in sorted(elected.items())]
+        print_table(("PARTITION", "LEADER", "EPOCH"), rows)
+    elif not refused:
+        click.echo("no election was needed")
+    for name, error in sorted(refused.items()):
+        click.echo(f"dohle: {name}: {error.message}", err=True)
+    return 1 if refused else 0
+
+
+async def _elect(
+    bootstrap: str, timeout_s: float, wanted: dict[str, list[int]], unclean: bool
+) -> dict[TopicPartition, ElectedLeader | DohleError]:
+    from dohle.client.admin import Admin
+
+    async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-cluster") as admin:
+        return await admin.elect_leaders(wanted, unclean=unclean)
+
+
+def _to_json(name: TopicPartition, outcome: ElectedLeader | DohleError) -> dict[str, object]:
+    if isinstance(outcome, DohleError):
+        return {"topic": name.topic, "partition": name.partition, "elected": False, "error": outcome.message}
+    return {
+        "topic": name.topic,
+        "partition": name.partition,
+        "elected": True,
+        "leader": outcome.leader,
+        "leader_epoch": outcome.leader_epoch,
+    }

@@ -1,0 +1,212 @@
+"""`dohle explain`: answers to what one asks first when something is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dohle.cli.moves import listed_nodes, replicas_by_node
+from dohle.cli.output import counted, print_json, print_table
+from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.cli.step_words import what_happened
+from dohle.model.errors import UnknownTopicOrPartition
+from dohle.model.ids import TopicPartition
+
+if TYPE_CHECKING:
+    from dohle.client.partition_changes import PartitionHistory, PartitionStep
+    from dohle.client.values import ClusterDescription, PartitionDescription, ReplicaDescription
+
+_Replicas = dict[int, "ReplicaDescription"]
+
+
+@click.group()
+def explain() -> None:
+    """Explain a cluster's state."""
+
+
+@explain.command("partition")
+@click.argument("topic")
+@click.argument("partition", type=int)
+@click.option("-n", "--changes", default=10, show_default=True, metavar="COUNT", help="How many changes to show.")
+@bootstrap_option
+@timeout_option
+@json_option
+def partition_command(
+    topic: str, partition: int, changes: int, bootstrap: str, timeout_s: float, as_json: bool
+) -> None:
+    """Say who leads partition PARTITION of TOPIC since when and why, who was in sync, who lags, and why."""
+    history, described, replicas, cluster = run_async(_ask(bootstrap, timeout_s, topic, partition, max(1, changes)))
+    if as_json:
+        print_json(_to_json(topic, history, described, replicas, cluster))
+        return
+    name = TopicPartition(topic, partition)
+    if history.steps:
+        click.echo(f"{name}: {leader_words(history)}")
+    click.echo(f"in sync {listed_nodes(described.in_sync_replicas)} of {listed_nodes(described.assigned_replicas)}\n")
+    print_table(("REPLICA", "STATE", "END", "RECORDS BEHIND", "BEHIND FOR", "WHY"), _rows(described, replicas, cluster))
+    click.echo()
+    shown = list(_told(history))[-changes:]
+    print_table(("TIME", "LEADER", "EPOCH", "IN SYNC", "WHAT HAPPENED"), shown)
+    if history.read_from_offset > 0 and len(history.steps) <= changes and history.steps[0].partition_epoch > 0:
+        click.echo(f"What was before metadata offset {history.read_from_offset} is not known any more.")
+
+
+async def _ask(
+    bootstrap: str, timeout_s: float, topic: str, partition: int, changes: int
+) -> tuple[PartitionHistory, PartitionDescription, _Replicas, ClusterDescription]:
+    from dohle.client.admin import Admin
+
+    async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-explain") as admin:
+        # a step more than is shown tells what the first one has changed; the leader may be there for longer than that
+        history = await admin.describe_partition_history(topic, partition, most_changes=max(changes + 1, 1000))
+        found = await admin.describe_topic(topic)
+        described = next((one for one in found.partitions if one.partition == partition), None)
+        if described is None:
+            raise UnknownTopicOrPartition(f"topic {topic} has no partition {partition}")
+        held = await replicas_by_node(admin, described.assigned_replicas)
+        name = TopicPartition(topic, partition)
+        replicas = {node: partitions[name] for node, partitions in held.items() if name in partitions}
+        return history, described, replicas, await admin.describe_cluster()
+
+
+def leader_words(history: PartitionHistory) -> str:
+    """Returns who leads since when and why; nothing is said of steps that have not changed it."""
+    newest = history.steps[-1]
+    first = len(history.steps) - 1
+    while first > 0 and history.steps[first - 1].leader == newest.leader:
+        first -= 1
+    step = history.steps[first]
+    before = history.steps[first - 1] if first else None
+    since = f"since {_time(step.time_ms)} ({_age((history.now_ms - step.time_ms) / 1000)} ago)"
+    who = f"broker {newest.leader} leads" if newest.leader >= 0 else "nobody leads"
+    return f"{who} {since}, in epoch {newest.leader_epoch}: {what_happened(before, step)}"
+
+
+def _told(history: PartitionHistory) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    before: PartitionStep | None = None
+    for step in history.steps:
+        leader = step.leader if step.leader >= 0 else "none"
+        in_sync = listed_nodes(step.in_sync_replicas)
+        rows.append((_time(step.time_ms), leader, step.leader_epoch, in_sync, what_happened(before, step)))
+        before = step
+    return rows
+
+
+def _rows(
+    described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription
+) -> list[tuple[object, ...]]:
+    leading = replicas.get(described.leader)
+    rows: list[tuple[object, ...]] = []
+    for node in described.assigned_replicas:
+        state = "leader" if node == described.leader else "in sync" if node in described.in_sync_replicas else "behind"
+        held = replicas.get(node)
+        end = held.durable_end if held is not None else "?"
+        if node == described.leader:
+            rows.append((node, state, end, "-", "-", ""))
+            continue
+        behind = _behind(leading, held)
+        lag_ms = _lag_ms(leading, node)
+        rows.append(
+            (
+                node,
+                state,
+                end,
+                "?" if behind is None else behind,
+                "?" if lag_ms is None else _age(lag_ms / 1000),
+                why_behind(node, leading, held, cluster),
+            )
+        )
+    return rows
+
+
+def _behind(leading: ReplicaDescription | None, held: ReplicaDescription | None) -> int | None:
+    return None if leading is None or held is None else max(0, leading.log_end_offset - held.durable_end)
+
+
+def _lag_ms(leading: ReplicaDescription | None, node: int) -> int | None:
+    followers = {} if leading is None else {one.node_id: one for one in leading.followers}
+    return followers[node].lag_ms if node in followers else None
+
+
+def why_behind(
+    node: int, leading: ReplicaDescription | None, held: ReplicaDescription | None, cluster: ClusterDescription
+) -> str:
+    """Returns the nearest reason for which a follower may lack records; empty if there is none."""
+    broker = next((one for one in cluster.nodes if one.node_id == node), None)
+    if broker is None:
+        return "its broker is not registered"
+    if broker.fenced:
+        return "its broker is fenced: it does not run, or reaches no controller"
+    if broker.shutting_down:
+        return "its broker shuts down"
+    if held is None:
+        return "its broker does not answer, or has no such replica yet"
+    if held.failure is not None:
+        return held.failure.message
+    if leading is None:
+        return "there is no leader to follow, or it does not answer"
+    follower = next((one for one in leading.followers if one.node_id == node), None)
+    if follower is None or not follower.subscribed:
+        return "it is not connected to the leader"
+    behind = _behind(leading, held)
+    return f"it catches up, {counted(behind, 'record')} to go" if behind and follower.lag_ms > 1000 else ""
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+
+
+def _age(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(0.0, seconds):.1f} s"
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    return f"{minutes} min" if hours == 0 else f"{hours} h {minutes % 60} min"
+
+
+def _to_json(
+    topic: str,
+    history: PartitionHistory,
+    described: PartitionDescription,
+    replicas: _Replicas,
+    cluster: ClusterDescription,
+) -> dict[str, Any]:
+    leading = replicas.get(described.leader)
+    steps: list[dict[str, Any]] = []
+    before: PartitionStep | None = None
+    for step in history.steps:
+        steps.append(
+            {
+                "metadata_offset": step.metadata_offset,
+                "time_ms": step.time_ms,
+                "leader": step.leader,
+                "leader_epoch": step.leader_epoch,
+                "partition_epoch": step.partition_epoch,
+                "in_sync_replicas": list(step.in_sync_replicas),
+                "assigned_replicas": list(step.assigned_replicas),
+                "what_happened": what_happened(before, step),
+            }
+        )
+        before = step
+    return {
+        "topic": topic,
+        "partition": described.partition,
+        "leader": described.leader,
+        "leader_epoch": described.leader_epoch,
+        "in_sync_replicas": list(described.in_sync_replicas),
+        "replicas": [
+            {
+                "node_id": node,
+                "in_sync": node in described.in_sync_replicas,
+                "durable_end": replicas[node].durable_end if node in replicas else None,
+                "records_behind": 0 if node == described.leader else _behind(leading, replicas.get(node)),
+                "lag_ms": 0 if node == described.leader else _lag_ms(leading, node),
+                "why": "" if node == described.leader else why_behind(node, leading, replicas.get(node), cluster),
+            }
+            for node in described.assigned_replicas
+        ],
+        "history": steps,
+        "history_from_metadata_offset": history.read_from_offset,
+    }

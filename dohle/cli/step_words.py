@@ -1,0 +1,95 @@
+"""What happened to a partition, in words: a step of its history beside the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dohle.client.partition_changes import PartitionStep
+
+
+def what_happened(before: PartitionStep | None, step: PartitionStep) -> str:
+    """Returns what the step changed, and what it came with: that is mostly why."""
+    if before is None:
+        return "the partition was made" if step.partition_epoch == 0 else "the first change that is known"
+    words = [*_moves(before, step), *_members(before, step)]
+    if step.leader != before.leader or step.leader_epoch != before.leader_epoch:
+        words.append(_leader(before, step))
+    if step.doubtful_brokers:
+        words.append(f"{_brokers(step.doubtful_brokers)} may have lost data, and cannot lead like any other")
+    came_with = _came_with(step)
+    text = "; ".join(words) or "nothing that shows"
+    return f"{came_with}: {text}" if came_with else text
+
+
+def _came_with(step: PartitionStep) -> str:
+    parts = []
+    if step.registered_brokers:
+        parts.append(f"{_brokers(step.registered_brokers)} started anew")
+    if step.fenced_brokers:
+        parts.append(f"{_brokers(step.fenced_brokers)} {_was(step.fenced_brokers)} fenced")
+    if step.shutting_down_brokers:
+        parts.append(f"{_brokers(step.shutting_down_brokers)} shutting down")
+    if step.unfenced_brokers:
+        parts.append(f"{_brokers(step.unfenced_brokers)} back")
+    return ", ".join(parts)
+
+
+def _moves(before: PartitionStep, step: PartitionStep) -> list[str]:
+    if not before.assigned_replicas or (
+        before.assigned_replicas == step.assigned_replicas and _runs(before) == _runs(step)
+    ):
+        return []
+    targets = [node for node in step.assigned_replicas if node not in step.removing_replicas]
+    if _runs(step) and not _runs(before):
+        return [f"a move to {_listed(targets)} began"]
+    if _runs(before) and not _runs(step):
+        taken_back = set(step.assigned_replicas) == set(before.assigned_replicas) - set(before.adding_replicas)
+        ended = not taken_back or not before.adding_replicas
+        return [f"the move to {_listed(targets)} ended" if ended else "the move was taken back"]
+    return [f"its replicas are {_listed(targets)} now"]
+
+
+def _runs(step: PartitionStep) -> bool:
+    return bool(step.adding_replicas or step.removing_replicas)
+
+
+def _members(before: PartitionStep, step: PartitionStep) -> list[str]:
+    joined = [node for node in step.in_sync_replicas if node not in before.in_sync_replicas]
+    left = [node for node in before.in_sync_replicas if node not in step.in_sync_replicas]
+    gone = [node for node in left if step.assigned_replicas and node not in step.assigned_replicas]
+    lagged = [node for node in left if node not in gone]
+    words = []
+    if joined:
+        words.append(f"{_brokers(joined)} came in sync")
+    if lagged and _came_with(step):
+        words.append(f"{_brokers(lagged)} left the in-sync set")
+    elif lagged:
+        words.append(f"{_brokers(lagged)} left the in-sync set: behind for too long")
+    return words
+
+
+def _leader(before: PartitionStep, step: PartitionStep) -> str:
+    if step.leader < 0:
+        return "nobody can lead"
+    if step.leader == before.leader:
+        return f"broker {step.leader} leads on in a new epoch"
+    joins = step.leader not in before.in_sync_replicas
+    unclean = joins and step.in_sync_replicas == (step.leader,)
+    loss = ", which was not in sync: acknowledged records may be lost" if unclean else ""
+    if joins and not unclean:
+        loss = ", which came in sync just then"
+    preferred = step.assigned_replicas[:1] == (step.leader,) and before.leader >= 0
+    why = " by an election, as the preferred leader" if preferred and not joins and not _came_with(step) else ""
+    return f"broker {step.leader} took over from {before.leader if before.leader >= 0 else 'nobody'}{why}{loss}"
+
+
+def _brokers(nodes: Sequence[int]) -> str:
+    return f"broker {nodes[0]}" if len(nodes) == 1 else f"brokers {_listed(nodes)}"
+
+
+def _was(nodes: Sequence[int]) -> str:
+    return "was" if len(nodes) == 1 else "were"
+
+
+def _listed(nodes: Sequence[int]) -> str:
+    return ",".join(map(str, nodes))

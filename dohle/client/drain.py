@@ -1,0 +1,63 @@
+"""Draining: where the replicas of one broker go, so that it can be switched off.
+
+Each goes to the active broker that has no replica of its partition, in a rack that has fewest of them, and holds the
+fewest replicas; it takes the place of the one that goes, so that preferred leaders are spread as they were. What
+cannot be is refused before anything moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dohle.client.partition_changes import Reassignment
+from dohle.client.values import NodeDescription, TopicDescription
+from dohle.model.errors import BrokerIdNotRegistered, InvalidReplicaAssignment
+
+
+def plan_drain(
+    node_id: int, nodes: Sequence[NodeDescription], topics: Sequence[TopicDescription], min_insync: Mapping[str, int]
+) -> list[Reassignment]:
+    """Returns the moves that leave `node_id` without replicas; `min_insync` says min.insync.replicas by topic.
+
+    Raises BrokerIdNotRegistered, and InvalidReplicaAssignment where brokers or racks would be too few.
+    """
+    racks = {node.node_id: node.rack or f"node {node.node_id}" for node in nodes}
+    if node_id not in racks:
+        raise BrokerIdNotRegistered(f"there is no broker {node_id}: there are {sorted(racks)}")
+    load = {
+        node.node_id: node.replicas
+        for node in nodes
+        if node.node_id != node_id and not node.fenced and not node.shutting_down
+    }
+    moves: list[Reassignment] = []
+    for topic in topics:
+        for partition in topic.partitions:
+            present = partition.assigned_replicas
+            if node_id not in present:
+                continue
+            name = f"{topic.name}-{partition.partition}"
+            staying = [node for node in present if node != node_id]
+            candidates = [node for node in sorted(load) if node not in present]
+            if not candidates:
+                raise InvalidReplicaAssignment(_too_few(name, node_id, len(present), sorted(load)))
+            used = [racks[node] for node in staying]
+            chosen = min(candidates, key=lambda node: (used.count(racks[node]), load[node], node))
+            spread = len({*used, racks[chosen]})
+            needed = min(min_insync.get(topic.name, 1), len({racks[node] for node in present}))
+            if spread < needed:
+                raise InvalidReplicaAssignment(
+                    f"broker {node_id} is the last one of its rack, {racks[node_id]}, that can have {name}: without it"
+                    f" the replicas would be in {spread} racks, and min.insync.replicas is {min_insync[topic.name]}."
+                    f" Start another broker in that rack first"
+                )
+            load[chosen] += 1
+            replicas = tuple([chosen if node == node_id else node for node in present])
+            moves.append(Reassignment(topic.name, partition.partition, replicas, partition.partition_epoch))
+    return moves
+
+
+def _too_few(name: str, node_id: int, replication_factor: int, others: Sequence[int]) -> str:
+    return (
+        f"{name} has {replication_factor} replicas, and without broker {node_id} only {len(others)} brokers are"
+        f" available, {list(others)}: start another one first, or give {name} fewer replicas"
+    )
