@@ -40,7 +40,8 @@ MOVING = step(1, 0, (1, 2, 3), (4, 2, 1, 3), adding=(4,), removing=(1, 3))
             step(-1, 1, (1,)),
             step(2, 2, (2,)),
             (
-                "broker 2 came in sync; broker 1 left the in-sync set: behind for too long; broker 2 took over from nobody,"
+                "broker 2 came in sync; broker 1 left the in-sync set: behind for too long; broker 2 took over"
+                " from nobody,"
                 " which was not in sync: acknowledged records may be lost"
             ),
         ),
