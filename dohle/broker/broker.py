@@ -101,8 +101,7 @@ class Broker:
             settings.heartbeat_interval_ms / 1000,
             settings.session_timeout_ms / 1000,
         )
-        isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
-        self._isr_changes = isr_changes
+        isr_changes = self.isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
         self._durable_offset = DurableMetadataOffset(disk, data_path)
         self.replicas = Replicas(
             self._surroundings, folder, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
@@ -183,7 +182,7 @@ class Broker:
             await self.replicas.act(acted_on, None)
             await self._durable_offset.write(acted_on.next_offset)  # a folder that served and says less was wiped
             self._active = True
-        self._tasks.spawn(self._isr_changes.run(), "in-sync sets")
+        self._tasks.spawn(self.isr_changes.run(), "in-sync sets")
         self._tasks.spawn(self._tick(), "tick")
         self.membership.ready()
         self._tasks.spawn(self.membership.run(), "heartbeats")

@@ -33,6 +33,7 @@ PAUSE_S = 0.05
 class _Change:
     leading: Leading
     proposal: Proposal
+    before: tuple[NodeId, ...]
 
 
 class IsrChanges:
@@ -45,6 +46,8 @@ class IsrChanges:
         controller: ControllerClient,
         clock: Clock,
     ) -> None:
+        self.shrinks = 0  # in-sync sets that lost members by request of this broker, as of its start
+        self.expands = 0
         self._me = me
         self._broker_epoch_of = broker_epoch_of
         self._controller = controller
@@ -53,7 +56,7 @@ class IsrChanges:
         self._wanted = asyncio.Event()
 
     def ask(self, key: PartitionKey, leading: Leading, proposal: Proposal) -> None:
-        self._changes[key] = _Change(leading, proposal)
+        self._changes[key] = _Change(leading, proposal, leading.in_sync.committed)
         self._wanted.set()
 
     def forget(self, key: PartitionKey) -> None:
@@ -111,6 +114,10 @@ class IsrChanges:
             key = PartitionKey(TopicId(answer.topic_id), answer.partition)
             if answer.failure.code == NotController.code:
                 continue  # it is behind the leader's metadata: the same request is repeated
+            if key in asked and not answer.failure.code:  # counted also where the role has ended with it
+                members, before = set(answer.in_sync_replicas), set(asked[key].before)
+                self.shrinks += not before <= members
+                self.expands += not members <= before
             if key not in asked or not self._settle(key, asked[key]):
                 continue
             change = asked[key]
@@ -119,8 +126,8 @@ class IsrChanges:
             elif answer.failure.code:
                 log.info("%s: in-sync set not changed: %s", key, error_for(answer.failure.code, answer.failure.message))
             elif answer.leader == self._me and answer.leader_epoch == change.leading.leader_epoch:
-                members = tuple(NodeId(member) for member in answer.in_sync_replicas)
-                change.leading.isr_committed(members, answer.partition_epoch, now)
+                in_sync = tuple(NodeId(member) for member in answer.in_sync_replicas)
+                change.leading.isr_committed(in_sync, answer.partition_epoch, now)
 
     def _settle(self, key: PartitionKey, change: _Change) -> bool:
         """Drops an answered change; returns False if it had ended or another has taken its place."""

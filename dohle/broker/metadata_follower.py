@@ -51,6 +51,7 @@ class MetadataFollower:
     ) -> None:
         self.image: ClusterImage = EMPTY_IMAGE
         self.controller_id = -1
+        self.committed_end = 0  # of the metadata log, as the active controller said last
         self._controller = controller
         self._identity = identity
         self._network = network
@@ -86,6 +87,7 @@ class MetadataFollower:
                 if message.HasField("hello"):
                     self._identity.check(message.hello)
                 self.controller_id = message.leader_id
+                self.committed_end = max(self.committed_end, message.committed_end)
                 if message.snapshot_end_offset:
                     return message.snapshot_end_offset
                 await self._apply(message.batches)

@@ -18,6 +18,7 @@ from dohle.broker.broker import Broker
 from dohle.broker.leading import Leading
 from dohle.cluster.node import Node
 from dohle.controller.part import ControllerPart
+from dohle.model.ids import NodeId
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -62,6 +63,7 @@ class NodeCollector(Collector):
         if node.broker is not None:
             yield from _of_cluster(node.broker)
             yield from _of_replicas(node.broker)
+            yield from _of_replication(node.broker)
             yield from _of_traffic(node.broker)
 
 
@@ -71,6 +73,14 @@ def _of_controller(part: ControllerPart) -> Iterator[Metric]:
     yield GaugeMetricFamily("dohle_controller_term", "The quorum's term, as known here", float(quorum.term))
     yield GaugeMetricFamily("dohle_controller_commit_offset", "Committed metadata", float(quorum.commit_offset))
     yield GaugeMetricFamily("dohle_controller_log_end_offset", "Metadata in this log", float(quorum.log_end_offset))
+    counts = part.controller.counts
+    for name, doc, value in (
+        ("dohle_controller_leader_elections", "Leaders elected while active", counts.elections),
+        ("dohle_controller_unclean_leader_elections", "Of them, leaders that were not in sync", counts.unclean),
+        ("dohle_controller_leaders_lost", "Partitions that nobody could lead any more", counts.lost),
+        ("dohle_controller_reassignments", "Reassignments that have ended", counts.reassignments),
+    ):
+        yield CounterMetricFamily(name, doc, float(value))
 
 
 def _of_cluster(broker: Broker) -> Iterator[Metric]:
@@ -88,6 +98,19 @@ def _of_cluster(broker: Broker) -> Iterator[Metric]:
         "dohle_cluster_under_min_isr_partitions", "Partitions with fewer than min.insync.replicas", float(short)
     )
     yield GaugeMetricFamily("dohle_cluster_offline_partitions", "Partitions without a leader", float(leaderless))
+    imbalanced = sum(
+        partition.leader != partition.assigned_replicas[0]
+        for topic in image.topics_in_order()
+        for partition in topic.partitions
+    )
+    yield GaugeMetricFamily(
+        "dohle_cluster_reassigning_partitions", "Partitions whose replicas move", float(len(image.reassigning))
+    )
+    yield GaugeMetricFamily(
+        "dohle_cluster_imbalanced_partitions", "Partitions not led by their preferred leader", float(imbalanced)
+    )
+    lag = max(0, broker.metadata.committed_end - image.next_offset)
+    yield GaugeMetricFamily("dohle_metadata_lag_records", "Committed and not known here", float(lag))
     yield GaugeMetricFamily("dohle_metadata_offset", "Up to where this node knows metadata", float(image.next_offset))
 
 
@@ -117,6 +140,28 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     yield GaugeMetricFamily("dohle_leaders", "Partitions that this node leads", float(leaders))
     yield GaugeMetricFamily("dohle_damaged_replicas", "Replicas neither served nor led from", float(damaged))
     yield from (start, end, durable, watermark, size, leads)
+
+
+def _of_replication(broker: Broker) -> Iterator[Metric]:
+    """By follower, over all partitions that this broker leads: so that there are as many as brokers, not replicas."""
+    now = broker.now()
+    records: dict[NodeId, int] = {}
+    seconds: dict[NodeId, float] = {}
+    for partition in broker.replicas.partitions.values():
+        if isinstance(partition.role, Leading):
+            lags_s = partition.role.lags_s(now)
+            for node_id, replica in partition.role.replicas.items():
+                behind = partition.log.log_end_offset - max(replica.durable_end, partition.log.log_start_offset)
+                records[node_id] = max(records.get(node_id, 0), behind)
+                seconds[node_id] = max(seconds.get(node_id, 0.0), lags_s[node_id])
+    most = GaugeMetricFamily("dohle_follower_lag_records", "Most that a follower lacks of a log", labels=["follower"])
+    longest = GaugeMetricFamily("dohle_follower_lag_seconds", "For how long it lacks some", labels=["follower"])
+    for node_id in sorted(records):
+        most.add_metric([str(node_id)], float(records[node_id]))
+        longest.add_metric([str(node_id)], seconds[node_id])
+    yield from (most, longest)
+    yield CounterMetricFamily("dohle_isr_shrinks", "In-sync sets made smaller", float(broker.isr_changes.shrinks))
+    yield CounterMetricFamily("dohle_isr_expands", "In-sync sets made larger", float(broker.isr_changes.expands))
 
 
 def _of_traffic(broker: Broker) -> Iterator[Metric]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dohle.controller.decision import Decision
+from dohle.controller.election_counts import ElectionCounts
 from dohle.controller.quorum import Quorum, QuorumListener
 from dohle.model.errors import DohleError, ThrottlingQuotaExceeded
 from dohle.model.ids import NO_NODE
@@ -47,6 +48,7 @@ class Controller:
 
     def __init__(self, quorum: Quorum) -> None:
         self.quorum = quorum
+        self.counts = ElectionCounts()
         self.committed: ClusterImage = EMPTY_IMAGE
         self._pending: ClusterImage | None = None
         self._waiters: deque[_Waiter] = deque()
@@ -143,6 +145,8 @@ class Controller:
         await waiter.done
 
     def _commit(self, batch: MetadataBatch) -> None:
+        if self.is_active:
+            self.counts.count(self.committed, batch.records)
         self.committed = apply_batch(self.committed, batch.records, batch.base_offset)
         if self._pending is not None and self._pending.next_offset == self.committed.next_offset:
             self._pending = self.committed  # equal; only one of the two has to be kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.request
 
 import pytest
 
@@ -60,7 +61,19 @@ def described(capsys, topic: str) -> dict[int, dict[str, object]]:
     return {one["partition"]: one for one in partitions}
 
 
-def test_a_partition_moves_and_every_step_is_shown(topic, capsys):
+def counted(cluster: LocalCluster, metric: str) -> float:
+    """Returns the sum of a metric over all nodes that run."""
+    total = 0.0
+    for node in cluster.state.nodes:
+        if node.runs():
+            with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+            total += sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == metric)
+    return total
+
+
+def test_a_partition_moves_and_every_step_is_shown(cluster, topic, capsys):
+    joined = counted(cluster, "dohle_isr_expands_total")
     shown = said(capsys, "cluster", "reassign", f"{topic}:0=4,2,3")
     assert shown.splitlines()[0].split() == ["PARTITION", "FROM", "TO", "ADDS", "REMOVES"]
     assert shown.splitlines()[1].split() == [f"{topic}-0", "1,2,3", "4,2,3", "4", "1"]
@@ -73,6 +86,10 @@ def test_a_partition_moves_and_every_step_is_shown(topic, capsys):
     history = json.loads(said(capsys, "explain", "partition", topic, "0", "--json"))
     assert history["leader"] == moved["leader"]
     assert [one["records_behind"] for one in history["replicas"]] == [0, 0, 0]
+    assert counted(cluster, "dohle_isr_expands_total") == joined + 1
+    assert counted(cluster, "dohle_controller_reassignments_total") == 1
+    assert counted(cluster, "dohle_follower_lag_records") == 0
+    assert counted(cluster, "dohle_cluster_reassigning_partitions") == 0
 
 
 def test_what_cannot_be_is_refused_whole_and_says_why(topic, capsys):

@@ -7,6 +7,7 @@ from typing import Any
 
 from dohle.controller.brokers import fence_brokers, heartbeat
 from dohle.controller.decision import Decision
+from dohle.controller.election_counts import ElectionCounts
 from dohle.controller.isr import alter_partitions
 from dohle.controller.leader_elections import elect_leaders
 from dohle.controller.reassignment import alter_partition_reassignments
@@ -59,6 +60,7 @@ class DecidedCluster:
         self.image = EMPTY_IMAGE
         self.log: list[MetadataRecord] = []
         self.alarms: list[str] = []
+        self.counts = ElectionCounts()
         self.directories: dict[int, bytes] = {}
         self.starts = 0
         self._leaders: dict[tuple[PartitionKey, int], NodeId] = {}
@@ -68,6 +70,7 @@ class DecidedCluster:
 
     def commit(self, records: tuple[MetadataRecord, ...]) -> None:
         decoded = [decode_record(encode_record(record)) for record in records]
+        self.counts.count(self.image, decoded)
         before, self.image = self.image, apply_batch(self.image, decoded, self.image.next_offset)
         self.log.extend(decoded)
         self._check(before)

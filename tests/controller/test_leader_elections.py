@@ -145,3 +145,22 @@ def test_leaders_are_balanced_only_beyond_the_bound(cluster):
 def test_balance_leaves_those_alone_that_cannot_lead(cluster):
     away_and_back(cluster, 1)
     assert balanced_leaders(cluster.image, 0).answer == 0
+
+
+def test_elections_are_counted_and_unclean_ones_apart(cluster):
+    cluster.topic("u", [1, 2, 3], unclean_leader_election_enable="true")
+    only_an_outsider_lives(cluster)
+    assert (cluster.counts.elections, cluster.counts.unclean, cluster.counts.lost) == (1, 1, 2)
+    cluster.fence(2)
+    cluster.beat(2)
+    assert cluster.counts.unclean == 1
+
+
+def test_reassignments_are_counted_when_they_have_ended(cluster):
+    cluster.reassign("t", [1, 2, 4])
+    assert cluster.counts.reassignments == 0
+    cluster.propose("t", [1, 2, 3, 4])
+    cluster.reassign("t", [1, 2, 3])
+    cluster.reassign("t", None)
+    assert cluster.counts.reassignments == 2
+    assert cluster.counts.elections == 0
