@@ -193,6 +193,8 @@ def test_a_trap_strikes_once_at_its_moment() -> None:
             vote = disk.open("quorum-state.tmp", create=True)
             await disk.sync([vote])
             disk.rename("quorum-state.tmp", "quorum-state")
+            disk.open("1-1.checkpoint.part", create=True).close()
+            disk.rename("1-1.checkpoint.part", "1-1.checkpoint")
 
     on_a_disk(work)
     assert sorted(struck, key=str) == sorted(Moment, key=str)

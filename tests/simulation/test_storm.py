@@ -33,7 +33,7 @@ def test_a_fault_takes_effect_and_no_promise_is_broken(kind: str) -> None:
     node_id = KINDS[kind].targets(SHAPE)[-1]
     faults = (PlannedFault(3.0, kind, node_id, 1.0, 11), PlannedFault(7.0, kind, node_id, 0.5, 12))
     mix = Plan.drawn(1).mix
-    outcome = run_plan(Plan(3, SHAPE, mix, storm_s=16.0, faults=faults))
+    outcome = run_plan(Plan(3, SHAPE, mix, storm_s=16.0, faults=faults, snapshot_bytes=500))
     assert not outcome.violations, "\n".join((*outcome.timeline, *outcome.violations))
     assert outcome.faults[kind] >= 1
     assert set(outcome.faults) == {kind}

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from random import Random
 
+from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.model.errors import ConfigurationError
 from dohle.testing.clients.workload import Mix
 from dohle.testing.faults.faults import KINDS, kind_named
@@ -17,6 +18,7 @@ from dohle.testing.world.topology import Topology
 STORM_S = 60.0
 LONGEST_STORM_S = 86_400.0
 _LEAST_FAULTS = 5
+_SNAPSHOT_BYTES = (500, 2000, 8000, SnapshotConfig().max_bytes_between)
 _CALM_END = 0.1
 """The share of a storm at its end in which no fault begins."""
 
@@ -54,6 +56,8 @@ class Plan:
     mix: Mix
     storm_s: float
     faults: tuple[PlannedFault, ...]
+    snapshot_bytes: int = SnapshotConfig().max_bytes_between
+    """So much metadata lies between two snapshots of it."""
 
     def __post_init__(self) -> None:
         _check_length(self.storm_s)
@@ -63,7 +67,10 @@ class Plan:
         _check_length(storm_s)
         topology = Topology.drawn(_chance(seed, "topology"))
         mix = Mix.drawn(_chance(seed, "mix"))
-        return cls(seed, topology, mix, storm_s, _drawn_faults(_chance(seed, "faults"), topology, storm_s))
+        snapshot_bytes = _chance(seed, "snapshots").choice(_SNAPSHOT_BYTES)
+        return cls(
+            seed, topology, mix, storm_s, _drawn_faults(_chance(seed, "faults"), topology, storm_s), snapshot_bytes
+        )
 
     def without(self, faults: Collection[int]) -> Plan:
         """Returns the plan without the faults of these indexes."""

@@ -48,7 +48,7 @@ class Simulation:
     """One run."""
 
     def __init__(self, plan: Plan) -> None:
-        self.world = World(plan.seed, plan.topology)
+        self.world = World(plan.seed, plan.topology, snapshot_bytes=plan.snapshot_bytes)
         self._plan = plan
         self._invariants = Invariants(self.world)
         self.world.scheduler.on_turn = self._invariants.after_turn

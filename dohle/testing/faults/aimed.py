@@ -12,7 +12,7 @@ from dohle.testing.faults.process_faults import return_one_by_one
 from dohle.testing.world.disk import Moment
 
 _PATIENCE_S = 10.0
-_ANYWHERE = (Moment.TRUNCATION, Moment.VOTE, Moment.ROLL)
+_ANYWHERE = (Moment.TRUNCATION, Moment.VOTE, Moment.ROLL, Moment.SNAPSHOT)
 _SHARE_OF_ALL = 0.3
 _CUT_OFF_STEPS = 45
 """Tenths of a second: longer than a session."""

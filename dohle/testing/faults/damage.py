@@ -11,6 +11,7 @@ from random import Random
 
 from dohle.model.batch import read_header
 from dohle.model.errors import CorruptMessage
+from dohle.model.snapshot import SUFFIX as SNAPSHOT_SUFFIX
 from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS
 from dohle.storage.clean_stop import FILE_NAME as CLEAN_MARK
 from dohle.storage.single_log import METADATA_LOG
@@ -124,6 +125,25 @@ async def lost_metadata(blow: Blow) -> None:
     if how:
         blow.machine.has_forgotten = blow.machine.lost = True
         blow.strikes(how)
+    await blow.lasts()
+    blow.start(blow.node_id)
+
+
+async def rotten_snapshot(blow: Blow) -> None:
+    """A controller comes back to snapshots of the metadata, the newest or all, that were spoilt or lost meanwhile."""
+    if not _moved_to_one_of(blow, may_forget(blow.world.topology)) or not blow.machine.disk.exists(_METADATA):
+        return
+    blow.end(blow.node_id, power=blow.chance.random() < 0.5)
+    disk = blow.machine.disk
+    snapshots = [f"{_METADATA}/{name}" for name in disk.list(_METADATA) if name.endswith(SNAPSHOT_SUFFIX)]
+    if snapshots:
+        for path in snapshots if blow.chance.random() < 0.5 else snapshots[-1:]:
+            if blow.chance.random() < 0.2:
+                disk.lose(path)
+            else:
+                disk.spoil(path, blow.chance.randrange(len(disk.peek(path))), 1 << blow.chance.randrange(7))
+            blow.strikes(path)
+        blow.machine.has_forgotten = True
     await blow.lasts()
     blow.start(blow.node_id)
 

@@ -51,6 +51,7 @@ KINDS: dict[str, FaultKind] = {
     "lost file": FaultKind(damage.lost_file, 0.7),
     "empty disk": FaultKind(damage.empty_disk, 0.5, damage.may_be_emptied),
     "lost metadata": FaultKind(damage.lost_metadata, 0.3, damage.may_forget),
+    "rotten snapshot": FaultKind(damage.rotten_snapshot, 0.7, damage.may_forget),
     **{f"kill {moment.value}": FaultKind(death_at(moment, power=False)) for moment in Moment},
     **{f"power loss {moment.value}": FaultKind(death_at(moment, power=True)) for moment in Moment},
 }

@@ -12,6 +12,8 @@ from dohle.model.batch import BatchHeader
 from dohle.testing.invariants.sure_log import SureLog
 
 _Place = tuple[int, int]  # offset and epoch
+_NONE = (-1, -1)
+_UNKNOWN = (-2, -2)
 
 
 class Ledger:
@@ -36,12 +38,16 @@ class Ledger:
     def judge(self, replica: SureLog) -> str | None:
         """Compares what is new in a replica with what was written anywhere."""
         batches = replica.batches
-        before = _place(batches[replica.judged - 1]) if replica.judged else (-1, -1)
+        before = _place(batches[replica.judged - 1]) if replica.judged else _NONE
+        if not replica.judged and replica.start > 0:
+            before = _UNKNOWN  # it begins behind what was cut
         for at in range(replica.judged, len(batches)):
             batch = batches[at]
             place = _place(batch)
             known = self._written.setdefault(place, (batch, before))
-            if known != (batch, before):
+            if known[1] == _UNKNOWN:
+                known = self._written[place] = known[0], before
+            if known[0] != batch or before not in (known[1], _UNKNOWN):
                 return (
                     f"offset {place[0]} of epoch {place[1]} is not everywhere the same: {known[0]} after {known[1]},"
                     f" and {batch} after {before}"
@@ -56,7 +62,7 @@ class Ledger:
 
     def commit(self, replica: SureLog, end: int, epoch: int) -> str | None:
         """Takes what a replica holds below `end` for committed by the leader of `epoch`."""
-        if not self.has_all(replica):
+        if not self.has_all(replica) and replica.start != self.end:
             return f"what epoch {self.committed_by} has committed, up to {self.end}, is not what its leader has"
         if replica.ending_at(end) is None:
             return f"everything below {end} counts as committed, and its leader has {replica.end} on its disk"

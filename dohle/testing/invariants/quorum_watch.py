@@ -3,7 +3,8 @@
 Terms and commit indexes never fall; a vote that was given is never forgotten; one leader a term, elected by votes that
 are on a majority's disks; logs agree up to what they have in common; what is committed is on a majority of the voters'
 disks and never changed; a leader commits up to entries of its own term, and its log holds all that was committed in
-earlier terms. Disks are looked at, not beliefs.
+earlier terms; a log that does not begin at 0 has a whole snapshot at its start or past it. Disks are looked at, not
+beliefs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dohle.raft.node import RaftNode, Role
 from dohle.raft.quorum import ReplicaKey
 from dohle.testing.invariants.ledger import Ledger
 from dohle.testing.invariants.sure_log import SureLog, durable_content
+from dohle.testing.invariants.sure_snapshots import SureSnapshots
 from dohle.testing.world.process import NodeProcess
 from dohle.testing.world.world import Machine, World
 
@@ -62,6 +64,10 @@ class QuorumWatch:
         }
         self._logs = {
             number: SureLog(machine, metadata_folder(machine.config.data_dir))
+            for number, machine in self._machines.items()
+        }
+        self._snapshots = {
+            number: SureSnapshots(machine, metadata_folder(machine.config.data_dir))
             for number, machine in self._machines.items()
         }
         self._leaders: dict[int, str] = {}  # by term
@@ -191,7 +197,8 @@ class QuorumWatch:
                 f" {holders} have it"
             )
         else:
-            self._tell(ledger.commit(self._logs[holders[0]], offset, now.term))
+            holder = next((one for one in holders if self._logs[one].start <= ledger.end), holders[0])
+            self._tell(ledger.commit(self._logs[holder], offset, now.term))
 
     def _committed_by_leader(self, process: NodeProcess, now: RaftState, term: int) -> None:
         """What an earlier term wrote counts only with something of the leader's own (dissertation, 3.6.2)."""
@@ -214,10 +221,18 @@ class QuorumWatch:
 
     def majority_keeps_all(self) -> None:
         """Whether what was ever committed is on a majority of the disks, those aside whose metadata was taken away."""
-        holders = [node_id for node_id in self._logs if self.ledger.has_all(self._look(node_id))]
+        holders = [node_id for node_id in self._logs if self._has_all(node_id)]
         lost = [number for number, machine in self._machines.items() if machine.has_forgotten and number not in holders]
         if 2 * (len(holders) + len(lost)) <= len(self._logs):
             self._violated(f"what is committed of the metadata below {self.ledger.end} is only on disks {holders}")
+
+    def _has_all(self, node_id: int) -> bool:
+        log, reaches = self._look(node_id), self._snapshots[node_id].newest().end_offset
+        if reaches < log.start and not self._machines[node_id].harmed:
+            self._violated(
+                f"the metadata log of node {node_id} begins at {log.start}, and its snapshots reach up to {reaches}"
+            )
+        return self.ledger.has_all(log) or reaches >= self.ledger.end
 
 
 def _decode(content: bytes) -> Vote:

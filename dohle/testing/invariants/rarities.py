@@ -18,11 +18,14 @@ from dohle.broker.push_session import PushSession
 from dohle.controller import isr, quorum, registration
 from dohle.controller.controller import Controller
 from dohle.controller.failure_detector import FailureDetector
+from dohle.controller.quorum_snapshots import QuorumSnapshots
 from dohle.controller.sessions import Sessions
+from dohle.controller.snapshot_fetch import SnapshotFetch
+from dohle.controller.snapshot_files import SnapshotFiles
 from dohle.controller.vote_file import write_vote
-from dohle.model.errors import DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
-from dohle.model.ids import NodeId
-from dohle.model.image import BrokerImage
+from dohle.model.errors import CorruptLog, DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
+from dohle.model.ids import NodeId, SnapshotId
+from dohle.model.image import BrokerImage, ClusterImage
 from dohle.model.metadata import Doubt
 from dohle.raft.core import Core
 from dohle.raft.leader import Leader
@@ -40,6 +43,8 @@ RARE = (
     "a batch out of its producer's order is refused",
     "a broker is fenced early",
     "a change is left open by a controller that lost its office",
+    "a broker takes a snapshot",
+    "a damaged snapshot is refused",
     "a disk fails",
     "a divergence is truncated",
     "a duplicate is answered",
@@ -54,6 +59,9 @@ RARE = (
     "a Raft log is truncated",
     "a replica catches up by chunks",
     "a segment is rolled",
+    "a snapshot is fetched at a start",
+    "a snapshot is installed",
+    "a snapshot is written",
     "a stale AlterPartition is refused",
     "a stop was unclean",
     "a torn tail is cut",
@@ -259,6 +267,15 @@ def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[...,
     return leave
 
 
+@_around(MetadataFollower, MetadataFollower._install)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def install(self: MetadataFollower, *arguments: Any) -> None:
+        await original(self, *arguments)
+        counts.add("a broker takes a snapshot")
+
+    return install
+
+
 # controllers
 
 
@@ -339,6 +356,48 @@ def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[...,
             counts.add(name, -1)
 
     return write
+
+
+@_around(SnapshotFiles, SnapshotFiles.write)
+def _(counts: Counts, original: Callable[..., Awaitable[SnapshotId]]) -> Callable[..., Awaitable[SnapshotId]]:
+    async def write_snapshot(self: SnapshotFiles, *arguments: Any) -> SnapshotId:
+        snapshot = await original(self, *arguments)
+        counts.add("a snapshot is written")
+        return snapshot
+
+    return write_snapshot
+
+
+@_around(SnapshotFiles, SnapshotFiles.read)
+def _(counts: Counts, original: Callable[..., Awaitable[ClusterImage]]) -> Callable[..., Awaitable[ClusterImage]]:
+    async def read(self: SnapshotFiles, snapshot: SnapshotId) -> ClusterImage:
+        try:
+            return await original(self, snapshot)
+        except CorruptLog:
+            counts.add("a damaged snapshot is refused")
+            raise
+
+    return read
+
+
+@_around(SnapshotFetch, SnapshotFetch.fetch_from_any)
+def _(counts: Counts, original: Callable[..., Awaitable[ClusterImage]]) -> Callable[..., Awaitable[ClusterImage]]:
+    async def fetch_from_any(self: SnapshotFetch, *arguments: Any) -> ClusterImage:
+        image = await original(self, *arguments)
+        counts.add("a snapshot is fetched at a start")
+        return image
+
+    return fetch_from_any
+
+
+@_around(QuorumSnapshots, QuorumSnapshots.install)
+def _(counts: Counts, original: Callable[..., Awaitable[ClusterImage]]) -> Callable[..., Awaitable[ClusterImage]]:
+    async def install(self: QuorumSnapshots, snapshot: SnapshotId) -> ClusterImage:
+        image = await original(self, snapshot)
+        counts.add("a snapshot is installed")
+        return image
+
+    return install
 
 
 @_around(Core, Core.send_after_vote)

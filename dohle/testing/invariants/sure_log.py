@@ -57,6 +57,11 @@ class SureLog:
             return self.batches[-1].next_offset
         return self._segments[0].base_offset if self._segments else 0
 
+    @property
+    def start(self) -> int:
+        """Where the first sure segment begins."""
+        return self._segments[0].base_offset if self._segments else 0
+
     def holds(self, batch: BatchHeader) -> bool:
         """Whether this very batch is here."""
         at = bisect_left(self.batches, (batch.base_offset,))

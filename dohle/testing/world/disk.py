@@ -29,6 +29,7 @@ SECTOR_BYTES = 512
 _SYNC_S = 0.0008
 _CAPACITY_BYTES = 1 << 40
 _VOTE_FILE = "quorum-state"
+_SNAPSHOT_SUFFIX = ".checkpoint"
 
 
 class Content:
@@ -161,6 +162,7 @@ class Moment(Enum):
     TRUNCATION = "at a truncation"
     RENAME = "at a rename"
     VOTE = "at a vote"
+    SNAPSHOT = "at a snapshot"
 
 
 @dataclass(slots=True)
@@ -346,6 +348,8 @@ class SimDisk:
         self.trace.note(f"rename {old} {new}")
         old_folder.change({old_name: None, new_name: entry})
         self.reached(Moment.RENAME)
+        if new.endswith(_SNAPSHOT_SUFFIX):
+            self.reached(Moment.SNAPSHOT)
 
     def delete(self, path: str) -> None:
         if self.abandoned:
@@ -382,6 +386,8 @@ class SimDisk:
         self.reached(Moment.SYNC_BEGUN)
         if any(_VOTE_FILE in file.path for file in files):
             self.reached(Moment.VOTE)
+        if any(f"{_SNAPSHOT_SUFFIX}." in file.path for file in files):
+            self.reached(Moment.SNAPSHOT)
         chance_s = self._random.expovariate(1 / (_SYNC_S * self.faults.slowness))
         await self._clock.sleep(self.faults.least_sync_s + chance_s)
         if self.faults.sync_fails:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dohle.cluster.config import BROKER, CONTROLLER, NodeConfig, Voter
 from dohle.cluster.formatting import format_node
+from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.model import metadata
 from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
 from dohle.runtime.network import Address
@@ -28,10 +29,17 @@ PORT = 7092
 DATA = "data"
 
 
-def _config(node: NodePlan, voters: tuple[Voter, ...]) -> NodeConfig:
+def _config(node: NodePlan, voters: tuple[Voter, ...], snapshot_bytes: int) -> NodeConfig:
     roles = (CONTROLLER,) * node.is_controller + (BROKER,) * node.is_broker
     return NodeConfig(
-        node_id=node.node_id, data_dir=DATA, host=f"node{node.node_id}", voters=voters, roles=roles, rack=node.rack
+        node_id=node.node_id,
+        data_dir=DATA,
+        host=f"node{node.node_id}",
+        voters=voters,
+        roles=roles,
+        rack=node.rack,
+        metadata_log_max_record_bytes_between_snapshots=snapshot_bytes,
+        metadata_log_segment_bytes=max(1024, snapshot_bytes // 2),
     )
 
 
@@ -63,7 +71,14 @@ class Machine:
 class World:
     """A cluster of the shape `topology`. Make it, then `run` what is to happen in it."""
 
-    def __init__(self, seed: int | str, topology: Topology = THREE_COMBINED, *, event_budget: int = 20_000_000) -> None:
+    def __init__(
+        self,
+        seed: int | str,
+        topology: Topology = THREE_COMBINED,
+        *,
+        event_budget: int = 20_000_000,
+        snapshot_bytes: int = SnapshotConfig().max_bytes_between,
+    ) -> None:
         self.seed = seed
         self.topology = topology
         self.scheduler = Scheduler(self.random("scheduler"), event_budget=event_budget)
@@ -79,7 +94,8 @@ class World:
         disk_clock = SimClock(self.scheduler)
         self.machines = {
             node.node_id: Machine(
-                _config(node, voters), SimDisk(disk_clock, self.random(f"disk {node.node_id}"), self.scheduler.trace)
+                _config(node, voters, snapshot_bytes),
+                SimDisk(disk_clock, self.random(f"disk {node.node_id}"), self.scheduler.trace),
             )
             for node in topology.nodes
         }
