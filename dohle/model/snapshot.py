@@ -17,7 +17,7 @@ from operator import attrgetter
 
 from rpds import HashTrieMap, HashTrieSet
 
-from dohle.model.batch import Bytes, PartialBatch, check_crc, split_batches
+from dohle.model.batch import Bytes, PartialBatch, split_batches
 from dohle.model.errors import CorruptLog, CorruptMessage, InvalidConfig
 from dohle.model.ids import ClusterId, NodeId, PartitionKey, SnapshotId, TopicId
 from dohle.model.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
@@ -118,7 +118,6 @@ class SnapshotReader:
                     header.base_offset == self._records and header.partition_leader_epoch == self.snapshot_id.term,
                     f"a batch of offset {header.base_offset} and term {header.partition_leader_epoch} is out of place",
                 )
-                _demand(check_crc(self._rest, position, header), "the CRC-32C does not match")
                 self._take(next(decode_metadata(self._rest[position : position + header.size_bytes])))
                 at = position + header.size_bytes
                 yield

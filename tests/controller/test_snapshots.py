@@ -142,7 +142,7 @@ async def test_a_damaged_snapshot_is_named_and_the_one_before_is_used(
     spoil(path)
     with caplog.at_level(logging.ERROR):
         await voter.start()
-    assert f"the snapshot {path} is damaged at byte 0: the CRC-32C does not match" in caplog.text
+    assert f"the snapshot {path} is damaged at byte 0: the batch of offset 0 is damaged" in caplog.text
     await cluster.leader()
     assert voter.part.controller.committed.features == before
 

@@ -164,7 +164,7 @@ def test_damage_is_named_with_the_byte_where_its_batch_begins():
     assert len(batches) > 1
     bad = bytearray(b"".join(batches))
     bad[len(batches[0]) + 100] ^= 1
-    with pytest.raises(CorruptLog, match=f"at byte {len(batches[0])}: the CRC"):
+    with pytest.raises(CorruptLog, match=f"at byte {len(batches[0])}: the batch of offset 256 is damaged: its CRC"):
         read(bytes(bad), SnapshotId(image.next_offset, 3), chunk=50)
 
 

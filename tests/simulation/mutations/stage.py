@@ -103,6 +103,10 @@ class Stage:
         """What a node sends another from now on takes so much longer."""
         self.world.links.detour(self.world.machines[source].name, self.world.machines[target].name, longer_s)
 
+    def looks_at_disks(self) -> None:
+        """As if all power went now."""
+        self._invariants.look()
+
     async def passes(self, seconds: float) -> None:
         await self.world.clock.sleep(seconds)
         assert not self._invariants.violations, "an invariant fell"
@@ -247,13 +251,16 @@ def scenario(script: Script) -> Scenario:
     return scenario_in(Topology.combined(3))(script)
 
 
-def scenario_in(topology: Topology) -> Callable[[Script], Scenario]:
-    """Makes a script a scenario: it runs in a world of its own; what falls are assertions, invariants and bugs."""
-    return lambda script: functools.wraps(script)(functools.partial(_run, script, topology))
+def scenario_in(topology: Topology, **options: int) -> Callable[[Script], Scenario]:
+    """Makes a script a scenario: it runs in a world of its own; what falls are assertions, invariants and bugs.
+
+    `options` are the World's.
+    """
+    return lambda script: functools.wraps(script)(functools.partial(_run, script, topology, options))
 
 
-def _run(script: Script, topology: Topology) -> tuple[str, ...]:
-    world = World(script.__name__, topology)
+def _run(script: Script, topology: Topology, options: dict[str, int]) -> tuple[str, ...]:
+    world = World(script.__name__, topology, **options)
     invariants = Invariants(world)
     stage = Stage(world, invariants)
     violations: list[str] = []
