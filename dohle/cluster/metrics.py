@@ -73,6 +73,15 @@ def _of_controller(part: ControllerPart) -> Iterator[Metric]:
     yield GaugeMetricFamily("dohle_controller_term", "The quorum's term, as known here", float(quorum.term))
     yield GaugeMetricFamily("dohle_controller_commit_offset", "Committed metadata", float(quorum.commit_offset))
     yield GaugeMetricFamily("dohle_controller_log_end_offset", "Metadata in this log", float(quorum.log_end_offset))
+    yield GaugeMetricFamily(
+        "dohle_controller_log_start_offset", "Where this log begins", float(quorum.log_start_offset)
+    )
+    files = quorum.snapshots.files
+    yield GaugeMetricFamily(
+        "dohle_controller_snapshot_end_offset", "Metadata in the newest snapshot", float(files.newest.end_offset)
+    )
+    yield GaugeMetricFamily("dohle_controller_snapshot_size_bytes", "Its size", float(files.newest_size_bytes))
+    yield GaugeMetricFamily("dohle_controller_snapshot_age_seconds", "Since the last was written", part.taker.age_s)
     counts = part.controller.counts
     for name, doc, value in (
         ("dohle_controller_leader_elections", "Leaders elected while active", counts.elections),
