@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rpds import HashTrieMap, HashTrieSet
 
@@ -131,6 +132,10 @@ class PartitionHealth:
         return len(self.live_in_sync_replicas) < self.min_insync_replicas
 
 
+Hosted: TypeAlias = "HashTrieMap[NodeId, HashTrieMap[TopicId, tuple[int, ...]]]"
+"""Each broker's replicas, by partition number."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterImage:
     """The whole cluster, as of the records below `next_offset`."""
@@ -143,7 +148,7 @@ class ClusterImage:
     brokers: HashTrieMap[NodeId, BrokerImage]
     topics: HashTrieMap[TopicId, TopicImage]
     topic_ids: HashTrieMap[str, TopicId]
-    hosted: HashTrieMap[NodeId, HashTrieMap[TopicId, tuple[int, ...]]]  # each broker's replicas, by partition number
+    hosted: Hosted
     reassigning: HashTrieSet[PartitionKey]
     reassignment_bytes_per_s: int  # what each broker sends at most to replicas that are being added; 0: no bound
 

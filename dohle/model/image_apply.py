@@ -15,7 +15,7 @@ from rpds import HashTrieMap
 
 from dohle.model.errors import CorruptLog, InvalidConfig, UnsupportedVersion
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
-from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
+from dohle.model.image import BrokerImage, ClusterImage, Hosted, PartitionImage
 from dohle.model.metadata import (
     METADATA_VERSION,
     NEWEST_METADATA_VERSION,
@@ -119,7 +119,7 @@ class _Draft:
             for topic_id, numbers in assigned.items():
                 if numbers:
                     of_node = of_node.insert(topic_id, tuple(sorted([*of_node.get(topic_id, ()), *numbers])))
-            hosted = hosted.insert(node_id, of_node)
+            hosted = _with_hosted(hosted, node_id, of_node)
         return ClusterImage(
             next_offset,
             self._cluster_id,
@@ -190,8 +190,7 @@ class _Draft:
         for node_id in sorted({node for partition in topic.partitions for node in partition.assigned_replicas}):
             hosted = self._hosted.get(node_id)
             if hosted is not None:
-                rest = hosted.discard(topic_id)  # no node is there with nothing: equal images have equal maps
-                self._hosted = self._hosted.insert(node_id, rest) if rest else self._hosted.remove(node_id)
+                self._hosted = _with_hosted(self._hosted, node_id, hosted.discard(topic_id))
             self._assigned.get(node_id, {}).pop(topic_id, None)
         for number, partition in enumerate(topic.partitions):
             if partition.is_reassigning:
@@ -298,7 +297,7 @@ class _Draft:
         numbers = numbers | {key.partition} if hosts else numbers - {key.partition}
         topic_id, numbers_in_order = key.topic_id, tuple(sorted(numbers))
         of_node = of_node.insert(topic_id, numbers_in_order) if numbers else of_node.discard(topic_id)
-        self._hosted = self._hosted.insert(node_id, of_node)
+        self._hosted = _with_hosted(self._hosted, node_id, of_node)
 
     def _override(self, record: TopicOverride) -> None:
         topic = self._topic(record.topic_id)
@@ -313,6 +312,11 @@ class _Draft:
                 f"run it with software that knows {level}"
             )
         self._features = dict(sorted({**self._features, name: level}.items()))
+
+
+def _with_hosted(hosted: Hosted, node_id: NodeId, topics: HashTrieMap[TopicId, tuple[int, ...]]) -> Hosted:
+    """Returns `hosted` with these replicas of a node; one with none is not there, so that equal images are equal."""
+    return hosted.insert(node_id, topics) if topics else hosted.discard(node_id)
 
 
 def _members(isr: tuple[NodeId, ...], leader: NodeId, assigned: tuple[NodeId, ...]) -> tuple[NodeId, ...]:

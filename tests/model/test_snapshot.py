@@ -119,6 +119,22 @@ def test_an_image_comes_back_as_it_was_however_the_bytes_come_in(seed, steps, ch
     assert read(data, snapshot_id, chunk) == image
 
 
+def test_an_image_that_forgot_everything_comes_back_as_it_was():
+    """A topic moves from broker to broker, and goes: no trace of it is left where it was."""
+    image = grown(random.Random(1), 0)
+    topic = b"t" * 16
+    image = apply_batch(image, (Topic(topic, "t"), Partition(topic, 0, (1,), (1,), 1)), image.next_offset)
+    moves = (
+        ReplicasChange(topic, 0, (2, 1), (2,), (1,), 1, 1, 1, (1,), ()),
+        PartitionChange(topic, 0, 1, 1, 2, (2, 1), ()),
+        ReplicasChange(topic, 0, (2,), (), (), 2, 2, 3, (2,), ()),
+        RemoveTopic(topic),
+    )
+    for record in moves:
+        image = apply_batch(image, (record,), image.next_offset)
+        assert read(*written(image)) == image
+
+
 def test_an_image_goes_on_from_a_snapshot_as_it_would_have(image):
     again = read(*written(image))
     records = (Topic(b"n" * 16, "new"), Partition(b"n" * 16, 0, (1,), (1,), 1))
