@@ -91,17 +91,17 @@ class PartitionWatch:
         """The controllers have committed more."""
         before, self.image = self.image, image
         for topic in image.topics_in_order():
-            earlier = before.topics.get(topic.topic_id)
-            if topic is earlier:
+            if topic is before.topics.get(topic.topic_id):
                 continue
             for number, partition in enumerate(topic.partitions):
-                shared = self._of(PartitionKey(topic.topic_id, number), topic, partition)
+                key = PartitionKey(topic.topic_id, number)
+                shared, was = self._of(key, topic, partition), before.partition(key)
                 shared.topic, shared.image = topic, partition
-                self._replicas_moved(shared, None if earlier is None else earlier.partitions[number])
+                self._replicas_moved(shared, was)
                 shared.epochs.setdefault(partition.leader_epoch, image.next_offset)
-                if earlier is not None and partition != earlier.partitions[number]:
-                    self._check_who_left(shared, earlier.partitions[number], before)
-                    self._tell_all(shared.name, unfit_to_join(earlier.partitions[number], partition, before, image))
+                if was is not None and partition != was:
+                    self._check_who_left(shared, was, before)
+                    self._tell_all(shared.name, unfit_to_join(was, partition, before, image))
                     self._tell_all(shared.name, not_counted(partition, shared.leading))
                     self._look_at_members(shared)
         if image.brokers is not before.brokers:
