@@ -35,6 +35,7 @@ def wrong_epochs(log: Log, role: Leading | Following | None, batches: Sequence[B
                 f"epoch {epoch} is said to reach from {start} to {limit}, and the batches there, from"
                 f" {batches[first].base_offset} on, are of {found}"
             )
-    if batches and (not entries or entries[0].start_offset > max(batches[0].base_offset, log.log_start_offset)):
+    is_held = bool(batches) and batches[0].base_offset < end  # else a truncation is about to cut them off
+    if is_held and (not entries or entries[0].start_offset > max(batches[0].base_offset, log.log_start_offset)):
         return f"it knows no epoch of the batches from {batches[0].base_offset} on: {entries}"
     return None
