@@ -43,6 +43,7 @@ def test_a_partition_has_the_replicas_of_both_sides_until_every_target_is_in_syn
     assert (answer.leader, answer.leader_epoch, list(answer.in_sync_replicas)) == (1, 1, [4, 5, 1])
     assert not list(cluster.image.reassigning)
     assert cluster.image.replica_count(2) == 0
+    assert 2 not in cluster.image.hosted
 
 
 def test_adding_alone_needs_no_new_leader_epoch(cluster):

@@ -59,6 +59,12 @@ def test_a_plan_without_faults_is_the_same_after_it_was_text() -> None:
     assert read_run(run_text(outcome_of(plan)), "f").plan == plan
 
 
+def test_a_plan_from_before_there_was_an_operator_has_none() -> None:
+    parts = json.loads(run_text(outcome_of(Plan.drawn(1))))
+    del parts["plan"]["mix"]["operating_every_s"]
+    assert read_run(json.dumps(parts), "f").plan.mix.operating_every_s == 0
+
+
 def test_each_fault_has_a_line_of_its_own() -> None:
     plan = Plan.drawn(1)
     assert len(plan_text(plan).splitlines()) == len(plan.faults) + 1

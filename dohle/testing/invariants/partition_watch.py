@@ -9,8 +9,8 @@ others, or is taken back whole.
 
 Who may be a member of an in-sync set at all, `members` says.
 
-A replica is not sound whose machine lost what was synced there. Topics that count appends before they are synced
-promise none of what is said here of disks.
+A replica is not sound whose machine lost what was synced there. Topics that count appends before they are synced, or
+that allow unclean elections, promise none of what is said here of disks.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ class _Shared:
 
     @property
     def is_strict(self) -> bool:
-        """Whether nothing counts before it is synced."""
-        return self.topic.config.flush_messages == 1
+        """Whether nothing counts before it is synced, and nothing is lost by choice."""
+        config = self.topic.config
+        return config.flush_messages == 1 and not config.unclean_leader_election_enable
 
     @property
     def least_copies(self) -> int:

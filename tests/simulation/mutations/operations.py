@@ -155,4 +155,32 @@ OPERATIONS = (
         ),
         scenario=scenarios.the_preferred_leader_is_asked_for,
     ),
+    mutation(
+        "election: nobody leads though the topic allows loss",
+        "replication 13",
+        "where the topic allows it, a replica leads that is not in sync, and writes go on",
+        edit(
+            Revisions,
+            "revise",
+            """
+            - allowed = self._image.topics[key.topic_id].config.unclean_leader_election_enable
+            + allowed = not mutated()
+            """,
+        ),
+        scenario=scenarios.nobody_in_sync_is_left_and_the_topic_allows_loss,
+    ),
+    mutation(
+        "election: leaders stay where they are",
+        "replication 13",
+        "beyond the bound on imbalance, preferred leaders are elected by themselves",
+        edit(
+            leader_elections,
+            "_can_take_over",
+            """
+            - preferred = partition.assigned_replicas[0]
+            + preferred = NO_NODE if mutated() else partition.assigned_replicas[0]
+            """,
+        ),
+        scenario=scenarios.leaders_go_back_by_themselves,
+    ),
 )

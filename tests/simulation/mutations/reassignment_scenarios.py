@@ -181,3 +181,32 @@ async def a_lonely_replica_gets_company(stage: Stage) -> None:
     stage.mend(leader, first, second)
     await stage.until(lambda: not stage.partition().is_reassigning, "it ends")
     await stage.written(5)
+
+
+@scenario_in(FIVE)
+async def nobody_in_sync_is_left_and_the_topic_allows_loss(stage: Stage) -> None:
+    await stage.make_topic({"min.insync.replicas": "1", "unclean.leader.election.enable": "true"})
+    await stage.written(5)
+    partition = stage.partition()
+    last, outsiders = partition.leader, [node for node in partition.assigned_replicas if node != partition.leader]
+    for node in outsiders:
+        stage.cut(node, last)
+    await stage.writes(5)
+    await stage.until(lambda: stage.partition().in_sync_replicas == (last,), "the others have left", 60.0)
+    stage.world.kill(last)
+    await stage.until(lambda: stage.partition().leader in outsiders, "one that lacks records leads")
+    await stage.written(5, b"after", client="another")
+    stage.mend(last, *outsiders)
+    stage.world.start(last)
+    await stage.until(lambda: len(stage.partition().in_sync_replicas) == 3, "all are in sync again", 60.0)
+
+
+@scenario_in(FIVE)
+async def leaders_go_back_by_themselves(stage: Stage) -> None:
+    await stage.make_topic()
+    preferred = stage.partition().assigned_replicas[0]
+    stage.world.kill(preferred)
+    await stage.until(lambda: stage.partition().leader not in (preferred, -1), "another leads")
+    stage.world.start(preferred)
+    await stage.until(lambda: stage.partition().leader == preferred, "the preferred leader leads again", 620.0)
+    await stage.written(5)
