@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
     from dohle.client.consumer import Consumer, FetchedBatch
+    from dohle.client.partition_changes import Reassignment
     from dohle.client.producer import Producer
     from dohle.client.values import ConsumerRecord, Delivery, NewTopic
     from dohle.model.errors import DohleError
@@ -28,6 +29,7 @@ __all__ = [
     "FetchedBatch",
     "NewTopic",
     "Producer",
+    "Reassignment",
     "TopicPartition",
     "__version__",
 ]
@@ -42,6 +44,7 @@ _HOMES = MappingProxyType(
         "FetchedBatch": "dohle.client.consumer",
         "NewTopic": "dohle.client.values",
         "Producer": "dohle.client.producer",
+        "Reassignment": "dohle.client.partition_changes",
         "TopicPartition": "dohle.model.ids",
     }
 )

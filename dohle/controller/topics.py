@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dohle.controller.decision import Decision, failure_of
+from dohle.controller.elections import Revisions
 from dohle.controller.placement import Random, place
 from dohle.model.errors import (
     DohleError,
@@ -19,8 +20,9 @@ from dohle.model.errors import (
     TopicAlreadyExists,
     UnknownTopicOrPartition,
 )
-from dohle.model.ids import NodeId, TopicId, new_id
+from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId, new_id
 from dohle.model.image import ClusterImage, TopicImage
+from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, TopicOverride
 from dohle.model.topic_config import check_topic_name, config_key, validate_overrides
 from dohle.rpc.v1 import admin_pb2
@@ -29,6 +31,7 @@ MOST_PARTITIONS = 10_000
 """Of one topic, and in one command: all of it is one batch of the metadata log."""
 
 _DEFAULT = -1
+_UNCLEAN_ELECTIONS = "unclean.leader.election.enable"
 _RESERVED_NAMES = frozenset({"__cluster_metadata"})
 
 
@@ -139,7 +142,23 @@ def alter_configs(
             answer.failure.CopyFrom(failure_of(error))
             continue
         records.extend(changes)
-    return Decision(() if request.validate_only else tuple(records), response)
+    if request.validate_only:
+        return Decision((), response)
+    revisions = _newly_led(image, records)
+    return Decision((*records, *revisions.changes), response, tuple(revisions.alarms))
+
+
+def _newly_led(image: ClusterImage, records: Sequence[MetadataRecord]) -> Revisions:
+    """Finds leaders for partitions whose topics allow unclean elections from these records on."""
+    allowing = [
+        record.topic_id for record in records if isinstance(record, TopicOverride) and record.name == _UNCLEAN_ELECTIONS
+    ]
+    revisions = Revisions(apply_batch(image, records, image.next_offset) if allowing else image)
+    for topic_id in allowing:
+        for number, partition in enumerate(image.topics[topic_id].partitions):
+            if partition.leader == NO_NODE:
+                revisions.revise(PartitionKey(topic_id, number), partition)
+    return revisions
 
 
 def _check_named_once(name: str, counts: Counter[str]) -> None:
