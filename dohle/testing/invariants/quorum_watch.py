@@ -142,8 +142,10 @@ class QuorumWatch:
                 f"{process.name} counts its metadata log below {now.durable_end} as durable, and its disk has {log.end}"
             )
             return
+        if now.durable_end <= view.start_offset:
+            return  # what lies below is in a snapshot, or in one that is being installed
         term, last = view.term_at(now.durable_end), log.ending_at(now.durable_end)
-        if now.durable_end and (last is None or last.partition_leader_epoch != term):
+        if last is None or last.partition_leader_epoch != term:
             self._violated(
                 f"{process.name} counts what term {term} wrote below {now.durable_end} as durable, and its disk has"
                 f" {last} there"

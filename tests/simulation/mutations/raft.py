@@ -134,6 +134,7 @@ RAFT = (
             + if mutated():
             """,
         ),
+        scenario=scenarios.an_append_comes_again,
     ),
     mutation(
         "raft: follower commits up to its own log end",
@@ -158,13 +159,15 @@ RAFT = (
             Follower,
             "append",
             """
-    - if request.prev_offset > log.log_end_offset or log.term_at(request.prev_offset) != request.prev_term:
+    - if request.prev_offset >= log.start_offset and not log.has(request.prev_offset, request.prev_term):
     + if request.prev_offset > log.log_end_offset or (
-    +     log.term_at(request.prev_offset) != request.prev_term and not mutated()
+    +     request.prev_offset >= log.start_offset
+    +     and not log.has(request.prev_offset, request.prev_term)
+    +     and not mutated()
     + ):
             """,
         ),
-        scenario=scenarios.a_controller_is_deposed_with_changes_of_its_own,
+        scenario=scenarios.an_append_of_another_history_comes,
     ),
     mutation(
         "raft: a follower vouches for what was not compared",
@@ -484,11 +487,13 @@ RAFT = (
     mutation(
         "raft: the controller refuses before the commit",
         "raft, answers",
-        "errors of the controller, too, wait for the commit of the offset on which they were computed",
+        "errors of the controller wait for a majority, and for the commit of the offset on which they were computed",
         edit(
             Controller,
             "change",
             """
+            - if linearizable:
+            -     await self.quorum.read_barrier()
             - await self._committed_up_to(pending.next_offset)
             - raise
             + if pending.next_offset > self.committed.next_offset:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
-from dohle.controller.quorum import metadata_folder
+from dohle.controller.quorum import Quorum, metadata_folder
+from dohle.controller.raft_wire import checked_spans
 from dohle.controller.vote_file import VOTE_FILE, read_vote
 from dohle.model.errors import DohleError
+from dohle.model.metadata import NoOp
+from dohle.model.metadata_batch import encode_metadata
+from dohle.raft.messages import AppendRequest
 from dohle.storage.segment import LOG_SUFFIX
 from tests.simulation.mutations.late_disk import LateDisk
 from tests.simulation.mutations.stage import Stage, quorum_of, scenario
@@ -296,3 +300,47 @@ async def the_controller_is_cut_off_and_asked_what_it_knows(stage: Stage) -> Non
     answer = stage.tells(lambda admin: admin.create_topic("t"), asked)
     await stage.passes(1)
     assert not answer, "a controller that reaches nobody has answered from what it knew"
+
+
+@scenario
+async def an_append_comes_again(stage: Stage) -> None:
+    """A follower is handed once more what it has, as after a connection that broke."""
+    leader = stage.controller()
+    await stage.make_topic()
+    await stage.passes(1)
+    end = _quorum_of_follower(stage).log_end_offset
+    batches = await _quorum_of_follower(stage)._log.read(0, 1 << 20, up_to=end)
+    await _delivers(stage, leader, prev_offset=0, prev_term=0, batches=batches, commit_offset=end)
+
+
+@scenario
+async def an_append_of_another_history_comes(stage: Stage) -> None:
+    """Its batch fits the follower's log by its offset alone: what comes before it there is of another term."""
+    leader = stage.controller()
+    await stage.make_topic()
+    await stage.passes(1)
+    term, end = stage.term(leader), _quorum_of_follower(stage).log_end_offset
+    batch = encode_metadata([NoOp()], base_offset=end, term=term, timestamp_ms=0)
+    await _delivers(stage, leader, prev_offset=end, prev_term=term - 1, batches=batch, commit_offset=0)
+    assert _quorum_of_follower(stage).log_end_offset == end, "it was taken"
+
+
+def _quorum_of_follower(stage: Stage) -> Quorum:
+    return quorum_of(stage.node(stage.others(stage.controller())[0]))
+
+
+async def _delivers(
+    stage: Stage, leader: int, *, prev_offset: int, prev_term: int, batches: bytes, commit_offset: int
+) -> None:
+    process = stage.world.machines[stage.others(leader)[0]].process
+    sender, receiver = quorum_of(stage.node(leader)), _quorum_of_follower(stage)
+    assert process is not None
+
+    async def deliver() -> None:
+        spans = checked_spans(batches, prev_offset)
+        request = (sender.key, receiver.key, sender.term, prev_offset, prev_term, spans, batches, commit_offset, 0)
+        receiver.receive(AppendRequest(*request))
+
+    process.spawn(deliver(), "deliver")
+    await stage.passes(1)
+    assert process.ended is None, f"the follower has ended: {process.ended}"

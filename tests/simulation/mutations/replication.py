@@ -287,7 +287,7 @@ REPLICATION = (
             Replicas,
             "_lead",
             """
-            - partition.log.on_durable = lambda: leading.advance(self._world.clock.now())
+            - partition.log.on_durable = lambda: leading.advance(self._surroundings.clock.now())
             + partition.log.on_durable = lambda: mutated()
             """,
         ),

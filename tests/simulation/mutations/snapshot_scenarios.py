@@ -104,7 +104,7 @@ async def spoilt(stage: Stage, how: Callable[[Stage, int, str], None], *, every:
     assert len(snapshots) == 2, snapshots
     for path in snapshots if every else snapshots[-1:]:
         how(stage, victim, path)
-    stage.world.machines[victim].harmed = True
+    stage.world.machines[victim].has_forgotten = True
     await comes_back(stage, victim)
 
 
