@@ -107,9 +107,15 @@ async def two_followers_join_at_once(stage: Stage) -> None:
     await stage.until(lambda: len(stage.partition().in_sync_replicas) == 1, "both followers have left")
     disk = LateDisk(stage.world.machines[stage.controller()].disk)
     disk.withheld = [METADATA_LOG]
-    stage.mend(leader, *followers)
+    stage.mend(leader, followers[0])
+    await stage.until(lambda: stage.leading().in_sync.proposal is not None, "one is to join")
+    stage.mend(leader, followers[1])
     replicas = stage.leading().replicas
     await stage.until(lambda: all(replicas[n].durable_end == 2 for n in replicas), "both have caught up")
+    await stage.passes(0.1)
+    asked = stage.leading().in_sync.proposal
+    assert asked is not None, "nobody was asked for"
+    assert len(asked.members) == 2, f"before the first was answered, {asked} was asked for"
     disk.withheld = []
     await stage.until(lambda: len(stage.partition().in_sync_replicas) == 3, "both have joined")
 
