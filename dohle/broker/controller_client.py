@@ -32,6 +32,7 @@ class ControllerClient:
 
     def __init__(self, voters: Mapping[NodeId, Address], network: Network, clock: Clock, random: random.Random) -> None:
         assert voters, "a broker needs the address of at least one controller"
+        self._configured = dict(voters)
         self._voters = dict(sorted(voters.items()))
         self._network = network
         self._clock = clock
@@ -47,6 +48,13 @@ class ControllerClient:
     def believed(self) -> tuple[NodeId, Address]:
         """Which voter to ask next."""
         return self._believed, self._voters[self._believed]
+
+    def know(self, voters: Mapping[NodeId, Address]) -> None:
+        """These vote by the metadata; those of the configuration stay known, in case that is out of date here."""
+        before, self._voters = self._voters, dict(sorted({**self._configured, **voters}.items()))
+        self._unreached |= dict.fromkeys(node for node in self._voters if before.get(node) != self._voters[node])
+        if self._believed not in self._voters:
+            self._believed = next(iter(self._voters))
 
     def learn(self, node_id: int) -> bool:
         """Takes somebody's word on who is active; returns False if that names no voter."""

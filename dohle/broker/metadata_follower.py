@@ -126,6 +126,8 @@ class MetadataFollower:
         image = self.image
         for batch in batches:
             image = apply_batch(image, batch.records, batch.base_offset)
+        if image.voters != self.image.voters:
+            self._controller.know({voter.node_id: Address(voter.host, voter.port) for voter in image.voters})
         self.image = image
         if batches:
             await self._on_batches(image, batches)

@@ -26,23 +26,27 @@ from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
     metavar="LIST",
     help="Its controllers: with --new 1@host:7092,…; else with directory ids, as printed by --new.",
 )
+@click.option("--join", is_flag=True, help="The node joins a cluster that runs; a controller has no vote at first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED)
 def format_command(
-    new: bool, cluster_id: str | None, voters: str | None, as_json: bool, settings: tuple[str, ...]
+    new: bool, cluster_id: str | None, voters: str | None, join: bool, as_json: bool, settings: tuple[str, ...]
 ) -> None:
     """Prepare the data folder of the node that --config FILE (or other SETTINGS) describes.
 
     \b
       dohle format --new --voters 1@a:7092,2@b:7092,3@c:7092       once
       dohle format --config node.toml --cluster-id … --voters …    on each machine
+      dohle format --config node.toml --cluster-id … --join        for a node that comes later, or a wiped disk
     """
     if new:
-        if cluster_id or settings:
+        if cluster_id or settings or join:
             raise click.UsageError("--new takes --voters alone: it only prints ids")
         _print_new(voters or "1@127.0.0.1:7092", as_json)
         return
-    if not cluster_id or not voters:
+    if join and voters:
+        raise click.UsageError("--join takes no --voters: who votes, the cluster knows")
+    if not cluster_id or not (voters or join):
         raise click.UsageError("--cluster-id and --voters are needed: `dohle format --new --voters …` prints them")
     _format(cluster_id, voters, settings, as_json)
 
@@ -74,7 +78,7 @@ def _print_new(voters: str, as_json: bool) -> None:
     click.echo(f"\nNow, on the machine of each node, brokers that are no controllers included:\n\n  {command}")
 
 
-def _format(cluster_id: str, voters: str, settings: tuple[str, ...], as_json: bool) -> None:
+def _format(cluster_id: str, voters: str | None, settings: tuple[str, ...], as_json: bool) -> None:
     import asyncio
 
     from dohle.cluster.formatting import check_cluster_id, format_node, parse_voters
@@ -93,7 +97,7 @@ def _format(cluster_id: str, voters: str, settings: tuple[str, ...], as_json: bo
                 LoopClock(),
                 config,
                 cluster_id=check_cluster_id(cluster_id),
-                voters=parse_voters(voters),
+                voters=parse_voters(voters) if voters else (),
                 random=random.SystemRandom(),
             )
         )

@@ -20,6 +20,7 @@ from dohle.client.values import (
     CreatedTopic,
     LogDirDescription,
     NewTopic,
+    QuorumDescription,
     TopicConfigEntry,
     TopicDescription,
 )
@@ -222,6 +223,34 @@ class Admin:
         """Returns nodes, voters and unhealthy partitions, as the node that answers sees them."""
         answer = await self._read(_ADMIN["DescribeCluster"], admin_pb2.DescribeClusterRequest())
         return descriptions.cluster(answer)
+
+    async def describe_quorum(self) -> QuorumDescription:
+        """Returns who votes among the controllers and how far each is, as the active one knows it at this moment."""
+        answer = await self._change("DescribeQuorum", admin_pb2.DescribeQuorumRequest(timeout_ms=self._timeout_ms))
+        return descriptions.quorum(answer)
+
+    async def add_voter(self, node_id: int) -> bool:
+        """Gives a controller that is connected a vote, once it has the log; returns whether it had none.
+
+        Raises VoterNotFound if no such controller is there, InvalidRequest if that may not be.
+        """
+        request = admin_pb2.AddVoterRequest(node_id=node_id, timeout_ms=self._timeout_ms)
+        changed: bool = (await self._change("AddVoter", request)).changed
+        return changed
+
+    async def remove_voter(self, node_id: int) -> None:
+        """Takes a controller's vote away; it may be down. Raises VoterNotFound, InvalidRequest."""
+        await self._change("RemoveVoter", admin_pb2.RemoveVoterRequest(node_id=node_id, timeout_ms=self._timeout_ms))
+
+    async def transfer_controller(self, node_id: int | None = None) -> int:
+        """Lets another voter be the active controller, by choice the furthest; returns which one is then.
+
+        Raises VoterNotFound if it has no vote, InvalidRequest if it did not take over.
+        """
+        whom = -1 if node_id is None else node_id
+        request = admin_pb2.TransferControllerRequest(node_id=whom, timeout_ms=self._timeout_ms)
+        leader_id: int = (await self._change("TransferController", request)).leader_id
+        return leader_id
 
     async def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
         """Returns the log folders of one broker and the replicas in them. Raises BrokerNotAvailable."""

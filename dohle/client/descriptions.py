@@ -11,6 +11,8 @@ from dohle.client.values import (
     NewTopic,
     NodeDescription,
     PartitionDescription,
+    QuorumDescription,
+    QuorumReplica,
     ReplicaDescription,
     TopicConfigEntry,
     TopicDescription,
@@ -94,6 +96,22 @@ def cluster(described: admin_pb2.DescribeClusterResponse) -> ClusterDescription:
             for entry in described.unhealthy
         ),
     )
+
+
+def quorum(described: admin_pb2.DescribeQuorumResponse) -> QuorumDescription:
+    return QuorumDescription(
+        leader_id=described.leader_id,
+        term=described.term,
+        committed_end=described.committed_end,
+        log_end=described.log_end,
+        voters=tuple(_quorum_replica(replica) for replica in described.voters),
+        learners=tuple(_quorum_replica(replica) for replica in described.learners),
+    )
+
+
+def _quorum_replica(replica: admin_pb2.QuorumReplica) -> QuorumReplica:
+    address = Address(replica.host, replica.port)
+    return QuorumReplica(replica.node_id, replica.directory_id, address, replica.durable_end, replica.silent_ms)
 
 
 def _node(node: admin_pb2.NodeDescription) -> NodeDescription:

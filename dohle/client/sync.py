@@ -33,6 +33,7 @@ from dohle.client.values import (
     Delivery,
     LogDirDescription,
     NewTopic,
+    QuorumDescription,
     TopicConfigEntry,
     TopicDescription,
 )
@@ -431,6 +432,18 @@ class Admin:
 
     def describe_cluster(self) -> ClusterDescription:
         return self._on_loop.wait(self._on_loop.client.describe_cluster())
+
+    def describe_quorum(self) -> QuorumDescription:
+        return self._on_loop.wait(self._on_loop.client.describe_quorum())
+
+    def add_voter(self, node_id: int) -> bool:
+        return self._on_loop.wait(self._on_loop.client.add_voter(node_id))
+
+    def remove_voter(self, node_id: int) -> None:
+        self._on_loop.wait(self._on_loop.client.remove_voter(node_id))
+
+    def transfer_controller(self, node_id: int | None = None) -> int:
+        return self._on_loop.wait(self._on_loop.client.transfer_controller(node_id))
 
     def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
         return self._on_loop.wait(self._on_loop.client.describe_log_dirs(node_id))

@@ -134,6 +134,29 @@ class VoterDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class QuorumReplica:
+    """A controller with its data folder, as the active one knows it."""
+
+    node_id: int
+    directory_id: bytes
+    address: Address
+    durable_end: int  # of the metadata log on its disk
+    silent_ms: int  # since it last answered; -1: never
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumDescription:
+    """The controllers: who votes, and who follows without a vote."""
+
+    leader_id: int
+    term: int
+    committed_end: int  # exclusive
+    log_end: int
+    voters: tuple[QuorumReplica, ...]
+    learners: tuple[QuorumReplica, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnhealthyPartition:
     """A partition that is under-replicated, under min.insync.replicas, or without a leader (-1)."""
 

@@ -121,11 +121,9 @@ class NodeConfig:
         ids = [voter.node_id for voter in self.voters]
         if len(set(ids)) < len(ids):
             raise ConfigurationError("voters names a node twice")
-        if self.voters and (CONTROLLER in self.roles) != (self.node_id in ids):
+        if CONTROLLER not in self.roles and self.node_id in ids:
             raise ConfigurationError(
-                f"voters does not name node {self.node_id}, which is a controller: add it, or take the role away"
-                if CONTROLLER in self.roles
-                else f"voters names node {self.node_id}, which is no controller: add the role, or take the voter away"
+                f"voters names node {self.node_id}, which is no controller: add the role, or take the voter away"
             )
         if not self.voters and CONTROLLER not in self.roles:
             raise ConfigurationError("voters is empty, so this broker cannot find a controller: set it")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.config_sources import parse_voter
-from dohle.controller.format import format_controller
+from dohle.controller.format import format_controller, format_joining_controller
 from dohle.model.errors import ConfigurationError, DataFolderError
 from dohle.model.ids import ClusterId, DirectoryId, NodeId, RandomBytes, id_text, new_id, parse_id
 from dohle.model.metadata import Voter
@@ -24,10 +24,12 @@ async def format_node(
 ) -> DirectoryId:
     """Makes the data folder of `config`, and the first metadata log if the node is a controller; returns its id.
 
-    Raises DataFolderError if the folder holds anything, ConfigurationError if the node and the voters do not match.
+    Without voters the node joins a cluster: as a broker, and as a controller that has no vote yet. Raises
+    DataFolderError if the folder holds anything, ConfigurationError if the node and the voters do not match.
     """
     mine = [voter for voter in voters if voter.node_id == config.node_id]
-    if config.is_controller != bool(mine):
+    joins = not voters and config.is_controller
+    if config.is_controller != bool(mine) and not joins:
         raise ConfigurationError(
             f"node {config.node_id} is a controller but none of the voters: name it among them"
             if config.is_controller
@@ -40,13 +42,15 @@ async def format_node(
         )
     directory_id = mine[0].directory_id if mine else DirectoryId(new_id(random))
     await format_folder(disk, config.data_dir, cluster_id=cluster_id, node_id=config.node_id, directory_id=directory_id)
+    failures: list[BaseException] = []
     if mine:
-        failures: list[BaseException] = []
         await format_controller(
             disk, clock, config.data_dir, cluster_id=ClusterId(cluster_id), voters=voters, on_failure=failures.append
         )
-        if failures:
-            raise DataFolderError(f"formatting {config.data_dir} failed: {failures[0]}")
+    elif joins:
+        await format_joining_controller(disk, clock, config.data_dir, on_failure=failures.append)
+    if failures:
+        raise DataFolderError(f"formatting {config.data_dir} failed: {failures[0]}")
     return directory_id
 
 

@@ -32,7 +32,7 @@ from dohle.rpc.node_service import NodeService
 from dohle.rpc.v1 import admin_pb2, broker_pb2, replication_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
-from dohle.runtime.network import Network, Service
+from dohle.runtime.network import Address, Network, Service
 from dohle.runtime.tasks import OnFailure, Tasks
 from dohle.runtime.workers import Workers
 from dohle.storage.data_folder import DataFolder
@@ -156,6 +156,8 @@ class Node:
                 election_timeout_min_ms=config.raft_election_timeout_min_ms,
                 election_timeout_max_ms=config.raft_election_timeout_max_ms,
             ),
+            address=Address(config.reachable_host, config.grpc_port),
+            bootstrap=[voter.address for voter in config.controllers if voter.node_id != config.node_id],
             session_timeout_ms=config.session_timeout_ms,
             balance=BalanceTerms(
                 config.leader_imbalance_check_interval_ms / 1000,
@@ -166,7 +168,6 @@ class Node:
                 max_interval_ms=config.metadata_log_max_snapshot_interval_ms,
                 segment_bytes=config.metadata_log_segment_bytes,
             ),
-            peers=[voter.address for voter in config.controllers if voter.node_id != config.node_id],
         )
 
     async def _open_broker(self, identity: NodeIdentity, folder: DataFolder) -> Broker:

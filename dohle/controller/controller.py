@@ -22,7 +22,8 @@ from typing import TypeVar
 
 from dohle.controller.decision import Decision
 from dohle.controller.election_counts import ElectionCounts
-from dohle.controller.quorum import Quorum, QuorumListener
+from dohle.controller.quorum import Quorum
+from dohle.controller.quorum_listener import QuorumListener
 from dohle.model.errors import DohleError, ThrottlingQuotaExceeded
 from dohle.model.ids import NO_NODE
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
@@ -169,7 +170,13 @@ class Controller:
         self._pending = None
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
-            if not waiter.done.done():
+            if waiter.done.done():
+                continue
+            if waiter.offset <= self.quorum.commit_offset:
+                waiter.done.set_result(
+                    None
+                )  # committed, if not applied: this node's own removal is so to say its last act
+            else:
                 waiter.done.set_exception(self.quorum.not_controller())
         self._office_changed()
 

@@ -24,6 +24,7 @@ from dohle.controller.registration import register_broker
 from dohle.controller.snapshot_stream import Serving, send_snapshot
 from dohle.controller.snapshot_taker import SnapshotTaker
 from dohle.controller.topics import TopicDefaults, alter_configs, create_partitions, create_topics, delete_topics
+from dohle.controller.voter_changes import VoterChanges
 from dohle.model.errors import DohleError, NotController, RequestTimedOut
 from dohle.model.ids import IncarnationId, NodeId
 from dohle.model.image import ClusterImage
@@ -52,6 +53,7 @@ class ControllerService:
         controller: Controller,
         detector: FailureDetector,
         taker: SnapshotTaker,
+        voter_changes: VoterChanges,
         identity: NodeIdentity,
         *,
         clock: Clock,
@@ -66,6 +68,7 @@ class ControllerService:
         self._clock = clock
         self._random = random
         self._defaults = defaults
+        self._voter_changes = voter_changes
         self._tasks = Tasks("controller service", on_failure)
 
     def as_service(self) -> Service:
@@ -207,6 +210,32 @@ class ControllerService:
         self, request: admin_pb2.DescribePartitionHistoryRequest, _context: RequestContext
     ) -> admin_pb2.DescribePartitionHistoryResponse:
         return await describe_partition_history(self._controller, request, self._clock)
+
+    async def describe_quorum(
+        self, _request: admin_pb2.DescribeQuorumRequest, _context: RequestContext
+    ) -> admin_pb2.DescribeQuorumResponse:
+        await self._controller.leader_found()
+        return await self._voter_changes.describe()
+
+    async def add_voter(
+        self, request: admin_pb2.AddVoterRequest, _context: RequestContext
+    ) -> admin_pb2.AddVoterResponse:
+        await self._controller.leader_found()
+        return admin_pb2.AddVoterResponse(changed=await self._voter_changes.add(NodeId(request.node_id)))
+
+    async def remove_voter(
+        self, request: admin_pb2.RemoveVoterRequest, _context: RequestContext
+    ) -> admin_pb2.RemoveVoterResponse:
+        await self._controller.leader_found()
+        await self._voter_changes.remove(NodeId(request.node_id))
+        return admin_pb2.RemoveVoterResponse()
+
+    async def transfer_controller(
+        self, request: admin_pb2.TransferControllerRequest, _context: RequestContext
+    ) -> admin_pb2.TransferControllerResponse:
+        await self._controller.leader_found()
+        successor = NodeId(request.node_id) if request.node_id >= 0 else None
+        return admin_pb2.TransferControllerResponse(leader_id=await self._voter_changes.transfer(successor))
 
     async def _change_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[T]]) -> T:
         """As `Controller.change`; a time-out of 0 means the default."""

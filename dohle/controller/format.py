@@ -7,10 +7,12 @@ that came from nothing could elect a leader that knows nothing.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 
 from dohle.controller.quorum import metadata_folder
 from dohle.controller.vote_file import Vote, write_vote
+from dohle.controller.voters_log import JOINING_FILE
 from dohle.model.errors import ConfigurationError, DataFolderError
 from dohle.model.ids import ClusterId
 from dohle.model.metadata import Voter, bootstrap_records
@@ -18,6 +20,7 @@ from dohle.model.metadata_batch import encode_metadata
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.tasks import OnFailure, Tasks
+from dohle.storage.checkpoints import write_files
 from dohle.storage.single_log import open_single_log
 
 _MOST_VOTERS = 5
@@ -37,17 +40,33 @@ async def format_controller(
     Raises ConfigurationError for a set of voters that cannot work, DataFolderError if there is a metadata log already.
     """
     check_voters(voters)
+    records = bootstrap_records(cluster_id, tuple(sorted(voters)))
+    batch = encode_metadata(records, base_offset=0, term=0, timestamp_ms=0)
+    await _make(disk, clock, data_folder, batch, on_failure=on_failure)
+
+
+async def format_joining_controller(disk: Disk, clock: Clock, data_folder: str, *, on_failure: OnFailure) -> None:
+    """Writes an empty metadata log and an empty vote, durable on return: the cluster's log will come from its leader.
+
+    Raises DataFolderError if there is a metadata log already.
+    """
+    await _make(disk, clock, data_folder, b"", on_failure=on_failure)
+
+
+async def _make(disk: Disk, clock: Clock, data_folder: str, first_batch: bytes, *, on_failure: OnFailure) -> None:
     folder = metadata_folder(data_folder)
     if disk.exists(folder):
         raise DataFolderError(f"{folder} exists already: this data folder belongs to a controller; format an empty one")
     disk.make_folder(folder)
     tasks = Tasks("format", on_failure)
     single_log = await open_single_log(disk, clock, folder, tasks, on_failure=on_failure)
-    records = bootstrap_records(cluster_id, tuple(sorted(voters)))
-    single_log.log.append_as_follower(encode_metadata(records, base_offset=0, term=0, timestamp_ms=0), 0)
+    if first_batch:
+        single_log.log.append_as_follower(first_batch, 0)
     await single_log.log.flush()
     await single_log.close()
     await tasks.close()
+    if not first_batch:
+        await write_files(disk, {posixpath.join(folder, JOINING_FILE): ""}, [folder])
     await write_vote(disk, folder, Vote(term=0, voted_for=None))
     await disk.sync([], [data_folder])
 

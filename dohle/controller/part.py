@@ -16,6 +16,7 @@ from dohle.controller.quorum import Quorum
 from dohle.controller.raft_service import RaftService
 from dohle.controller.snapshot_taker import SnapshotConfig, SnapshotTaker
 from dohle.controller.topics import TopicDefaults
+from dohle.controller.voter_changes import VoterChanges
 from dohle.model.topic_config import TopicConfig
 from dohle.raft.config import RaftConfig
 from dohle.raft.core import Uniform
@@ -40,6 +41,7 @@ class ControllerPart:
     taker: SnapshotTaker
     doubtful_elections: DoubtfulElections
     leader_balance: LeaderBalance
+    voter_changes: VoterChanges
     services: tuple[Service, ...]
     _service: ControllerService
     _tasks: Tasks
@@ -56,10 +58,11 @@ class ControllerPart:
         defaults: TopicDefaults,
         on_failure: OnFailure,
         raft: RaftConfig,
+        address: Address,
+        bootstrap: Sequence[Address] = (),
         session_timeout_ms: int = 3000,
         balance: BalanceTerms = DEFAULT_BALANCE,
         snapshots: SnapshotConfig = SnapshotConfig(),  # noqa: B008 - a value
-        peers: Sequence[Address] = (),
     ) -> ControllerPart:
         """Recovers the metadata log in `data_folder`; raises as `Quorum.open` does."""
         quorum = await Quorum.open(
@@ -71,7 +74,8 @@ class ControllerPart:
             random=random,
             on_failure=on_failure,
             config=raft,
-            peers=peers,
+            bootstrap=bootstrap,
+            address=address,
             log_config=TopicConfig(segment_bytes=snapshots.segment_bytes),
         )
         controller = Controller(quorum)
@@ -81,13 +85,30 @@ class ControllerPart:
         doubtful_elections = DoubtfulElections(controller, clock=clock, on_failure=on_failure)
         leader_balance = LeaderBalance(controller, balance, clock=clock, on_failure=on_failure)
         taker = SnapshotTaker(quorum, lambda: controller.committed, clock, snapshots)
+        voter_changes = VoterChanges(controller, clock)
         service = ControllerService(
-            controller, detector, taker, identity, clock=clock, random=random, defaults=defaults, on_failure=on_failure
+            controller,
+            detector,
+            taker,
+            voter_changes,
+            identity,
+            clock=clock,
+            random=random,
+            defaults=defaults,
+            on_failure=on_failure,
         )
         services = (RaftService(quorum).as_service(), service.as_service())
-        tasks = Tasks("snapshots", on_failure)
         return ControllerPart(
-            quorum, controller, detector, taker, doubtful_elections, leader_balance, services, service, tasks
+            quorum,
+            controller,
+            detector,
+            taker,
+            doubtful_elections,
+            leader_balance,
+            voter_changes,
+            services,
+            service,
+            Tasks("snapshots", on_failure),
         )
 
     async def start(self) -> None:

@@ -5,8 +5,7 @@ before is applied by then); and that it leads no longer, which comes before anyt
 
 Keeps: effects are carried out in their order; those that touch the log in one queue, so that no message ever waits for
 a disk; an fsync is reported with the generation in which it began. Appends that come while an fsync runs share the next
-one. A process that led and is proven gone (replication.md, rule 18) costs no election timeout: a stream to it that
-breaks, or another incarnation under its name, starts a probe. Leaves out what the records mean.
+one. Leaves out what the records mean.
 """
 
 from __future__ import annotations
@@ -14,20 +13,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dohle.controller.incarnations import Incarnations
 from dohle.controller.log_work import CutBelow, LogWork
-from dohle.controller.metadata_recovery import RecoveredMetadata, changes_in, check_sound, recover_metadata
+from dohle.controller.metadata_recovery import changes_in
+from dohle.controller.quorum_listener import QuorumListener
+from dohle.controller.quorum_recovery import RecoveredQuorum, recover_quorum
 from dohle.controller.quorum_snapshots import QuorumSnapshots
-from dohle.controller.raft_wire import spans_of
+from dohle.controller.raft_wire import first_batch_crc, spans_of, voter_set
 from dohle.controller.snapshot_fetch import SnapshotFetch
-from dohle.controller.snapshot_files import SnapshotFiles
-from dohle.controller.vote_file import HOW_TO_GO_ON, Vote, read_vote, write_vote
-from dohle.controller.voter_link import VoterLink, key_of
+from dohle.controller.vote_file import Vote, write_vote
+from dohle.controller.voter_link import LinkEnds, key_of
+from dohle.controller.voter_links import VoterLinks
 from dohle.model.errors import (
     CorruptLog,
-    DataFolderError,
     InvalidRequest,
     NotController,
     OffsetOutOfRange,
@@ -35,9 +36,8 @@ from dohle.model.errors import (
     ThrottlingQuotaExceeded,
 )
 from dohle.model.ids import NO_NODE, IncarnationId, NodeId
-from dohle.model.image import ClusterImage
 from dohle.model.metadata import MetadataRecord, NoOp, Voter, Voters
-from dohle.model.metadata_batch import MetadataBatch, encode_metadata
+from dohle.model.metadata_batch import encode_metadata, voters_in
 from dohle.model.topic_config import TopicConfig
 from dohle.raft.config import RaftConfig
 from dohle.raft.core import Uniform
@@ -62,15 +62,14 @@ from dohle.raft.effects import (
 )
 from dohle.raft.messages import Message
 from dohle.raft.node import RaftNode
-from dohle.raft.quorum import ReplicaKey, VoterSet
+from dohle.raft.quorum import ReplicaKey
 from dohle.rpc.identity import NodeIdentity
-from dohle.rpc.probe import probe
-from dohle.rpc.v1 import common_pb2
+from dohle.rpc.v1 import raft_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address, Network
 from dohle.runtime.tasks import OnFailure, Tasks
-from dohle.storage.single_log import METADATA_LOG, SingleLog, open_single_log
+from dohle.storage.single_log import METADATA_LOG
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +79,11 @@ _MOST_BARRIERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class QuorumListener:
-    """What the state machine above hears; plain calls, none of which may fail but fatally."""
+class VoterProgress:
+    """How far another controller is, in the eyes of the leader."""
 
-    committed: Callable[[MetadataBatch], None]
-    leads: Callable[[int], None]  # in this term
-    leads_no_longer: Callable[[], None]
-    leader_changed: Callable[[], None]  # another node leads, none is known, or this one does not hand over after all
-    installed: Callable[[ClusterImage], None]  # a snapshot's, in place of all that was committed before
+    durable_end: int
+    silent_s: float  # since it last answered
 
 
 class Quorum:
@@ -96,10 +92,7 @@ class Quorum:
     def __init__(
         self,
         identity: NodeIdentity,
-        voters: Sequence[Voter],
-        vote: Vote,
-        single_log: SingleLog,
-        recovered: RecoveredMetadata,
+        recovered: RecoveredQuorum,
         *,
         folder: str,
         disk: Disk,
@@ -107,50 +100,43 @@ class Quorum:
         network: Network,
         random: Uniform,
         config: RaftConfig,
-        log_tasks: Tasks,
+        address: Address,
+        bootstrap: Sequence[Address],
         on_failure: OnFailure,
     ) -> None:
         self.identity = identity
         self.key = ReplicaKey(identity.node_id, identity.directory_id)
-        self.voters = tuple(voters)
         self._folder = folder
         self._disk = disk
         self._clock = clock
         self._network = network
         self._tasks = Tasks(f"quorum of node {identity.node_id}", on_failure)
-        self._log_tasks = log_tasks
+        self._log_tasks = recovered.log_tasks
         self._on_failure = on_failure
         self._closed = False
-        self._single_log = single_log
+        self._single_log = single_log = recovered.single_log
         self._log = single_log.log
         self._listener: QuorumListener | None = None
-        view, snapshot = recovered.view, recovered.snapshot
-        voter_set = VoterSet.of(_replica_key(voter) for voter in voters)
-        self._node = RaftNode(self.key, voter_set, view, vote.term, vote.voted_for, random, config, snapshot=snapshot)
-        self._first_image = recovered.image
-        self._links = {
-            _replica_key(voter): VoterLink(
-                _replica_key(voter),
-                Address(voter.host, voter.port),
-                identity=identity,
-                clock=clock,
-                network=network,
-                random=random,
-                tasks=self._tasks,
-                on_hello=self._heard_hello,
-                on_broken=self.stream_broke,
-            )
-            for voter in voters
-            if voter.node_id != identity.node_id
-        }
-        self._incarnations: dict[ReplicaKey, IncarnationId] = {}
-        self._ended: dict[NodeId, IncarnationId] = {}  # proven to be; the last one of each voter
-        self._probing: dict[ReplicaKey, None] = {}
-        self._log_work = LogWork()
-        fetch = SnapshotFetch(recovered.files, network, clock, identity, self._tasks)
-        self.snapshots = QuorumSnapshots(
-            recovered.files, fetch, self._node, single_log, self._log_work, self._carry_out
+        self._address = address
+        self._voters_log = recovered.voters_log
+        self._first_batch_crc = recovered.first_batch_crc
+        vote, metadata = recovered.vote, recovered.metadata
+        view, snapshot = metadata.view, metadata.snapshot
+        first, changes = self._voters_log.configurations()
+        self._node = RaftNode(
+            self.key, first, view, vote.term, vote.voted_for, random, config, changes=changes, snapshot=snapshot
         )
+        self._first_image = metadata.image
+        self._incarnations = incarnations = Incarnations(
+            self._node, network, clock, self._tasks, lambda key: self._links.address_of(key), self._carry_out
+        )
+        ends = LinkEnds(
+            identity, clock, network, random, self._tasks, self._opening, incarnations.heard_hello, self.stream_broke
+        )
+        self._links = VoterLinks(self.key, bootstrap, ends, self._tasks)
+        self._log_work = LogWork()
+        fetch = SnapshotFetch(metadata.files, network, clock, identity, self._tasks)
+        self.snapshots = QuorumSnapshots(metadata.files, fetch, self._node, single_log, self._log_work, self._carry_out)
         self._vote_to_write: Vote | None = None
         self._vote_due = asyncio.Event()
         self._sync_due = asyncio.Event()
@@ -175,39 +161,31 @@ class Quorum:
         network: Network,
         random: Uniform,
         config: RaftConfig,
+        address: Address,
+        bootstrap: Sequence[Address],
         on_failure: OnFailure,
-        peers: Sequence[Address] = (),
         log_config: TopicConfig | None = None,
     ) -> Quorum:
         """Recovers the metadata log in `data_folder`.
 
-        Raises DataFolderError if there is none or this folder has no vote in it, CorruptLog if log or vote file are
-        damaged: such a node neither votes nor leads (raft.md, rules 5 and 9). Where the snapshots are, and the log does
-        not reach back before them, another is fetched from one of the `peers`, for as long as that takes.
+        This node is reached at `address`; while it has no vote it makes itself known at those of `bootstrap`. Where the
+        snapshots are damaged, and the log does not reach back before them, another is fetched from there, for as long
+        as that takes. Raises DataFolderError if there is no log or it is another cluster's, CorruptLog if log or vote
+        file are damaged: such a node neither votes nor leads (raft.md, rules 5 and 9).
         """
         folder = metadata_folder(data_folder)
-        if not disk.exists(folder):
-            raise DataFolderError(
-                f"{folder} is missing: this data folder was not formatted for a controller, or was wiped; format it "
-                "anew and let it replace this voter, or run the node as a broker alone"
-            )
-        vote = await read_vote(disk, folder)
-        log_tasks = Tasks(f"metadata log of node {identity.node_id}", on_failure)  # outlives what appends to the log
-        single_log = await open_single_log(disk, clock, folder, log_tasks, on_failure=on_failure, config=log_config)
-        try:
-            check_sound(single_log)
-            fetch = SnapshotFetch(files := SnapshotFiles(disk, clock, folder), network, clock, identity, log_tasks)
-            recovered = await recover_metadata(single_log, files, fetch, peers)
-            voters = await _first_voters(single_log, recovered.image, identity, folder)
-        except BaseException:
-            await single_log.close()
-            await log_tasks.close()
-            raise
+        recovered = await recover_quorum(
+            identity,
+            folder,
+            disk=disk,
+            clock=clock,
+            network=network,
+            peers=bootstrap,
+            on_failure=on_failure,
+            log_config=log_config,
+        )
         return cls(
             identity,
-            voters,
-            vote,
-            single_log,
             recovered,
             folder=folder,
             disk=disk,
@@ -215,7 +193,8 @@ class Quorum:
             network=network,
             random=random,
             config=config,
-            log_tasks=log_tasks,
+            address=address,
+            bootstrap=bootstrap,
             on_failure=on_failure,
         )
 
@@ -266,7 +245,7 @@ class Quorum:
 
     def has_ended(self, node_id: NodeId, incarnation_id: IncarnationId) -> bool:
         """Whether this voter has itself proven that this incarnation, a voter's, runs no longer."""
-        return self._ended.get(node_id) == incarnation_id
+        return self._incarnations.has_ended(node_id, incarnation_id)
 
     def not_controller(self) -> NotController:
         """Returns the refusal that names the leader, as far as it is known."""
@@ -274,6 +253,33 @@ class Quorum:
         if self.is_transferring:
             known = "it is handing over to another"
         return NotController(f"node {self.identity.node_id} is not the active controller; {known}")
+
+    @property
+    def voters(self) -> tuple[Voter, ...]:
+        """Who votes by this node's log, committed or not; nobody before it has any."""
+        return self._voters_log.voters
+
+    @property
+    def durable_end(self) -> int:
+        """How much of the log is on this node's own disk."""
+        return self._node.log.durable_end_offset
+
+    def learners(self) -> dict[ReplicaKey, Address]:
+        """The controllers without a vote that are connected, and where they listen."""
+        guests = self._links.guests
+        return {key: address for key in self._links.learners if (address := guests[key].address) is not None}
+
+    @property
+    def may_change_voters(self) -> bool:
+        """Whether this node leads and no change of the voters is in flight."""
+        return self._node.may_change_voters
+
+    def progress_of(self, key: ReplicaKey) -> VoterProgress | None:
+        """How far another controller is, as this node knows while it leads."""
+        progress = self._node.progress.get(key)
+        if progress is None:
+            return None
+        return VoterProgress(progress.match_offset, self._clock.now() - progress.last_contact)
 
     # its life
 
@@ -292,8 +298,7 @@ class Quorum:
         self._tasks.spawn(self._sync_log(), "sync")
         self._tasks.spawn(self._write_votes(), "vote-file")
         self._tasks.spawn(self._keep_time(), "timer")
-        for link in self._links.values():
-            self._tasks.spawn(link.run(), f"voter-{link.voter.node_id}")
+        self._voters_changed()
         self._carry_out(self._node.start(self._clock.now()))
 
     async def close(self) -> None:
@@ -325,10 +330,11 @@ class Quorum:
         """
         if self._leading_term is None:
             raise self.not_controller()
-        if self._handover is None:
-            self._handover = asyncio.get_running_loop().create_future()
+        handover = self._handover
+        if handover is None:
+            self._handover = handover = asyncio.get_running_loop().create_future()
             self._carry_out(self._node.transfer(self._clock.now(), successor))
-        return True if self._handover is None else await asyncio.shield(self._handover)
+        return await asyncio.shield(handover)
 
     async def read_barrier(self) -> int:
         """Returns the offset up to which to apply before a linearizable read.
@@ -369,18 +375,27 @@ class Quorum:
 
     # from the other voters
 
-    def greet(self, hello: common_pb2.Hello) -> ReplicaKey:
-        """Returns the voter who says `hello`; raises what it has to be told if it is none."""
-        source = key_of(hello, self.identity)
-        if source not in self._links:
-            voters = ", ".join(str(_replica_key(voter)) for voter in self.voters)
+    def greet(self, opening: raft_pb2.RaftEnvelope) -> ReplicaKey:
+        """Returns who calls: a voter, or a learner. Raises what it has to be told if it is neither."""
+        source = key_of(opening.hello, self.identity)
+        if source.node_id == self.key.node_id:
+            raise InvalidRequest(f"node {source} calls node {self.key}: give each node an id of its own")
+        if opening.first_batch_crc and self._first_batch_crc and opening.first_batch_crc != self._first_batch_crc:
             raise InvalidRequest(
-                f"node {source} has no vote here; the voters are {voters}. A data folder that was formatted anew is "
-                "a new voter"
+                f"node {source} was formatted with other first voters than this cluster; a controller that joins, or "
+                "has lost its disk, is formatted with `dohle format --join`"
             )
-        self._links[source].seen()
-        self._heard_hello(source, IncarnationId(hello.incarnation_id))
+        self._links.enter(source, Address(opening.host, opening.port) if opening.host else None)
+        if source not in self._node.voters:
+            self._carry_out(self._node.add_learner(self._clock.now(), source))
+        self._incarnations.heard_hello(source, IncarnationId(opening.hello.incarnation_id))
         return source
+
+    def part(self, source: ReplicaKey) -> None:
+        """A stream of `source`, which was greeted, has ended."""
+        if self._links.leave(source) and source not in self._node.voters:
+            self._node.forget_learner(source)
+        self.stream_broke(source)
 
     def receive(self, message: Message) -> None:
         """A message of another voter has come in."""
@@ -388,32 +403,8 @@ class Quorum:
 
     def stream_broke(self, voter: ReplicaKey) -> None:
         """A stream with `voter` has ended, or could not be opened: if it leads, asks whether it is still there."""
-        incarnation = self._incarnations.get(voter)
-        if self._closed or incarnation is None or voter in self._probing:
-            return
-        if self._node.leader == voter:
-            self._probing[voter] = None
-            self._tasks.spawn(self._probe(voter, incarnation, self._node.term), f"probe-{voter.node_id}")
-
-    async def _probe(self, voter: ReplicaKey, incarnation: IncarnationId, term: int) -> None:
-        try:
-            verdict = await probe(self._network, self._clock, self._links[voter].address, incarnation)
-        finally:
-            del self._probing[voter]
-        if verdict.proves_end:
-            self._ended[voter.node_id] = incarnation
-            log.warning("the leader of term %d, node %d, is %s", term, voter.node_id, verdict.value)
-            self._carry_out(self._node.leader_gone(self._clock.now(), voter.node_id, term))
-
-    def _heard_hello(self, voter: ReplicaKey, incarnation: IncarnationId) -> None:
-        """Another incarnation is proof that the one before is gone; it can lead only in a later term."""
-        before = self._incarnations.get(voter)
-        self._incarnations[voter] = incarnation
-        if before is None or before == incarnation:
-            return
-        self._ended[voter.node_id] = before
-        if self._node.leader == voter:
-            self._carry_out(self._node.leader_gone(self._clock.now(), voter.node_id, self._node.term))
+        if not self._closed:
+            self._incarnations.stream_broke(voter)
 
     # effects
 
@@ -423,12 +414,14 @@ class Quorum:
         for effect in effects:
             match effect:
                 case Send(message):
-                    self._links[message.target].send(message)
+                    self._links.send(message)
                 case PersistVote(term, voted_for):
                     self._vote_to_write = Vote(term, voted_for)
                     self._vote_due.set()
                 case BecameLeader(term):
                     log.info("node %d was elected leader of term %d", self.key.node_id, term)
+                    for learner in self._links.learners:
+                        self._carry_out(self._node.add_learner(self._clock.now(), learner))
                 case BecameFollower(term, leader):
                     self._resign()
                     log.info("term %d: %s", term, f"node {leader.node_id} leads" if leader else "no leader is known")
@@ -440,7 +433,8 @@ class Quorum:
                     assert self._listener is not None
                     self._listener.leader_changed()
                 case FetchSnapshot(source, snapshot):
-                    self.snapshots.fetch(self._links[source].address, snapshot)
+                    if (address := self._links.address_of(source)) is not None:  # else it is offered again
+                        self.snapshots.fetch(address, snapshot)
                 case ReadReady(context, commit_offset):
                     self._end_barrier(context, commit_offset)
                 case ReadRefused(context):
@@ -514,9 +508,15 @@ class Quorum:
                     await self._log.truncate_to(to_offset)
                     assert self._log.log_end_offset == to_offset, (self._log.log_end_offset, to_offset)
                     self._generation = generation
+                    if self._voters_log.truncate(to_offset):
+                        self._voters_changed()
                     self._sync_due.set()
                 case Append(spans, batches):
                     self._log.append_as_follower(batches, spans[-1].term)
+                    if spans[0].base_offset == 0:
+                        self._first_batch_crc = first_batch_crc(batches)
+                    if self._voters_log.append(voters_in(batches)):
+                        self._voters_changed()
                     self._sync_due.set()
                 case AppendNoOp(term, base_offset):
                     assert self._log.log_end_offset == base_offset, (self._log.log_end_offset, base_offset)
@@ -525,11 +525,14 @@ class Quorum:
                 case InstallSnapshot(snapshot, generation):
                     image = await self.snapshots.install(snapshot)
                     self._generation, self._applied_offset = generation, snapshot.end_offset
+                    self._voters_log.install(image)
+                    self._voters_changed()
                     assert self._listener is not None
                     self._listener.installed(image)
                     self._sync_due.set()
                 case CutBelow(offset):
                     await self.snapshots.cut_below(offset)
+                    self._voters_log.cut_below(offset)
                 case ReadEntries() as wanted:
                     await self._read_entries(wanted)
                 case Committed(offset):
@@ -545,8 +548,29 @@ class Quorum:
         batch = encode_metadata(records, base_offset=base_offset, term=term, timestamp_ms=self._clock.wall_ms())
         self._log.append_as_follower(batch, term)
         self._sync_due.set()
-        self._carry_out(self._node.appended(self._clock.now(), base_offset, self._log.log_end_offset))
+        said = [(self._log.log_end_offset, record) for record in records if isinstance(record, Voters)]
+        voters = voter_set(said[-1][1]) if said else None
+        self._carry_out(self._node.appended(self._clock.now(), base_offset, self._log.log_end_offset, voters))
+        if self._voters_log.append(said):
+            self._voters_changed()
         return self._log.log_end_offset
+
+    def _voters_changed(self) -> None:
+        addresses = self._voters_log.addresses
+        log.info("the voters are %s", ", ".join(map(str, addresses)) or "not known yet")
+        self._links.keep(addresses)
+        for key in sorted(self._node.progress):
+            if key not in self._node.voters and key not in self._links.guests:
+                self._node.forget_learner(key)
+
+    def _opening(self) -> raft_pb2.RaftEnvelope:
+        address = self._address
+        return raft_pb2.RaftEnvelope(
+            hello=self.identity.hello(),
+            host=address.host,
+            port=address.port,
+            first_batch_crc=self._first_batch_crc,
+        )
 
     async def _read_entries(self, wanted: ReadEntries) -> None:
         batches = b""
@@ -571,30 +595,3 @@ class Quorum:
 def metadata_folder(data_folder: str) -> str:
     """Returns where the metadata log of a controller lies."""
     return posixpath.join(data_folder, METADATA_LOG)
-
-
-async def _first_voters(
-    single_log: SingleLog, image: ClusterImage | None, identity: NodeIdentity, folder: str
-) -> tuple[Voter, ...]:
-    """Returns the voters of the snapshot, else those that the log's first record names; this node must be one."""
-    found = single_log.log
-    record: MetadataRecord | None = None
-    if image is not None and image.cluster_id is not None:
-        record = Voters(image.cluster_id, image.voters)
-    elif found.log_end_offset:
-        record = next(changes_in(await found.read(0, 1, up_to=found.log_end_offset), folder)).records[0]
-    if not isinstance(record, Voters):
-        raise DataFolderError(f"{folder} does not begin with the first voters: {HOW_TO_GO_ON}")
-    identity_key = ReplicaKey(identity.node_id, identity.directory_id)
-    if record.cluster_id != identity.cluster_id:
-        raise DataFolderError(f"{folder} belongs to cluster {record.cluster_id}, this node to {identity.cluster_id}")
-    if identity_key not in [_replica_key(voter) for voter in record.voters]:
-        raise DataFolderError(
-            f"{folder}: node {identity_key} is none of the voters; a data folder that was formatted anew has no vote "
-            "under its old name"
-        )
-    return record.voters
-
-
-def _replica_key(voter: Voter) -> ReplicaKey:
-    return ReplicaKey(voter.node_id, voter.directory_id)

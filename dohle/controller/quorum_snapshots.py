@@ -11,8 +11,10 @@ import logging
 from collections.abc import Callable, Sequence
 
 from dohle.controller.log_work import CutBelow, LogWork
+from dohle.controller.raft_wire import voter_set
 from dohle.controller.snapshot_fetch import Fetched, SnapshotFetch
 from dohle.controller.snapshot_files import SnapshotFiles
+from dohle.controller.voters_log import voters_said_by
 from dohle.model.ids import SnapshotId
 from dohle.model.image import ClusterImage
 from dohle.raft.effects import Effect, InstallSnapshot
@@ -55,7 +57,7 @@ class QuorumSnapshots:
 
     def _has_come(self, fetched: Fetched) -> None:
         self._fetched = fetched
-        effects = self._node.snapshot_fetched(fetched.snapshot)
+        effects = self._node.snapshot_fetched(fetched.snapshot, voter_set(voters_said_by(fetched.image)))
         if not any(isinstance(effect, InstallSnapshot) for effect in effects):
             self.files.discard(fetched.snapshot)
         self._carry_out(effects)

@@ -21,15 +21,15 @@ class RaftService:
     async def converse(
         self, stream: Stream[raft_pb2.RaftEnvelope, raft_pb2.RaftEnvelope], _context: RequestContext
     ) -> None:
-        """Refuses nodes of other clusters and those without a vote; then takes messages until the stream breaks."""
+        """Refuses nodes of other clusters; then takes messages until the stream breaks."""
         opening = await stream.receive()
         if opening is None:
             return
-        source = self._quorum.greet(opening.hello)
-        await stream.send(raft_pb2.RaftEnvelope(hello=self._quorum.identity.hello()))
+        source = self._quorum.greet(opening)
         try:
+            await stream.send(raft_pb2.RaftEnvelope(hello=self._quorum.identity.hello()))
             while (envelope := await stream.receive()) is not None:
                 for message in envelope.messages:
                     self._quorum.receive(from_wire(message, source, self._quorum.key))
         finally:
-            self._quorum.stream_broke(source)
+            self._quorum.part(source)

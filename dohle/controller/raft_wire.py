@@ -11,6 +11,8 @@ from typing import assert_never
 from dohle.model.batch import check_crc, split_batches
 from dohle.model.errors import CorruptMessage, InvalidRequest
 from dohle.model.ids import SnapshotId
+from dohle.model.metadata import Voters
+from dohle.model.metadata_batch import voters_in
 from dohle.raft.messages import (
     AppendAccepted,
     AppendRejected,
@@ -22,7 +24,7 @@ from dohle.raft.messages import (
     VoteRequest,
     VoteResponse,
 )
-from dohle.raft.quorum import ReplicaKey
+from dohle.raft.quorum import ReplicaKey, VoterSet
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import raft_pb2
 
@@ -179,6 +181,7 @@ def checked_spans(batches: bytes, from_offset: int) -> tuple[BatchSpan, ...]:
     """Returns the spans of batches that came from a peer, after checking each of them."""
     spans = []
     expected, term = from_offset, 0
+    changes = {end_offset: voter_set(said) for end_offset, said in voters_in(batches)}
     for position, header in split_batches(batches):
         if header.base_offset != expected or header.partition_leader_epoch < term:
             raise CorruptMessage(
@@ -188,5 +191,15 @@ def checked_spans(batches: bytes, from_offset: int) -> tuple[BatchSpan, ...]:
         if not check_crc(batches, position, header):
             raise CorruptMessage(f"the metadata batch at offset {header.base_offset} was damaged on its way here")
         expected, term = header.next_offset, header.partition_leader_epoch
-        spans.append(BatchSpan(header.base_offset, expected, term, header.size_bytes))
+        spans.append(BatchSpan(header.base_offset, expected, term, header.size_bytes, changes.get(expected)))
     return tuple(spans)
+
+
+def voter_set(said: Voters) -> VoterSet:
+    """Returns who votes by this record, without where they are reached."""
+    return VoterSet.of(ReplicaKey(voter.node_id, voter.directory_id) for voter in said.voters)
+
+
+def first_batch_crc(batches: bytes) -> int:
+    """Returns the CRC of the first of these batches, 0 without any: logs of one cluster have the same at offset 0."""
+    return next((header.crc for _, header in split_batches(batches)), 0)

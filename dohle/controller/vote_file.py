@@ -20,10 +20,10 @@ from dohle.storage.checkpoints import write_files
 
 VOTE_FILE = "quorum-state"
 HOW_TO_GO_ON = (
-    "restore the folder as it was when this node last stopped, or run the node as a broker alone (roles = broker), "
-    "with a newly formatted data folder"
+    "restore the folder as it was when this node last stopped; or take this node's vote away with `dohle cluster "
+    "voters remove`, format an empty folder with `dohle format --join`, and add it again"
 )
-"""While the set of controllers is fixed, one that lost its state cannot become a controller again."""
+"""One that has lost its state is somebody else, and may join as such."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from dohle.controller.raft_wire import CONVERSE, to_wire
 from dohle.model.errors import DohleError, InvalidRequest, NetworkException
@@ -33,35 +34,39 @@ _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 0.5
 
 
-class VoterLink:
-    """The sending end towards `voter`; `run` keeps it up until it is cancelled."""
+@dataclass(frozen=True, slots=True)
+class LinkEnds:
+    """What every link of one controller needs: the seams, what it says first, and who is told what comes of it."""
 
-    def __init__(
-        self,
-        voter: ReplicaKey,
-        address: Address,
-        *,
-        identity: NodeIdentity,
-        clock: Clock,
-        network: Network,
-        random: Uniform,
-        tasks: Tasks,
-        on_hello: Callable[[ReplicaKey, IncarnationId], None],
-        on_broken: Callable[[ReplicaKey], None],
-    ) -> None:
+    identity: NodeIdentity
+    clock: Clock
+    network: Network
+    random: Uniform
+    tasks: Tasks
+    opening: Callable[[], raft_pb2.RaftEnvelope]
+    on_hello: Callable[[ReplicaKey, IncarnationId], None]
+    on_broken: Callable[[ReplicaKey], None]
+
+
+class VoterLink:
+    """The sending end towards `voter`; `run` keeps it up until it is cancelled.
+
+    Without a voter it only knocks: whoever listens at the address learns that this node is here.
+    """
+
+    def __init__(self, voter: ReplicaKey | None, address: Address, ends: LinkEnds) -> None:
         self.voter = voter
         self.address = address
-        self._identity = identity
-        self._clock = clock
-        self._network = network
-        self._random = random
-        self._tasks = tasks
-        self._on_hello = on_hello
-        self._on_broken = on_broken
+        self._ends = ends
         self._waiting: deque[Message] = deque(maxlen=_MOST_WAITING)
         self._has_work = asyncio.Event()
         self._seen = asyncio.Event()
         self._said = ""
+
+    @property
+    def name(self) -> str:
+        """For logs and tasks."""
+        return "a controller" if self.voter is None else f"voter-{self.voter.node_id}"
 
     def send(self, message: Message) -> None:
         """Queues `message`; the oldest one falls out where too many wait."""
@@ -80,20 +85,21 @@ class VoterLink:
             self._seen.clear()
             try:
                 await self._check_listening()
-                stream = self._network.stream(self.address, CONVERSE, lane=Lane.CONTROL)
+                stream = self._ends.network.stream(self.address, CONVERSE, lane=Lane.CONTROL)
                 try:
                     await self._open(stream)
                     was_open = True
-                    self._say(f"connected to voter {self.voter.node_id} at {self.address}")
+                    self._say(f"connected to {self.name} at {self.address}")
                     await self._converse(stream)
                 finally:
                     stream.close()
             except DohleError as error:
-                self._say(f"no connection to voter {self.voter.node_id} at {self.address}: {error.message}")
-            self._on_broken(self.voter)
+                self._say(f"no connection to {self.name} at {self.address}: {error.message}")
+            if self.voter is not None:
+                self._ends.on_broken(self.voter)
             backoff_s = _FIRST_BACKOFF_S if was_open or self._seen.is_set() else min(2 * backoff_s, _LONGEST_BACKOFF_S)
             try:
-                async with asyncio.timeout(self._random.uniform(backoff_s / 2, backoff_s)):
+                async with asyncio.timeout(self._ends.random.uniform(backoff_s / 2, backoff_s)):
                     await self._seen.wait()
             except TimeoutError:
                 pass
@@ -101,26 +107,28 @@ class VoterLink:
     async def _check_listening(self) -> None:
         """A connection of its own shows it for less; and one that is refused would make gRPC pause, for up to half a
         second, while the voter may be there any moment."""
-        found = await self._network.dial(self.address, timeout_s=_HELLO_TIMEOUT_S)
+        found = await self._ends.network.dial(self.address, timeout_s=_HELLO_TIMEOUT_S)
         if found is not Dial.ACCEPTED:
             raise NetworkException("nothing listens there" if found is Dial.REFUSED else "no answer")
 
     async def _open(self, stream: Stream[raft_pb2.RaftEnvelope, raft_pb2.RaftEnvelope]) -> None:
         try:
             async with asyncio.timeout(_HELLO_TIMEOUT_S):
-                await stream.send(raft_pb2.RaftEnvelope(hello=self._identity.hello()))
+                await stream.send(self._ends.opening())
                 answer = await stream.receive()
         except TimeoutError:
             raise NetworkException(f"no answer within {_HELLO_TIMEOUT_S:g} s") from None
         if answer is None:
             raise NetworkException("it ended the conversation before it said who it is")
-        found = key_of(answer.hello, self._identity)
+        found = key_of(answer.hello, self._ends.identity)
+        if self.voter is None:
+            return
         if found != self.voter:
             raise InvalidRequest(f"{found} answers there, not voter {self.voter}; check the addresses of the voters")
-        self._on_hello(self.voter, IncarnationId(answer.hello.incarnation_id))
+        self._ends.on_hello(self.voter, IncarnationId(answer.hello.incarnation_id))
 
     async def _converse(self, stream: Stream[raft_pb2.RaftEnvelope, raft_pb2.RaftEnvelope]) -> None:
-        sending = self._tasks.spawn(self._send_all(stream), f"to-voter-{self.voter.node_id}")
+        sending = self._ends.tasks.spawn(self._send_all(stream), f"to-{self.name}")
         try:
             await stream.receive()
         finally:

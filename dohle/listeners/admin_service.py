@@ -116,6 +116,30 @@ class AdminService:
         response: admin_pb2.DescribePartitionHistoryResponse = await self._pass_on("DescribePartitionHistory", request)
         return response
 
+    async def describe_quorum(
+        self, request: admin_pb2.DescribeQuorumRequest, context: RequestContext
+    ) -> admin_pb2.DescribeQuorumResponse:
+        response: admin_pb2.DescribeQuorumResponse = await self._pass_on("DescribeQuorum", request)
+        return response
+
+    async def add_voter(
+        self, request: admin_pb2.AddVoterRequest, context: RequestContext
+    ) -> admin_pb2.AddVoterResponse:
+        response: admin_pb2.AddVoterResponse = await self._pass_on("AddVoter", request)
+        return response
+
+    async def remove_voter(
+        self, request: admin_pb2.RemoveVoterRequest, context: RequestContext
+    ) -> admin_pb2.RemoveVoterResponse:
+        response: admin_pb2.RemoveVoterResponse = await self._pass_on("RemoveVoter", request)
+        return response
+
+    async def transfer_controller(
+        self, request: admin_pb2.TransferControllerRequest, context: RequestContext
+    ) -> admin_pb2.TransferControllerResponse:
+        response: admin_pb2.TransferControllerResponse = await self._pass_on("TransferController", request)
+        return response
+
     async def _pass_on(self, method: str, request: Any) -> Any:
         timeout_s = request.timeout_ms / 1000 if request.timeout_ms > 0 else DEFAULT_TIMEOUT_S
         return await self._broker.ask_controller(method, request, timeout_s=timeout_s)

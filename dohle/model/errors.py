@@ -58,6 +58,7 @@
     ├── InconsistentClusterId         104
     ├── IneligibleReplica             107
     ├── InvalidRegistration           119
+    ├── VoterNotFound                 127
     └── LocalError (codes below -1, which never reach Kafka's wire)
         ├── CorruptLog                   -100
         ├── DataFolderError              -101
@@ -112,6 +113,12 @@ class Retriable(DohleError):
     """The same request may succeed later, here or elsewhere."""
 
     retriable = True
+
+
+class VoterNotFound(DohleError):
+    """No controller of this node id has a vote, or may be given one."""
+
+    code = 127
 
 
 class LocalError(DohleError):

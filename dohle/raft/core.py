@@ -10,6 +10,7 @@ from typing import Protocol
 
 from dohle.model.ids import SnapshotId
 from dohle.raft.config import RaftConfig
+from dohle.raft.configurations import Configurations
 from dohle.raft.effects import Committed, Effect, InstallSnapshot, PersistVote, Send
 from dohle.raft.log_view import LogView
 from dohle.raft.messages import Message, VoteResponse
@@ -33,39 +34,39 @@ class Core:
         "_vote_is_durable",
         "commit_offset",
         "config",
+        "configurations",
+        "damaged",
         "effects",
         "failed_attempts",
         "key",
         "leaderless",
         "log",
-        "may_vote",
         "random",
         "snapshot",
         "term",
         "voted_for",
-        "voters",
     )
 
     def __init__(
         self,
         key: ReplicaKey,
-        voters: VoterSet,
+        configurations: Configurations,
         log: LogView,
         term: int,
         voted_for: ReplicaKey | None,
         random: Uniform,
         config: RaftConfig,
-        may_vote: bool,
+        damaged: bool,
         snapshot: SnapshotId,
     ) -> None:
         self.key = key
-        self.voters = voters
+        self.configurations = configurations
         self.log = log
         self.term = term
         self.voted_for = voted_for
         self.random = random
         self.config = config
-        self.may_vote = may_vote
+        self.damaged = damaged  # the log: it votes, takes and leads nothing (rule 9)
         self.snapshot = snapshot  # the newest, which whoever is behind the log's start is offered
         self.commit_offset = snapshot.end_offset
         self.leaderless = True  # certainly so: nobody is known to have led since the start, or a proof says so
@@ -73,6 +74,16 @@ class Core:
         self.effects: list[Effect] = []
         self._vote_is_durable = True
         self._held: dict[tuple[ReplicaKey, type[Message], bool], Message] = {}
+
+    @property
+    def voters(self) -> VoterSet:
+        """Who votes, as far as this node's log says."""
+        return self.configurations.current
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether this node, with this disk, may be elected (rule 5)."""
+        return not self.damaged and self.key in self.voters
 
     def take_effects(self) -> list[Effect]:
         """Returns the effects gathered since the last call."""
@@ -113,9 +124,10 @@ class Core:
             self.commit_offset = offset
             self.effects.append(Committed(offset))
 
-    def install(self, snapshot: SnapshotId) -> None:
-        """Takes what is in `snapshot` in place of the log, which lacks it (rule 8)."""
+    def install(self, snapshot: SnapshotId, voters: VoterSet) -> None:
+        """Takes what is in `snapshot`, its voters too, in place of the log, which lacks it (rules 5 and 8)."""
         self.log.start_over(*snapshot)
+        self.configurations.install(voters)
         self.snapshot = snapshot
         self.commit_offset = snapshot.end_offset
         self.effects.append(InstallSnapshot(snapshot, self.log.generation))

@@ -79,8 +79,8 @@ class ReadEntries:
 class FetchSnapshot:
     """Fetch `snapshot`, or a later one, from `source`, and have it checked and durable, but not in place yet.
 
-    Then call `snapshot_fetched`. It may fail, or take long: it is asked for again with every offer of the leader, and a
-    fetch that is under way is enough.
+    Then call `snapshot_fetched` with it and the voters that it names. It may fail, or take long: it is asked for again
+    with every offer of the leader, and a fetch that is under way is enough.
     """
 
     source: ReplicaKey

@@ -28,7 +28,7 @@ class Follower:
 
     def __init__(self, core: Core, now: float, leader: ReplicaKey | None) -> None:
         self.leader = leader
-        self._election_timeout_s = core.election_delay_s() if core.may_vote else float("inf")
+        self._election_timeout_s = core.election_delay_s()
         self._last_contact = now if leader else float("-inf")
         self._matched_end = 0  # proven equal to the leader's log below this
         self._reported_end = 0  # the durable end that the leader was told of
@@ -45,7 +45,7 @@ class Follower:
         successors = core.voters.others(self.leader)
         self.leader = None
         self._last_contact = float("-inf")
-        if core.may_vote:
+        if core.may_stand:
             turn_ms = successors.index(core.key) * core.config.leader_gone_turn_ms
             self.deadline = now + (turn_ms + core.random.uniform(0, core.config.leader_gone_delay_max_ms)) / 1000
 
@@ -56,7 +56,7 @@ class Follower:
         core.heard_leader()
         self._last_contact = now
         self.deadline = now + self._election_timeout_s  # on every contact, rejected appends too (rule 4)
-        if not core.may_vote:
+        if core.damaged:
             return  # a damaged log takes nothing and vouches for nothing (rule 9)
         self._round = max(self._round, request.round)
         log = core.log
@@ -78,7 +78,7 @@ class Follower:
         core.heard_leader()
         self._last_contact = now
         self.deadline = now + self._election_timeout_s
-        if not core.may_vote:
+        if core.damaged:
             return
         self._round = max(self._round, offer.round)
         end_offset = offer.snapshot.end_offset
@@ -120,9 +120,12 @@ class Follower:
                 core.effects.append(Fatal(reason))
                 return False
             log.truncate(new[0].base_offset)
+            core.configurations.truncate(new[0].base_offset)
             core.effects.append(Truncate(new[0].base_offset, log.generation))
         for span in new:
             log.append(span.base_offset, span.end_offset, span.term)
+            if span.voters is not None:
+                core.configurations.append(span.end_offset, span.voters)
         core.effects.append(Append(new, request.batches[skipped_bytes:]))
         return True
 

@@ -1,16 +1,17 @@
 """The leader: replicates its log, counts durable ends, commits, and makes sure that it still leads.
 
 Keeps: it commits by counting only batches of its own term, a no-op first (rule 3); it counts itself only at its own
-durable end (rule 1); without contact to a majority it steps down (rule 4); a successor is told to stand only with the
-whole log (rule 6); a read waits for a round of heartbeats begun after it (rule 7); whoever lacks what the log no longer
-holds is offered a snapshot (rule 8). Leaves out the batches: the driver reads them when asked to, and `entries_read`
+durable end (rule 1); without contact to a majority it steps down (rule 4); one voter changes at a time, and a new set
+counts once appended (rule 5); a successor is told to stand only with the whole log (rule 6); a read waits for a round
+of heartbeats begun after it (rule 7); whoever lacks what the log no longer holds, learners too, is offered a snapshot
+(rule 8). Leaves out the batches: the driver reads them when asked to, and `entries_read`
 makes the request.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dohle.raft.core import Core
@@ -26,7 +27,7 @@ from dohle.raft.effects import (
 )
 from dohle.raft.messages import AppendAccepted, AppendRejected, AppendRequest, BatchSpan, SnapshotOffer, TimeoutNow
 from dohle.raft.progress import Progress
-from dohle.raft.quorum import ReplicaKey
+from dohle.raft.quorum import ReplicaKey, VoterSet
 
 
 class WaitingRead(NamedTuple):
@@ -111,9 +112,15 @@ class Leader:
         self._transfer = Transfer(furthest, now + timeout_s)
         self._hand_over(core)
 
-    def appended(self, core: Core, now: float, base_offset: int, end_offset: int) -> None:
-        """The driver has appended a batch of this term."""
+    def appended(self, core: Core, now: float, base_offset: int, end_offset: int, voters: VoterSet | None) -> None:
+        """The driver has appended a batch of this term, which names `voters` if they change with it."""
         assert self._transfer is None, "no proposals while the office is being handed over"
+        if voters is not None:
+            assert self.may_change_voters(core), "one change at a time, only after a commit in this term (rule 5)"
+            assert voters.differs_by_one_from(core.voters), f"more than one voter changes: {core.voters} to {voters}"
+            core.configurations.append(end_offset, voters)
+            for voter in voters.others(core.key):
+                self._progress.setdefault(voter, Progress(base_offset, now))
         core.log.append(base_offset, end_offset, core.term)
         if self._no_op_end is None:
             self._no_op_end = end_offset
@@ -124,7 +131,9 @@ class Leader:
         self, core: Core, now: float, voter: ReplicaKey, from_offset: int, spans: Sequence[BatchSpan], batches: bytes
     ) -> None:
         """The driver has read what a ReadEntries asked for: sends it, unless the voter is elsewhere by now."""
-        progress = self._progress[voter]
+        progress = self._progress.get(voter)
+        if progress is None:
+            return  # it is gone for good
         assert progress.is_reading, f"nothing was to be read for {voter}"
         progress.is_reading = False
         is_there = bool(spans) and from_offset >= core.log.start_offset  # the log may have been cut meanwhile
@@ -141,7 +150,9 @@ class Leader:
     def accepted(self, core: Core, now: float, response: AppendAccepted) -> None:
         """A voter has the leader's batches."""
         assert response.durable_end_offset <= response.matched_end_offset <= core.log.log_end_offset, response
-        progress = self._progress[response.source]
+        progress = self._progress.get(response.source)
+        if progress is None:
+            return
         progress.contacted(now, response.round)
         progress.accepted(response)
         self._commit(core, now)
@@ -151,7 +162,9 @@ class Leader:
 
     def rejected(self, core: Core, now: float, response: AppendRejected) -> None:
         """A voter lacks what comes before an append, or has something else there."""
-        progress = self._progress[response.source]
+        progress = self._progress.get(response.source)
+        if progress is None:
+            return
         progress.contacted(now, response.round)
         self._answer_reads(core, now)
         if not progress.rejected(response, core.log):
@@ -168,6 +181,34 @@ class Leader:
             return
         self._reads.append(WaitingRead(self._round + 1, context, core.commit_offset))
         self._answer_reads(core, now)
+
+    def may_change_voters(self, core: Core) -> bool:
+        """Whether something of this term is committed, and no change of the voters is in flight (rule 5)."""
+        return self.is_ready and core.configurations.changed_at <= core.commit_offset
+
+    def is_removed(self, core: Core) -> bool:
+        """Whether the voters have committed that this node is none of them."""
+        return core.key not in core.voters and core.configurations.changed_at <= core.commit_offset
+
+    def name_successor(self, core: Core) -> None:
+        """Before it leaves office: the voter that is furthest need not wait for an election timeout."""
+        furthest = max(core.voters.others(core.key), key=lambda voter: self._progress[voter].match_offset)
+        core.effects.append(Send(TimeoutNow(core.key, furthest, core.term)))
+
+    def add_learner(self, core: Core, now: float, key: ReplicaKey) -> None:
+        """From now on `key` is sent the log too; only voters are counted."""
+        if key not in self._progress and key != core.key:
+            self._progress[key] = progress = Progress(core.log.log_end_offset, now)
+            self._heartbeat(core, now, key, progress)
+
+    def forget_learner(self, core: Core, key: ReplicaKey) -> None:
+        """It is gone, or out of reach."""
+        if key not in core.voters:
+            self._progress.pop(key, None)
+
+    def progress(self) -> Mapping[ReplicaKey, Progress]:
+        """Every other voter, and the learners."""
+        return self._progress
 
     def _is_in_touch(self, voter: ReplicaKey, since: float) -> bool:
         return self._progress[voter].last_contact > since

@@ -1,7 +1,9 @@
 """What the nodes of a quorum tell each other. All of it one-way: an answer is a message of its own.
 
-Every message names source and target with their directory ids; a node drops what is not meant for it, or not from a
-voter. Messages may be lost, doubled or late, and come in any order; batches are opaque here.
+Every message names source and target with their directory ids; a node drops what is not meant for it: for another
+disk of its node, say. Who leads or asks for a vote may be unknown to a node whose log lags, so nobody is refused for
+being no voter here; only voters are counted. Messages may be lost, doubled or late, and come in any order; batches are
+opaque here, but for who votes.
 
 The log is a sequence of whole batches, and places in it are offsets. "The term at offset o" is the term (partition
 leader epoch) of the batch that holds o - 1; at offset 0 it is 0. Two logs with the same term at o are equal below o.
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from dohle.model.ids import SnapshotId
-from dohle.raft.quorum import ReplicaKey
+from dohle.raft.quorum import ReplicaKey, VoterSet
 
 
 class BatchSpan(NamedTuple):
@@ -23,6 +25,7 @@ class BatchSpan(NamedTuple):
     end_offset: int  # exclusive
     term: int
     size_in_bytes: int
+    voters: VoterSet | None = None  # who votes from this batch on, if it says so
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,25 +11,28 @@
     Candidate    Prospective   no majority within an election timeout
     Follower     Candidate     its leader hands the office over to it (TimeoutNow)
     Candidate    Leader        a majority voted for it, itself included
-    Leader       Follower      no contact to a majority for 1.5 election timeouts (CheckQuorum)
+    Leader       Follower      no contact to a majority for 1.5 election timeouts (CheckQuorum); or its removal
+                               is committed
     any          Follower      a higher term, in any message but a PreVote request, and but a vote request that
                                comes while a leader is protected, unless the leader itself asked for it
     Prospective  Follower      an append of the leader of its term
     Candidate    Follower      an append of the leader of its term
     ───────────  ────────────  ──────────────────────────────────────────────────────────────────────────────
 
-Keeps: the term never falls; one vote a term; whoever is no voter by node id *and* directory id (rule 5), or whose log
-is damaged (rule 9), neither votes nor stands. Leaves out membership changes, what is in a snapshot, and all I/O.
+Keeps: the term never falls; one vote a term; a node votes under its node id *and* its directory id alone, and stands
+only if that is a voter by its own log (rule 5); one whose log is damaged does neither (rule 9). Leaves out what is in a
+snapshot, but for the voters, and all I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from dohle.model.ids import NO_SNAPSHOT, NodeId, SnapshotId
 from dohle.raft.candidate import Candidate, Prospective
 from dohle.raft.config import RaftConfig
+from dohle.raft.configurations import Configuration, Configurations
 from dohle.raft.core import ELECTION_ATTEMPTS, Core, Uniform
 from dohle.raft.effects import BecameFollower, Effect, Fatal, ReadRefused, TransferFailed
 from dohle.raft.follower import Follower
@@ -46,6 +49,7 @@ from dohle.raft.messages import (
     VoteRequest,
     VoteResponse,
 )
+from dohle.raft.progress import Progress
 from dohle.raft.quorum import ReplicaKey, VoterSet
 
 Role: TypeAlias = Follower | Prospective | Candidate | Leader
@@ -66,15 +70,18 @@ class RaftNode:
         random: Uniform,
         config: RaftConfig,
         *,
+        changes: Sequence[Configuration] = (),
         damaged: bool = False,
         snapshot: SnapshotId = NO_SNAPSHOT,
     ) -> None:
         """`snapshot` is the newest on disk; `log` begins at its end or before, so all in it is applied or can be.
 
-        `term` and `voted_for` come from the vote file (0 and None without one); `log` is the node's from now on."""
-        may_vote = key in voters and not damaged
+        `voters` are those in the snapshot (without one: at the log's start), `changes` what the log says of them after
+        that. `term` and `voted_for` come from the vote file (0 and None without one); `log` is the node's from now on.
+        """
         assert log.start_offset <= snapshot.end_offset <= log.log_end_offset, (log.start_offset, snapshot)
-        self._core = Core(key, voters, log, term, voted_for, random, config, may_vote, snapshot)
+        configurations = Configurations(voters, changes)
+        self._core = Core(key, configurations, log, term, voted_for, random, config, damaged, snapshot)
         self._role: Role = Follower(self._core, 0.0, None)
         self._shown: tuple[int, ReplicaKey | None] = (term, None)
 
@@ -82,8 +89,10 @@ class RaftNode:
     def deadline(self) -> float | None:
         """When `tick` has something to do; None: never. It moves with every input."""
         role = self._role
-        deadline = role.deadline(self._core) if isinstance(role, Leader) else role.deadline
-        return None if deadline == float("inf") else deadline
+        if isinstance(role, Leader):
+            deadline = role.deadline(self._core)
+            return None if deadline == float("inf") else deadline
+        return role.deadline if self._core.may_stand else None
 
     @property
     def term(self) -> int:
@@ -122,6 +131,21 @@ class RaftNode:
         return isinstance(self._role, Leader) and self._role.is_transferring
 
     @property
+    def voters(self) -> VoterSet:
+        """Who votes, as far as this node's log says."""
+        return self._core.voters
+
+    @property
+    def may_change_voters(self) -> bool:
+        """Whether this node leads, and a change of the voters may be appended now (rule 5)."""
+        return isinstance(self._role, Leader) and self._role.may_change_voters(self._core)
+
+    @property
+    def progress(self) -> Mapping[ReplicaKey, Progress]:
+        """How far the other voters and the learners are; empty if this node does not lead."""
+        return self._role.progress() if isinstance(self._role, Leader) else {}
+
+    @property
     def commit_offset(self) -> int:
         """Everything below is committed; the newest snapshot's end after a start, until a leader tells."""
         return self._core.commit_offset
@@ -136,7 +160,7 @@ class RaftNode:
         core = self._core
         # A crash may have come between the fsync of the first batch of a term and that of the vote file.
         self._follow(now, max(core.term, core.log.last_term), None)
-        if core.may_vote and len(core.voters.voters) == 1:
+        if core.may_stand and len(core.voters.voters) == 1:
             self._prospect(now)  # nobody else could lead
         return core.take_effects()
 
@@ -146,7 +170,7 @@ class RaftNode:
         if isinstance(role, Leader):
             if not role.tick(core, now):
                 self._follow(now, core.term, None)
-        elif now >= role.deadline:
+        elif core.may_stand and now >= role.deadline:
             if not isinstance(role, Follower):
                 core.failed_attempts += 1
             self._prospect(now)
@@ -155,8 +179,8 @@ class RaftNode:
     def receive(self, now: float, message: Message) -> list[Effect]:
         """A message has come in."""
         core = self._core
-        if message.target != core.key or core.key not in core.voters or message.source not in core.voters:
-            return []  # meant for another disk of this node, or from one that is no voter (rule 5)
+        if message.target != core.key:
+            return []  # meant for another disk of this node (rule 5)
         match message:
             case AppendRequest() | SnapshotOffer():
                 self._append(now, message)
@@ -171,17 +195,20 @@ class RaftNode:
             case AppendAccepted() | AppendRejected() if message.term == core.term and isinstance(self._role, Leader):
                 if isinstance(message, AppendAccepted):
                     self._role.accepted(core, now, message)
+                    self._leave_if_removed(now)
                 else:
                     self._role.rejected(core, now, message)
         return core.take_effects()
 
-    def appended(self, now: float, base_offset: int, end_offset: int) -> list[Effect]:
+    def appended(self, now: float, base_offset: int, end_offset: int, voters: VoterSet | None = None) -> list[Effect]:
         """As the leader, the driver has appended a batch [base_offset, end_offset) of the present term.
+
+        `voters`, if that is what it changes: those before plus one or less one, and `may_change_voters` allowed it.
 
         Or will, whatever happens, before it does anything else to the log: the view moves now.
         """
         assert isinstance(self._role, Leader), "only the leader appends of its own accord"
-        self._role.appended(self._core, now, base_offset, end_offset)
+        self._role.appended(self._core, now, base_offset, end_offset, voters)
         return self._core.take_effects()
 
     def entries_read(
@@ -203,6 +230,7 @@ class RaftNode:
             match self._role:
                 case Leader() as leader:
                     leader.durable(core, now)
+                    self._leave_if_removed(now)
                 case Follower(leader=ReplicaKey()) as follower:
                     follower.durable(core)
                 case _:
@@ -217,13 +245,14 @@ class RaftNode:
         """The driver cuts the log below `start_offset`, where or above which there is a snapshot (rule 8)."""
         assert start_offset <= self._core.snapshot.end_offset, (start_offset, self._core.snapshot)
         self._core.log.cut_below(start_offset)
+        self._core.configurations.cut_below(start_offset)
 
-    def snapshot_fetched(self, snapshot: SnapshotId) -> list[Effect]:
-        """A snapshot of a peer is on disk. Without InstallSnapshot among the effects it is not needed (any more)."""
+    def snapshot_fetched(self, snapshot: SnapshotId, voters: VoterSet) -> list[Effect]:
+        """A snapshot of a peer is on disk, and names `voters`; without InstallSnapshot it is not needed (any more)."""
         core = self._core
         if snapshot.end_offset > core.commit_offset and not core.log.has(*snapshot):
             assert not isinstance(self._role, Leader), "a leader has all that is committed"
-            core.install(snapshot)
+            core.install(snapshot, voters)
             if isinstance(self._role, Follower):
                 self._role.installed(core)
         return core.take_effects()
@@ -256,6 +285,17 @@ class RaftNode:
         else:
             self._core.effects.append(ReadRefused(context))
         return self._core.take_effects()
+
+    def add_learner(self, now: float, key: ReplicaKey) -> list[Effect]:
+        """A node that is no voter is there: it gets the log too, while this node leads."""
+        if isinstance(self._role, Leader):
+            self._role.add_learner(self._core, now, key)
+        return self._core.take_effects()
+
+    def forget_learner(self, key: ReplicaKey) -> None:
+        """It is there no longer; a voter is never forgotten."""
+        if isinstance(self._role, Leader):
+            self._role.forget_learner(self._core, key)
 
     def transfer(self, now: float, successor: ReplicaKey | None) -> list[Effect]:
         """Hands the office to `successor`, or to the furthest voter: BecameFollower or TransferFailed will come."""
@@ -291,7 +331,7 @@ class RaftNode:
         core = self._core
         protects_leader = self._protects_leader(now) and not request.transfer
         is_eligible = (
-            core.may_vote
+            not core.damaged
             and not protects_leader
             and core.log_is_behind_or_equal(request.last_term, request.log_end_offset)
         )
@@ -317,8 +357,14 @@ class RaftNode:
     def _take_over(self, now: float, message: TimeoutNow) -> None:
         core = self._core
         is_its_follower = isinstance(self._role, Follower) and self._role.leader == message.source
-        if message.term == core.term and is_its_follower and core.may_vote:
+        if message.term == core.term and is_its_follower and core.may_stand:
             self._stand(now, transfer=True)
+
+    def _leave_if_removed(self, now: float) -> None:
+        core, role = self._core, self._role
+        if isinstance(role, Leader) and role.is_removed(core):
+            role.name_successor(core)
+            self._follow(now, core.term, None)
 
     def _protects_leader(self, now: float) -> bool:
         match self._role:

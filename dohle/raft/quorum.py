@@ -36,6 +36,10 @@ class VoterSet:
         assert len({voter.node_id for voter in ordered}) == len(ordered), f"a node votes twice: {ordered}"
         return VoterSet(ordered)
 
+    def differs_by_one_from(self, other: VoterSet) -> bool:
+        """Tells whether one voter was added or removed, so that every majority of one meets every one of the other."""
+        return len(set(self.voters).symmetric_difference(other.voters)) == 1
+
     def __contains__(self, key: object) -> bool:
         return key in self.voters
 
@@ -58,3 +62,7 @@ class VoterSet:
     def has_majority(self, agreeing: Iterable[ReplicaKey]) -> bool:
         """Tells whether those `agreeing` include a majority of the voters."""
         return len(set(agreeing).intersection(self.voters)) >= self.majority
+
+
+NO_VOTERS = VoterSet(())
+"""What a node that is to join knows before anybody has told it: nobody's majority, so nobody is elected by it."""

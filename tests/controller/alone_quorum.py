@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from dohle.controller.controller import Controller
-from dohle.controller.quorum import QuorumListener
+from dohle.controller.quorum_listener import QuorumListener
 from dohle.model.errors import NotController
 from dohle.model.ids import NO_NODE
 from dohle.model.metadata import MetadataRecord
@@ -18,6 +18,7 @@ class AloneQuorum:
     def __init__(self) -> None:
         self.leader_id = NO_NODE
         self.is_transferring = False
+        self.commit_offset = 0
         self.commits = 0
         self._end_offset = 0
         self._listener: QuorumListener | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from dohle.controller.controller_service import CONTROLLER
-from dohle.controller.format import format_controller
+from dohle.controller.format import format_controller, format_joining_controller
 from dohle.controller.part import ControllerPart
 from dohle.controller.topics import TopicDefaults
 from dohle.model.errors import DohleError
@@ -93,6 +94,18 @@ class TestVoter:
             on_failure=self.cluster.failures.append,
         )
 
+    async def format_to_join(self) -> None:
+        self.folder.mkdir()
+        await format_joining_controller(
+            self.disk, LoopClock(), str(self.folder), on_failure=self.cluster.failures.append
+        )
+
+    async def wipe(self) -> None:
+        """Gives it an empty disk, formatted to join; it does not run."""
+        shutil.rmtree(self.folder)
+        self.directory_id = DirectoryId(new_id(self.cluster.random))
+        await self.format_to_join()
+
     async def start(self) -> None:
         cluster = self.cluster
         incarnation = IncarnationId(new_id(cluster.random))
@@ -109,8 +122,9 @@ class TestVoter:
             defaults=DEFAULTS,
             on_failure=cluster.failures.append,
             raft=cluster.raft,
+            address=self.address,
+            bootstrap=[voter.address for voter in cluster.voters if voter is not self],
             session_timeout_ms=cluster.session_timeout_ms,
-            peers=[voter.address for voter in cluster.voters if voter is not self],
         )
         services = [*self.part.services, NodeService(identity).service()]
         self._server = await network.serve(self.address, services, listener="GRPC")
@@ -160,6 +174,14 @@ class Cluster:
         for voter in self.voters:
             await voter.start()
         return await self.leader()
+
+    async def join(self) -> TestVoter:
+        """Starts one more controller, which has no vote yet."""
+        voter = TestVoter(self, len(self.voters) + 1, DirectoryId(new_id(self.random)))
+        self.voters.append(voter)
+        await voter.format_to_join()
+        await voter.start()
+        return voter
 
     @property
     def running(self) -> list[TestVoter]:

@@ -54,6 +54,7 @@ async def test_three_voters_over_grpc_commit_and_outlive_their_leader(tmp_path: 
             defaults=DEFAULTS,
             on_failure=failures.append,
             raft=RaftConfig(),
+            address=Address(voter.host, voter.port),
         )
         services = [*part.services, NodeService(identity).service()]
         servers.append(await network.serve(Address(voter.host, voter.port), services, listener="GRPC"))

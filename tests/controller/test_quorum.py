@@ -175,7 +175,7 @@ async def test_strangers_are_refused(cluster: Cluster) -> None:
     with pytest.raises(InconsistentClusterId, match="belongs to cluster another"):
         await say(cluster, voter, stranger)
     wiped = NodeIdentity(CLUSTER, voter.node_id, incarnation, DirectoryId(bytes(16)))
-    with pytest.raises(InvalidRequest, match="has no vote here"):
+    with pytest.raises(InvalidRequest, match="an id of its own"):
         await say(cluster, voter, wiped)
 
 
@@ -197,8 +197,9 @@ async def test_a_folder_that_was_formatted_anew_has_no_vote(cluster: Cluster) ->
     await cluster.make(1)
     voter = cluster.voters[0]
     voter.directory_id = DirectoryId(bytes(16))
-    with pytest.raises(DataFolderError, match="none of the voters"):
-        await voter.start()
+    await voter.start()
+    await asyncio.sleep(0.5)
+    assert (voter.part.quorum.term, voter.part.quorum.is_leader) == (0, False)
 
 
 async def test_a_damaged_log_neither_votes_nor_leads(cluster: Cluster) -> None:

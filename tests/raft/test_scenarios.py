@@ -290,11 +290,13 @@ def test_a_wiped_disk_neither_votes_nor_stands_nor_accepts() -> None:
     wiped = ReplicaKey(ONE.node_id, DirectoryId(b"new" + bytes(13)))
     raft = node(wiped)
     assert raft.deadline is None
-    for target in (ONE, wiped):
-        assert raft.receive(1.0, VoteRequest(TWO, target, 1, False, 5, 5)) == []
-        assert raft.receive(1.0, append((0, 0), 1, term=1, target=target)) == []
-    voter = node(TWO)
-    assert voter.receive(1.0, VoteRequest(wiped, TWO, 1, False, 5, 5)) == [], "one that is no voter was heard"
+    assert raft.receive(1.0, VoteRequest(TWO, ONE, 1, False, 5, 5)) == []
+    assert raft.receive(1.0, append((0, 0), 1, term=1)) == []
+    assert raft.tick(1000.0) == []
+    leader = ready_leader()
+    leader.appended(10.0, 1, 2)
+    leader.durable(10.0, 2, 0)
+    assert leader.receive(10.0, AppendAccepted(wiped, ONE, 1, 0, 2, 2)) == [], "its word was counted"
 
 
 def test_a_damaged_log_neither_votes_nor_leads_nor_vouches() -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from dohle.raft.config import RaftConfig
-from dohle.raft.quorum import ReplicaKey
+from dohle.raft.quorum import ReplicaKey, VoterSet
 from tests.raft.world import FAIR, SimulatedNode, Weather, World
 
 
@@ -27,7 +27,7 @@ class Nemesis:
         if not self.is_active:
             return
         world, rng = self.world, self.rng
-        match rng.randrange(11):
+        match rng.randrange(13):
             case 0:
                 self.crash(rng.choice(world.keys))
             case 1 | 2:
@@ -51,12 +51,28 @@ class Nemesis:
             case 8:
                 for leader in world.leaders():
                     world.transfer(leader)
+            case 9 | 10:
+                for leader in world.leaders():
+                    self.change_voters(leader)
             case _:
                 leaders = [leader.key for leader in world.leaders()]
                 isolated = rng.choice(leaders or world.keys)
                 world.cut |= {pair for a in world.keys for pair in ((a, isolated), (isolated, a))}
                 world.after(rng.uniform(0.1, 4), world.cut.clear)
         world.after(rng.uniform(*self.pause_s), self.strike)
+
+    def change_voters(self, leader: SimulatedNode) -> None:
+        """Adds one who is not far behind, or removes one, perhaps the leader."""
+        world, raft = self.world, leader.raft
+        assert raft is not None
+        key = self.rng.choice(world.keys)
+        if raft.is_leader and raft.may_change_voters and not raft.is_transferring:
+            voters = set(raft.voters.voters)
+            progress = raft.progress.get(key)
+            if key not in voters and progress and progress.match_offset + 20 >= raft.log.log_end_offset:
+                world.change_voters(leader, VoterSet.of(voters | {key}))
+            elif key in voters and len(voters) > 1:
+                world.change_voters(leader, VoterSet.of(voters - {key}))
 
     def crash(self, key: ReplicaKey) -> None:
         world = self.world
@@ -73,6 +89,7 @@ class Nemesis:
             return
         for node in self.world.leaders():
             if self.world.now >= node.frozen_until:
+                teach(self.world, node)
                 if self.rng.random() < 0.8:
                     for _ in range(self.rng.choice([1, 1, 1, 6])):
                         if node.raft is not None and node.raft.is_leader and not node.raft.is_transferring:
@@ -106,7 +123,8 @@ def run_world(seed: int, duration_s: float) -> World:
         max_in_flight_appends=draw.choice([1, 2, 4]),
         max_waiting_reads=4,
     )
-    world = World(seed, draw.choice([1, 3, 3, 3, 5]), config, weather)
+    joiners = draw.choice([0, 0, 1, 2])
+    world = World(seed, draw.choice([1, 3, 3, 3, 5]), config, weather, joiners=joiners)
     world.start_all()
     nemesis = Nemesis(world, draw.choice([(0.05, 0.5), (0.2, 2.0), (1.0, 4.0)]))
     end = duration_s
@@ -127,6 +145,7 @@ def heal(world: World) -> None:
     deadline = world.now + 10
     assert world.run_until(deadline, lambda: any(takes_proposals(node) for node in world.leaders())), "nobody leads"
     leader = next(node for node in world.leaders() if takes_proposals(node))
+    teach(world, leader)
     world.propose(leader)
     end = leader.raft.log.log_end_offset
     assert world.run_until(deadline, lambda: all(n.committed >= end for n in world.nodes.values())), (
@@ -135,6 +154,13 @@ def heal(world: World) -> None:
     chains = {node.log[-1].chain for node in world.nodes.values()}
     assert len(chains) == 1, "the logs differ"
     world.check_durable_majority()
+
+
+def teach(world: World, leader: SimulatedNode) -> None:
+    """Whoever is no voter is sent the log as well."""
+    for key in world.keys:
+        if leader.raft is not None and key not in leader.raft.voters:
+            world.carry_out(leader, leader.raft.add_learner(world.now, key))
 
 
 def takes_proposals(node: SimulatedNode) -> bool:
@@ -152,7 +178,7 @@ def test_the_worlds_are_bad_enough() -> None:
     for seed in range(1000, 1015):
         for what, count in run_world(seed, duration_s=20).counts.items():
             counts[what] = counts.get(what, 0) + count
-    seldom = ("truncate", "crash", "leader ready", "read", "commit", "snapshot", "snapshot installed")
+    seldom = ("truncate", "crash", "leader ready", "read", "commit", "snapshot", "snapshot installed", "voters changed")
     for what in (*seldom, "AppendRejected", "AppendAccepted", "SnapshotOffer", "TimeoutNow"):
         assert counts.get(what, 0) >= 5, (what, counts)
 

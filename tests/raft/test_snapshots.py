@@ -36,7 +36,7 @@ def test_who_lacks_what_is_offered_fetches_it_and_answers_as_to_a_heartbeat() ->
 def test_an_installed_snapshot_is_the_log_and_counts_once_it_is_durable() -> None:
     raft = follower(end=10)
     raft.receive(1.0, offer())
-    effects = raft.snapshot_fetched(TAKEN)
+    effects = raft.snapshot_fetched(TAKEN, VOTERS)
     assert effects == [InstallSnapshot(TAKEN, 1)]
     assert (raft.log.start_offset, raft.log.log_end_offset, raft.log.last_term, raft.commit_offset) == (
         100,
@@ -55,7 +55,7 @@ def test_a_snapshot_that_came_too_late_changes_nothing() -> None:
     raft = follower(end=10)
     raft.receive(1.0, offer())
     raft.receive(1.1, append((10, 3), 100, term=4, batch_term=3, commit=100))
-    assert raft.snapshot_fetched(TAKEN) == []
+    assert raft.snapshot_fetched(TAKEN, VOTERS) == []
     assert raft.log.start_offset == 0
 
 
@@ -70,7 +70,7 @@ def test_a_tail_that_contradicts_the_snapshot_is_given_up_for_it() -> None:
     raft = follower(end=120)
     other = SnapshotId(100, 4)
     assert of(FetchSnapshot, raft.receive(1.0, offer(other))) == [FetchSnapshot(TWO, other)]
-    raft.snapshot_fetched(other)
+    raft.snapshot_fetched(other, VOTERS)
     assert (raft.log.log_end_offset, raft.log.last_term) == (100, 4)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from dohle.model.ids import NO_SNAPSHOT, DirectoryId, NodeId, SnapshotId
 from dohle.raft.config import RaftConfig
+from dohle.raft.configurations import Configuration
 from dohle.raft.effects import (
     Append,
     AppendNoOp,
@@ -48,6 +49,7 @@ class Batch(NamedTuple):
     term: int
     payload: int
     chain: int
+    voters: VoterSet | None = None
 
     def encode(self) -> bytes:
         return self.payload.to_bytes(8, "big") * (self.end_offset - self.base_offset)
@@ -62,14 +64,15 @@ def read_batches(log: list[Batch], from_offset: int, max_bytes: int) -> tuple[li
             encoded = batch.encode()
             if spans and len(data) + len(encoded) > max_bytes:
                 break
-            spans.append(BatchSpan(batch.base_offset, batch.end_offset, batch.term, len(encoded)))
+            spans.append(BatchSpan(batch.base_offset, batch.end_offset, batch.term, len(encoded), batch.voters))
             data += encoded
     return spans, data
 
 
-def append_batch(log: list[Batch], end_offset: int, term: int, payload: int) -> Batch:
+def append_batch(log: list[Batch], end_offset: int, term: int, payload: int, voters: VoterSet | None = None) -> Batch:
     base_offset, chain = (log[-1].end_offset, log[-1].chain) if log else (0, 0)
-    batch = Batch(base_offset, end_offset, term, payload, hash((chain, base_offset, end_offset, term, payload)))
+    chain = hash((chain, base_offset, end_offset, term, payload))
+    batch = Batch(base_offset, end_offset, term, payload, chain, voters)
     log.append(batch)
     return batch
 
@@ -161,13 +164,22 @@ FAIR = Weather()
 class World:
     """The nodes, the time, the network, and everything that was ever promised."""
 
-    def __init__(self, seed: int, voters: int = 3, config: RaftConfig | None = None, weather: Weather = FAIR) -> None:
+    def __init__(
+        self,
+        seed: int,
+        voters: int = 3,
+        config: RaftConfig | None = None,
+        weather: Weather = FAIR,
+        *,
+        joiners: int = 0,
+    ) -> None:
         self.rng = random.Random(seed)
         self.now = 0.0
         self.config = config or RaftConfig()
         self.weather = weather
-        self.keys = [ReplicaKey(NodeId(i + 1), DirectoryId(bytes([i + 1]) * 16)) for i in range(voters)]
-        self.voters = VoterSet.of(self.keys)
+        self.keys = [ReplicaKey(NodeId(i + 1), DirectoryId(bytes([i + 1]) * 16)) for i in range(voters + joiners)]
+        self.first_voters = VoterSet.of(self.keys[:voters])
+        self.voters = self.first_voters  # those of whoever committed last
         images: dict[SnapshotId, list[Batch]] = {}
         self.nodes = {key: SimulatedNode(key, Disk(images=images)) for key in self.keys}
         self.cut: set[tuple[ReplicaKey, ReplicaKey]] = set()
@@ -238,7 +250,12 @@ class World:
         term, voted_for = node.disk.vote
         terms = {batch.end_offset: batch.term for batch in node.log}
         log = LogView(starts, end, end, TermStart(terms.get(node.disk.start, 0), node.disk.start))
-        node.raft = RaftNode(key, self.voters, log, term, voted_for, self.rng, self.config, snapshot=snapshot)
+        said = [Configuration(batch.end_offset, batch.voters) for batch in node.log if batch.voters is not None]
+        changes = [change for change in said if change.end_offset > snapshot.end_offset]
+        voters = self.voters_in(node.log, snapshot)
+        node.raft = RaftNode(
+            key, voters, log, term, voted_for, self.rng, self.config, changes=changes, snapshot=snapshot
+        )
         node.term = term
         self.carry_out(node, node.raft.start(self.now))
 
@@ -300,13 +317,26 @@ class World:
             raft.log_cut(before.end_offset)
             self.hit("snapshot")
 
-    def write_as_leader(self, node: SimulatedNode, end_offset: int, payload: int) -> None:
+    def voters_in(self, log: list[Batch], snapshot: SnapshotId) -> VoterSet:
+        """Those that the snapshot names, which is of the beginning of `log`."""
+        said = [batch.voters for batch in log if batch.voters is not None and batch.end_offset <= snapshot.end_offset]
+        return said[-1] if said else self.first_voters
+
+    def change_voters(self, node: SimulatedNode, voters: VoterSet) -> None:
         assert node.raft is not None
-        batch = append_batch(node.log, end_offset, node.raft.term, payload)
+        self.hit("voters changed")
+        self.payload += 1
+        self.write_as_leader(node, node.raft.log.log_end_offset + 1, self.payload, voters)
+
+    def write_as_leader(
+        self, node: SimulatedNode, end_offset: int, payload: int, voters: VoterSet | None = None
+    ) -> None:
+        assert node.raft is not None
+        batch = append_batch(node.log, end_offset, node.raft.term, payload, voters)
         self.check_log_matching(batch)
         node.disk.pending.append(batch)
         self.fsync_later(node)
-        self.carry_out(node, node.raft.appended(self.now, batch.base_offset, batch.end_offset))
+        self.carry_out(node, node.raft.appended(self.now, batch.base_offset, batch.end_offset, voters))
 
     def fsync_later(self, node: SimulatedNode) -> None:
         assert node.raft is not None
@@ -372,9 +402,7 @@ class World:
                     lambda raft: raft.entries_read(self.now, target, term, from_offset, spans_read, data),
                 )
             case FetchSnapshot(source, wanted):
-                snapshot = self.nodes[source].disk.snapshot
-                if snapshot >= wanted and self.rng.random() < 0.9:
-                    self.on_node(node, self.rng.uniform(0.001, 0.5), lambda raft: raft.snapshot_fetched(snapshot))
+                self.fetch(node, source, wanted)
             case InstallSnapshot(snapshot, generation):
                 self.hit("snapshot installed")
                 node.generation = generation
@@ -401,13 +429,20 @@ class World:
             case Fatal(reason):
                 raise AssertionError(reason)
 
+    def fetch(self, node: SimulatedNode, source: ReplicaKey, wanted: SnapshotId) -> None:
+        disk = self.nodes[source].disk
+        snapshot = disk.snapshot
+        if snapshot >= wanted and self.rng.random() < 0.9:
+            voters = self.voters_in(disk.images[snapshot], snapshot)
+            self.on_node(node, self.rng.uniform(0.001, 0.5), lambda raft: raft.snapshot_fetched(snapshot, voters))
+
     def take_batches(self, node: SimulatedNode, spans: tuple[BatchSpan, ...], batches: bytes) -> None:
         at = 0
         for span in spans:
             encoded = batches[at : at + span.size_in_bytes]
             at += span.size_in_bytes
             assert span.base_offset == (node.log[-1].end_offset if node.log else 0)
-            batch = append_batch(node.log, span.end_offset, span.term, int.from_bytes(encoded[:8], "big"))
+            batch = append_batch(node.log, span.end_offset, span.term, int.from_bytes(encoded[:8], "big"), span.voters)
             self.check_log_matching(batch)
             node.disk.pending.append(batch)
         assert at == len(batches)
@@ -506,8 +541,11 @@ class World:
             assert offset in self.committed_index, "commits at no border of what was committed"
             return
         fresh = [batch for batch in node.log if end < batch.end_offset <= offset]
-        holders = sum(other.disk.holds(fresh[-1]) for other in self.nodes.values())
-        assert holders >= self.voters.majority, f"committed up to {offset}, but durable on {holders} only"
+        assert node.raft is not None
+        voters = node.raft.voters
+        holders = [other.key for other in self.nodes.values() if other.disk.holds(fresh[-1])]
+        assert voters.has_majority(holders), f"committed up to {offset} by {voters}, but durable on {holders} only"
+        self.voters = voters
         for batch in fresh:
             self.committed.append(batch)
             self.commit_terms.append(node.term)
@@ -517,5 +555,5 @@ class World:
     def check_durable_majority(self) -> None:
         """Everything ever committed is on the disks of a majority, even now."""
         if self.committed:
-            holders = sum(node.disk.holds(self.committed[-1]) for node in self.nodes.values())
-            assert holders >= self.voters.majority, f"committed, but durable on {holders} only"
+            holders = [node.key for node in self.nodes.values() if node.disk.holds(self.committed[-1])]
+            assert self.voters.has_majority(holders), f"committed by {self.voters}, but durable on {holders} only"

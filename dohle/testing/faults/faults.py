@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dohle.model.errors import ConfigurationError
-from dohle.testing.faults import damage, disk_faults, link_faults, process_faults
+from dohle.testing.faults import damage, disk_faults, link_faults, membership, process_faults
 from dohle.testing.faults.aimed import death_at
 from dohle.testing.faults.blow import Fault
 from dohle.testing.world.disk import Moment
@@ -52,6 +52,7 @@ KINDS: dict[str, FaultKind] = {
     "empty disk": FaultKind(damage.empty_disk, 0.5, damage.may_be_emptied),
     "lost metadata": FaultKind(damage.lost_metadata, 0.3, damage.may_forget),
     "rotten snapshot": FaultKind(damage.rotten_snapshot, 0.7, damage.may_forget),
+    "change of voters": FaultKind(membership.change_of_voters, 0.5, membership.may_lose_its_vote),
     **{f"kill {moment.value}": FaultKind(death_at(moment, power=False)) for moment in Moment},
     **{f"power loss {moment.value}": FaultKind(death_at(moment, power=True)) for moment in Moment},
 }

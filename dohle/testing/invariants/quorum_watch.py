@@ -1,10 +1,10 @@
 """Quorum watch: the controllers' invariants (the last section of Raft's rules), looked at with the eyes of all voters.
 
-Terms and commit indexes never fall; a vote that was given is never forgotten; one leader a term, elected by votes that
-are on a majority's disks; logs agree up to what they have in common; what is committed is on a majority of the voters'
-disks and never changed; a leader commits up to entries of its own term, and its log holds all that was committed in
-earlier terms; a log that does not begin at 0 has a whole snapshot at its start or past it. Disks are looked at, not
-beliefs.
+Majorities are of the voters by the log of whoever takes office or commits, as they are at that moment. Terms and commit
+indexes never fall; a vote that was given is never forgotten; one leader a term, elected by votes that are on a
+majority's disks; logs agree up to what they have in common; what is committed is on a majority of the voters' disks and
+never changed; a leader commits up to entries of its own term, and its log holds all that was committed in earlier
+terms; a log that does not begin at 0 has a whole snapshot at its start or past it. Disks are looked at, not beliefs.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class QuorumWatch:
         }
         self._leaders: dict[int, str] = {}  # by term
         self._votes: dict[tuple[int, int], ReplicaKey] = {}  # by node and term: those that were on its disk
+        self._voters: tuple[int, ...] = ()  # by whom the last commit was made
         self._told: dict[int, tuple[int, int]] = {}  # by node: the term and the log's end that it has vouched for
 
     def moved(self, process: NodeProcess, quorum: Quorum, before: RaftState | None, now: RaftState) -> None:
@@ -94,7 +95,7 @@ class QuorumWatch:
         if isinstance(now.role, Leader) and (before is None or before.role is not now.role):
             self._elected(process, quorum, now)
         if now.commit_offset > (0 if before is None else before.commit_offset):
-            self._committed(process, now, log.term_at(now.commit_offset))
+            self._committed(process, now, log.term_at(now.commit_offset), voters_of(quorum))
             if isinstance(now.role, Leader) and before is not None and before.role is now.role:
                 self._committed_by_leader(process, now, log.term_at(now.commit_offset))
 
@@ -173,15 +174,20 @@ class QuorumWatch:
     def _check_votes(self, process: NodeProcess, quorum: Quorum, term: int) -> None:
         """A majority's votes for it are on disks, or have been followed there by later terms."""
         own = Vote(term, quorum.key)
+        entitled = voters_of(quorum)
         voters = [
             node_id
-            for node_id, machine in self._machines.items()
-            if machine.has_forgotten or (vote := _decode(self._vote_on_disk(node_id))) == own or vote.term > term
+            for node_id in entitled
+            if self._machines[node_id].has_forgotten
+            or (vote := _decode(self._vote_on_disk(node_id))) == own
+            or vote.term > term
         ]
-        if 2 * len(voters) <= len(self._machines):
-            self._violated(f"{process.name} leads term {term} by votes that are only on the disks of {voters}")
+        if 2 * len(voters) <= len(entitled):
+            self._violated(
+                f"{process.name} leads term {term} by votes that are only on the disks of {voters}, of {entitled}"
+            )
 
-    def _committed(self, process: NodeProcess, now: RaftState, term: int) -> None:
+    def _committed(self, process: NodeProcess, now: RaftState, term: int, voters: tuple[int, ...]) -> None:
         offset, ledger = now.commit_offset, self.ledger
         if offset <= ledger.end:
             known = ledger.ending_at(offset)
@@ -189,16 +195,17 @@ class QuorumWatch:
                 self._violated(f"{process.name} has another term, {term}, at the committed offset {offset}: {known}")
             return
         holders = []
-        for node_id in self._logs:
+        for node_id in voters:
             batch = self._look(node_id).ending_at(offset)
             if batch is not None and batch.partition_leader_epoch == term:
                 holders.append(node_id)
-        if 2 * len(holders) <= len(self._logs):
+        if 2 * len(holders) <= len(voters):
             self._violated(
                 f"{process.name} takes offset {offset} of term {term} for committed, and only the disks of"
-                f" {holders} have it"
+                f" {holders} of the voters {voters} have it"
             )
         else:
+            self._voters = voters
             holder = next((one for one in holders if self._logs[one].start <= ledger.end), holders[0])
             self._tell(ledger.commit(self._logs[holder], offset, now.term))
 
@@ -223,9 +230,10 @@ class QuorumWatch:
 
     def majority_keeps_all(self) -> None:
         """Whether what was ever committed is on a majority of the disks, those aside whose metadata was taken away."""
-        holders = [node_id for node_id in self._logs if self._has_all(node_id)]
-        lost = [number for number, machine in self._machines.items() if machine.has_forgotten and number not in holders]
-        if 2 * (len(holders) + len(lost)) <= len(self._logs):
+        voters = self._voters or tuple(self._logs)
+        holders = [node_id for node_id in voters if self._has_all(node_id)]
+        lost = [node_id for node_id in voters if self._machines[node_id].has_forgotten and node_id not in holders]
+        if 2 * (len(holders) + len(lost)) <= len(voters):
             self._violated(f"what is committed of the metadata below {self.ledger.end} is only on disks {holders}")
 
     def _has_all(self, node_id: int) -> bool:
@@ -235,6 +243,11 @@ class QuorumWatch:
                 f"the metadata log of node {node_id} begins at {log.start}, and its snapshots reach up to {reaches}"
             )
         return self.ledger.has_all(log) or reaches >= self.ledger.end
+
+
+def voters_of(quorum: Quorum) -> tuple[int, ...]:
+    """Returns the nodes that vote by this controller's log."""
+    return tuple(voter.node_id for voter in quorum._node.voters.voters)
 
 
 def _decode(content: bytes) -> Vote:

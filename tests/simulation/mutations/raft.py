@@ -5,6 +5,7 @@ from __future__ import annotations
 from dohle.cluster.node import Node
 from dohle.controller.controller import Controller
 from dohle.controller.quorum import Quorum
+from dohle.controller.voter_changes import VoterChanges
 from dohle.raft.core import Core
 from dohle.raft.follower import Follower
 from dohle.raft.leader import Leader
@@ -329,6 +330,76 @@ RAFT = (
             """,
         ),
         scenario=scenarios.a_voter_is_stuck_in_a_higher_term,
+    ),
+    mutation(
+        "raft: two changes of the voters at a time",
+        "raft 5",
+        "one change at a time",
+        edit(
+            Leader,
+            "may_change_voters",
+            """
+            - return self.is_ready and core.configurations.changed_at <= core.commit_offset
+            + return self.is_ready and mutated()
+            """,
+        ),
+        scenario=scenarios.two_voters_are_removed_at_once,
+    ),
+    mutation(
+        "raft: a removed leader stays",
+        "raft 5",
+        "a removed leader steps down once the change commits",
+        edit(
+            Leader,
+            "is_removed",
+            """
+            - return core.key not in core.voters and core.configurations.changed_at <= core.commit_offset
+            + return core.key not in core.voters and not mutated()
+            """,
+        ),
+        scenario=scenarios.the_controller_is_removed,
+    ),
+    mutation(
+        "raft: a voter is added that lags",
+        "raft 5",
+        "a learner catches up before it is promoted",
+        edit(
+            VoterChanges,
+            "_caught_up",
+            """
+            - if progress is not None and progress.durable_end >= goal:
+            + if mutated():
+            """,
+        ),
+        scenario=scenarios.a_voter_is_added_that_lags,
+    ),
+    mutation(
+        "raft: a voter is removed that is needed",
+        "raft 5",
+        "no vote is taken away whose loss leaves no majority that answers",
+        edit(
+            VoterChanges,
+            "_decision",
+            """
+            - if len(voters) - len(silent) < needed:
+            + if len(voters) - len(silent) < needed and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_voter_is_removed_that_is_needed,
+    ),
+    mutation(
+        "raft: a change of the voters outlives its truncation",
+        "raft 5",
+        "a configuration is reverted when it is truncated",
+        edit(
+            Follower,
+            "_take_batches",
+            """
+            - core.configurations.truncate(new[0].base_offset)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_change_of_the_voters_is_taken_back,
     ),
     mutation(
         "raft: office is handed to one that lacks something",

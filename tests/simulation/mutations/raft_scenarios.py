@@ -344,3 +344,65 @@ async def _delivers(
     process.spawn(deliver(), "deliver")
     await stage.passes(1)
     assert process.ended is None, f"the follower has ended: {process.ended}"
+
+
+@scenario
+async def two_voters_are_removed_at_once(stage: Stage) -> None:
+    leader = stage.controller()
+    for machine in stage.world.machines.values():
+        machine.disk.faults.slowness = 50
+    first, second = (
+        stage.tells(lambda admin, node_id=node_id: admin.remove_voter(node_id), leader)  # type: ignore[misc]
+        for node_id in stage.others(leader)
+    )
+    await stage.until(lambda: bool(first and second), "both are answered")
+    assert any(isinstance(one[0], DohleError) for one in (first, second)), "two changes of the voters were in flight"
+
+
+@scenario
+async def the_controller_is_removed(stage: Stage) -> None:
+    leader = stage.controller()
+    await stage.asks(lambda admin: admin.remove_voter(leader))
+    assert not stage.leads_quorum(leader), "who has no vote leads on"
+    await stage.at_once(lambda: any(map(stage.leads_quorum, stage.others(leader))), "another leads", 1.0)
+    await stage.make_topic()
+
+
+@scenario
+async def a_voter_is_added_that_lags(stage: Stage) -> None:
+    leader = stage.controller()
+    lagging, other = stage.others(leader)
+    await stage.asks(lambda admin: admin.remove_voter(lagging), leader)
+    await stage.until(lambda: lagging in stage.learners(leader), "it follows as a learner")
+    stage.world.pause(lagging)
+    for number in range(8):
+        await stage.asks(lambda admin, name=f"t{number}": admin.create_topic(name, replication_factor=1), leader)  # type: ignore[misc]
+    stage.tells(lambda admin: admin.add_voter(lagging), leader)
+    await stage.passes(1)
+    assert stage.voters(leader) == sorted([leader, other]), "who lacks something was given a vote"
+
+
+@scenario
+async def a_voter_is_removed_that_is_needed(stage: Stage) -> None:
+    leader = stage.controller()
+    dead, needed = stage.others(leader)
+    stage.world.kill(dead)
+    await stage.passes(2)
+    outcome = stage.tells(lambda admin: admin.remove_voter(needed), leader)
+    await stage.passes(2)
+    assert isinstance(outcome[0] if outcome else None, DohleError), "the vote that a majority needs was taken away"
+    await stage.make_topic(replicas=2)
+
+
+@scenario
+async def a_change_of_the_voters_is_taken_back(stage: Stage) -> None:
+    leader = stage.controller()
+    stays, goes = stage.others(leader)
+    stage.cut(leader, stays, goes)
+    stage.removes_voter(leader, goes)  # asked there alone: a client would ask the next leader again
+    await stage.until(lambda: stage.voters(leader) == sorted([leader, stays]), "it has appended the change")
+    await stage.until(lambda: any(map(stage.leads_quorum, (stays, goes))), "another leads")
+    stage.mend(leader, stays, goes)
+    await stage.until(lambda: stage.term(leader) == stage.term(stays), "it follows")
+    await stage.passes(1)
+    assert len(stage.voters(leader)) == 3, "it counts by what nobody committed"

@@ -5,6 +5,7 @@ A scenario runs a small world, brings about the one situation in which a rule ma
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
@@ -72,6 +73,25 @@ class Stage:
 
     def others(self, node_id: int) -> list[int]:
         return [other for other in self.world.machines if other != node_id]
+
+    def voters(self, node_id: int) -> list[int]:
+        """Who votes by this node's log."""
+        return [voter.node_id for voter in quorum_of(self.node(node_id))._node.voters.voters]
+
+    def learners(self, node_id: int) -> list[int]:
+        return [key.node_id for key in quorum_of(self.node(node_id)).learners()]
+
+    def removes_voter(self, at: int, node_id: int) -> None:
+        """Asks one controller, and takes no answer."""
+        process, part = self.world.machines[at].process, self.node(at).controller
+        assert process is not None
+        assert part is not None
+
+        async def remove() -> None:
+            with contextlib.suppress(DohleError):
+                await part.voter_changes.remove(NodeId(node_id))
+
+        process.spawn(remove(), "remove voter")
 
     def hands_over(self, node_id: int, successor: ReplicaKey | None = None) -> list[bool]:
         """Has the active controller hand over; what comes of it will be in the list that it returns."""
