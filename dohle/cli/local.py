@@ -27,7 +27,9 @@ folder_option = click.option(
 
 @click.command()
 @folder_option
-@click.option("--nodes", type=int, help="How many nodes a new cluster gets.  [default: 3]")
+@click.option(
+    "--nodes", type=int, help="How many nodes a new cluster gets, or one that is there grows to.  [default: 3]"
+)
 @click.option("--base-port", type=int, help=f"gRPC port of its first node; HTTP is 1000 above.  [default: {BASE_PORT}]")
 @click.option("--racks", metavar="A,B,…", help="A rack for each of its nodes.")
 @click.option("--watch", is_flag=True, help="Stay, and show the cluster's state; Ctrl-C leaves the cluster running.")
@@ -36,9 +38,11 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
     """Start the local cluster.
 
     Where FOLDER holds no cluster, a new one of three nodes is made. Otherwise those of its nodes that do not run are
-    started, and nothing is formatted. Returns once every node is ready.
+    started; with more --nodes than it has it grows by new ones, which join as brokers and, from three and five nodes
+    on, as controllers. Returns once every node is ready.
     """
     began = time.monotonic()
+    joining: list[int] = []
     cluster = LocalCluster.open(folder)
     if cluster is None:
         cluster = LocalCluster.create(
@@ -48,17 +52,34 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
             racks=[rack.strip() for rack in racks.split(",")] if racks else [],
             new_cluster_id=id_text(new_id(random.SystemRandom())),
         )
+    elif nodes is not None and nodes > len(cluster.state.nodes) and base_port is None and racks is None:
+        cluster.start()  # those that are there: the new ones join them
+        joining = cluster.grow(nodes)
     elif nodes not in (None, len(cluster.state.nodes)) or base_port is not None or racks is not None:
         raise ConfigurationError(
             f"{folder} holds a cluster of {counted(len(cluster.state.nodes), 'node')}, which is started as it is: leave"
-            " out --nodes, --base-port and --racks, or name another folder with --dir"
+            " out --base-port and --racks, and name no fewer --nodes; or name another folder with --dir"
         )
     started = cluster.start()
+    if joining:
+        _give_votes(cluster.state.bootstrap, joining)
     _report(cluster, started, time.monotonic() - began, as_json)
     if watch:
         from dohle.cli.status import watch_cluster
 
         watch_cluster(cluster.state.bootstrap)
+
+
+def _give_votes(bootstrap: str, node_ids: list[int]) -> None:
+    from dohle.cli.session import run_async
+    from dohle.client.admin import Admin
+
+    async def add() -> None:
+        async with Admin(bootstrap, client_id="dohle-up") as admin:
+            for node_id in node_ids:
+                await admin.add_voter(node_id)
+
+    run_async(add())
 
 
 def _report(cluster: LocalCluster, started: list[int], seconds: float, as_json: bool) -> None:

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dohle.cluster.config import Voter
 from dohle.cluster.config_sources import ENVIRONMENT_PREFIX, READY_VARIABLE, load_config, to_toml
@@ -87,14 +87,34 @@ class LocalCluster:
                     f"{state.folder} holds {found[0]} already, and nothing is ever formatted over it:"
                     " name another folder with --dir, or move this one away"
                 )
-            _check_ports_of_new(state)
+            _check_ports_of_new(state.nodes)
             voters = voters_of(state.nodes)
-            for node in state.nodes:
-                with open(state.config_path(node), "w", encoding="utf-8") as file:
-                    file.write(to_toml(_settings(state, node, voters)))
-            _format(state, voters)
+            _configure(state, state.nodes, voters, voters)
+            _format(state, state.nodes, voters)
             state.save()
         return cls(state)
+
+    def grow(self, nodes: int) -> list[int]:
+        """Lays out and formats nodes up to that many, and returns those of them that are to be given a vote.
+
+        They are started and given it by others. Raises ConfigurationError if a port is in use.
+        """
+        with _locked(self.state.folder):
+            state, first = self.state, self.state.nodes[0]
+            new = tuple(
+                LocalNode(number, first.grpc_port + number - 1, first.http_port + number - 1, "")
+                for number in range(len(state.nodes) + 1, nodes + 1)
+            )
+            _check_ports_of_new(new)
+            voters = [_as_voter(node) for node in state.nodes if _is_controller(state, node)]
+            lacking = _voter_count(nodes) - len(voters)
+            joining = [_as_voter(node) for node in new[:lacking]] if 0 < lacking <= len(new) else []
+            grown = replace(state, nodes=(*state.nodes, *new))
+            _configure(grown, new, (*voters, *joining), joining)
+            _format(grown, new, ())
+            grown.save()
+            self.state = grown
+        return [voter.node_id for voter in joining]
 
     def start(self, node_ids: Sequence[int] | None = None) -> list[int]:
         """Starts those nodes (by default all) that do not run, and returns them once they are ready.
@@ -214,8 +234,20 @@ def plan(folder: str, nodes: int, base_port: int, racks: Sequence[str], cluster_
 
 def voters_of(nodes: Sequence[LocalNode]) -> tuple[Voter, ...]:
     """Returns the controllers: three, which outlast the loss of one, or the first where there are fewer nodes."""
-    count = 3 if len(nodes) >= 3 else 1
-    return tuple(Voter(node.node_id, Address("127.0.0.1", node.grpc_port)) for node in nodes[:count])
+    return tuple(_as_voter(node) for node in nodes[: 3 if len(nodes) >= 3 else 1])
+
+
+def _voter_count(nodes: int) -> int:
+    """Returns how many controllers a cluster that has grown gets: five outlast the loss of two."""
+    return 5 if nodes >= 5 else 3 if nodes >= 3 else 1
+
+
+def _as_voter(node: LocalNode) -> Voter:
+    return Voter(node.node_id, Address("127.0.0.1", node.grpc_port))
+
+
+def _is_controller(state: LocalState, node: LocalNode) -> bool:
+    return load_config(state.config_path(node)).config.is_controller
 
 
 def free_base_port(nodes: int) -> int:
@@ -239,8 +271,8 @@ def last_lines(path: str, count: int, start: int = 0) -> list[str]:
         return [f"(cannot be read: {error.strerror})"]
 
 
-def _check_ports_of_new(state: LocalState) -> None:
-    for node in state.nodes:
+def _check_ports_of_new(nodes: Sequence[LocalNode]) -> None:
+    for node in nodes:
         ports = {"gRPC": node.grpc_port, "HTTP": node.http_port, "Kafka": node.grpc_port + _KAFKA_OFFSET}
         for purpose, port in ports.items():
             if not _is_free(port):
@@ -276,13 +308,22 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _settings(state: LocalState, node: LocalNode, voters: tuple[Voter, ...]) -> dict[str, object]:
-    is_voter = node.node_id in [voter.node_id for voter in voters]
+def _configure(
+    state: LocalState, nodes: Sequence[LocalNode], voters: tuple[Voter, ...], controllers: Sequence[Voter]
+) -> None:
+    for node in nodes:
+        with open(state.config_path(node), "w", encoding="utf-8") as file:
+            file.write(to_toml(_settings(state, node, voters, is_controller=_as_voter(node) in controllers)))
+
+
+def _settings(
+    state: LocalState, node: LocalNode, voters: tuple[Voter, ...], *, is_controller: bool
+) -> dict[str, object]:
     return {
         "node_id": node.node_id,
         "cluster_id": state.cluster_id,
         "data_dir": state.data_dir(node),
-        "roles": ("controller", "broker") if is_voter else ("broker",),
+        "roles": ("controller", "broker") if is_controller else ("broker",),
         "voters": voters,
         "rack": node.rack,
         "grpc_port": node.grpc_port,
@@ -292,8 +333,8 @@ def _settings(state: LocalState, node: LocalNode, voters: tuple[Voter, ...]) -> 
     }
 
 
-def _format(state: LocalState, voters: tuple[Voter, ...]) -> None:
-    """Formats all data folders at once."""
+def _format(state: LocalState, nodes: Sequence[LocalNode], voters: tuple[Voter, ...]) -> None:
+    """Formats these nodes' data folders at once; without voters they are to join."""
     # imported here, since most commands about a local cluster format nothing and should not wait for this
     from dohle.cluster.formatting import format_node
     from dohle.model.ids import DirectoryId, NodeId, new_id
@@ -319,7 +360,7 @@ def _format(state: LocalState, voters: tuple[Voter, ...]) -> None:
                     voters=members,
                     random=source,
                 )
-                for node in state.nodes
+                for node in nodes
             )
         )
 
