@@ -61,7 +61,7 @@ async def power_goes_in_syncs(stage: Stage) -> None:
     await stage.make_topic()
     await stage.written(1)
     follower = stage.follower()
-    for _ in range(12):
+    for _ in range(30):
         stage.world.machines[follower].disk.faults.slowness = 200
         await stage.writes(1, b"." * 20_000)
         stage.world.lose_power(follower)
