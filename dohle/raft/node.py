@@ -26,8 +26,7 @@ snapshot, but for the voters, and all I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 from dohle.model.ids import NO_SNAPSHOT, NodeId, SnapshotId
 from dohle.raft.candidate import Candidate, Prospective
@@ -49,16 +48,14 @@ from dohle.raft.messages import (
     VoteRequest,
     VoteResponse,
 )
-from dohle.raft.progress import Progress
 from dohle.raft.quorum import ReplicaKey, VoterSet
+from dohle.raft.view import RaftView
 
-Role: TypeAlias = Follower | Prospective | Candidate | Leader
 
-
-class RaftNode:
+class RaftNode(RaftView):
     """The state machine. `now` is in seconds of one monotonic clock; effects are to be carried out in order."""
 
-    __slots__ = ("_core", "_role", "_shown")
+    __slots__ = ("_shown",)
 
     def __init__(
         self,
@@ -82,78 +79,8 @@ class RaftNode:
         assert log.start_offset <= snapshot.end_offset <= log.log_end_offset, (log.start_offset, snapshot)
         configurations = Configurations(voters, changes)
         self._core = Core(key, configurations, log, term, voted_for, random, config, damaged, snapshot)
-        self._role: Role = Follower(self._core, 0.0, None)
+        self._role = Follower(self._core, 0.0, None)
         self._shown: tuple[int, ReplicaKey | None] = (term, None)
-
-    @property
-    def deadline(self) -> float | None:
-        """When `tick` has something to do; None: never. It moves with every input."""
-        role = self._role
-        if isinstance(role, Leader):
-            deadline = role.deadline(self._core)
-            return None if deadline == float("inf") else deadline
-        return role.deadline if self._core.may_stand else None
-
-    @property
-    def term(self) -> int:
-        """The highest term that this node has seen."""
-        return self._core.term
-
-    @property
-    def leader(self) -> ReplicaKey | None:
-        """Who leads this term, as far as is known."""
-        match self._role:
-            case Leader():
-                return self._core.key
-            case Follower(leader=leader):
-                return leader
-            case _:
-                return None
-
-    @property
-    def role(self) -> str:
-        """The present role: follower, prospective, candidate or leader."""
-        return type(self._role).__name__.lower()
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether this node leads, as far as it knows: it may append."""
-        return isinstance(self._role, Leader)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether this node leads, and its no-op is committed: LeaderReady was returned."""
-        return isinstance(self._role, Leader) and self._role.is_ready
-
-    @property
-    def is_transferring(self) -> bool:
-        """Whether this node leads and is handing its office over: it may not append."""
-        return isinstance(self._role, Leader) and self._role.is_transferring
-
-    @property
-    def voters(self) -> VoterSet:
-        """Who votes, as far as this node's log says."""
-        return self._core.voters
-
-    @property
-    def may_change_voters(self) -> bool:
-        """Whether this node leads, and a change of the voters may be appended now (rule 5)."""
-        return isinstance(self._role, Leader) and self._role.may_change_voters(self._core)
-
-    @property
-    def progress(self) -> Mapping[ReplicaKey, Progress]:
-        """How far the other voters and the learners are; empty if this node does not lead."""
-        return self._role.progress() if isinstance(self._role, Leader) else {}
-
-    @property
-    def commit_offset(self) -> int:
-        """Everything below is committed; the newest snapshot's end after a start, until a leader tells."""
-        return self._core.commit_offset
-
-    @property
-    def log(self) -> LogView:
-        """The view of the log, for reading. It is ahead of the log itself while effects are being carried out."""
-        return self._core.log
 
     def start(self, now: float) -> list[Effect]:
         """The first input."""

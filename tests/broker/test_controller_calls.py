@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from dohle.broker.controller_client import ControllerClient
 from dohle.controller.decision import failure_of
 from dohle.model.errors import DohleError, NetworkException, NotController, StorageFailure, UnknownServerError
-from dohle.model.ids import PartitionKey
+from dohle.model.ids import NodeId, PartitionKey
 from dohle.rpc.v1 import controller_pb2
+from dohle.runtime.network import Address
 from tests.broker.brokers import KEY, Cluster, until
 from tests.broker.logs import TOPIC_ID
 from tests.broker.one_controller import ADDRESS, OneController
@@ -103,3 +105,15 @@ async def test_changes_of_many_partitions_travel_together() -> None:
     await until(lambda: all(cluster.isr(key) == (1, 2, 3) for key in keys))
     assert len(asked) < 40
     assert cluster.controller.leader(KEY) == 1
+
+
+def test_a_broker_learns_of_voters_by_the_metadata_and_keeps_those_of_its_configuration() -> None:
+    first, second, moved = Address("a", 1), Address("b", 1), Address("a", 2)
+    client = ControllerClient({NodeId(1): first}, None, None, None)  # type: ignore[arg-type]
+    assert not client.learn(2)
+    client.know({NodeId(2): second})
+    assert client.voters == {1: first, 2: second}
+    assert client.learn(2)
+    client.know({NodeId(1): moved})
+    assert client.voters == {1: moved}
+    assert client.believed == (1, moved)

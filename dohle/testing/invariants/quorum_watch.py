@@ -16,8 +16,9 @@ from dohle.controller.quorum import Quorum, metadata_folder
 from dohle.controller.vote_file import VOTE_FILE, Vote, _encode, _parse_key
 from dohle.raft.leader import Leader
 from dohle.raft.log_view import LogView
-from dohle.raft.node import RaftNode, Role
+from dohle.raft.node import RaftNode
 from dohle.raft.quorum import ReplicaKey
+from dohle.raft.view import Role
 from dohle.testing.invariants.ledger import Ledger
 from dohle.testing.invariants.sure_log import SureLog, durable_content
 from dohle.testing.invariants.sure_snapshots import SureSnapshots
