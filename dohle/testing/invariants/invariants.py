@@ -118,6 +118,7 @@ class Invariants:
         image = part.controller.committed
         if image is not seen.committed:
             self._image("controller", seen.process, seen.committed, image)
+            self._quorum.applied(seen.process, part.quorum, image)
             seen.committed = image
 
     def _followed(self, seen: _Seen, image: ClusterImage) -> None:

@@ -4,7 +4,8 @@ Majorities are of the voters by the log of whoever takes office or commits, as t
 indexes never fall; a vote that was given is never forgotten; one leader a term, elected by votes that are on a
 majority's disks; logs agree up to what they have in common; what is committed is on a majority of the voters' disks and
 never changed; a leader commits up to entries of its own term, and its log holds all that was committed in earlier
-terms; a log that does not begin at 0 has a whole snapshot at its start or past it. Disks are looked at, not beliefs.
+terms; a log that does not begin at 0 has a whole snapshot at its start or past it; with nothing in flight, a controller
+counts by the voters that its image names. Disks are looked at, not beliefs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from dohle.controller.quorum import Quorum, metadata_folder
 from dohle.controller.vote_file import VOTE_FILE, Vote, _encode, _parse_key
+from dohle.model.image import ClusterImage
 from dohle.raft.leader import Leader
 from dohle.raft.log_view import LogView
 from dohle.raft.node import RaftNode
@@ -99,6 +101,16 @@ class QuorumWatch:
             self._committed(process, now, log.term_at(now.commit_offset), voters_of(quorum))
             if isinstance(now.role, Leader) and before is not None and before.role is now.role:
                 self._committed_by_leader(process, now, log.term_at(now.commit_offset))
+
+    def applied(self, process: NodeProcess, quorum: Quorum, image: ClusterImage) -> None:
+        """A controller has applied all up to `image`: with nothing in flight above it, Raft counts by its voters."""
+        if image.next_offset == quorum._node.log.log_end_offset:
+            voters, counted = tuple(voter.node_id for voter in image.voters), voters_of(quorum)
+            if counted != voters:
+                self._violated(
+                    f"{process.name} counts by the voters {counted}, and what is committed below {image.next_offset}"
+                    f" names {voters}"
+                )
 
     def _returned(self, process: NodeProcess, quorum: Quorum, now: RaftState) -> None:
         """A voter's process has begun, and has read what the one before has left."""

@@ -49,12 +49,14 @@ async def comes_back(stage: Stage, node_id: int) -> None:
     stage.looks_at_disks()
 
 
-async def behind(stage: Stage) -> int:
-    """Returns a voter that is down, and of whose next records the others keep a snapshot alone."""
+async def behind(stage: Stage, *, removed: bool = False) -> int:
+    """Returns a voter that is down; of what came since, its removal perhaps, the others keep a snapshot alone."""
     leader = stage.controller()
     away, other = stage.others(leader)
     end = quorum_of(stage.node(away)).log_end_offset
     stage.world.kill(away)
+    if removed:
+        await stage.asks(lambda admin: admin.remove_voter(away), leader)
     while min(log_start(stage, leader), log_start(stage, other)) <= end:
         await logs_are_cut(stage, leader, other)
     await stage.passes(6)  # until heartbeats have pushed the last appends out of the queue to it
@@ -69,6 +71,20 @@ async def a_voter_was_away_until_the_logs_were_cut(stage: Stage) -> None:
 
 
 @scenario
+async def a_voter_is_removed_while_it_is_away_until_the_logs_were_cut(stage: Stage) -> None:
+    away = await behind(stage, removed=True)
+    assert len(stage.voters(stage.controller())) == 2, "who votes was cut off with the log"
+    await comes_back(stage, away)
+    assert len(stage.voters(away)) == 2, "it takes itself for a voter"
+    for node_id in stage.world.machines:
+        stage.world.kill(node_id)
+    for node_id in stage.world.machines:
+        stage.world.start(node_id)
+    await comes_back(stage, away)
+    assert [len(stage.voters(node_id)) for node_id in stage.world.machines] == [2, 2, 2], "a start forgets who votes"
+
+
+@scenario
 async def power_goes_while_a_snapshot_is_installed(stage: Stage) -> None:
     away = await behind(stage)
     disk = stage.world.machines[away].disk
@@ -79,6 +95,7 @@ async def power_goes_while_a_snapshot_is_installed(stage: Stage) -> None:
         if len(struck) == 1:
             disk.faults.traps.append((Moment.SNAPSHOT, strike))
         else:
+            disk.faults.forgetful = True
             stage.world.lose_power(away)
 
     disk.faults.traps.append((Moment.SNAPSHOT, strike))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dohle.controller import metadata_recovery
 from dohle.controller.quorum_snapshots import QuorumSnapshots
 from dohle.controller.snapshot_files import SnapshotFiles
+from dohle.controller.voters_log import VotersLog
 from dohle.model import records
 from dohle.model.snapshot import SnapshotReader
+from dohle.raft.configurations import Configurations
+from dohle.raft.core import Core
 from dohle.raft.follower import Follower
 from dohle.raft.log_view import LogView
 from tests.simulation.mutations import snapshot_scenarios as scenarios
@@ -86,6 +89,50 @@ SNAPSHOTS = (
             """,
         ),
         scenario=scenarios.a_voter_was_away_until_the_logs_were_cut,
+    ),
+    mutation(
+        "snapshot: an installed one leaves the voters as they were",
+        "raft 5, 8",
+        "who votes is what an installed snapshot says",
+        edit(
+            Core,
+            "install",
+            """
+            - self.configurations.install(voters)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_voter_is_removed_while_it_is_away_until_the_logs_were_cut,
+    ),
+    mutation(
+        "snapshot: who votes is cut off with the log",
+        "raft 5, 8",
+        "the newest voters below the log's start count on",
+        edit(
+            Configurations,
+            "cut_below",
+            """
+            - self._first = self._changes.pop(0).voters
+            + self._changes.pop(0)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_voter_is_removed_while_it_is_away_until_the_logs_were_cut,
+    ),
+    mutation(
+        "snapshot: a start takes the voters from the log alone",
+        "raft 5, 8",
+        "a start goes on from the voters of the newest snapshot",
+        edit(
+            VotersLog,
+            "configurations",
+            """
+            - first = NO_VOTERS if self._first is None else voter_set(self._first)
+            + first = NO_VOTERS
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_voter_is_removed_while_it_is_away_until_the_logs_were_cut,
     ),
     mutation(
         "snapshot: its checksums are not looked at",
