@@ -60,6 +60,10 @@ class VoterChanges:
         voter = Voter(key.node_id, key.directory_id, address.host, address.port)
 
         def decide(image: ClusterImage) -> Decision[bool]:
+            voting = _voter_on(node_id, image.voters)
+            if voting is not None:  # by another request, which came through while the learner caught up
+                _check_same_folder(voting, key)
+                return Decision((), False)
             self._check_settled()
             if len(image.voters) >= _MOST_VOTERS:
                 raise InvalidRequest(f"{_MOST_VOTERS} controllers vote already, and more only make it slower")
@@ -107,14 +111,11 @@ class VoterChanges:
     def _learner(self, node_id: NodeId) -> tuple[ReplicaKey, Address]:
         learners, voters = self._quorum.learners(), self._quorum.voters
         found = next((key for key in learners if key.node_id == node_id), None)
-        voting = next((voter for voter in voters if voter.node_id == node_id), None)
+        voting = _voter_on(node_id, voters)
         if voting is not None and found is None:
             return _key(voting), Address(voting.host, voting.port)
-        if voting is not None:
-            raise InvalidRequest(
-                f"node {node_id} votes with another data folder, {_key(voting)}: take that vote away first, with "
-                f"`dohle cluster voters remove {node_id}`"
-            )
+        if voting is not None and found is not None:
+            _check_same_folder(voting, found)
         if found is None:
             waiting = ", ".join(str(key.node_id) for key in learners) or "none"
             raise VoterNotFound(
@@ -166,6 +167,18 @@ class VoterChanges:
             port=address.port,
             durable_end=self._quorum.durable_end if mine else progress.durable_end if progress else 0,
             silent_ms=0 if mine else int(progress.silent_s * 1000) if progress else -1,
+        )
+
+
+def _voter_on(node_id: NodeId, voters: Sequence[Voter]) -> Voter | None:
+    return next((voter for voter in voters if voter.node_id == node_id), None)
+
+
+def _check_same_folder(voting: Voter, key: ReplicaKey) -> None:
+    if _key(voting) != key:
+        raise InvalidRequest(
+            f"node {key.node_id} votes with another data folder, {_key(voting)}: take that vote away first, with "
+            f"`dohle cluster voters remove {key.node_id}`"
         )
 
 

@@ -113,6 +113,13 @@ async def test_a_learner_that_restarts_is_found_again_and_by_a_new_leader_too(cl
     await cluster.agreed()
 
 
+async def test_of_two_that_add_one_voter_at_a_time_the_second_finds_it_added(cluster: Cluster) -> None:
+    await cluster.start(1)
+    joined = await learner(cluster)
+    assert sorted(await asyncio.gather(*[add(cluster, joined.node_id) for _ in range(2)])) == [False, True]
+    assert voters_of(active(cluster)) == [1, 2]
+
+
 async def test_a_removed_leader_answers_and_another_leads_at_once(cluster: Cluster) -> None:
     old = await cluster.start(3)
     await remove(cluster, old.node_id)

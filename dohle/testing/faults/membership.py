@@ -42,7 +42,8 @@ async def _until(blow: Blow, *, votes: bool) -> None:
             assert part is not None
             if (blow.node_id in [voter.node_id for voter in part.quorum.voters]) == votes:
                 return
-            process.spawn(_change(part, NodeId(blow.node_id), votes=votes), "change of voters")
+            if not process.ending:
+                process.spawn(_change(part, NodeId(blow.node_id), votes=votes), "change of voters")
         await blow.pause(_LOOK_AGAIN_S)
         if blow.over:
             return
