@@ -7,10 +7,9 @@ broke. While it cannot be made, calls fail at once instead of waiting for it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 import grpc.aio
@@ -19,19 +18,15 @@ from dohle.model.errors import DohleError, NetworkException
 from dohle.rpc.failures import error_from, error_of
 from dohle.rpc.grpc_server import CLIENT_ID_KEY, GrpcServer
 from dohle.rpc.inbox import Inbox
+from dohle.rpc.late_news import overlook_late_news
 from dohle.rpc.options import channel_options
 from dohle.runtime.network import Address, Dial, Lane, Method, Server, Service, Stream
-from dohle.runtime.tasks import OnFailure, Tasks, ended
+from dohle.runtime.tasks import OnFailure, Tasks
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 DEFAULT_MAX_MESSAGE_BYTES = 8 << 20
-
-_CALL_ENDS: Final = "_AioCall._handle_status_once_received"
-"""The coroutine of grpc.aio that waits for a streamed call's end."""
-
-_CALL_ENDS_WITHIN_S: Final = 0.1
 
 
 def _logged(_: BaseException) -> None:
@@ -100,6 +95,7 @@ class GrpcNetwork:
     def _channel(self, address: Address, lane: Lane) -> grpc.aio.Channel:
         channel = self._channels.get((address, lane))
         if channel is None:
+            overlook_late_news(asyncio.get_running_loop())
             channel = grpc.aio.insecure_channel(_target(address), channel_options(self._max_message_bytes))
             self._channels[address, lane] = channel
         return channel
@@ -129,20 +125,6 @@ class GrpcNetwork:
         self._channels.clear()
         self._callables.clear()
         await asyncio.gather(*(channel.close() for channel in channels))
-        await _cancelled_calls_have_ended()
-
-
-async def _cancelled_calls_have_ended() -> None:
-    """Waits until gRPC has told this loop how its calls ended.
-
-    It tells so whenever it comes to it, through whichever loop runs then; that one prints an exception if this one has
-    been closed meanwhile. Calls of others on this loop look the same, and are not waited for longer than it takes.
-    """
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_CALL_ENDS_WITHIN_S):
-            for task in asyncio.all_tasks():
-                if getattr(task.get_coro(), "__qualname__", None) == _CALL_ENDS:
-                    await ended(task)
 
 
 class ClientStream(Generic[Request, Response]):

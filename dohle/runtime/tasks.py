@@ -62,7 +62,7 @@ class Tasks:
             for task in pending:
                 task.cancel()
             for task in pending:
-                await ended(task)
+                await _ended(task)
 
 
 async def turn(number: int, *, every: int) -> None:
@@ -74,11 +74,10 @@ async def turn(number: int, *, every: int) -> None:
 async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancels `task` and waits until it has ended, whatever it ends with."""
     task.cancel()
-    await ended(task)
+    await _ended(task)
 
 
-async def ended(task: asyncio.Task[Any]) -> None:
-    """Waits until `task` has ended, whatever it ends with."""
+async def _ended(task: asyncio.Task[Any]) -> None:
     done = asyncio.Event()
     task.add_done_callback(lambda _: done.set())
     await done.wait()

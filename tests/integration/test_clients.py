@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 
@@ -134,17 +135,16 @@ async def test_admin_calls_change_what_they_say(trio):
             ]
         )
         assert isinstance(outcomes["a/b"], errors.InvalidTopic)
-        placed = (await admin.describe_topic("placed")).partitions[0]
+        placed = (await _described(admin, "placed")).partitions[0]
         assert (placed.assigned_replicas, placed.leader) == ((3, 1), 3)
         with pytest.raises(errors.TopicAlreadyExists):
             await admin.create_topic("admin")
         await admin.alter_configs("admin", {"min.insync.replicas": "2"}, remove=["retention.ms"])
-        changed = {entry.name: entry.value for entry in await admin.describe_configs("admin") if not entry.is_default}
-        assert changed == {"min.insync.replicas": "2"}
+        await _until_set(admin, {"min.insync.replicas": "2"})
         with pytest.raises(errors.InvalidConfig, match=r"min\.insync\.replicas"):
             await admin.alter_configs("admin", {"min.insync.replica": "2"})
         await admin.create_partitions("admin", 5)
-        assert len((await admin.describe_topic("admin")).partitions) == 5
+        await _described(admin, "admin", partitions=5)
         with pytest.raises(errors.InvalidPartitions):
             await admin.create_partitions("admin", 3)
         async with Producer(trio.bootstrap) as producer:
@@ -225,3 +225,20 @@ def test_health_and_reflection_answer(trio):
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         whole = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
         assert whole.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def _described(admin, topic, partitions=1):
+    """What a change brought about; nodes hear of it one after the other, and any of them may answer."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(errors.UnknownTopicOrPartition):
+                found = await admin.describe_topic(topic)
+                if len(found.partitions) >= partitions:
+                    return found
+            await asyncio.sleep(0.01)
+
+
+async def _until_set(admin, wanted):
+    async with asyncio.timeout(20):
+        while {one.name: one.value for one in await admin.describe_configs("admin") if not one.is_default} != wanted:
+            await asyncio.sleep(0.01)
