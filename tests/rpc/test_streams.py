@@ -293,7 +293,7 @@ async def test_a_receiver_that_does_not_receive_stops_the_sender(
     while before != sent:  # until nothing moves for a while
         before = sent
         await asyncio.sleep(0.2)
-    assert sent < 20
+    assert sent < 64  # MiB: what fits into the windows of both ends, which gRPC widens as it measures the way
     stream.close()
 
 
