@@ -51,6 +51,8 @@ class Incarnations:
         """Another incarnation is proof that the one before is gone; it can lead only in a later term."""
         before = self._heard.get(voter)
         self._heard[voter] = incarnation
+        if self.has_ended(voter.node_id, incarnation):  # its connections were refused, and yet it lives
+            del self._ended[voter.node_id]
         if before is None or before == incarnation:
             return
         self._ended[voter.node_id] = before
