@@ -215,7 +215,7 @@ def test_a_commit_that_only_a_minority_has(cluster: Cluster) -> None:
     core = cluster.core(controller)
     assert core.commit_offset < core.log.durable_end_offset
     core.commit_offset = core.log.durable_end_offset
-    assert fell(cluster.look_at(controller), f"only the disks of [{controller}] have it")
+    assert fell(cluster.look_at(controller), f"only the disks of [{controller}] of the voters")
 
 
 def test_a_committed_offset_with_another_term(cluster: Cluster) -> None:
