@@ -114,6 +114,24 @@ class FakeAdmin:
         second = admin_pb2.PartitionStep(metadata_offset=9, time_ms=2000, leader=2, leader_epoch=1, fenced_brokers=[1])
         return admin_pb2.DescribePartitionHistoryResponse(steps=[first, second], now_ms=3000)
 
+    async def describe_quorum(self, request, context):
+        self._took(request)
+        voter = admin_pb2.QuorumReplica(node_id=1, directory_id=bytes(16), host="here", port=7092)
+        learner = admin_pb2.QuorumReplica(node_id=4, directory_id=bytes(16), host="there", port=7095)
+        return admin_pb2.DescribeQuorumResponse(leader_id=1, term=3, log_end=9, voters=[voter], learners=[learner])
+
+    async def add_voter(self, request, context):
+        self._took(request)
+        return admin_pb2.AddVoterResponse(changed=request.node_id == 4)
+
+    async def remove_voter(self, request, context):
+        self._took(request)
+        return admin_pb2.RemoveVoterResponse()
+
+    async def transfer_controller(self, request, context):
+        self._took(request)
+        return admin_pb2.TransferControllerResponse(leader_id=2 if request.node_id == -1 else request.node_id)
+
     async def describe_log_dirs(self, request, context):
         self._took(request)
         replica = admin_pb2.ReplicaDescription(topic="t", partition=1, size_bytes=9, leads=True)
@@ -250,6 +268,16 @@ async def test_reassignments_begin_each_with_its_outcome_and_are_listed(nodes: N
     assert (first.HasField("throttle_bytes_per_s"), second.HasField("throttle_bytes_per_s")) == (True, False)
     assert listed.throttle_bytes_per_s == 7
     assert (listed.reassignments[0].name, listed.reassignments[0].target_replicas) == (("t", 0), (4,))
+
+
+async def test_voters_are_described_added_removed_and_take_over(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        quorum = await admin.describe_quorum()
+        assert ([voter.node_id for voter in quorum.voters], [one.node_id for one in quorum.learners]) == ([1], [4])
+        assert await admin.add_voter(4)
+        assert not await admin.add_voter(1)
+        await admin.remove_voter(1)
+        assert (await admin.transfer_controller(), await admin.transfer_controller(3)) == (2, 3)
 
 
 async def test_leaders_are_elected_and_a_partitions_history_is_told(nodes: Nodes) -> None:
