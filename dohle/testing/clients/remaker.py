@@ -17,6 +17,7 @@ from dohle.client.producer import Producer
 from dohle.model.errors import (
     DohleError,
     InvalidReplicationFactor,
+    InvalidTimestamp,
     TopicAlreadyExists,
     UnknownTopicId,
     UnknownTopicOrPartition,
@@ -34,6 +35,7 @@ _MOST_RECORDS = 20
 _POLLS = 3
 _EXPECTED = (
     InvalidReplicationFactor,  # too few brokers are there
+    InvalidTimestamp,  # the leader's clock is hours behind this client's
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
