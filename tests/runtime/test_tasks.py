@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dohle.runtime.tasks import Tasks, cancel
+from dohle.runtime.tasks import Tasks, cancel, turn
 
 
 async def forever(ended: list[str], name: str) -> None:
@@ -126,3 +126,20 @@ async def test_cancel_returns_whatever_the_task_ends_with() -> None:
     await asyncio.sleep(0)
     await cancel(task)
     assert isinstance(task.exception(), KeyError)
+
+
+async def test_a_long_piece_of_work_lets_others_run_between() -> None:
+    order: list[str] = []
+
+    async def work() -> None:
+        for number in range(6):
+            await turn(number, every=3)
+            order.append(str(number))
+
+    async def other() -> None:
+        for name in "ab":
+            order.append(name)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(work(), other())
+    assert order == ["0", "1", "a", "2", "3", "4", "b", "5"]
