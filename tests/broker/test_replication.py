@@ -115,7 +115,7 @@ async def test_a_slow_follower_costs_bounded_memory_and_is_caught_up_later(littl
     assert pair.session._queued_bytes == pair.session._catch_up_bytes == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1 << 30))
 def test_catching_up_while_appends_go_on_leaves_no_gap_and_no_double(seed: int) -> None:
     @in_virtual_time
@@ -144,7 +144,7 @@ def test_catching_up_while_appends_go_on_leaves_no_gap_and_no_double(seed: int) 
 # divergence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=8),
     st.integers(0, 3),

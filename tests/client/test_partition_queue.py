@@ -111,7 +111,7 @@ class World:
         raise AssertionError("batches are left that never settle")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(STEPS)
 def test_whatever_goes_wrong_nothing_is_doubled_reordered_or_lied_about(steps: list[str]) -> None:
     world = World()

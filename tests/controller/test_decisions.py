@@ -148,5 +148,5 @@ class Decisions(RuleBasedStateMachine):
         assert self.cluster.replayed() == self.cluster.image
 
 
-Decisions.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Decisions.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestDecisions = Decisions.TestCase

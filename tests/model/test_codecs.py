@@ -56,7 +56,7 @@ def test_lz4_blocks_are_independent_in_large_frames_too():
     assert flags & 0x20
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.binary(max_size=300), st.integers(0, 1000), st.sampled_from(Codec))
 def test_what_is_compressed_comes_back(piece, times, codec):
     plain = piece * times

@@ -28,7 +28,7 @@ def with_payload(payload, count=1, codec=0):
     return struct.pack(">qiibI", 0, 9 + len(covered), 0, 2, crc32c(covered)) + covered
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(RECORD, min_size=1, max_size=12), st.sampled_from(Codec), st.integers(0, 1 << 60))
 def test_records_come_back_as_they_were(records, codec, base_offset):
     batch = encode_batch(records, base_offset=base_offset, codec=codec)
@@ -40,7 +40,7 @@ def test_records_come_back_as_they_were(records, codec, base_offset):
     assert header.max_timestamp == max(record.timestamp_ms for record in records)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(RECORD, min_size=1, max_size=12))
 @example([Record(None, None, (), -1), Record(None, None, (), 1 << 45)])
 def test_a_builder_never_understates_its_size(records):

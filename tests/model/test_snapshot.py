@@ -111,7 +111,7 @@ def _moved(rng, topic):
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(), st.integers(0, 60), st.sampled_from((1, 7, 100, 4096, 1 << 20)))
 def test_an_image_comes_back_as_it_was_however_the_bytes_come_in(seed, steps, chunk):
     image = grown(random.Random(seed), steps)

@@ -21,7 +21,7 @@ def names(operations) -> list[str]:
     return [anomaly.name for anomaly in judge(operations).anomalies]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(seeds)
 def test_a_sound_history_shows_nothing(seed):
     verdict = judge(ModelClients(Random(seed)).history.operations)
@@ -206,7 +206,7 @@ FAULTS = (
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=seeds)
 def test_a_planted_fault_is_found(fault, seed):
     operations = ModelClients(Random(seed)).history.operations
@@ -215,7 +215,7 @@ def test_a_planted_fault_is_found(fault, seed):
     assert fault.removesuffix(" (at the end)") in found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds)
 def test_a_send_that_begins_when_all_is_over_but_lies_in_the_midst_is_found(seed):
     operations = ModelClients(Random(seed)).history.operations

@@ -19,7 +19,7 @@ INVOKE = '{"operation": 7, "process": "w", "type": "invoke", "time": 0.5, "value
 OK = '{"operation": 7, "process": "w", "type": "ok", "time": 0.7, "value": [["send", "x", [17, "a"]]]}'
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32))
 def test_a_history_that_is_written_and_read_is_the_same(seed):
     written = ModelClients(Random(seed)).history

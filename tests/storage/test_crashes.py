@@ -115,7 +115,7 @@ def _settle(model: Model, log: Log, least: int) -> None:
     model.truncate(log.log_end_offset)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.lists(steps, max_size=40))
 def test_a_log_holds_what_was_appended_and_loses_nothing_durable(history: list[tuple[str, int, int]]) -> None:
     asyncio.run(run(history))
