@@ -110,7 +110,12 @@ class Membership:
                     await self._session(stream)
                 finally:
                     stream.close()
-            except (StaleBrokerEpoch, BrokerIdNotRegistered) as error:
+            except BrokerIdNotRegistered as error:
+                raise DohleError(
+                    f"broker {self._surroundings.me} was taken out of the cluster while it was away; started again it"
+                    f" joins as an empty one: {error.message}"
+                ) from error
+            except StaleBrokerEpoch as error:
                 raise DohleError(
                     f"node {self._surroundings.me} lost its registration to another process with the same node id:"
                     f" {error.message}; give each node its own id"

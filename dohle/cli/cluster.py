@@ -9,6 +9,7 @@ import click
 from dohle.cli.cluster_drain import drain
 from dohle.cli.cluster_elect import elect
 from dohle.cli.cluster_reassign import reassign
+from dohle.cli.cluster_unregister import unregister
 from dohle.cli.output import counted, print_json, print_table
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.cli.voters import quorum_json, quorum_rows, voters
@@ -23,7 +24,7 @@ def cluster() -> None:
     """See and change the cluster as a whole."""
 
 
-for command in (drain, elect, reassign, voters):
+for command in (drain, elect, reassign, unregister, voters):
     cluster.add_command(command)
 
 

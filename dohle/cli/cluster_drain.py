@@ -107,6 +107,8 @@ async def _drained(admin: Admin, node: int, moved: int, as_json: bool) -> int:
     if votes:
         click.echo(
             f"Node {node} is a controller too: switch it off only while a majority of the"
-            f" {len(cluster.voters)} controllers stays, or take its vote away first."
+            f" {len(cluster.voters)} controllers stays, or take its vote away first:"
+            f" dohle cluster voters remove {node}"
         )
+    click.echo(f"Once it is down for good, have the cluster forget it: dohle cluster unregister {node}")
     return 0

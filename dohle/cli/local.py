@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import random
 import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dohle.cli.output import counted, print_json
-from dohle.cluster.local import BASE_PORT, LocalCluster
+from dohle.cluster.local import BASE_PORT, LocalCluster, Stopped
 from dohle.cluster.local_state import DEFAULT_FOLDER
-from dohle.model.errors import ConfigurationError
+from dohle.model.errors import BrokerIdNotRegistered, ConfigurationError, InvalidRequest
 from dohle.model.ids import id_text, new_id
+
+if TYPE_CHECKING:
+    from dohle.client.admin import Admin
+
+_FENCED_PATIENCE_S = 15.0  # a session's time-out, and more
+_POLL_S = 0.1
 
 folder_option = click.option(
     "--dir",
@@ -70,16 +80,12 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
         watch_cluster(cluster.state.bootstrap)
 
 
-def _give_votes(bootstrap: str, node_ids: list[int]) -> None:
-    from dohle.cli.session import run_async
-    from dohle.client.admin import Admin
+def _give_votes(bootstrap: str, node_ids: Sequence[int]) -> None:
+    async def add(admin: Admin) -> None:
+        for node_id in node_ids:
+            await admin.add_voter(node_id)
 
-    async def add() -> None:
-        async with Admin(bootstrap, client_id="dohle-up") as admin:
-            for node_id in node_ids:
-                await admin.add_voter(node_id)
-
-    run_async(add())
+    _with_admin(bootstrap, add)
 
 
 def _report(cluster: LocalCluster, started: list[int], seconds: float, as_json: bool) -> None:
@@ -123,19 +129,99 @@ def _path(folder: str) -> str:
 
 
 @click.command()
+@click.argument("nodes", type=int, nargs=-1, metavar="[NODE]...")
 @folder_option
+@click.option(
+    "--remove",
+    is_flag=True,
+    help="Take them out of the cluster for good; they must hold no replica and have no vote.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def down(folder: str, as_json: bool) -> None:
-    """Stop the local cluster: every node shuts down in order, and its data stays."""
+def down(nodes: tuple[int, ...], folder: str, remove: bool, as_json: bool) -> None:
+    """Stop the local cluster, or the named nodes of it: they shut down in order, and their data stays."""
     cluster = LocalCluster.open(folder)
     if cluster is None:
         raise ConfigurationError(f"there is no cluster in {folder}: name its folder with --dir")
-    stopped = cluster.stop()
+    if remove and not nodes:
+        raise ConfigurationError("--remove takes nodes out of the cluster for good: name them")
+    for node_id in nodes:
+        cluster.state.node(node_id)
+    if remove:
+        _check_removable(cluster.state.bootstrap, nodes)
+    stopped = cluster.stop(nodes or None)
+    aside: dict[int, str] = {}
+    if remove:
+        _unregister(cluster.state.bootstrap, nodes)
+        aside = {node_id: cluster.remove(node_id) for node_id in nodes}
+    _report_stopped(stopped, aside, as_json)
+
+
+def _check_removable(bootstrap: str, node_ids: Sequence[int]) -> None:
+    """Raises InvalidRequest while the cluster needs one of these nodes, before any of them is stopped."""
+
+    async def check(admin: Admin) -> None:
+        described = await admin.describe_cluster()
+        for node in described.nodes:
+            if node.node_id in node_ids and node.replicas:
+                raise InvalidRequest(
+                    f"broker {node.node_id} holds {counted(node.replicas, 'replica')}: move them away first, with"
+                    f" `dohle cluster drain {node.node_id}`"
+                )
+        for voter in described.voters:
+            if voter.node_id in node_ids:
+                raise InvalidRequest(
+                    f"node {voter.node_id} votes among the controllers: take its vote away first, with"
+                    f" `dohle cluster voters remove {voter.node_id}`"
+                )
+
+    _with_admin(bootstrap, check)
+
+
+def _unregister(bootstrap: str, node_ids: Sequence[int]) -> None:
+    """Has the cluster forget these nodes as soon as it knows that they are down."""
+
+    async def forget(admin: Admin) -> None:
+        for node_id in node_ids:
+            await _until_fenced(admin, node_id)
+            with contextlib.suppress(BrokerIdNotRegistered):  # an earlier attempt was cut short after this
+                await admin.unregister_broker(node_id)
+
+    _with_admin(bootstrap, forget)
+
+
+async def _until_fenced(admin: Admin, node_id: int) -> None:
+    async with asyncio.timeout(_FENCED_PATIENCE_S):
+        while True:
+            nodes = (await admin.describe_cluster()).nodes
+            if all(node.fenced for node in nodes if node.node_id == node_id):
+                return
+            await asyncio.sleep(_POLL_S)
+
+
+def _with_admin(bootstrap: str, work: Callable[[Admin], Coroutine[Any, Any, None]]) -> None:
+    from dohle.cli.session import run_async
+    from dohle.client.admin import Admin
+
+    async def run() -> None:
+        async with Admin(bootstrap, client_id="dohle-local") as admin:
+            await work(admin)
+
+    run_async(run())
+
+
+def _report_stopped(stopped: Sequence[Stopped], aside: Mapping[int, str], as_json: bool) -> None:
     if as_json:
-        print_json({"stopped": [{"node_id": s.node_id, "seconds": s.seconds, "killed": s.killed} for s in stopped]})
+        print_json(
+            {
+                "stopped": [{"node_id": s.node_id, "seconds": s.seconds, "killed": s.killed} for s in stopped],
+                "removed": [{"node_id": node_id, "folder": path} for node_id, path in sorted(aside.items())],
+            }
+        )
         return
-    if not stopped:
+    if not stopped and not aside:
         click.echo("No node runs.")
     for node in sorted(stopped, key=lambda stopped: stopped.node_id):
         how = "did not stop in time and was killed" if node.killed else "stopped"
         click.echo(f"node {node.node_id}  {how} after {node.seconds:.1f} s")
+    for node_id, path in sorted(aside.items()):
+        click.echo(f"node {node_id}  is no member of the cluster any more; its data lies in {_path(path)}")

@@ -252,6 +252,14 @@ class Admin:
         leader_id: int = (await self._change("TransferController", request)).leader_id
         return leader_id
 
+    async def unregister_broker(self, node_id: int) -> None:
+        """Forgets a broker that is switched off for good: it is down, holds no replica and has no vote.
+
+        Raises BrokerIdNotRegistered, and InvalidRequest while it is up or anything needs it.
+        """
+        request = admin_pb2.UnregisterBrokerRequest(node_id=node_id, timeout_ms=self._timeout_ms)
+        await self._change("UnregisterBroker", request)
+
     async def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
         """Returns the log folders of one broker and the replicas in them. Raises BrokerNotAvailable."""
         await self._reachable(self._deadline())

@@ -445,6 +445,9 @@ class Admin:
     def transfer_controller(self, node_id: int | None = None) -> int:
         return self._on_loop.wait(self._on_loop.client.transfer_controller(node_id))
 
+    def unregister_broker(self, node_id: int) -> None:
+        self._on_loop.wait(self._on_loop.client.unregister_broker(node_id))
+
     def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
         return self._on_loop.wait(self._on_loop.client.describe_log_dirs(node_id))
 

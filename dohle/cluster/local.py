@@ -100,10 +100,10 @@ class LocalCluster:
         They are started and given it by others. Raises ConfigurationError if a port is in use.
         """
         with _locked(self.state.folder):
-            state, first = self.state, self.state.nodes[0]
+            state, last = self.state, self.state.nodes[-1]
             new = tuple(
-                LocalNode(number, first.grpc_port + number - 1, first.http_port + number - 1, "")
-                for number in range(len(state.nodes) + 1, nodes + 1)
+                LocalNode(last.node_id + step, last.grpc_port + step, last.http_port + step, "")
+                for step in range(1, nodes - len(state.nodes) + 1)
             )
             _check_ports_of_new(new)
             voters = [_as_voter(node) for node in state.nodes if _is_controller(state, node)]
@@ -145,6 +145,21 @@ class LocalCluster:
         """Asks those nodes (by default all) that run to shut down, and returns once they have ended."""
         with _locked(self.state.folder):
             return self._stop([node.node_id for node in self.state.nodes] if node_ids is None else node_ids)
+
+    def remove(self, node_id: int) -> str:
+        """Takes a node that does not run out of the cluster's folder; returns where its data has been moved."""
+        with _locked(self.state.folder):
+            node = self.state.node(node_id)
+            if node.runs():
+                raise ConfigurationError(f"node {node_id} runs: stop it first, with `dohle down {node_id}`")
+            if len(self.state.nodes) == 1:
+                raise ConfigurationError(f"node {node_id} is the last one: `dohle down` stops it")
+            self.state = replace(self.state, nodes=tuple(one for one in self.state.nodes if one != node))
+            self.state.save()
+            aside = _free_name(os.path.join(self.state.folder, f"removed-{node.name}"))
+            os.rename(self.state.data_dir(node), aside)
+            os.remove(self.state.config_path(node))
+        return aside
 
     def kill(self, node_id: int) -> None:
         """Ends a node as kill -9 does."""
@@ -248,6 +263,13 @@ def _as_voter(node: LocalNode) -> Voter:
 
 def _is_controller(state: LocalState, node: LocalNode) -> bool:
     return load_config(state.config_path(node)).config.is_controller
+
+
+def _free_name(path: str) -> str:
+    candidate, number = path, 2
+    while os.path.exists(candidate):
+        candidate, number = f"{path}-{number}", number + 1
+    return candidate
 
 
 def free_base_port(nodes: int) -> int:

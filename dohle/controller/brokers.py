@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 from dohle.controller.decision import Decision, registered
 from dohle.controller.elections import Revisions, another_can_lead, enough_remain
+from dohle.model.errors import BrokerIdNotRegistered, InvalidRequest
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey
 from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
 from dohle.model.image_apply import apply_batch
-from dohle.model.metadata import BrokerChange, ProducerIds
+from dohle.model.metadata import BrokerChange, ProducerIds, UnregisterBroker
+from dohle.rpc.v1.admin_pb2 import UnregisterBrokerRequest, UnregisterBrokerResponse
 from dohle.rpc.v1.controller_pb2 import (
     AllocateProducerIdsRequest,
     AllocateProducerIdsResponse,
@@ -56,6 +58,28 @@ def fence_brokers(image: ClusterImage, node_ids: Sequence[NodeId]) -> Decision[N
     return _change_brokers(
         image, [_change(broker, fenced=True, shutting_down=broker.shutting_down) for broker in brokers]
     )
+
+
+def unregister_broker(image: ClusterImage, request: UnregisterBrokerRequest) -> Decision[UnregisterBrokerResponse]:
+    """Forgets a broker that is gone for good. Raises BrokerIdNotRegistered, InvalidRequest while anything needs it."""
+    node_id = NodeId(request.node_id)
+    broker = image.brokers.get(node_id)
+    if broker is None:
+        known = ", ".join(str(broker.node_id) for broker in image.brokers_in_order())
+        raise BrokerIdNotRegistered(f"there is no broker {node_id}: there are {known}")
+    replicas = image.replica_count(node_id)
+    if replicas:
+        raise InvalidRequest(
+            f"broker {node_id} holds {replicas} replica(s): move them away first, with `dohle cluster drain {node_id}`"
+        )
+    if any(voter.node_id == node_id for voter in image.voters):
+        raise InvalidRequest(
+            f"node {node_id} votes among the controllers: take its vote away first, with"
+            f" `dohle cluster voters remove {node_id}`"
+        )
+    if not broker.fenced:
+        raise InvalidRequest(f"broker {node_id} is up, and would be forgotten while it runs: stop it first")
+    return Decision((UnregisterBroker(node_id, broker.broker_epoch),), UnregisterBrokerResponse())
 
 
 def allocate_producer_ids(

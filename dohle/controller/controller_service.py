@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from dohle.controller.brokers import allocate_producer_ids, heartbeat
+from dohle.controller.brokers import allocate_producer_ids, heartbeat, unregister_broker
 from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision, failure_of
 from dohle.controller.failure_detector import FailureDetector
@@ -205,6 +205,11 @@ class ControllerService:
         self, request: admin_pb2.ElectLeadersRequest, _context: RequestContext
     ) -> admin_pb2.ElectLeadersResponse:
         return await self._change_within(request.timeout_ms, lambda image: elect_leaders(image, request))
+
+    async def unregister_broker(
+        self, request: admin_pb2.UnregisterBrokerRequest, _context: RequestContext
+    ) -> admin_pb2.UnregisterBrokerResponse:
+        return await self._change_within(request.timeout_ms, lambda image: unregister_broker(image, request))
 
     async def describe_partition_history(
         self, request: admin_pb2.DescribePartitionHistoryRequest, _context: RequestContext

@@ -110,6 +110,12 @@ class AdminService:
         response: admin_pb2.ElectLeadersResponse = await self._pass_on("ElectLeaders", request)
         return response
 
+    async def unregister_broker(
+        self, request: admin_pb2.UnregisterBrokerRequest, context: RequestContext
+    ) -> admin_pb2.UnregisterBrokerResponse:
+        response: admin_pb2.UnregisterBrokerResponse = await self._pass_on("UnregisterBroker", request)
+        return response
+
     async def describe_partition_history(
         self, request: admin_pb2.DescribePartitionHistoryRequest, context: RequestContext
     ) -> admin_pb2.DescribePartitionHistoryResponse:

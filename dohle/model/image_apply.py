@@ -32,6 +32,7 @@ from dohle.model.metadata import (
     ReplicasChange,
     Topic,
     TopicOverride,
+    UnregisterBroker,
     Voters,
 )
 from dohle.model.topic_draft import Contradiction, TopicDraft, demand
@@ -87,6 +88,8 @@ class _Draft:
                 self._register_broker(record, offset)
             case BrokerChange():
                 self._change_broker(record)
+            case UnregisterBroker(node_id, broker_epoch):
+                self._unregister_broker(node_id, broker_epoch)
             case Topic():
                 self._add_topic(record, offset)
             case RemoveTopic(topic_id):
@@ -159,9 +162,7 @@ class _Draft:
         self._brokers = self._brokers.insert(record.node_id, broker)
 
     def _change_broker(self, record: BrokerChange) -> None:
-        broker = self._brokers.get(record.node_id)
-        if broker is None or broker.broker_epoch != record.broker_epoch:
-            raise Contradiction(f"broker {record.node_id} is not registered with epoch {record.broker_epoch}")
+        broker = self._registered(record.node_id, record.broker_epoch)
         changed = BrokerImage(
             node_id=broker.node_id,
             broker_epoch=broker.broker_epoch,
@@ -175,6 +176,18 @@ class _Draft:
             has_served=broker.has_served or not record.fenced,
         )
         self._brokers = self._brokers.insert(record.node_id, changed)
+
+    def _unregister_broker(self, node_id: NodeId, broker_epoch: int) -> None:
+        self._registered(node_id, broker_epoch)
+        assigned = node_id in self._hosted or any(self._assigned.get(node_id, {}).values())
+        demand(not assigned, f"replicas are assigned to broker {node_id}")
+        self._brokers = self._brokers.remove(node_id)
+
+    def _registered(self, node_id: NodeId, broker_epoch: int) -> BrokerImage:
+        broker = self._brokers.get(node_id)
+        if broker is None or broker.broker_epoch != broker_epoch:
+            raise Contradiction(f"broker {node_id} is not registered with epoch {broker_epoch}")
+        return broker
 
     def _add_topic(self, record: Topic, offset: int) -> None:
         demand(record.topic_id not in self._topics and record.topic_id not in self._touched, "the topic id is in use")

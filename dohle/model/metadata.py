@@ -112,6 +112,14 @@ class BrokerChange:
 
 
 @dataclass(frozen=True, slots=True)
+class UnregisterBroker:
+    """A broker that is gone for good; no replica was assigned to it any more."""
+
+    node_id: NodeId
+    broker_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Topic:
     """A new topic, without partitions and overrides yet."""
 
@@ -274,6 +282,7 @@ MetadataRecord: TypeAlias = (
     | NoOp
     | ReplicasChange
     | ReassignmentThrottle
+    | UnregisterBroker
     | SnapshotHeader
     | BrokerState
     | TopicState
@@ -346,6 +355,7 @@ _FORMS = (
     _form(11, 1, NoOp),
     _form(14, 1, ReplicasChange, doubts=Doubt),
     _form(15, 1, ReassignmentThrottle),
+    _form(16, 1, UnregisterBroker),
     _form(101, 1, SnapshotHeader, voters=Voter),
     _form(102, 1, BrokerState, endpoints=Endpoint, features=FeatureRange),
     _form(103, 1, TopicState),

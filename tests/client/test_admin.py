@@ -132,6 +132,10 @@ class FakeAdmin:
         self._took(request)
         return admin_pb2.TransferControllerResponse(leader_id=2 if request.node_id == -1 else request.node_id)
 
+    async def unregister_broker(self, request, context):
+        self._took(request)
+        return admin_pb2.UnregisterBrokerResponse()
+
     async def describe_log_dirs(self, request, context):
         self._took(request)
         replica = admin_pb2.ReplicaDescription(topic="t", partition=1, size_bytes=9, leads=True)
@@ -286,3 +290,10 @@ async def test_leaders_are_elected_and_a_partitions_history_is_told(nodes: Nodes
         history = await admin.describe_partition_history("t", 0)
     assert [step.assigned_replicas for step in history.steps] == [(1, 2), (1, 2)]
     assert history.steps[1].fenced_brokers == (1,)
+
+
+async def test_a_broker_is_unregistered(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        await admin.unregister_broker(5)
+    asked = [request for fake in nodes.admins for request in fake.requests]
+    assert [request.node_id for request in asked] == [5]

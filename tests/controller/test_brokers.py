@@ -2,9 +2,12 @@
 
 import pytest
 
-from dohle.controller.brokers import allocate_producer_ids, fence_brokers, heartbeat
-from dohle.model.errors import BrokerIdNotRegistered, NotController, StaleBrokerEpoch
+from dohle.controller.brokers import allocate_producer_ids, fence_brokers, heartbeat, unregister_broker
+from dohle.model.errors import BrokerIdNotRegistered, CorruptLog, InvalidRequest, NotController, StaleBrokerEpoch
 from dohle.model.ids import NO_NODE
+from dohle.model.image_apply import apply_batch
+from dohle.model.metadata import Partition, RemoveTopic, Topic, UnregisterBroker
+from dohle.rpc.v1.admin_pb2 import UnregisterBrokerRequest
 from dohle.rpc.v1.controller_pb2 import AllocateProducerIdsRequest, HeartbeatRequest
 from tests.controller.decided_cluster import DecidedCluster
 
@@ -155,3 +158,48 @@ def test_producer_ids_are_given_once(cluster):
     assert block() == range(1000, 2000)
     with pytest.raises(StaleBrokerEpoch):
         allocate_producer_ids(cluster.image, AllocateProducerIdsRequest(broker_id=1, broker_epoch=0))
+
+
+def unregister(cluster, node_id):
+    return cluster.take(unregister_broker(cluster.image, UnregisterBrokerRequest(node_id=node_id)))
+
+
+def test_a_broker_is_forgotten_only_once_nothing_needs_it(cluster):
+    cluster.start(4)
+    cluster.topic("t", [4])
+    with pytest.raises(InvalidRequest, match=r"1 replica.*cluster drain 4"):
+        unregister(cluster, 4)
+    cluster.commit((RemoveTopic(cluster.image.topic_ids["t"]),))
+    with pytest.raises(InvalidRequest, match="broker 4 is up"):
+        unregister(cluster, 4)
+    cluster.fence(4)
+    unregister(cluster, 4)
+    assert sorted(cluster.image.brokers) == [1, 2, 3]
+    with pytest.raises(BrokerIdNotRegistered, match="there are 1, 2, 3"):
+        unregister(cluster, 4)
+    cluster.start(4)
+    assert cluster.image.is_active(4)
+
+
+def test_a_controller_that_votes_is_not_forgotten(cluster):
+    cluster.fence(1)
+    with pytest.raises(InvalidRequest, match="voters remove 1"):
+        unregister(cluster, 1)
+
+
+def test_what_a_forgotten_broker_still_asks_for_is_refused(cluster):
+    cluster.start(4)
+    beat = beat_of(cluster, 4)
+    cluster.fence(4)
+    unregister(cluster, 4)
+    with pytest.raises(BrokerIdNotRegistered):
+        heartbeat(cluster.image, 4, beat)
+
+
+def test_a_broker_with_replicas_in_the_same_batch_is_never_forgotten(cluster):
+    cluster.start(4)
+    epoch = cluster.image.brokers[4].broker_epoch
+    topic_id = bytes(16)
+    batch = (Topic(topic_id, "t"), Partition(topic_id, 0, (4,), (4,), 4), UnregisterBroker(4, epoch))
+    with pytest.raises(CorruptLog, match="replicas are assigned to broker 4"):
+        apply_batch(cluster.image, batch, cluster.image.next_offset)
