@@ -63,7 +63,7 @@ def applied(encoded: list[bytes]) -> ClusterImage:
 def encode(batches: list[tuple[MetadataRecord, ...]], offset: int = 0) -> list[bytes]:
     encoded = []
     for records in batches:
-        encoded.append(encode_metadata(records, base_offset=offset, term=1, timestamp_ms=0))
+        encoded.append(encode_metadata(records, metadata_version=1, base_offset=offset, term=1, timestamp_ms=0))
         offset += len(records)
     return encoded
 

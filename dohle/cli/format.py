@@ -27,10 +27,22 @@ from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
     help="Its controllers: with --new 1@host:7092,…; else with directory ids, as printed by --new.",
 )
 @click.option("--join", is_flag=True, help="The node joins a cluster that runs; a controller has no vote at first.")
+@click.option(
+    "--metadata-version",
+    type=int,
+    metavar="N",
+    help="With --voters: the level that the cluster works at first, the same for all of them. Default: the newest.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED)
 def format_command(
-    new: bool, cluster_id: str | None, voters: str | None, join: bool, as_json: bool, settings: tuple[str, ...]
+    new: bool,
+    cluster_id: str | None,
+    voters: str | None,
+    join: bool,
+    metadata_version: int | None,
+    as_json: bool,
+    settings: tuple[str, ...],
 ) -> None:
     """Prepare the data folder of the node that --config FILE (or other SETTINGS) describes.
 
@@ -41,19 +53,21 @@ def format_command(
     """
     if new:
         if cluster_id or settings or join:
-            raise click.UsageError("--new takes --voters alone: it only prints ids")
-        _print_new(voters or "1@127.0.0.1:7092", as_json)
+            raise click.UsageError("--new takes --voters and --metadata-version alone: it only prints what to run")
+        _print_new(voters or "1@127.0.0.1:7092", metadata_version, as_json)
         return
     if join and voters:
         raise click.UsageError("--join takes no --voters: who votes, the cluster knows")
+    if join and metadata_version is not None:
+        raise click.UsageError("--join takes no --metadata-version: the cluster has one")
     if not cluster_id or not (voters or join):
         raise click.UsageError("--cluster-id and --voters are needed: `dohle format --new --voters …` prints them")
-    _format(cluster_id, voters, settings, as_json)
+    _format(cluster_id, voters, metadata_version, settings, as_json)
 
 
-def _print_new(voters: str, as_json: bool) -> None:
+def _print_new(voters: str, metadata_version: int | None, as_json: bool) -> None:
     from dohle.cluster.formatting import voters_text
-    from dohle.controller.format import check_voters
+    from dohle.controller.format import check_metadata_version, check_voters
     from dohle.model.metadata import Voter
 
     source = random.SystemRandom()
@@ -66,6 +80,8 @@ def _print_new(voters: str, as_json: bool) -> None:
         for voter in addresses
     ]
     check_voters(members)
+    if metadata_version is not None:
+        check_metadata_version(metadata_version)
     cluster_id = id_text(new_id(source))
     text = voters_text(members)
     if as_json:
@@ -74,14 +90,18 @@ def _print_new(voters: str, as_json: bool) -> None:
     click.echo(f"cluster id  {cluster_id}")
     for member in members:
         click.echo(f"voter       {voters_text([member])}")
-    command = f"dohle format --config FILE --cluster-id {cluster_id} --voters {shlex.quote(text)}"
+    level = "" if metadata_version is None else f" --metadata-version {metadata_version}"
+    command = f"dohle format --config FILE --cluster-id {cluster_id} --voters {shlex.quote(text)}{level}"
     click.echo(f"\nNow, on the machine of each node, brokers that are no controllers included:\n\n  {command}")
 
 
-def _format(cluster_id: str, voters: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+def _format(
+    cluster_id: str, voters: str | None, metadata_version: int | None, settings: tuple[str, ...], as_json: bool
+) -> None:
     import asyncio
 
     from dohle.cluster.formatting import check_cluster_id, format_node, parse_voters
+    from dohle.model.metadata import NEWEST_METADATA_VERSION
     from dohle.runtime.clock import LoopClock
     from dohle.runtime.files import RealDisk
 
@@ -99,6 +119,7 @@ def _format(cluster_id: str, voters: str | None, settings: tuple[str, ...], as_j
                 cluster_id=check_cluster_id(cluster_id),
                 voters=parse_voters(voters) if voters else (),
                 random=random.SystemRandom(),
+                metadata_version=NEWEST_METADATA_VERSION if metadata_version is None else metadata_version,
             )
         )
     finally:

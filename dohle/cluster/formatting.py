@@ -10,22 +10,30 @@ from collections.abc import Sequence
 
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.config_sources import parse_voter
-from dohle.controller.format import format_controller, format_joining_controller
+from dohle.controller.format import check_metadata_version, format_controller, format_joining_controller
 from dohle.model.errors import ConfigurationError, DataFolderError
 from dohle.model.ids import ClusterId, DirectoryId, NodeId, RandomBytes, id_text, new_id, parse_id
-from dohle.model.metadata import Voter
+from dohle.model.metadata import NEWEST_METADATA_VERSION, Voter
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.storage.data_folder import format_folder
 
 
 async def format_node(
-    disk: Disk, clock: Clock, config: NodeConfig, *, cluster_id: str, voters: Sequence[Voter], random: RandomBytes
+    disk: Disk,
+    clock: Clock,
+    config: NodeConfig,
+    *,
+    cluster_id: str,
+    voters: Sequence[Voter],
+    random: RandomBytes,
+    metadata_version: int = NEWEST_METADATA_VERSION,
 ) -> DirectoryId:
     """Makes the data folder of `config`, and the first metadata log if the node is a controller; returns its id.
 
     Without voters the node joins a cluster: as a broker, and as a controller that has no vote yet. Raises
-    DataFolderError if the folder holds anything, ConfigurationError if the node and the voters do not match.
+    DataFolderError if the folder holds anything, ConfigurationError if the node and the voters do not match
+    or this software does not know the version.
     """
     mine = [voter for voter in voters if voter.node_id == config.node_id]
     joins = not voters and config.is_controller
@@ -40,12 +48,19 @@ async def format_node(
             f"{config.data_dir} is not empty ({disk.list(config.data_dir)[0]}), and nothing is ever formatted over:"
             " name another data_dir, or move this one away"
         )
+    check_metadata_version(metadata_version)
     directory_id = mine[0].directory_id if mine else DirectoryId(new_id(random))
     await format_folder(disk, config.data_dir, cluster_id=cluster_id, node_id=config.node_id, directory_id=directory_id)
     failures: list[BaseException] = []
     if mine:
         await format_controller(
-            disk, clock, config.data_dir, cluster_id=ClusterId(cluster_id), voters=voters, on_failure=failures.append
+            disk,
+            clock,
+            config.data_dir,
+            cluster_id=ClusterId(cluster_id),
+            voters=voters,
+            metadata_version=metadata_version,
+            on_failure=failures.append,
         )
     elif joins:
         await format_joining_controller(disk, clock, config.data_dir, on_failure=failures.append)

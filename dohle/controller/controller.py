@@ -96,7 +96,7 @@ class Controller:
         if decision.records:
             base_offset = pending.next_offset
             after = apply_batch(pending, decision.records, base_offset)  # first, since a bug here must append nothing
-            end_offset = self.quorum.propose(decision.records)
+            end_offset = self.quorum.propose(decision.records, pending.metadata_version)
             assert end_offset == after.next_offset, (end_offset, after.next_offset)
             pending = self._pending = after
             for alarm in decision.alarms:

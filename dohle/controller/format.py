@@ -15,7 +15,7 @@ from dohle.controller.vote_file import Vote, write_vote
 from dohle.controller.voters_log import JOINING_FILE
 from dohle.model.errors import ConfigurationError, DataFolderError
 from dohle.model.ids import ClusterId
-from dohle.model.metadata import Voter, bootstrap_records
+from dohle.model.metadata import NEWEST_METADATA_VERSION, OLDEST_METADATA_VERSION, Voter, bootstrap_records
 from dohle.model.metadata_batch import encode_metadata
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
@@ -33,6 +33,7 @@ async def format_controller(
     *,
     cluster_id: ClusterId,
     voters: Sequence[Voter],
+    metadata_version: int = NEWEST_METADATA_VERSION,
     on_failure: OnFailure,
 ) -> None:
     """Writes the first metadata log and an empty vote into a data folder, durable on return.
@@ -40,8 +41,8 @@ async def format_controller(
     Raises ConfigurationError for a set of voters that cannot work, DataFolderError if there is a metadata log already.
     """
     check_voters(voters)
-    records = bootstrap_records(cluster_id, tuple(sorted(voters)))
-    batch = encode_metadata(records, base_offset=0, term=0, timestamp_ms=0)
+    records = bootstrap_records(cluster_id, tuple(sorted(voters)), metadata_version)
+    batch = encode_metadata(records, metadata_version=metadata_version, base_offset=0, term=0, timestamp_ms=0)
     await _make(disk, clock, data_folder, batch, on_failure=on_failure)
 
 
@@ -69,6 +70,15 @@ async def _make(disk: Disk, clock: Clock, data_folder: str, first_batch: bytes, 
         await write_files(disk, {posixpath.join(folder, JOINING_FILE): ""}, [folder])
     await write_vote(disk, folder, Vote(term=0, voted_for=None))
     await disk.sync([], [data_folder])
+
+
+def check_metadata_version(metadata_version: int) -> None:
+    """Raises ConfigurationError unless this software knows it."""
+    if not OLDEST_METADATA_VERSION <= metadata_version <= NEWEST_METADATA_VERSION:
+        raise ConfigurationError(
+            f"metadata.version {metadata_version} is unknown to this software: give one of "
+            f"{OLDEST_METADATA_VERSION} to {NEWEST_METADATA_VERSION}"
+        )
 
 
 def check_voters(voters: Sequence[Voter]) -> None:

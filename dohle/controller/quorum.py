@@ -36,7 +36,7 @@ from dohle.model.errors import (
     ThrottlingQuotaExceeded,
 )
 from dohle.model.ids import NO_NODE, IncarnationId, NodeId
-from dohle.model.metadata import MetadataRecord, NoOp, Voter, Voters
+from dohle.model.metadata import OLDEST_METADATA_VERSION, MetadataRecord, NoOp, Voter, Voters
 from dohle.model.metadata_batch import encode_metadata, voters_in
 from dohle.model.topic_config import TopicConfig
 from dohle.raft.config import RaftConfig
@@ -314,14 +314,14 @@ class Quorum:
 
     # the leader's part
 
-    def propose(self, records: Sequence[MetadataRecord]) -> int:
+    def propose(self, records: Sequence[MetadataRecord], metadata_version: int) -> int:
         """Appends `records` as one batch and returns its end offset; whether it commits, `committed` tells.
 
         Raises NotController.
         """
         if self._leading_term is None or self.is_transferring:
             raise self.not_controller()
-        return self._append_batch(records, self._leading_term)
+        return self._append_batch(records, self._leading_term, metadata_version)
 
     async def transfer(self, successor: ReplicaKey | None = None) -> bool:
         """Hands the office to `successor`, or to the voter that is furthest; tells whether this node leads no longer.
@@ -521,7 +521,7 @@ class Quorum:
                 case AppendNoOp(term, base_offset):
                     assert self._log.log_end_offset == base_offset, (self._log.log_end_offset, base_offset)
                     if self._node.is_leader and self._node.term == term:
-                        self._append_batch([NoOp()], term)
+                        self._append_batch([NoOp()], term, OLDEST_METADATA_VERSION)
                 case InstallSnapshot(snapshot, generation):
                     image = await self.snapshots.install(snapshot)
                     self._generation, self._applied_offset = generation, snapshot.end_offset
@@ -543,9 +543,11 @@ class Quorum:
                         assert self._listener is not None
                         self._listener.leads(term)
 
-    def _append_batch(self, records: Sequence[MetadataRecord], term: int) -> int:
-        base_offset = self._log.log_end_offset
-        batch = encode_metadata(records, base_offset=base_offset, term=term, timestamp_ms=self._clock.wall_ms())
+    def _append_batch(self, records: Sequence[MetadataRecord], term: int, version: int) -> int:
+        base_offset, now_ms = self._log.log_end_offset, self._clock.wall_ms()
+        batch = encode_metadata(
+            records, metadata_version=version, base_offset=base_offset, term=term, timestamp_ms=now_ms
+        )
         self._log.append_as_follower(batch, term)
         self._sync_due.set()
         said = [(self._log.log_end_offset, record) for record in records if isinstance(record, Voters)]

@@ -10,7 +10,6 @@ from dohle.broker.partition import Partition
 from dohle.listeners.broker_service import failure
 from dohle.model.errors import DamagedReplica, DohleError, UnknownTopicOrPartition
 from dohle.model.image import BrokerImage, ClusterImage, TopicImage
-from dohle.model.metadata import METADATA_VERSION
 from dohle.model.topic_config import TOPIC_KEYS
 from dohle.rpc.v1 import admin_pb2, common_pb2
 from dohle.runtime.disk import Disk
@@ -47,7 +46,7 @@ class AdminService:
                 )
                 for voter in image.voters
             ],
-            metadata_version=image.features.get(METADATA_VERSION, 0),
+            metadata_version=image.metadata_version,
             metadata_offset=image.next_offset,
             topics=len(image.topic_ids),
             partitions=partitions,

@@ -29,7 +29,7 @@ from dohle.model.ids import (
     TopicId,
     TopicPartition,
 )
-from dohle.model.metadata import Doubt, Endpoint, FeatureRange, Voter
+from dohle.model.metadata import METADATA_VERSION, OLDEST_METADATA_VERSION, Doubt, Endpoint, FeatureRange, Voter
 from dohle.model.topic_config import TopicConfig
 
 
@@ -151,6 +151,11 @@ class ClusterImage:
     hosted: Hosted
     reassigning: HashTrieSet[PartitionKey]
     reassignment_bytes_per_s: int  # what each broker sends at most to replicas that are being added; 0: no bound
+
+    @property
+    def metadata_version(self) -> int:
+        """The finalised level of metadata.version: what it brings may be used, what later ones bring may not."""
+        return self.features.get(METADATA_VERSION, OLDEST_METADATA_VERSION)
 
     def topic_named(self, name: str) -> TopicImage | None:
         """Returns the topic that has this name now."""

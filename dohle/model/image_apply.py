@@ -19,6 +19,7 @@ from dohle.model.image import BrokerImage, ClusterImage, Hosted, PartitionImage
 from dohle.model.metadata import (
     METADATA_VERSION,
     NEWEST_METADATA_VERSION,
+    OLDEST_METADATA_VERSION,
     BrokerChange,
     FeatureLevel,
     MetadataRecord,
@@ -319,10 +320,10 @@ class _Draft:
         topic.config = None
 
     def _finalise(self, name: str, level: int) -> None:
-        if name == METADATA_VERSION and not 1 <= level <= NEWEST_METADATA_VERSION:
+        if name == METADATA_VERSION and not OLDEST_METADATA_VERSION <= level <= NEWEST_METADATA_VERSION:
             raise UnsupportedVersion(
-                f"the cluster works at metadata.version {level}; this node knows 1 to {NEWEST_METADATA_VERSION}: "
-                f"run it with software that knows {level}"
+                f"the cluster works at metadata.version {level}; this node knows {OLDEST_METADATA_VERSION} to "
+                f"{NEWEST_METADATA_VERSION}: run it with software that knows {level}"
             )
         self._features = dict(sorted({**self._features, name: level}.items()))
 

@@ -4,29 +4,28 @@ A change is one batch of records, which takes effect as a whole; `dohle.model.im
 The log's first record is `Voters`. Types from 101 on are states: they stand in snapshots (`dohle.model.snapshot`),
 never in the log.
 
-A record's value is a msgpack array: type, version, then the record's fields in their order. `version` is the
-metadata.version with which this form came in, so that a node that does not know it can name what it lacks; such a
-record is fatal to it. A form is never changed: new fields are a new form under a new version.
+What a later metadata.version adds stands at the end of a record and has a default, which means "as before": it is
+what a record has that was written before that version was finalised, and what the controller keeps to until then.
 
-What is not here: the batches around the records (`dohle.model.records`).
+What is not here: how records are written (`dohle.model.metadata_forms`), and the batches around them
+(`dohle.model.metadata_batch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
-import msgpack
-
-from dohle.model.errors import CorruptLog, UnsupportedVersion
 from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, TopicId
 
 METADATA_VERSION = "metadata.version"
 """The feature whose level says which metadata records may be written."""
 
+OLDEST_METADATA_VERSION = 1
+"""The lowest metadata.version that this software reads and writes."""
+
 NEWEST_METADATA_VERSION = 1
-"""The highest metadata.version that this software reads and writes."""
+"""The highest one, at which new clusters are formatted."""
 
 
 class Endpoint(NamedTuple):
@@ -46,7 +45,7 @@ class FeatureRange(NamedTuple):
     max_level: int
 
 
-SUPPORTED_FEATURES = (FeatureRange(METADATA_VERSION, 1, NEWEST_METADATA_VERSION),)
+SUPPORTED_FEATURES = (FeatureRange(METADATA_VERSION, OLDEST_METADATA_VERSION, NEWEST_METADATA_VERSION),)
 """What this software says in every hello and registration."""
 
 
@@ -291,76 +290,8 @@ MetadataRecord: TypeAlias = (
 )
 
 
-def bootstrap_records(cluster_id: ClusterId, voters: tuple[Voter, ...]) -> tuple[MetadataRecord, ...]:
+def bootstrap_records(
+    cluster_id: ClusterId, voters: tuple[Voter, ...], metadata_version: int = NEWEST_METADATA_VERSION
+) -> tuple[MetadataRecord, ...]:
     """Returns the records of the metadata log's first batch, which formatting a cluster's first controllers writes."""
-    return (Voters(cluster_id, voters), FeatureLevel(METADATA_VERSION, NEWEST_METADATA_VERSION))
-
-
-def encode_record(record: MetadataRecord) -> bytes:
-    """Returns the value of the log record that says `record`."""
-    form = _FORM_OF[type(record)]
-    packed: bytes = msgpack.packb([form.record_type, form.version, *[getattr(record, name) for name in form.fields]])
-    return packed
-
-
-def decode_record(value: bytes) -> MetadataRecord:
-    """Returns the metadata record in a log record's value.
-
-    Raises UnsupportedVersion if a newer node wrote it, CorruptLog if it is no metadata record at all.
-    """
-    try:
-        record_type, version, *values = msgpack.unpackb(value, use_list=False)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise CorruptLog(f"not a metadata record: {bytes(value[:64])!r}") from error
-    form = _FORM_AT.get((record_type, version))
-    if form is None:
-        raise UnsupportedVersion(
-            f"metadata record type {record_type} needs metadata.version {version}; this node reads up to "
-            f"{NEWEST_METADATA_VERSION}: upgrade it before it joins this cluster"
-        )
-    if len(values) != len(form.fields):
-        raise CorruptLog(f"metadata record {form.kind.__name__} has {len(values)} fields, not {len(form.fields)}")
-    for index, rebuild in form.parts:
-        values[index] = tuple([rebuild(*part) for part in values[index]])
-    record: MetadataRecord = form.kind(*values)
-    return record
-
-
-class _Form(NamedTuple):
-    """How one kind of record is written; kept for as long as a log may hold it."""
-
-    record_type: int
-    version: int
-    kind: type[Any]
-    fields: tuple[str, ...]
-    parts: tuple[tuple[int, Callable[..., Any]], ...]  # fields that hold tuples of named tuples, by index
-
-
-def _form(record_type: int, version: int, kind: type[Any], **parts: Callable[..., Any]) -> _Form:
-    names = tuple(field.name for field in fields(kind))
-    return _Form(record_type, version, kind, names, tuple((names.index(name), part) for name, part in parts.items()))
-
-
-_FORMS = (
-    _form(1, 1, FeatureLevel),
-    _form(2, 1, Voters, voters=Voter),
-    _form(3, 1, RegisterBroker, endpoints=Endpoint, features=FeatureRange),
-    _form(4, 1, BrokerChange),
-    _form(5, 1, Topic),
-    _form(6, 1, Partition),
-    _form(7, 1, PartitionChange, doubts=Doubt),
-    _form(8, 1, RemoveTopic),
-    _form(9, 1, TopicOverride),
-    _form(10, 1, ProducerIds),
-    _form(11, 1, NoOp),
-    _form(14, 1, ReplicasChange, doubts=Doubt),
-    _form(15, 1, ReassignmentThrottle),
-    _form(16, 1, UnregisterBroker),
-    _form(101, 1, SnapshotHeader, voters=Voter),
-    _form(102, 1, BrokerState, endpoints=Endpoint, features=FeatureRange),
-    _form(103, 1, TopicState),
-    _form(104, 1, PartitionState, doubts=Doubt),
-    _form(105, 1, SnapshotFooter),
-)
-_FORM_AT = {(form.record_type, form.version): form for form in _FORMS}
-_FORM_OF = {form.kind: form for form in _FORMS}
+    return (Voters(cluster_id, voters), FeatureLevel(METADATA_VERSION, metadata_version))

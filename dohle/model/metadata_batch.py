@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from dohle.model.batch import Bytes, split_batches
 from dohle.model.ids import ClusterId
-from dohle.model.metadata import MetadataRecord, Voters, decode_record, encode_record
+from dohle.model.metadata import OLDEST_METADATA_VERSION, MetadataRecord, Voters
+from dohle.model.metadata_forms import decode_record, encode_record
 from dohle.model.records import Record, decode_records, encode_batch
 
 
@@ -24,10 +25,12 @@ class MetadataBatch:
     records: tuple[MetadataRecord, ...]
 
 
-def encode_metadata(records: Sequence[MetadataRecord], *, base_offset: int, term: int, timestamp_ms: int) -> bytes:
-    """Returns `records` as one batch."""
+def encode_metadata(
+    records: Sequence[MetadataRecord], *, metadata_version: int, base_offset: int, term: int, timestamp_ms: int
+) -> bytes:
+    """Returns `records` as one batch, in the forms of the version that is finalised before it."""
     return encode_batch(
-        [Record(None, encode_record(record), timestamp_ms=timestamp_ms) for record in records],
+        [Record(None, encode_record(record, metadata_version), timestamp_ms=timestamp_ms) for record in records],
         base_offset=base_offset,
         leader_epoch=term,
     )
@@ -47,8 +50,8 @@ def decode_metadata(batches: Bytes) -> Iterator[MetadataBatch]:
         )
 
 
-_VOTERS_MARK = encode_record(Voters(ClusterId(""), ()))[:3]
-"""How a record of voters begins: other bytes may look like it, so it only says where to look."""
+_VOTERS_MARK = encode_record(Voters(ClusterId(""), ()), OLDEST_METADATA_VERSION)[:3]
+"""How a record of voters begins in all versions; other bytes may look like it, so it only says where to look."""
 
 
 def voters_in(batches: bytes) -> Iterator[tuple[int, Voters]]:

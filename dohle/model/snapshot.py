@@ -1,7 +1,8 @@
 """Snapshots of the cluster image (KIP-630): everything that the metadata log says below an offset, as few records.
 
 A snapshot is a run of record batches like the log's, so that one decoder reads both: offsets from 0 on without a gap,
-the epoch of each is the term of the last change in it. `SnapshotHeader` comes first, with the voters; then feature
+the epoch of each is the term of the last change in it, and their forms are those of the image's finalised
+metadata.version. `SnapshotHeader` comes first, with the voters; then feature
 levels, brokers, topics with their overrides and partitions; `SnapshotFooter` comes last and counts the records.
 
 Keeps: the image read back is equal to the one that was written. Every byte is guarded: by a batch's CRC, by the order
@@ -80,16 +81,16 @@ def snapshot_records(image: ClusterImage, term: int) -> Iterator[MetadataRecord]
 
 def encode_snapshot(image: ClusterImage, term: int) -> Iterator[bytes]:
     """Yields the batches of a snapshot, in order; the same bytes for the same image on every node."""
-    count = 0
+    count, version = 0, image.metadata_version
     gathered: list[MetadataRecord] = []
     for record in snapshot_records(image, term):
         gathered.append(record)
         if len(gathered) == RECORDS_A_BATCH:
-            yield encode_metadata(gathered, base_offset=count, term=term, timestamp_ms=0)
+            yield encode_metadata(gathered, metadata_version=version, base_offset=count, term=term, timestamp_ms=0)
             count += len(gathered)
             gathered = []
     gathered.append(SnapshotFooter(count + len(gathered)))
-    yield encode_metadata(gathered, base_offset=count, term=term, timestamp_ms=0)
+    yield encode_metadata(gathered, metadata_version=version, base_offset=count, term=term, timestamp_ms=0)
 
 
 class SnapshotReader:

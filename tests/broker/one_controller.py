@@ -47,7 +47,9 @@ class OneController:
         offset = self.image.next_offset
         if records:
             self.image = apply_batch(self.image, records, offset)
-            self._batches.append((offset, encode_metadata(records, base_offset=offset, term=1, timestamp_ms=0)))
+            version = self.image.metadata_version
+            batch = encode_metadata(records, metadata_version=version, base_offset=offset, term=1, timestamp_ms=0)
+            self._batches.append((offset, batch))
             self._wake()
         return offset
 

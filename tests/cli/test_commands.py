@@ -12,6 +12,8 @@ import pytest
 
 from dohle.cli.main import run
 from dohle.cluster.local import plan
+from dohle.model.metadata import FeatureLevel
+from dohle.model.metadata_batch import decode_metadata
 from dohle.model.records import Record, encode_batch
 
 
@@ -69,6 +71,7 @@ def test_every_command_explains_itself(capsys, command):
         ["topic", "list", "--dir", ".", "--bootstrap", "x"],
         ["format", "--config", "x"],
         ["format", "--new", "--cluster-id", "x"],
+        ["format", "--join", "--cluster-id", "x", "--metadata-version", "1"],
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_why(capsys, arguments):
@@ -87,6 +90,10 @@ def test_wrong_usage_ends_with_2_and_says_why(capsys, arguments):
         (["node", "--grpc-prt", "1"], "did you mean --grpc-port?"),
         (["log", "dump", "none.log"], "cannot read none.log: No such file"),
         (["format", "--new", "--voters", "1@a:1,2@b:1"], "give 1, 3 or 5"),
+        (
+            ["format", "--new", "--metadata-version", "99"],
+            "metadata.version 99 is unknown to this software: give",
+        ),
         (["format", "--cluster-id", "x", "--voters", "1@a:1:y"], "is no id"),
         (["topic", "list", "-b", "localhost:none"], "bootstrap address 'localhost:none' is not usable"),
     ],
@@ -164,6 +171,19 @@ def test_format_new_invents_ids_that_format_takes(capsys, tmp_path):
     assert f"cluster.id={new['cluster_id']}\n" in (folder / "meta.properties").read_text()
     assert run(arguments) == 1
     assert "nothing is ever formatted over" in capsys.readouterr().err
+
+
+def test_format_writes_the_metadata_version_that_it_is_given_and_none_that_it_does_not_know(capsys, tmp_path):
+    assert run(["format", "--new", "--metadata-version", "1"]) == 0
+    arguments = next(line for line in capsys.readouterr().out.splitlines() if "--voters" in line).split()[1:]
+    assert arguments[-2:] == ["--metadata-version", "1"]
+    arguments = ["--data-dir" if word == "--config" else word for word in arguments]
+    arguments[arguments.index("FILE")] = str(folder := tmp_path / "data")
+    assert run([*arguments[:-1], "99"]) == 1
+    assert not folder.exists()
+    assert run(arguments) == 0
+    batch = (folder / "__cluster_metadata-0" / f"{0:020d}.log").read_bytes()
+    assert next(decode_metadata(batch)).records[1] == FeatureLevel("metadata.version", 1)
 
 
 def test_format_refuses_a_controller_that_has_no_vote(capsys, tmp_path):

@@ -37,7 +37,7 @@ class AloneQuorum:
     async def read_barrier(self) -> int:
         return self._end_offset
 
-    def propose(self, records: Sequence[MetadataRecord]) -> int:
+    def propose(self, records: Sequence[MetadataRecord], _metadata_version: int) -> int:
         base_offset, self._end_offset = self._end_offset, self._end_offset + len(records)
         batch = MetadataBatch(base_offset, self._end_offset, 1, tuple(records))
         self.commits += 1
@@ -51,7 +51,7 @@ class AloneController:
     def __init__(self, cluster: DecidedCluster) -> None:
         self.quorum = AloneQuorum()
         self.controller = Controller(self.quorum)  # type: ignore[arg-type]
-        self.quorum.propose(cluster.log)
+        self.quorum.propose(cluster.log, cluster.image.metadata_version)
 
     async def take_office(self) -> None:
         await asyncio.sleep(0)

@@ -18,12 +18,12 @@ from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import (
     METADATA_VERSION,
+    NEWEST_METADATA_VERSION,
     MetadataRecord,
     Voter,
     bootstrap_records,
-    decode_record,
-    encode_record,
 )
+from dohle.model.metadata_forms import decode_record, encode_record
 from dohle.rpc.v1 import admin_pb2
 from dohle.rpc.v1.admin_pb2 import (
     AlterPartitionReassignmentsRequest,
@@ -69,7 +69,8 @@ class DecidedCluster:
             self.start(node_id, rack=racks[(node_id - 1) % len(racks)])
 
     def commit(self, records: tuple[MetadataRecord, ...]) -> None:
-        decoded = [decode_record(encode_record(record)) for record in records]
+        version = self.image.metadata_version if self.log else NEWEST_METADATA_VERSION
+        decoded = [decode_record(encode_record(record, version)) for record in records]
         self.counts.count(self.image, decoded)
         before, self.image = self.image, apply_batch(self.image, decoded, self.image.next_offset)
         self.log.extend(decoded)
@@ -88,7 +89,7 @@ class DecidedCluster:
             node_id=node_id,
             incarnation_id=self.starts.to_bytes(16, "big"),
             directory_id=self.directories.setdefault(node_id, bytes([node_id] * 16)),
-            features=[FeatureRange(name=METADATA_VERSION, min_level=1, max_level=1)],
+            features=[FeatureRange(name=METADATA_VERSION, min_level=1, max_level=NEWEST_METADATA_VERSION)],
         )
         request = RegisterBrokerRequest(
             hello=hello,

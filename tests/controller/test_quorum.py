@@ -164,7 +164,7 @@ async def test_proposals_are_the_leaders_alone(cluster: Cluster) -> None:
     leader = await cluster.start(3)
     follower = next(voter for voter in cluster.voters if voter is not leader)
     with pytest.raises(NotController, match=f"node {leader.node_id}"):
-        follower.part.quorum.propose([NoOp()])
+        follower.part.quorum.propose([NoOp()], 1)
 
 
 async def test_strangers_are_refused(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from dohle.model.errors import (
     UnsupportedVersion,
 )
 from dohle.model.ids import NO_NODE
-from dohle.model.metadata import Doubt
+from dohle.model.metadata import NEWEST_METADATA_VERSION, Doubt
 from tests.controller.decided_cluster import DecidedCluster
 
 
@@ -70,7 +70,8 @@ def test_a_registration_that_cannot_be_right_is_refused(cluster, change):
     if change == "cluster":
         request.hello.cluster_id, wanted = "BBBBBBBBBBBBBBBBBBBBBB", InconsistentClusterId
     elif change == "levels":
-        request.hello.features[0].min_level = request.hello.features[0].max_level = 2
+        features = request.hello.features[0]
+        features.min_level = features.max_level = NEWEST_METADATA_VERSION + 1
         wanted = UnsupportedVersion
     elif change == "directory":
         request.hello.directory_id = b"short"

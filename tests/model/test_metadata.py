@@ -1,12 +1,19 @@
-"""Metadata records: every kind survives its encoding, and what this software does not know is refused clearly."""
+"""Metadata records: every kind survives its encoding, in a version that all nodes read, and what this software does not
+know is refused clearly."""
+
+import itertools
+from dataclasses import dataclass
 
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dohle.model import metadata_forms
 from dohle.model.errors import CorruptLog, UnsupportedVersion
 from dohle.model.metadata import (
+    NEWEST_METADATA_VERSION,
+    OLDEST_METADATA_VERSION,
     SUPPORTED_FEATURES,
     BrokerChange,
     Doubt,
@@ -23,9 +30,9 @@ from dohle.model.metadata import (
     Voter,
     Voters,
     bootstrap_records,
-    decode_record,
-    encode_record,
 )
+from dohle.model.metadata_batch import encode_metadata, voters_in
+from dohle.model.metadata_forms import decode_record, encode_record
 
 IDS = st.binary(min_size=16, max_size=16)
 NODES = st.integers(-1, 2**31 - 1)
@@ -53,7 +60,7 @@ RECORDS = st.one_of(
 
 @given(RECORDS)
 def test_what_is_encoded_comes_back_as_it_was(record):
-    decoded = decode_record(encode_record(record))
+    decoded = decode_record(encode_record(record, NEWEST_METADATA_VERSION))
     assert decoded == record
     assert type(decoded) is type(record)
 
@@ -61,16 +68,16 @@ def test_what_is_encoded_comes_back_as_it_was(record):
 def test_parts_of_a_record_come_back_with_their_names():
     voter = Voter(1, bytes(16), "here", 7092)
     (voters, _) = bootstrap_records("cluster", (voter,))
-    assert decode_record(encode_record(voters)).voters[0].host == "here"
+    assert decode_record(encode_record(voters, 1)).voters[0].host == "here"
 
 
 def test_the_encoding_is_what_logs_already_hold():
-    assert encode_record(RemoveTopic(bytes(16))) == msgpack.packb([8, 1, bytes(16)])
+    assert encode_record(RemoveTopic(bytes(16)), 1) == msgpack.packb([8, 1, bytes(16)])
     change = PartitionChange(b"t" * 16, 3, 2, 5, 7, (2, 1), (Doubt(1, 4, 99, False),))
-    assert encode_record(change) == msgpack.packb([7, 1, b"t" * 16, 3, 2, 5, 7, [2, 1], [[1, 4, 99, False]]])
+    assert encode_record(change, 1) == msgpack.packb([7, 1, b"t" * 16, 3, 2, 5, 7, [2, 1], [[1, 4, 99, False]]])
 
 
-@pytest.mark.parametrize(("record_type", "version"), [(7, 2), (99, 3)])
+@pytest.mark.parametrize(("record_type", "version"), [(7, 99), (99, 3)])
 def test_a_record_of_a_newer_node_names_the_metadata_version_that_it_needs(record_type, version):
     with pytest.raises(UnsupportedVersion, match=f"type {record_type} needs metadata.version {version}.*upgrade"):
         decode_record(msgpack.packb([record_type, version, "whatever"]))
@@ -83,3 +90,70 @@ def test_a_record_of_a_newer_node_names_the_metadata_version_that_it_needs(recor
 def test_bytes_that_are_no_metadata_record_are_a_corrupt_log(value):
     with pytest.raises(CorruptLog):
         decode_record(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A record that versions 3 and 5 have each given a field."""
+
+    name: str
+    size: int = 7
+    doubts: tuple[Doubt, ...] = ()
+
+
+@pytest.fixture
+def grown_forms(monkeypatch):
+    form = metadata_forms._form
+    forms = (form(90, 1, Grown, "name"), form(90, 3, Grown, "size"), form(90, 5, Grown, doubts=Doubt))
+    monkeypatch.setitem(metadata_forms._FORMS_OF, Grown, forms[::-1])
+    for one in forms:
+        monkeypatch.setitem(metadata_forms._FORM_AT, (one.record_type, one.version), one)
+
+
+@pytest.mark.parametrize(
+    ("version", "record", "written"),
+    [
+        (1, Grown("a"), [90, 1, "a"]),
+        (2, Grown("a"), [90, 1, "a"]),
+        (3, Grown("a", 8), [90, 3, "a", 8]),
+        (4, Grown("a"), [90, 3, "a", 7]),
+        (6, Grown("a", 8, (Doubt(1, 2, 3, True),)), [90, 5, "a", 8, [[1, 2, 3, True]]]),
+    ],
+)
+def test_a_record_is_written_in_the_newest_form_that_is_finalised_and_read_whatever_its_form(
+    grown_forms, version, record, written
+):
+    assert encode_record(record, version) == msgpack.packb(written)
+    assert decode_record(msgpack.packb(written)) == record
+
+
+@pytest.mark.parametrize(("version", "record"), [(0, Grown("a")), (2, Grown("a", 8)), (4, Grown("a", 7, (1,)))])
+def test_what_a_version_brings_is_not_written_before_it_is_finalised(grown_forms, version, record):
+    with pytest.raises(AssertionError, match=f"needs a metadata.version above {version}"):
+        encode_record(record, version)
+
+
+def test_a_later_field_needs_a_default():
+    @dataclass(frozen=True)
+    class Careless:
+        name: str
+        size: int
+
+    with pytest.raises(AssertionError, match="later fields have no defaults"):
+        metadata_forms._form(91, 1, Careless, "name")
+
+
+@pytest.mark.parametrize("version", range(OLDEST_METADATA_VERSION, NEWEST_METADATA_VERSION + 1))
+def test_a_batch_that_says_who_votes_is_found_in_every_version(version):
+    said = Voters("c", (Voter(1, bytes(16), "here", 7092),))
+    batch = encode_metadata([NoOp(), said], metadata_version=version, base_offset=3, term=1, timestamp_ms=0)
+    assert list(voters_in(batch)) == [(5, said)]
+
+
+def test_forms_are_in_order_and_only_the_newest_of_a_kind_has_all_its_fields():
+    for forms in metadata_forms._FORMS_OF.values():
+        assert not forms[0].beyond
+        assert [one.version for one in forms] == sorted({one.version for one in forms}, reverse=True)
+        assert all(len(later.fields) > len(earlier.fields) for later, earlier in itertools.pairwise(forms))
+        assert len({one.record_type for one in forms}) == 1
+    assert max(forms[0].version for forms in metadata_forms._FORMS_OF.values()) <= NEWEST_METADATA_VERSION

@@ -320,7 +320,7 @@ async def an_append_of_another_history_comes(stage: Stage) -> None:
     await stage.make_topic()
     await stage.passes(1)
     term, end = stage.term(leader), _quorum_of_follower(stage).log_end_offset
-    batch = encode_metadata([NoOp()], base_offset=end, term=term, timestamp_ms=0)
+    batch = encode_metadata([NoOp()], metadata_version=1, base_offset=end, term=term, timestamp_ms=0)
     await _delivers(stage, leader, prev_offset=end, prev_term=term - 1, batches=batch, commit_offset=0)
     assert _quorum_of_follower(stage).log_end_offset == end, "it was taken"
 
