@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dohle.controller.decision import Decision, registered
+from dohle.controller.decision import Decision, need_version, registered
 from dohle.controller.elections import Revisions, another_can_lead, enough_remain
 from dohle.model.errors import BrokerIdNotRegistered, InvalidRequest
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey
@@ -61,7 +61,8 @@ def fence_brokers(image: ClusterImage, node_ids: Sequence[NodeId]) -> Decision[N
 
 
 def unregister_broker(image: ClusterImage, request: UnregisterBrokerRequest) -> Decision[UnregisterBrokerResponse]:
-    """Forgets a broker that is gone for good. Raises BrokerIdNotRegistered, InvalidRequest while anything needs it."""
+    """Forgets a broker that is gone for good. Raises BrokerIdNotRegistered, InvalidRequest while it is needed."""
+    need_version(image, 2, "unregistering a broker")
     node_id = NodeId(request.node_id)
     broker = image.brokers.get(node_id)
     if broker is None:

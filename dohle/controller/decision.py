@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from dohle.model.errors import BrokerIdNotRegistered, DohleError, NotController, StaleBrokerEpoch
+from dohle.model.errors import BrokerIdNotRegistered, DohleError, NotController, StaleBrokerEpoch, UnsupportedVersion
 from dohle.model.ids import NodeId
 from dohle.model.image import BrokerImage, ClusterImage
 from dohle.model.metadata import MetadataRecord
@@ -31,6 +31,15 @@ class Decision(Generic[Answer]):
 def failure_of(error: DohleError) -> common_pb2.Failure:
     """Returns `error` as it travels inside an answer."""
     return common_pb2.Failure(code=error.code, message=error.message)
+
+
+def need_version(image: ClusterImage, metadata_version: int, what: str) -> None:
+    """Raises UnsupportedVersion where the cluster works at a metadata.version that does not know this yet."""
+    if image.metadata_version < metadata_version:
+        raise UnsupportedVersion(
+            f"{what} needs metadata.version {metadata_version}, and this cluster works at {image.metadata_version}:"
+            " finalise it first, with `dohle cluster features upgrade`"
+        )
 
 
 def registered(image: ClusterImage, node_id: NodeId, broker_epoch: int) -> BrokerImage:

@@ -24,8 +24,11 @@ METADATA_VERSION = "metadata.version"
 OLDEST_METADATA_VERSION = 1
 """The lowest metadata.version that this software reads and writes."""
 
-NEWEST_METADATA_VERSION = 1
-"""The highest one, at which new clusters are formatted."""
+NEWEST_METADATA_VERSION = 2
+"""The highest one, at which new clusters are formatted.
+
+2: brokers are unregistered (`UnregisterBroker`).
+"""
 
 
 class Endpoint(NamedTuple):

@@ -119,7 +119,7 @@ _FORMS = (
     _form(11, 1, NoOp),
     _form(14, 1, ReplicasChange, doubts=Doubt),
     _form(15, 1, ReassignmentThrottle),
-    _form(16, 1, UnregisterBroker),
+    _form(16, 2, UnregisterBroker),
     _form(101, 1, SnapshotHeader, voters=Voter),
     _form(102, 1, BrokerState, endpoints=Endpoint, features=FeatureRange),
     _form(103, 1, TopicState),

@@ -55,7 +55,12 @@ VOTER = Voter(NodeId(1), DirectoryId(bytes(16)), "here", 7092)
 class DecidedCluster:
     """What the active controller would hold, without one."""
 
-    def __init__(self, brokers: int = 0, racks: tuple[str, ...] = ("",)) -> None:
+    def __init__(
+        self,
+        brokers: int = 0,
+        racks: tuple[str, ...] = ("",),
+        metadata_version: int = NEWEST_METADATA_VERSION,
+    ) -> None:
         self.random = Random(7)
         self.image = EMPTY_IMAGE
         self.log: list[MetadataRecord] = []
@@ -64,7 +69,7 @@ class DecidedCluster:
         self.directories: dict[int, bytes] = {}
         self.starts = 0
         self._leaders: dict[tuple[PartitionKey, int], NodeId] = {}
-        self.commit(bootstrap_records(CLUSTER_ID, (VOTER,)))
+        self.commit(bootstrap_records(CLUSTER_ID, (VOTER,), metadata_version))
         for node_id in range(1, brokers + 1):
             self.start(node_id, rack=racks[(node_id - 1) % len(racks)])
 

@@ -3,7 +3,14 @@
 import pytest
 
 from dohle.controller.brokers import allocate_producer_ids, fence_brokers, heartbeat, unregister_broker
-from dohle.model.errors import BrokerIdNotRegistered, CorruptLog, InvalidRequest, NotController, StaleBrokerEpoch
+from dohle.model.errors import (
+    BrokerIdNotRegistered,
+    CorruptLog,
+    InvalidRequest,
+    NotController,
+    StaleBrokerEpoch,
+    UnsupportedVersion,
+)
 from dohle.model.ids import NO_NODE
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import Partition, RemoveTopic, Topic, UnregisterBroker
@@ -203,3 +210,10 @@ def test_a_broker_with_replicas_in_the_same_batch_is_never_forgotten(cluster):
     batch = (Topic(topic_id, "t"), Partition(topic_id, 0, (4,), (4,), 4), UnregisterBroker(4, epoch))
     with pytest.raises(CorruptLog, match="replicas are assigned to broker 4"):
         apply_batch(cluster.image, batch, cluster.image.next_offset)
+
+
+def test_a_cluster_of_an_older_metadata_version_forgets_nobody():
+    cluster = DecidedCluster(brokers=2, metadata_version=1)
+    cluster.fence(2)
+    with pytest.raises(UnsupportedVersion, match=r"needs metadata.version 2.*works at 1"):
+        unregister(cluster, 2)

@@ -7,6 +7,7 @@ from dohle.model.ids import NO_NODE, PartitionKey
 from dohle.model.image import EMPTY_IMAGE
 from dohle.model.image_apply import apply, apply_batch
 from dohle.model.metadata import (
+    NEWEST_METADATA_VERSION,
     BrokerChange,
     Doubt,
     Endpoint,
@@ -176,6 +177,6 @@ def test_records_out_of_order_are_fatal(image):
 
 
 def test_a_feature_level_beyond_this_software_is_fatal(image):
-    with pytest.raises(UnsupportedVersion, match=r"metadata\.version 2"):
-        after(image, FeatureLevel("metadata.version", 2))
+    with pytest.raises(UnsupportedVersion, match=r"works at metadata\.version \d+; this node knows 1 to"):
+        after(image, FeatureLevel("metadata.version", NEWEST_METADATA_VERSION + 1))
     assert dict(after(image, FeatureLevel("metadata.version", 1)).features) == {"metadata.version": 1}
