@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from dohle.testing.world.links import MESSAGE_BYTES, Links
 from dohle.testing.world.process_loop import ProcessLoop
@@ -35,15 +35,17 @@ class Side:
 
     def __init__(self, party: Party) -> None:
         self.party = party
+        self.machine = party.machine
         self.broken = False
+        self._loop = party.loop
         self.on_break: dict[int, Callable[[], None]] = {}
         self.last_arrival = 0.0
-        self.held: deque[Callable[[], object]] = deque()
+        self.held: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
 
     @property
     def gone(self) -> bool:
         """Whether nobody is there any more who would answer."""
-        return self.broken or not self.party.loop.alive
+        return self.broken or not self._loop.alive
 
 
 class Connection:
@@ -61,28 +63,26 @@ class Connection:
         return self.sides[0].gone and self.sides[1].gone
 
     def transmit(
-        self, target: int, deliver: Callable[[], object], *, size_bytes: int = MESSAGE_BYTES, in_order: bool = True
+        self, target: int, deliver: Callable[..., object], *args: Any, size_bytes: int = MESSAGE_BYTES
     ) -> None:
-        """Has `deliver` run when this gets to side `target`, after all that was sent there before.
+        """Has `deliver(*args)` run when this gets to side `target`, after all that was sent there before.
 
         It runs as the network and not as the process there, which may be paused: it leaves something and wakes a task.
         """
         here, there = self.sides[1 - target], self.sides[target]
         if here.gone:
             return
-        arrival = self._scheduler.now + self._links.delay_s(here.party.machine, there.party.machine, size_bytes)
-        if in_order:
-            arrival = there.last_arrival = max(arrival, there.last_arrival)
-        self._scheduler.at(arrival, self._arrived, target, deliver)
+        arrival = self._scheduler.now + self._links.delay_s(here.machine, there.machine, size_bytes)
+        arrival = there.last_arrival = max(arrival, there.last_arrival)
+        self._scheduler.at(arrival, self._arrived, here, there, deliver, args)
 
-    def _arrived(self, target: int, deliver: Callable[[], object]) -> None:
-        here, there = self.sides[1 - target], self.sides[target]
+    def _arrived(self, here: Side, there: Side, deliver: Callable[..., object], args: tuple[Any, ...]) -> None:
         if there.gone:
             return
-        if there.held or not self._links.passes(here.party.machine, there.party.machine):
-            there.held.append(deliver)
+        if there.held or not self._links.passes(here.machine, there.machine):
+            there.held.append((deliver, args))
         else:
-            deliver()
+            deliver(*args)
 
     def break_off(self, by: int) -> None:
         """Ends it on side `by`; the far side hears of it as soon as a reset can reach it."""
@@ -103,11 +103,11 @@ class Connection:
         """Links were cut or mended, a process was paused, went on or died: held messages go on, patience begins."""
         for target in (0, 1):
             here, there = self.sides[1 - target], self.sides[target]
-            passes = self._links.passes(here.party.machine, there.party.machine)
+            passes = self._links.passes(here.machine, there.machine)
             if there.held and passes:
                 there.party.loop.call_soon(self._release, target)
             if here.gone and not there.gone and passes:
-                delay = self._links.delay_s(here.party.machine, there.party.machine)
+                delay = self._links.delay_s(here.machine, there.machine)
                 arrival = max(self._scheduler.now + delay, there.last_arrival)
                 self._scheduler.at(arrival, there.party.loop.call_soon, self._reset_arrived, target)
         if self._reachable():
@@ -120,13 +120,14 @@ class Connection:
                 self._scheduler.at(patience, loop.call_soon, self._lost_patience, at, self._unheard)
 
     def _reset_arrived(self, at: int) -> None:
-        if self._links.passes(self.sides[1 - at].party.machine, self.sides[at].party.machine):
+        if self._links.passes(self.sides[1 - at].machine, self.sides[at].machine):
             self._break(at)
 
     def _release(self, target: int) -> None:
         here, there = self.sides[1 - target], self.sides[target]
-        while there.held and not there.broken and self._links.passes(here.party.machine, there.party.machine):
-            there.held.popleft()()
+        while there.held and not there.broken and self._links.passes(here.machine, there.machine):
+            deliver, args = there.held.popleft()
+            deliver(*args)
 
     def _reachable(self) -> bool:
         if self.sides[0].gone or self.sides[1].gone:

@@ -24,6 +24,9 @@ _GRAVEYARD: list[object] = []
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_GRAVEYARD))  # outlives even the interpreter's own end
 
 
+_FEW_TASKS = 32
+
+
 class SerialTask(asyncio.Task[T]):
     """A task whose hash is a number of the run rather than an address, so that sets of tasks keep one order."""
 
@@ -71,7 +74,8 @@ class ProcessLoop(AbstractEventLoop):
     def __init__(self, scheduler: Scheduler, name: str, time_offset: float = 0.0) -> None:
         self.name = name
         self.number = len(scheduler.loops)
-        self.tasks: dict[asyncio.Task[Any], None] = {}
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # all that have not ended, and some that have
+        self._tidy_at = _FEW_TASKS
         self.alive = True
         self._scheduler = scheduler
         self._time_offset = time_offset
@@ -90,9 +94,9 @@ class ProcessLoop(AbstractEventLoop):
         for index in range(count):
             if not self.alive or self._paused:
                 return index
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+            call = ready.popleft()
+            if not call._cancelled:
+                call._run()
         if ready:
             self._wake()
         return count
@@ -106,7 +110,7 @@ class ProcessLoop(AbstractEventLoop):
     def _wake(self) -> None:
         if self._ready and not self._queued and not self._paused and self.alive:
             self._queued = True
-            self._scheduler.has_work(self)
+            self._scheduler.runnable.append(self)
 
     # what happens to the process
 
@@ -142,8 +146,9 @@ class ProcessLoop(AbstractEventLoop):
         call = Call(0.0, callback, args, self, context)
         if self.alive:
             self._ready.append(call)
-            if not self._queued:
-                self._wake()
+            if not self._queued and not self._paused:
+                self._queued = True
+                self._scheduler.runnable.append(self)
         return call
 
     def call_later(
@@ -174,12 +179,12 @@ class ProcessLoop(AbstractEventLoop):
             due = math.nextafter(due, math.inf)
         return due
 
-    async def sleep(self, seconds: float) -> None:
-        """What `asyncio.sleep` does, which wakes its task by one event more."""
-        done = self.create_future()
+    def sleep(self, seconds: float) -> asyncio.Future[None]:
+        """Returns what is done by then; `asyncio.sleep` would wake its task by one event more."""
+        done: asyncio.Future[None] = asyncio.Future(loop=self)
         if self.alive:
             self._scheduler.at(self.world_time(self.time() + seconds), self._end_sleep, done)
-        await done
+        return done
 
     def _end_sleep(self, done: asyncio.Future[None]) -> None:
         if self.alive and not done.done():
@@ -194,15 +199,18 @@ class ProcessLoop(AbstractEventLoop):
         serial = self._scheduler.serial()
         task: SerialTask[Any] = SerialTask(coro, serial, loop=self, name=name or f"task {serial}", context=context)
         if self.alive:
+            if len(self.tasks) >= self._tidy_at:
+                self._tidy()
             self.tasks[task] = None
-            task.add_done_callback(self._forget)
         else:  # the process was killed in the middle of the callback that asks for this
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             _GRAVEYARD.append(task)
         return task
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.pop(task, None)
+    def _tidy(self) -> None:
+        """Forgets tasks that have ended; now and then, since a callback of each would be an event more."""
+        self.tasks = {task: None for task in self.tasks if not task.done()}
+        self._tidy_at = 2 * len(self.tasks) + _FEW_TASKS
 
     get_debug = staticmethod(bool)  # false, and no Python frame: every future that is made asks for it
 

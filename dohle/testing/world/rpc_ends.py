@@ -35,7 +35,7 @@ class RpcEnd:
         self._inbox: deque[bytes] = deque()
         self._failure: DohleError | None = None
         self._discarded = False
-        self._changed = asyncio.Event()
+        self._receiver: asyncio.Future[None] | None = None  # waits for a message, or the end
         self._room = asyncio.Event()
         self._unreceived_bytes = 0  # of what this end sent
         self._untold_bytes = 0  # received here, and the far end does not know
@@ -58,9 +58,9 @@ class RpcEnd:
 
     def transmit(self, data: bytes) -> None:
         """Sends what is already bytes, whatever the window."""
-        far = self._far()
-        self._unreceived_bytes += len(data)
-        self._connection.transmit(1 - self._side, lambda: far.arrived(data), size_bytes=MESSAGE_BYTES + len(data))
+        size_bytes = len(data)
+        self._unreceived_bytes += size_bytes
+        self._connection.transmit(1 - self._side, self._far().arrived, data, size_bytes=MESSAGE_BYTES + size_bytes)
 
     async def receive(self) -> Any | None:
         while True:
@@ -70,16 +70,15 @@ class RpcEnd:
                 if self._failure is not None:
                     raise self._failure
                 return None
-            self._changed.clear()
-            await self._changed.wait()
+            self._receiver = asyncio.get_running_loop().create_future()
+            await self._receiver
 
     def _next(self) -> bytes:
         data = self._inbox.popleft()
         self._untold_bytes += len(data)
         if self._untold_bytes > WINDOW_BYTES // 2:
-            far, told = self._far(), self._untold_bytes
-            self._untold_bytes = 0
-            self._connection.transmit(1 - self._side, lambda: far.received(told))
+            told, self._untold_bytes = self._untold_bytes, 0
+            self._connection.transmit(1 - self._side, self._far().received, told)
         return data
 
     def close(self) -> None:
@@ -89,15 +88,13 @@ class RpcEnd:
         self._discarded = True
         self._inbox.clear()
         if not self.finished:
-            far = self._far()
-            self._connection.transmit(1 - self._side, far.abandoned)
+            self._connection.transmit(1 - self._side, self._far().abandoned)
         self.end(NetworkException(f"the stream with {self._peer} was closed"))
         self._failure = NetworkException(f"the stream with {self._peer} was closed")
 
     def finish(self, failure: DohleError | None) -> None:
         """The handler has ended: says so to the far side, after all that was sent."""
-        far = self._far()
-        self._connection.transmit(1 - self._side, lambda: far.end(failure))
+        self._connection.transmit(1 - self._side, self._far().end, failure)
         self.end(None)
 
     # what arrives
@@ -106,7 +103,7 @@ class RpcEnd:
         if not self.finished:
             self._trace.note(self._peer, data)
             self._inbox.append(data)
-            self._changed.set()
+            self._wake_receiver()
 
     def received(self, size: int) -> None:
         self._unreceived_bytes -= size
@@ -123,8 +120,12 @@ class RpcEnd:
         self.finished = True
         self._failure = failure
         self._connection.sides[self._side].on_break.pop(self._number, None)
-        self._changed.set()
+        self._wake_receiver()
         self._room.set()
+
+    def _wake_receiver(self) -> None:
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
 
     def _connection_broke(self) -> None:
         self._gone(NetworkException(f"the connection to {self._peer} broke"))

@@ -34,13 +34,13 @@ class Scheduler:
         self.events = 0
         self.trace = Trace()
         self.loops: list[ProcessLoop] = []
+        self.runnable: list[ProcessLoop] = []  # those that may run next: who has work adds itself, once
         self.callback_failures: list[str] = []
         self.on_turn: Callable[[ProcessLoop], None] | None = None
         self._random = random
         self._event_budget = event_budget
         self._timers: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._serial = 0
-        self._runnable: list[ProcessLoop] = []
         self._stopped = False
 
     def serial(self) -> int:
@@ -53,17 +53,13 @@ class Scheduler:
         self._serial += 1
         heapq.heappush(self._timers, (when, self._serial, happens, args))
 
-    def has_work(self, loop: ProcessLoop) -> None:
-        """Puts `loop` among those that may run next; it is not among them now."""
-        self._runnable.append(loop)
-
     def stop(self) -> None:
         """Has `run` end after this turn."""
         self._stopped = True
 
     def run(self) -> None:
         """Runs until it is stopped, or the next timer lies past the deadline. Raises SimulationStuck."""
-        runnable = self._runnable
+        runnable, trace = self.runnable, self.trace
         self._stopped = False
         try:
             while not self._stopped:
@@ -71,7 +67,7 @@ class Scheduler:
                     self._jump()
                     continue
                 loop = runnable.pop(self._random.randrange(len(runnable)) if len(runnable) > 1 else 0)
-                self.trace.turn(self.now, loop.number)
+                trace.turn(self.now, loop.number)
                 _set_running_loop(loop)
                 self.events += loop.turn()
                 if self.on_turn is not None:
@@ -100,5 +96,5 @@ class Scheduler:
 
     def _waiting(self) -> str:
         """Returns which tasks of living processes wait, and where."""
-        living = [loop for loop in self.loops if loop.alive and loop.tasks]
+        living = [loop for loop in self.loops if loop.alive and any(not task.done() for task in loop.tasks)]
         return "\n".join(f"{loop.name}:\n{waiting_tasks(loop.tasks)}" for loop in living)

@@ -24,9 +24,12 @@ class SimClock(LoopClock):
         self.wall_offset_ms = wall_offset_ms
 
     async def sleep(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, ProcessLoop), "virtual time passes in simulated processes alone"
-        await (loop.sleep(seconds) if seconds > 0 else super().sleep(0))
+        if seconds > 0:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, ProcessLoop), "virtual time passes in simulated processes alone"
+            await loop.sleep(seconds)
+        else:
+            await asyncio.sleep(0)
 
     def wall_ms(self) -> int:
         return _BEGINNING_MS + self.wall_offset_ms + int(self._scheduler.now * 1000)
