@@ -51,7 +51,7 @@ from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address, Network
 from dohle.runtime.tasks import OnFailure, Tasks
 from dohle.runtime.workers import Workers
-from dohle.storage.log_folder import LogFolder
+from dohle.storage.log_dirs import LogDirs
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,8 @@ class Broker:
         self,
         identity: NodeIdentity,
         settings: BrokerSettings,
-        folder: LogFolder,
+        dirs: LogDirs,
         *,
-        data_path: str,
         clock: Clock,
         disk: Disk,
         network: Network,
@@ -92,7 +91,7 @@ class Broker:
         self._workers = workers
         self._tasks = Tasks(f"broker {identity.node_id}", on_failure)
         self._surroundings = Surroundings(identity, clock, disk, network, random, self._tasks)
-        self._folder = folder
+        self.log_dirs = dirs
         self.controller = ControllerClient(settings.voters, network, clock, random)
         self.metadata = MetadataFollower(self.controller, identity, network, clock, self._metadata_moved)
         self.membership = Membership(
@@ -102,9 +101,9 @@ class Broker:
             settings.session_timeout_ms / 1000,
         )
         isr_changes = self.isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
-        self._durable_offset = DurableMetadataOffset(disk, data_path)
+        self._durable_offset = DurableMetadataOffset(disk, dirs)
         self.replicas = Replicas(
-            self._surroundings, folder, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
+            self._surroundings, dirs, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
         )
         self.reads = Reads(self.replicas, clock, self.traffic)
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
@@ -176,7 +175,7 @@ class Broker:
         self._tasks.spawn(self.metadata.run(), "metadata")
         await self.membership.register(await self._registration(), timeout_s=None)
         await self._past_registration_reached()
-        await self._folder.findings_reported()
+        await self.log_dirs.findings_reported()
         async with self._acting:
             acted_on = self.image
             await self.replicas.act(acted_on, None)
@@ -202,7 +201,7 @@ class Broker:
             rack=self._settings.rack,
             held=self.replicas.held(),
             durable_metadata_offset=await self._durable_offset.read(),
-            clean_broker_epoch=self._folder.previous_broker_epoch,
+            clean_broker_epoch=self.log_dirs.previous_broker_epoch,
         )
 
     async def _past_registration_reached(self) -> None:

@@ -1,28 +1,32 @@
 """Up to which metadata offset this broker's folders are durable (amendment 3).
 
-One number in a file of its own, replaced atomically. It is written after the folders that an image asks for are durable
-and before any of them is led or followed, so a replica that is assigned below it and is not found has been lost.
+One number in a file of its own in each log directory, replaced atomically. It is written after the folders that an
+image asks for are durable and before any of them is led or followed, so a replica that is assigned below it and is not
+found has been lost.
 """
 
 from __future__ import annotations
 
-from dohle.model.errors import CorruptLog, StorageFailure
+from dohle.model.errors import CorruptLog
 from dohle.runtime.disk import Disk
-from dohle.storage.checkpoints import write_files
+from dohle.storage.log_dirs import LogDirs
 
 FILE = "durable-metadata-offset"
 
 
 class DurableMetadataOffset:
-    """The number, in the data folder `folder`."""
+    """The number, in each of the log directories `dirs`."""
 
-    def __init__(self, disk: Disk, folder: str) -> None:
+    def __init__(self, disk: Disk, dirs: LogDirs) -> None:
         self._disk = disk
-        self._folder = folder
+        self._dirs = dirs
 
     async def read(self) -> int:
-        """Returns the offset (exclusive); 0 for a folder that has never held a replica. Raises CorruptLog."""
-        path = f"{self._folder}/{FILE}"
+        """Returns the highest offset (exclusive); 0 where no folder has ever held a replica. Raises CorruptLog."""
+        return max([await self._read(folder.path) for folder in self._dirs.folders])
+
+    async def _read(self, folder: str) -> int:
+        path = f"{folder}/{FILE}"
         try:
             text = (await self._disk.read_all(path)).decode()
             return int(text)
@@ -35,8 +39,5 @@ class DurableMetadataOffset:
 
     async def write(self, offset: int) -> None:
         """Returns once `offset` is durable. Raises StorageFailure."""
-        path = f"{self._folder}/{FILE}"
-        try:
-            await write_files(self._disk, {path: f"{offset}\n"}, [self._folder])
-        except OSError as error:
-            raise StorageFailure(f"{path} cannot be written ({error}): mend the disk, then start this node") from error
+        for folder in self._dirs.folders:
+            await folder.put(FILE, f"{offset}\n")

@@ -36,7 +36,8 @@ from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage
 from dohle.rpc.v1 import controller_pb2, replication_pb2
 from dohle.runtime.network import Address
 from dohle.runtime.tasks import turn
-from dohle.storage.log_folder import LogFolder, NewLog
+from dohle.storage.log_dirs import LogDirs
+from dohle.storage.log_folder import NewLog
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Replicas:
     def __init__(
         self,
         surroundings: Surroundings,
-        folder: LogFolder,
+        dirs: LogDirs,
         durable_offset: DurableMetadataOffset,
         isr_changes: IsrChanges,
         lag_time_max_s: float,
@@ -59,7 +60,7 @@ class Replicas:
         self.partitions: dict[PartitionKey, Partition] = {}
         self.image: ClusterImage = EMPTY_IMAGE
         self._surroundings = surroundings
-        self._folder = folder
+        self._dirs = dirs
         self._durable_offset = durable_offset
         self._isr_changes = isr_changes
         self._lag_time_max_s = lag_time_max_s
@@ -72,14 +73,14 @@ class Replicas:
         return [
             controller_pb2.HeldReplica(
                 topic_id=replica.topic_id,
-                partition=partition,
+                partition=replica.key[1],
                 last_epoch=replica.last_batch_epoch,
                 durable_end=replica.durable_end,
                 cut_bytes=replica.recovered.cut_bytes,
                 proven=replica.proven,
                 damaged=replica.damage is not None,
             )
-            for (_, partition), replica in sorted(self._folder.logs.items())
+            for replica in self._dirs.logs()
         ]
 
     def partition(self, key: PartitionKey) -> Partition:
@@ -133,7 +134,7 @@ class Replicas:
             if partition is not None and self._assigned_here(key) is None:
                 await self._end_role(partition, self._why_gone(partition))
                 del self.partitions[key]
-                await self._folder.delete_log(partition.name.topic, partition.name.partition)
+                await self._dirs.delete_log(partition.name.topic, partition.name.partition)
 
     def _why_gone(self, partition: Partition) -> DohleError:
         if self.image.partition(partition.key) is None:
@@ -143,11 +144,11 @@ class Replicas:
         return NotLeaderOrFollower(f"{partition.name} has no replica on this broker any more")
 
     async def _set_strays_aside(self) -> None:
-        for topic, partition in sorted(self._folder.logs):
-            found = self._folder.logs[topic, partition]
+        for found in self._dirs.logs():
+            topic, partition = found.key
             assert found.topic_id is not None
             if self._assigned_here(PartitionKey(TopicId(found.topic_id), partition)) is None:
-                folder = await self._folder.mark_stray(topic, partition)
+                folder = await self._dirs.mark_stray(topic, partition)
                 log.warning(
                     "%s-%d is not this broker's any more (deleted, made again or moved while it was down): set aside as"
                     " %s; delete it by hand once nothing in it is missed",
@@ -162,13 +163,13 @@ class Replicas:
             if key in self.partitions or self._assigned_here(key) is None:
                 continue
             topic = self.image.topics[key.topic_id]
-            present = self._folder.logs.get((topic.name, key.partition))
+            present = self._dirs.log((topic.name, key.partition))
             if present is not None:
                 present.configure(topic.config)
                 self.partitions[key] = Partition(key, TopicPartition(topic.name, key.partition), present)
             else:
                 new.append((key, NewLog(topic.name, key.partition, key.topic_id, topic.config)))
-        logs = await self._folder.create_logs([wanted for _, wanted in new]) if new else []
+        logs = await self._dirs.create_logs([wanted for _, wanted in new]) if new else []
         for (key, wanted), made in zip(new, logs, strict=True):
             self.partitions[key] = Partition(key, TopicPartition(wanted.topic, wanted.partition), made)
         if new:

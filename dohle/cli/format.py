@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import random
 import shlex
+from collections.abc import Mapping
 
 import click
 
 from dohle.cli.output import print_json
+from dohle.cluster.config import NodeConfig
 from dohle.cluster.config_sources import load_config, parse_flags, parse_voter
 from dohle.model.errors import ConfigurationError
 from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
@@ -33,6 +35,11 @@ from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
     metavar="N",
     help="With --voters: the level that the cluster works at first, the same for all of them. Default: the newest.",
 )
+@click.option(
+    "--ignore-formatted",
+    is_flag=True,
+    help="Format only what is not yet, of a node that is: a disk more, or a new one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("settings", nargs=-1, type=click.UNPROCESSED)
 def format_command(
@@ -41,18 +48,20 @@ def format_command(
     voters: str | None,
     join: bool,
     metadata_version: int | None,
+    ignore_formatted: bool,
     as_json: bool,
     settings: tuple[str, ...],
 ) -> None:
-    """Prepare the data folder of the node that --config FILE (or other SETTINGS) describes.
+    """Prepare the directories of the node that --config FILE (or other SETTINGS) describes.
 
     \b
       dohle format --new --voters 1@a:7092,2@b:7092,3@c:7092       once
       dohle format --config node.toml --cluster-id … --voters …    on each machine
       dohle format --config node.toml --cluster-id … --join        for a node that comes later, or a wiped disk
+      dohle format --config node.toml --ignore-formatted           for a directory more in log_dirs
     """
     if new:
-        if cluster_id or settings or join:
+        if cluster_id or settings or join or ignore_formatted:
             raise click.UsageError("--new takes --voters and --metadata-version alone: it only prints what to run")
         _print_new(voters or "1@127.0.0.1:7092", metadata_version, as_json)
         return
@@ -60,6 +69,11 @@ def format_command(
         raise click.UsageError("--join takes no --voters: who votes, the cluster knows")
     if join and metadata_version is not None:
         raise click.UsageError("--join takes no --metadata-version: the cluster has one")
+    if ignore_formatted and (voters or join or metadata_version is not None):
+        raise click.UsageError("--ignore-formatted takes no --voters and no --join: the node is in its cluster already")
+    if ignore_formatted:
+        _format_further(cluster_id, settings, as_json)
+        return
     if not cluster_id or not (voters or join):
         raise click.UsageError("--cluster-id and --voters are needed: `dohle format --new --voters …` prints them")
     _format(cluster_id, voters, metadata_version, settings, as_json)
@@ -105,13 +119,10 @@ def _format(
     from dohle.runtime.clock import LoopClock
     from dohle.runtime.files import RealDisk
 
-    flags = parse_flags(settings)
-    config = load_config(flags.pop("config", os.environ.get("DOHLE_CONFIG")), os.environ, flags).config
-    if config.cluster_id not in ("", cluster_id):
-        raise ConfigurationError(f"the configuration names cluster {config.cluster_id}, --cluster-id {cluster_id}")
+    config = _config(settings, cluster_id)
     disk = RealDisk(threads=2)
     try:
-        directory_id = asyncio.run(
+        ids = asyncio.run(
             format_node(
                 disk,
                 LoopClock(),
@@ -124,7 +135,47 @@ def _format(
         )
     finally:
         disk.close()
+    _print_formatted(config, ids, as_json)
+
+
+def _format_further(cluster_id: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+    import asyncio
+
+    from dohle.cluster.formatting import format_further
+    from dohle.runtime.files import RealDisk
+
+    config = _config(settings, cluster_id)
+    disk = RealDisk(threads=2)
+    try:
+        ids = asyncio.run(
+            format_further(disk, config, cluster_id=config.cluster_id or cluster_id, random=random.SystemRandom())
+        )
+    finally:
+        disk.close()
+    _print_formatted(config, ids, as_json)
+
+
+def _config(settings: tuple[str, ...], cluster_id: str | None) -> NodeConfig:
+    flags = parse_flags(settings)
+    config = load_config(flags.pop("config", os.environ.get("DOHLE_CONFIG")), os.environ, flags).config
+    if cluster_id and config.cluster_id not in ("", cluster_id):
+        raise ConfigurationError(f"the configuration names cluster {config.cluster_id}, --cluster-id {cluster_id}")
+    return config
+
+
+def _print_formatted(config: NodeConfig, ids: Mapping[str, DirectoryId], as_json: bool) -> None:
     if as_json:
-        print_json({"data_dir": config.data_dir, "node_id": config.node_id, "directory_id": id_text(directory_id)})
-    else:
-        click.echo(f"formatted {config.data_dir} for node {config.node_id} (directory id {id_text(directory_id)})")
+        metadata_id = ids.get(config.metadata_directory)
+        print_json(
+            {
+                "data_dir": config.metadata_directory,
+                "node_id": config.node_id,
+                "directory_id": None if metadata_id is None else id_text(metadata_id),
+                "formatted": [{"path": path, "directory_id": id_text(one)} for path, one in ids.items()],
+            }
+        )
+        return
+    for path, directory_id in ids.items():
+        click.echo(f"formatted {path} for node {config.node_id} (directory id {id_text(directory_id)})")
+    if not ids:
+        click.echo(f"nothing to do: {', '.join(config.directories)} are formatted for node {config.node_id} already")

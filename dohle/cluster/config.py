@@ -47,6 +47,8 @@ class NodeConfig:
     node_id: int = _setting(1, "This node's number, unique in its cluster", least=0, most=2**31 - 1)
     cluster_id: str = _setting("", "The cluster this node belongs to; empty: whatever its data folder says")
     data_dir: str = _setting("dohle-data", "Where logs, votes and checkpoints are kept; made by `dohle format`")
+    log_dirs: tuple[str, ...] = _setting((), "Where replicas are kept, a folder a disk: /disk1,/disk2; empty: data_dir")
+    metadata_log_dir: str = _setting("", "Where a controller keeps metadata and its vote; empty: the first of log_dirs")
     roles: tuple[str, ...] = _setting((CONTROLLER, BROKER), "What this node is: controller, broker, or both")
     voters: tuple[Voter, ...] = _setting((), "Where the controllers are: 1@host:7092,2@host:7092,…; empty: here alone")
     rack: str = _setting("", "What this node would fail together with; replicas are spread over racks")
@@ -95,8 +97,19 @@ class NodeConfig:
             )
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise ConfigurationError(f"log_level = {self.log_level!r}: expected debug, info, warning or error")
+        self._check_directories()
         self._check_timing()
         self._check_addresses()
+
+    def _check_directories(self) -> None:
+        paths = [path.rstrip("/") or "/" for path in self.log_directories]
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        if twice:
+            raise ConfigurationError(f"log_dirs names {twice[0]} twice: name each folder once")
+        for one in paths:
+            inside = next((other for other in paths if other.startswith(f"{one}/")), None)
+            if inside is not None:
+                raise ConfigurationError(f"log_dirs names {inside}, which lies in {one}: give each disk a folder apart")
 
     def _check_timing(self) -> None:
         for shorter, longer, times in (
@@ -127,6 +140,21 @@ class NodeConfig:
             )
         if not self.voters and CONTROLLER not in self.roles:
             raise ConfigurationError("voters is empty, so this broker cannot find a controller: set it")
+
+    @property
+    def log_directories(self) -> tuple[str, ...]:
+        """The folders that hold replicas."""
+        return self.log_dirs or (self.data_dir,)
+
+    @property
+    def metadata_directory(self) -> str:
+        """The folder that holds a controller's metadata log and its vote."""
+        return self.metadata_log_dir or self.log_directories[0]
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """All folders of the node, that of the metadata first."""
+        return tuple(dict.fromkeys((self.metadata_directory, *self.log_directories)))
 
     @property
     def reachable_host(self) -> str:

@@ -1,7 +1,8 @@
-"""Formatting: how a data folder becomes a node's, before the node ever runs.
+"""Formatting: how folders become a node's, before the node ever runs.
 
-Keeps: a folder is formatted once, and only empty; every controller of a new cluster is given the same voters, each
-with the directory id that its own folder then bears. A node never formats anything by itself (raft.md, rule 5).
+Keeps: a folder is formatted once, and only empty, and has a directory id of its own; every controller of a new cluster
+is given the same voters, each with the id that its metadata directory then bears. A node never formats anything by
+itself (raft.md, rule 5).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dohle.model.ids import ClusterId, DirectoryId, NodeId, RandomBytes, id_text
 from dohle.model.metadata import NEWEST_METADATA_VERSION, Voter
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
-from dohle.storage.data_folder import format_folder
+from dohle.storage.data_folder import FolderIdentity, check_identity, format_folder, read_identity
 
 
 async def format_node(
@@ -28,11 +29,11 @@ async def format_node(
     voters: Sequence[Voter],
     random: RandomBytes,
     metadata_version: int = NEWEST_METADATA_VERSION,
-) -> DirectoryId:
-    """Makes the data folder of `config`, and the first metadata log if the node is a controller; returns its id.
+) -> dict[str, DirectoryId]:
+    """Makes the directories of `config`, and the first metadata log if the node is a controller; returns their ids.
 
     Without voters the node joins a cluster: as a broker, and as a controller that has no vote yet. Raises
-    DataFolderError if the folder holds anything, ConfigurationError if the node and the voters do not match
+    DataFolderError if a directory holds anything, ConfigurationError if the node and the voters do not match
     or this software does not know the version.
     """
     mine = [voter for voter in voters if voter.node_id == config.node_id]
@@ -43,30 +44,85 @@ async def format_node(
             if config.is_controller
             else f"node {config.node_id} is among the voters but no controller: add the role to its configuration"
         )
-    if disk.exists(config.data_dir) and disk.list(config.data_dir):
-        raise DataFolderError(
-            f"{config.data_dir} is not empty ({disk.list(config.data_dir)[0]}), and nothing is ever formatted over:"
-            " name another data_dir, or move this one away"
-        )
     check_metadata_version(metadata_version)
-    directory_id = mine[0].directory_id if mine else DirectoryId(new_id(random))
-    await format_folder(disk, config.data_dir, cluster_id=cluster_id, node_id=config.node_id, directory_id=directory_id)
+    for path in config.directories:
+        await _check_empty(disk, path, config)
+    ids = {path: DirectoryId(new_id(random)) for path in config.directories if path != config.metadata_directory}
+    own = mine[0].directory_id if mine else DirectoryId(new_id(random))
+    ids = {config.metadata_directory: own, **ids}  # first: what a stop in between leaves, format_further completes
     failures: list[BaseException] = []
+    path = config.metadata_directory
+    await format_folder(disk, path, cluster_id=cluster_id, node_id=config.node_id, directory_id=own)
     if mine:
         await format_controller(
             disk,
             clock,
-            config.data_dir,
+            path,
             cluster_id=ClusterId(cluster_id),
             voters=voters,
             metadata_version=metadata_version,
             on_failure=failures.append,
         )
     elif joins:
-        await format_joining_controller(disk, clock, config.data_dir, on_failure=failures.append)
+        await format_joining_controller(disk, clock, path, on_failure=failures.append)
     if failures:
-        raise DataFolderError(f"formatting {config.data_dir} failed: {failures[0]}")
-    return directory_id
+        raise DataFolderError(f"formatting {path} failed: {failures[0]}")
+    for path in list(ids)[1:]:
+        await format_folder(disk, path, cluster_id=cluster_id, node_id=config.node_id, directory_id=ids[path])
+    return ids
+
+
+async def format_further(
+    disk: Disk, config: NodeConfig, *, cluster_id: str | None, random: RandomBytes
+) -> dict[str, DirectoryId]:
+    """Formats those directories of a formatted node that are not: a disk more, or one that was replaced.
+
+    Returns the ids of the new ones, possibly none. Raises DataFolderError, with nothing changed, if what is formatted
+    is not this node's or what is not is not empty; and if a controller's metadata would be begun anew.
+    """
+    known: dict[str, FolderIdentity] = {}
+    for path in config.directories:
+        identity = await read_identity(disk, path)
+        if identity is not None:
+            known[path] = identity
+    if not known:
+        raise DataFolderError(
+            f"none of {', '.join(config.directories)} is formatted: format the node as a whole, without"
+            " --ignore-formatted"
+        )
+    path, first = next(iter(known.items()))
+    for path, identity in known.items():
+        check_identity(path, identity, cluster_id or first.cluster_id, config.node_id)
+    if config.is_controller and config.metadata_directory not in known:
+        raise DataFolderError(
+            f"{config.metadata_directory} is not formatted, and holds the metadata and the vote of this controller: if"
+            f" they are in {path}, name that as metadata_log_dir; if they are lost, see 'A wiped folder' in"
+            " docs/production.md"
+        )
+    new = [path for path in config.directories if path not in known]
+    for path in new:
+        await _check_empty(disk, path, config)
+    ids = {path: DirectoryId(new_id(random)) for path in new}
+    for path, directory_id in ids.items():
+        await format_folder(disk, path, cluster_id=first.cluster_id, node_id=config.node_id, directory_id=directory_id)
+    return ids
+
+
+async def _check_empty(disk: Disk, path: str, config: NodeConfig) -> None:
+    if not disk.exists(path) or not (names := disk.list(path)):
+        return
+    identity = await read_identity(disk, path)
+    if identity is None:
+        raise DataFolderError(
+            f"{path} is not empty ({names[0]}), and nothing is ever formatted over: name another folder, or move this"
+            " one away"
+        )
+    others = [other for other in config.directories if other != path]
+    further = f", or with --ignore-formatted only what is not formatted yet of {', '.join(others)}" if others else ""
+    raise DataFolderError(
+        f"{path} is formatted already, for node {identity.node_id} of cluster {identity.cluster_id}: nothing is ever"
+        f" formatted over; format another folder{further}, or move this one away"
+    )
 
 
 def check_cluster_id(text: str) -> str:

@@ -1,6 +1,6 @@
 """Node: a controller, a broker or both, assembled out of one configuration and the seams to the world outside.
 
-Order at the start: the data folder is locked and known to be this node's; what it holds is recovered; the services
+Order at the start: the directories are locked and known to be this node's; what they hold is recovered; the services
 listen; only then the quorum is joined and the broker registered, so that whoever hears of this node reaches it. The
 stop goes the other way, after a controlled shutdown; whatever came up is taken down, also when a start is cut short.
 
@@ -17,6 +17,7 @@ from random import Random
 from dohle.broker.broker import Broker, BrokerSettings
 from dohle.broker.replicas import LISTENER
 from dohle.cluster.config import NodeConfig
+from dohle.cluster.directories import Directories, open_directories
 from dohle.controller.leader_balance import BalanceTerms
 from dohle.controller.part import ControllerPart
 from dohle.controller.snapshot_taker import SnapshotConfig
@@ -35,8 +36,7 @@ from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address, Network, Service
 from dohle.runtime.tasks import OnFailure, Tasks
 from dohle.runtime.workers import Workers
-from dohle.storage.data_folder import DataFolder
-from dohle.storage.log_folder import LogFolder
+from dohle.storage.log_dirs import LogDirs
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,9 @@ class Node:
         whatever happens here.
         """
         config, seams = self.config, self._seams
-        folder = await DataFolder.open(
-            seams.disk, config.data_dir, cluster_id=config.cluster_id or None, node_id=config.node_id
-        )
-        self._parts.callback(folder.close)
+        directories = await open_directories(seams.disk, config)
+        folder = directories.metadata
+        self._parts.callback(directories.close)
         self._parts.push_async_callback(self._tasks.close)
         self.identity = NodeIdentity(
             folder.cluster_id,
@@ -97,7 +96,7 @@ class Node:
             self._parts.push_async_callback(self.controller.close)
             services += self.controller.services
         if config.is_broker:
-            self.broker = await self._open_broker(self.identity, folder)
+            self.broker = await self._open_broker(self.identity, directories)
             services += self._broker_services(self.broker)
         server = await seams.network.serve(config.grpc_address, services, listener=LISTENER)
         self._parts.push_async_callback(server.stop, _STOP_GRACE_S)
@@ -144,7 +143,7 @@ class Node:
         config, seams = self.config, self._seams
         return await ControllerPart.open(
             identity,
-            config.data_dir,
+            config.metadata_directory,
             disk=seams.disk,
             clock=seams.clock,
             network=seams.network,
@@ -170,12 +169,12 @@ class Node:
             ),
         )
 
-    async def _open_broker(self, identity: NodeIdentity, folder: DataFolder) -> Broker:
+    async def _open_broker(self, identity: NodeIdentity, directories: Directories) -> Broker:
         config, seams = self.config, self._seams
-        logs = await LogFolder.open(
+        logs = await LogDirs.open(
             seams.disk,
             seams.clock,
-            folder,
+            directories.logs,
             self._tasks,
             on_failure=self._fail,
             producer_expiration_ms=config.producer_id_expiration_ms,
@@ -196,7 +195,6 @@ class Node:
                 replica_lag_time_max_ms=config.replica_lag_time_max_ms,
             ),
             logs,
-            data_path=config.data_dir,
             clock=seams.clock,
             disk=seams.disk,
             network=seams.network,
@@ -208,7 +206,7 @@ class Node:
         return broker
 
     def _broker_services(self, broker: Broker) -> list[Service]:
-        admin = AdminService(broker, self._seams.disk, self.config.data_dir)
+        admin = AdminService(broker, self._seams.disk)
         return [
             service(replication_pb2.DESCRIPTOR.services_by_name["Replication"], broker.replication_service),
             service(broker_pb2.DESCRIPTOR.services_by_name["Broker"], BrokerService(broker, self._tasks)),
@@ -223,7 +221,7 @@ class Node:
         if self.failure is None:  # else the sooner this process is seen to be gone, the sooner others lead
             await broker.leave()
 
-    async def _close_logs(self, logs: LogFolder) -> None:
+    async def _close_logs(self, logs: LogDirs) -> None:
         assert self.broker is not None, "logs are closed after their broker, which was made right after them"
         await logs.close(clean=self.failure is None, broker_epoch=self.broker.membership.broker_epoch)
 

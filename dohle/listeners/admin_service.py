@@ -19,12 +19,11 @@ DEFAULT_TIMEOUT_S = 30.0
 
 
 class AdminService:
-    """`log_path` is this broker's log directory."""
+    """What an operator asks of this broker, or through it."""
 
-    def __init__(self, broker: Broker, disk: Disk, log_path: str) -> None:
+    def __init__(self, broker: Broker, disk: Disk) -> None:
         self._broker = broker
         self._disk = disk
-        self._log_path = log_path
 
     async def describe_cluster(
         self, request: admin_pb2.DescribeClusterRequest, context: RequestContext
@@ -167,12 +166,15 @@ class AdminService:
     ) -> admin_pb2.DescribeLogDirsResponse:
         partitions = sorted(self._broker.replicas.partitions.values(), key=lambda partition: partition.name)
         now = self._broker.now()
-        directory = admin_pb2.LogDir(
-            path=self._log_path,
-            free_bytes=self._disk.free_bytes(self._log_path),
-            replicas=[_replica(partition, now) for partition in partitions],
-        )
-        return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=[directory])
+        directories = [
+            admin_pb2.LogDir(
+                path=folder.path,
+                free_bytes=self._disk.free_bytes(folder.path),
+                replicas=[_replica(one, now) for one in partitions if one.log.key in folder.logs],
+            )
+            for folder in self._broker.log_dirs.folders
+        ]
+        return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=directories)
 
 
 def _node(image: ClusterImage, broker: BrokerImage, leaders: dict[int, int]) -> admin_pb2.NodeDescription:

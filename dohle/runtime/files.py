@@ -37,7 +37,9 @@ class OpenFile:
     def __init__(self, path: str, descriptor: int, pool: ThreadPoolExecutor) -> None:
         self.path = path
         self.descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
+        status = os.fstat(descriptor)
+        self.device = status.st_dev
+        self._size = status.st_size
         self._pool = pool
         self._users = 1
         self._closed = False
@@ -145,10 +147,11 @@ class RealDisk:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         return OpenFile(path, os.open(path, flags, 0o644), self._pool)
 
-    def _hold_file_system(self, folder: str) -> None:
+    def _hold_file_system(self, folder: str) -> int:
         device = os.stat(folder).st_dev
         if device not in self._file_systems:
             self._file_systems[device] = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        return device
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)
@@ -174,12 +177,10 @@ class RealDisk:
     async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
         loop = asyncio.get_running_loop()
         if len(files) + len(folders) >= _MANY_FILES and self._syncfs is not None:
-            for folder in folders:
-                self._hold_file_system(folder)
-            jobs = [
-                loop.run_in_executor(self._pool, self._syncfs, descriptor) for descriptor in self._file_systems.values()
-            ]
-            await _all(jobs)
+            # of these file systems alone: what fails on another disk is no failure here
+            devices = {_opened(file).device for file in files} | {self._hold_file_system(one) for one in folders}
+            descriptors = [self._file_systems[device] for device in sorted(devices)]
+            await _all([loop.run_in_executor(self._pool, self._syncfs, descriptor) for descriptor in descriptors])
             return
         # files first: a name that survives a crash must not lead to bytes that did not
         held = [_opened(file) for file in files]

@@ -69,6 +69,17 @@ async def format_folder(disk: Disk, path: str, *, cluster_id: str, node_id: int,
         raise DataFolderError(f"{path} cannot be formatted: {error}") from error
 
 
+async def read_identity(disk: Disk, path: str) -> FolderIdentity | None:
+    """Returns whose folder `path` is, None if it is not formatted. Raises DataFolderError if that cannot be read."""
+    meta_path = f"{path}/{META_FILE}"
+    if not disk.exists(meta_path):
+        return None
+    try:
+        return FolderIdentity.decode(meta_path, (await disk.read_all(meta_path)).decode("utf-8", "replace"))
+    except OSError as error:
+        raise DataFolderError(f"{path} cannot be used: {error}") from error
+
+
 class DataFolder:
     """A node's data folder, locked and known to be its own."""
 
@@ -99,9 +110,9 @@ class DataFolder:
         except OSError as error:
             raise DataFolderError(f"{path} cannot be used: {error}") from error
         try:
-            text = (await disk.read_all(meta_path)).decode("utf-8", "replace")
-            identity = FolderIdentity.decode(meta_path, text)
-            _check_identity(path, identity, cluster_id, node_id)
+            identity = await read_identity(disk, path)
+            assert identity is not None, f"{meta_path} was there"
+            check_identity(path, identity, cluster_id, node_id)
             _check_space(disk, path)
         except (DataFolderError, OSError) as error:
             lock.release()
@@ -115,7 +126,8 @@ class DataFolder:
         self._lock.release()
 
 
-def _check_identity(path: str, identity: FolderIdentity, cluster_id: str | None, node_id: int) -> None:
+def check_identity(path: str, identity: FolderIdentity, cluster_id: str | None, node_id: int) -> None:
+    """Raises DataFolderError if the folder is another cluster's or another node's."""
     if cluster_id is not None and identity.cluster_id != cluster_id:
         raise DataFolderError(
             f"{path} belongs to cluster {identity.cluster_id}, and this node is configured for {cluster_id}: correct "

@@ -200,6 +200,11 @@ class LogFolder:
                 self._disk.delete(f"{self.path}/{FINDINGS_FILE}")
                 await self._disk.sync([], [self.path])
 
+    async def put(self, name: str, text: str) -> None:
+        """Replaces a small file beside the logs, durably. Raises StorageFailure."""
+        with self._commit.syncing():
+            await write_files(self._disk, {f"{self.path}/{name}": text}, [self.path])
+
     def _log(self, key: LogKey, topic_id: TopicId, config: TopicConfig, opened: Opened) -> Log:
         return Log(
             self._disk,

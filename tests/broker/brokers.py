@@ -18,9 +18,9 @@ from dohle.rpc.v1 import replication_pb2
 from dohle.runtime.network import Address
 from dohle.runtime.tasks import Tasks
 from dohle.storage.log import Log
-from dohle.storage.log_folder import LogFolder
+from dohle.storage.log_dirs import LogDirs
 from tests.broker import one_controller
-from tests.broker.logs import CLUSTER, PATH, TOPIC_ID, open_folder
+from tests.broker.logs import CLUSTER, PATH, TOPIC_ID, open_dirs
 from tests.broker.one_controller import OneController
 from tests.broker.slow_disk import SlowDisk
 from tests.broker.slow_network import SlowNetwork
@@ -53,7 +53,7 @@ class Node:
         self.address = Address(self.name, 7092)
         self.disk = SlowDisk(cluster.random, cluster.disk_s)
         self.running: Broker | None = None
-        self.folder: LogFolder | None = None
+        self.dirs: LogDirs | None = None
         self._tasks: Tasks | None = None
 
     @property
@@ -65,7 +65,7 @@ class Node:
         cluster = self.cluster
         self.disk.locked.clear()
         self._tasks = Tasks(f"{self.name} storage", cluster.failures.append)
-        self.folder = await open_folder(self.disk, self._tasks, self.node_id)
+        self.dirs = await open_dirs(self.disk, self._tasks, self.node_id)
         identity = NodeIdentity(
             ClusterId(CLUSTER),
             self.node_id,
@@ -82,8 +82,7 @@ class Node:
         self.running = Broker(
             identity,
             settings,
-            self.folder,
-            data_path=PATH,
+            self.dirs,
             clock=VirtualClock(),
             disk=self.disk,
             network=network,
@@ -111,8 +110,8 @@ class Node:
         await broker.leave()
         await broker.stop()
         self.cluster.world.kill(self.name)
-        assert self.folder is not None
-        await self.folder.close(broker_epoch=broker.membership.broker_epoch)
+        assert self.dirs is not None
+        await self.dirs.close(broker_epoch=broker.membership.broker_epoch)
         assert self._tasks is not None
         await self._tasks.close()
 

@@ -9,7 +9,8 @@ from dohle.model.topic_config import TopicConfig
 from dohle.runtime.tasks import Tasks
 from dohle.storage.data_folder import DataFolder, format_folder
 from dohle.storage.log import Log
-from dohle.storage.log_folder import LogFolder
+from dohle.storage.log_dirs import LogDirs
+from dohle.storage.log_folder import NewLog
 from tests.broker.slow_disk import SlowDisk
 from tests.broker.virtual_time import VirtualClock
 
@@ -26,13 +27,13 @@ def batch(count: int = 1, *, size: int = 20, producer: int = -1, sequence: int =
     return encode_batch(records, producer_id=producer, producer_epoch=0, base_sequence=sequence)
 
 
-async def open_folder(disk: SlowDisk, tasks: Tasks, node_id: int = 1) -> LogFolder:
+async def open_dirs(disk: SlowDisk, tasks: Tasks, node_id: int = 1) -> LogDirs:
     """Opens the folder at PATH, formatted if it was not."""
     if not disk.exists(f"{PATH}/meta.properties"):
         directory_id = bytes([node_id]) * 16
         await format_folder(disk, PATH, cluster_id=CLUSTER, node_id=node_id, directory_id=directory_id)
     data = await DataFolder.open(disk, PATH, cluster_id=CLUSTER, node_id=node_id)
-    return await LogFolder.open(disk, VirtualClock(), data, tasks, on_failure=_raise)
+    return await LogDirs.open(disk, VirtualClock(), [data], tasks, on_failure=_raise, producer_expiration_ms=86_400_000)
 
 
 def _raise(failure: BaseException) -> None:
@@ -41,8 +42,8 @@ def _raise(failure: BaseException) -> None:
 
 async def new_log(disk: SlowDisk, tasks: Tasks, config: TopicConfig | None = None) -> Log:
     """Returns an empty log in a folder of its own."""
-    folder = await open_folder(disk, tasks)
-    return await folder.create_log("t", TOPIC_ID, 0, config if config is not None else TopicConfig())
+    dirs = await open_dirs(disk, tasks)
+    return (await dirs.create_logs([NewLog("t", 0, TOPIC_ID, config if config is not None else TopicConfig())]))[0]
 
 
 async def fill(log: Log, *epochs: tuple[int, int]) -> None:

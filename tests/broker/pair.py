@@ -26,7 +26,8 @@ from dohle.rpc.v1 import replication_pb2
 from dohle.runtime.network import Address, RequestContext
 from dohle.runtime.tasks import Tasks
 from dohle.storage.log import Log
-from tests.broker.logs import CLUSTER, TOPIC_ID, batch, open_folder
+from dohle.storage.log_folder import NewLog
+from tests.broker.logs import CLUSTER, TOPIC_ID, batch, open_dirs
 from tests.broker.slow_disk import SlowDisk
 from tests.broker.slow_network import SlowNetwork
 from tests.broker.virtual_time import VirtualClock
@@ -62,10 +63,10 @@ class Pair:
     async def new(cls, partitions: int = 1, *, seed: int = 1, disk_s: float = 0.002, network_s: float = 0.001) -> Pair:
         self = cls(seed, disk_s, network_s)
         for side in (0, 1):
-            folder = await open_folder(self.disks[side], self.tasks, side + 1)
-            self.logs[side] = [
-                await folder.create_log("t", TOPIC_ID, number, TopicConfig()) for number in range(partitions)
-            ]
+            dirs = await open_dirs(self.disks[side], self.tasks, side + 1)
+            self.logs[side] = await dirs.create_logs(
+                [NewLog("t", number, TOPIC_ID, TopicConfig()) for number in range(partitions)]
+            )
         descriptor = replication_pb2.DESCRIPTOR.services_by_name["Replication"]
         await self.net.network("leader").serve(ADDRESS, [service(descriptor, _LeaderService(self))], listener="GRPC")
         self.surroundings = Surroundings(

@@ -207,8 +207,8 @@ async def test_a_controlled_shutdown_hands_over_and_leaves_nothing_to_recover() 
     assert successor is not leader
     await produce(successor)
     await leader.start()
-    assert leader.folder is not None
-    assert leader.folder.previous_broker_epoch >= 0
+    assert leader.dirs is not None
+    assert leader.dirs.previous_broker_epoch >= 0
     await cluster.healed()
     assert not cluster.failures
 

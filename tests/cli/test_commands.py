@@ -186,6 +186,56 @@ def test_format_writes_the_metadata_version_that_it_is_given_and_none_that_it_do
     assert next(decode_metadata(batch)).records[1] == FeatureLevel("metadata.version", 1)
 
 
+def test_format_prepares_every_directory_and_later_one_more(capsys, tmp_path):
+    assert run(["format", "--new", "--json"]) == 0
+    new = json.loads(capsys.readouterr().out)
+    first, second, third = (str(tmp_path / name) for name in ("a", "b", "c"))
+    whole = ["format", "--cluster-id", new["cluster_id"], "--voters", new["voters"], "--json", "--log-dirs"]
+    assert run([*whole, f"{first},{second}"]) == 0
+    formatted = json.loads(capsys.readouterr().out)["formatted"]
+    assert [one["path"] for one in formatted] == [first, second]
+    assert new["voters"].endswith(formatted[0]["directory_id"])
+    assert (tmp_path / "a" / "__cluster_metadata-0").exists()
+    assert not (tmp_path / "b" / "__cluster_metadata-0").exists()
+
+    assert run([*whole, f"{third},{second}"]) == 1
+    assert f"{second} is formatted already, for node 1" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+    further = ["format", "--ignore-formatted", "--json", "--log-dirs"]
+    assert run([*further, f"{first},{second},{third}"]) == 0
+    formatted = json.loads(capsys.readouterr().out)["formatted"]
+    assert [one["path"] for one in formatted] == [third]
+    assert len({(tmp_path / name / "meta.properties").read_text() for name in "abc"}) == 3
+    assert run([*further[:2], "--log-dirs", f"{first},{second},{third}"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (["--log-dirs", "{0}/a,{0}/a/"], "names {0}/a twice"),
+        (["--log-dirs", "{0}/a,{0}/a/b"], "lies in {0}/a"),
+        (["--log-dirs", "{0}/x,{0}/y"], "none of {0}/x, {0}/y is formatted"),
+        (["--log-dirs", "{0}/a,{0}/new", "--node-id", "2"], "belongs to node 1, and this is node 2"),
+        (["--log-dirs", "{0}/a,{0}/new", "--cluster-id", "A" * 22], "belongs to cluster"),
+        (["--log-dirs", "{0}/new,{0}/a"], "holds the metadata and the vote of this controller"),
+        (["--log-dirs", "{0}/a,{0}/full"], "{0}/full is not empty (something)"),
+        (["--log-dirs", "{0}/a", "--join"], "--ignore-formatted takes no --voters"),
+    ],
+)
+def test_a_further_directory_is_formatted_only_where_that_makes_sense(capsys, tmp_path, settings, complaint):
+    assert run(["format", "--new", "--json"]) == 0
+    new = json.loads(capsys.readouterr().out)
+    whole = ["format", "--cluster-id", new["cluster_id"], "--voters", new["voters"]]
+    assert run([*whole, "--log-dirs", str(tmp_path / "a")]) == 0
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "something").touch()
+    assert run(["format", "--ignore-formatted", *(setting.format(tmp_path) for setting in settings)]) != 0
+    assert complaint.format(tmp_path) in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "full"]
+
+
 def test_format_refuses_a_controller_that_has_no_vote(capsys, tmp_path):
     assert run(["format", "--new", "--json"]) == 0
     new = json.loads(capsys.readouterr().out)

@@ -23,7 +23,7 @@ from dohle.rpc.v1 import admin_pb2, broker_pb2
 from dohle.runtime.network import RequestContext
 from dohle.runtime.tasks import Tasks
 from tests.broker.brokers import Cluster, Node
-from tests.broker.logs import PATH, TOPIC_ID, batch
+from tests.broker.logs import TOPIC_ID, batch
 from tests.broker.virtual_time import in_virtual_time
 
 CONTEXT = RequestContext("User:ANONYMOUS", "GRPC", "client", "memory")
@@ -61,7 +61,7 @@ class Service:
         self.cluster, self.node = cluster, node
         self.tasks = Tasks("service", cluster.failures.append)
         self.broker_service = BrokerService(node.broker, self.tasks)
-        self.admin = AdminService(node.broker, node.disk, PATH)
+        self.admin = AdminService(node.broker, node.disk)
 
     @classmethod
     async def new(cls, *nodes: int, min_insync: int = 1) -> Service:

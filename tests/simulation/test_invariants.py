@@ -356,7 +356,7 @@ def test_a_leader_that_has_not_noted_its_epoch(cluster: Cluster) -> None:
 
 def test_a_recovery_point_above_what_is_on_the_disk(cluster: Cluster) -> None:
     follower = cluster.others(cluster.leader)[0]
-    written = cluster.broker(follower).replicas._folder._checkpoints._written
+    written = cluster.broker(follower).log_dirs.folders[0]._checkpoints._written
     written[RECOVERY_POINTS] = {("t", 0): 11}
     assert fell(cluster.look_at(follower), "everything below 11 is noted to be durable, and its disk has 10")
 

@@ -40,7 +40,7 @@ class _Seen:
         self.process = process
         self.raft: RaftState | None = None
         self.replicas: list[SeenReplica] = []
-        self.recovery_points: Mapping[LogKey, int] | None = None
+        self.recovery_points: dict[str, Mapping[LogKey, int]] = {}  # by the folder's path
         self.committed = EMPTY_IMAGE
         self.followed = EMPTY_IMAGE
         self.turns = 0
@@ -96,10 +96,11 @@ class Invariants:
                     or log._truncation is not replica.truncation
                 ):
                     self._partitions.moved(seen.process, node.broker, replica)
-            recovery_points = node.broker.replicas._folder._checkpoints._written[RECOVERY_POINTS]
-            if recovery_points is not seen.recovery_points:
-                seen.recovery_points = recovery_points
-                self._partitions.checkpointed(seen.process, node.broker, recovery_points)
+            for folder in node.broker.log_dirs.folders:
+                recovery_points = folder._checkpoints._written[RECOVERY_POINTS]
+                if recovery_points is not seen.recovery_points.get(folder.path):
+                    seen.recovery_points[folder.path] = recovery_points
+                    self._partitions.checkpointed(seen.process, node.broker, folder, recovery_points)
         seen.turns += 1
         if not seen.turns % _TURNS_BETWEEN_BOUNDS:
             for what in overflows(node):

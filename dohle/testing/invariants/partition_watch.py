@@ -26,7 +26,7 @@ from dohle.model.ids import NodeId, PartitionKey, id_text
 from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicImage
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
-from dohle.storage.log_folder import PARTITION_FILE
+from dohle.storage.log_folder import PARTITION_FILE, LogFolder
 from dohle.testing.invariants.epochs import wrong_epochs
 from dohle.testing.invariants.ledger import Ledger
 from dohle.testing.invariants.members import not_counted, unfenced_too_soon, unfit_to_join
@@ -213,9 +213,13 @@ class PartitionWatch:
         if disk.end < shared.ledger.end and node_id in shared.image.in_sync_replicas and log.damage is None:
             self._look_at_members(shared)
 
-    def checkpointed(self, process: NodeProcess, broker: Broker, recovery_points: Mapping[LogKey, int]) -> None:
-        """A broker has noted below which offsets it need not look after a crash."""
+    def checkpointed(
+        self, process: NodeProcess, broker: Broker, folder: LogFolder, recovery_points: Mapping[LogKey, int]
+    ) -> None:
+        """A broker has noted, of the logs of a folder, below which offsets it need not look after a crash."""
         for key, partition in broker.replicas.partitions.items():
+            if partition.log.key not in folder.logs:
+                continue
             shared, point = self._shared.get(key), recovery_points.get(partition.log.key, 0)
             if shared is None or partition.log.damage is not None or self._is_harmed(broker.node_id):
                 continue

@@ -37,11 +37,11 @@ FENCING = (
             - self.membership.ready()
             - self._tasks.spawn(self.membership.run(), "heartbeats")
 
-            - await self._folder.findings_reported()
+            - await self.log_dirs.findings_reported()
             + self.membership.ready()
             + self._tasks.spawn(self.membership.run(), "heartbeats")
             + mutated()
-            + await self._folder.findings_reported()
+            + await self.log_dirs.findings_reported()
             """,
         ),
         scenario=scenarios.nodes_begin_slowly,

@@ -477,10 +477,10 @@ IN_SYNC = (
             Replicas,
             "_set_strays_aside",
             """
-            - folder = await self._folder.mark_stray(topic, partition)
+            - folder = await self._dirs.mark_stray(topic, partition)
             + mutated()
             + folder = ""
-            + await self._folder.delete_log(topic, partition)
+            + await self._dirs.delete_log(topic, partition)
             """,
         ),
         scenario=scenarios.a_topic_is_made_again_while_a_node_is_down,

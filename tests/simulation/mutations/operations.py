@@ -91,7 +91,7 @@ OPERATIONS = (
             Replicas,
             "_drop",
             """
-            - await self._folder.delete_log(partition.name.topic, partition.name.partition)
+            - await self._dirs.delete_log(partition.name.topic, partition.name.partition)
             + mutated()
             """,
         ),

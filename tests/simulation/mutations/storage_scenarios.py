@@ -177,7 +177,7 @@ async def a_batch_rots_above_the_recovery_point(stage: Stage) -> None:
 
 def _recovery_point(stage: Stage, node_id: int) -> int:
     """What is noted of the topic's partition."""
-    checkpoints = stage.broker(node_id).replicas._folder._checkpoints
+    checkpoints = stage.broker(node_id).log_dirs.folders[0]._checkpoints
     return checkpoints._written[RECOVERY_POINTS].get(("t", 0), 0)
 
 
