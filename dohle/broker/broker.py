@@ -20,6 +20,7 @@ from dohle.broker.membership import Membership
 from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.metadata_offset import DurableMetadataOffset
 from dohle.broker.producer_ids import ProducerIds
+from dohle.broker.readers import Readers
 from dohle.broker.reads import Reads
 from dohle.broker.replicas import Replicas
 from dohle.broker.replication_service import ReplicationService
@@ -68,6 +69,7 @@ class BrokerSettings:
     heartbeat_interval_ms: int = 200
     session_timeout_ms: int = 3000
     replica_lag_time_max_ms: int = 10_000
+    reads_by_rack: bool = True
 
 
 class Broker:
@@ -105,7 +107,8 @@ class Broker:
         self.replicas = Replicas(
             self._surroundings, dirs, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
         )
-        self.reads = Reads(self.replicas, clock, self.traffic)
+        readers = Readers(self.replicas, self.membership, clock, settings.rack, by_rack=settings.reads_by_rack)
+        self.reads = Reads(self.replicas, readers, clock, self.traffic)
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
         self.replication_service = ReplicationService(self._surroundings, self.replicas)
         self._acting = asyncio.Lock()

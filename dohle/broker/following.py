@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from dohle.model.batch import read_header
 from dohle.model.errors import InvalidRecord
@@ -23,7 +24,14 @@ NO_SUBSCRIPTION = 0
 class Following:
     """The role of follower. `subscription` is the number of the one that runs, 0 while there is none."""
 
-    def __init__(self, key: PartitionKey, log: Log, leader: NodeId, leader_epoch: int) -> None:
+    def __init__(
+        self,
+        key: PartitionKey,
+        log: Log,
+        leader: NodeId,
+        leader_epoch: int,
+        watermark_moved: Callable[[], None] = lambda: None,
+    ) -> None:
         self.key = key
         self.log = log
         self.leader = leader
@@ -31,6 +39,7 @@ class Following:
         self.subscription = NO_SUBSCRIPTION
         self.acknowledged_end = -1
         self.ended = False
+        self._watermark_moved = watermark_moved
         self._changing = asyncio.Lock()
         # an epoch without data, which this replica led, may not be the leader's: what was written before it may go on
         log.epochs.truncate_to(log.log_end_offset)
@@ -68,7 +77,10 @@ class Following:
             if base_offset != self.log.log_end_offset:
                 raise InvalidRecord(f"a push begins at offset {base_offset} where {self.log.log_end_offset} comes next")
             self.log.append_as_follower(push.batches, self.leader_epoch)
+        before = self.log.high_watermark
         self.log.advance_high_watermark(push.high_watermark)
+        if self.log.high_watermark > before:
+            self._watermark_moved()
         self.log.advance_log_start(min(push.log_start_offset, self.log.high_watermark))
         return True
 

@@ -13,7 +13,7 @@ to `ask_controller`. Streams, time-outs and the controller's answers are driven 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +40,8 @@ JOIN_WAIT_S = 0.1
 """How long the watermark waits for a replica that is about to join (amendment 8)."""
 JOIN_DISTANCE_BYTES = 1 << 20
 """Within this distance of the watermark a replica is about to join."""
+READ_S = 600.0
+"""For how long a follower counts as read by whom was sent there; consumers ask twice as often."""
 
 
 class Subscriber(Protocol):
@@ -49,7 +51,9 @@ class Subscriber(Protocol):
         """Takes a batch to push; it must not be changed afterwards."""
         ...
 
-    def watermark_moved(self) -> None: ...
+    def watermark_moved(self, *, is_read: bool) -> None:
+        """Takes news of the watermark; `is_read`: consumers wait for it there."""
+        ...
 
     def leader_resigned(self) -> None: ...
 
@@ -63,6 +67,7 @@ class Replica:
     durable_end: int = -1
     subscriber: Subscriber | None = None
     joins_until: float | None = None  # how long the watermark waits for it to join; None: it has not waited yet
+    read_until: float = 0.0  # consumers that were sent there may read it until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +234,26 @@ class Leading:
             and self._terms.may_join(node_id, replica.broker_epoch)
         )
 
+    def sends_reader_to(self, near: Collection[NodeId], fetch_offset: int, now: float) -> NodeId | None:
+        """Returns which of the followers `near` a consumer is to read from `fetch_offset` on, if any can be (KIP-392).
+
+        It is in sync and follows at this moment, and its broker could lead. Of several the first as they are assigned:
+        partitions begin with different ones.
+        """
+        for node_id in self._partition.assigned_replicas:
+            replica = self.replicas.get(node_id)
+            if (
+                replica is not None
+                and node_id in near
+                and node_id in self.in_sync.committed
+                and replica.subscriber is not None
+                and replica.durable_end >= fetch_offset
+                and self._terms.may_join(node_id, replica.broker_epoch)
+            ):
+                replica.read_until = now + READ_S
+                return node_id
+        return None
+
     # what the controller says
 
     def reassigned(self, partition: PartitionImage) -> None:
@@ -280,7 +305,7 @@ class Leading:
                 self._terms.watermark_moved()
                 for replica in self.replicas.values():
                     if replica.subscriber is not None:
-                        replica.subscriber.watermark_moved()
+                        replica.subscriber.watermark_moved(is_read=now < replica.read_until)
         self._complete()
 
     def _wait_for_joining(self, candidate: int, now: float) -> int:

@@ -20,6 +20,7 @@ from dohle.model.errors import (
     UnknownServerError,
     error_for,
 )
+from dohle.model.ids import NodeId
 from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.network import Lane, Stream
 from dohle.runtime.tasks import cancel
@@ -91,6 +92,16 @@ class Membership:
         self.broker_epoch = response.broker_epoch
         log.info("registered with broker epoch %d", self.broker_epoch)
         return self.broker_epoch
+
+    @property
+    def node_id(self) -> NodeId:
+        return self._surroundings.me
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether no controller has answered for longer than a session: others may lead what this broker leads."""
+        patience_s = max(self._session_timeout_s, ANSWER_S)
+        return self._surroundings.clock.now() - self._answered > patience_s
 
     def ready(self) -> None:
         """The replicas are what the image says: from now on the controller is asked to unfence."""

@@ -37,7 +37,9 @@ CHUNK_BYTES = 1 << 20
 CATCH_UP_BYTES = 4 << 20
 """How much of the catch-up lane may be unacknowledged."""
 WATERMARK_DELAY_S = 0.05
-"""How long a moved watermark waits for a push to travel with."""
+"""How long a moved watermark waits for a push to travel with,"""
+READ_WATERMARK_DELAY_S = 0.005
+"""and how long where consumers read the follower."""
 
 Bytes = bytes | bytearray | memoryview
 FollowerStream = Stream[replication_pb2.LeaderMessage, replication_pb2.FollowerMessage]
@@ -75,9 +77,9 @@ class Feed:
         self.next_offset = next_offset
         self.session.queued(self, len(batch))
 
-    def watermark_moved(self) -> None:
+    def watermark_moved(self, *, is_read: bool) -> None:
         if self.is_live:
-            self.session.watermark_moved(self)
+            self.session.watermark_moved(self, READ_WATERMARK_DELAY_S if is_read else WATERMARK_DELAY_S)
 
     def leader_resigned(self) -> None:
         self.session.end(self)
@@ -161,11 +163,14 @@ class PushSession:
         feed.fall_back()
         self._behind.set()
 
-    def watermark_moved(self, feed: Feed) -> None:
+    def watermark_moved(self, feed: Feed, delay_s: float) -> None:
         self._stale[feed.key] = feed
-        if self._watermark_timer is None:
-            loop = asyncio.get_running_loop()
-            self._watermark_timer = loop.call_later(WATERMARK_DELAY_S, self._watermarks_are_due)
+        loop = asyncio.get_running_loop()
+        if self._watermark_timer is not None:
+            if self._watermark_timer.when() <= loop.time() + delay_s:
+                return
+            self._watermark_timer.cancel()
+        self._watermark_timer = loop.call_later(delay_s, self._watermarks_are_due)
 
     def _watermarks_are_due(self) -> None:
         self._watermark_timer = None

@@ -1,20 +1,25 @@
 """What consumers read: batches below the watermark, and offsets (rule 17 of replication).
 
-The watermark is read once, before the data. A fetch between the watermark and the log's end waits, empty: a new
-leader's watermark may lag behind what consumers have already seen.
+Leaders answer, and followers to whom they send consumers (`readers`). The watermark is read once, before the data. A
+fetch between the watermark and the log's end waits, empty: a new leader's watermark may lag behind what consumers have
+already seen.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dohle.broker.following import Following
+from dohle.broker.readers import Readers
 from dohle.broker.replicas import Replicas, check_leader_epoch
 from dohle.broker.traffic import Traffic
 from dohle.model.errors import DohleError, OffsetNotAvailable, OffsetOutOfRange
-from dohle.model.ids import PartitionKey
+from dohle.model.ids import NodeId, PartitionKey
 from dohle.runtime.clock import Clock
+from dohle.storage.log import Log
 
 LATEST = -1
 EARLIEST = -2
@@ -28,17 +33,28 @@ class FetchWanted:
     fetch_offset: int
     max_bytes: int
     current_leader_epoch: int = -1
+    rack: str = ""  # the reader's; empty: only a leader may answer
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """`failure` None: `batches` are whole, and the first may begin before the offset that was asked for."""
+    """`failure` None: `batches` are whole, and the first may begin before the offset that was asked for.
+
+    `read_from` is the replica that the reader is to go on with, if it is to go elsewhere; `follows`: of a follower.
+    """
 
     key: PartitionKey
     high_watermark: int = -1
     log_start_offset: int = -1
     batches: bytes = b""
     failure: DohleError | None = None
+    read_from: NodeId | None = None
+    follows: bool = False
+
+    @property
+    def is_news(self) -> bool:
+        """Whether a reader is waiting for this."""
+        return bool(self.batches) or self.failure is not None or self.read_from is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +67,19 @@ class FoundOffset:
 
 
 class Reads:
-    """Reads of the partitions that this broker leads."""
+    """Reads of this broker's partitions."""
 
-    def __init__(self, replicas: Replicas, clock: Clock, traffic: Traffic) -> None:
+    def __init__(self, replicas: Replicas, readers: Readers, clock: Clock, traffic: Traffic) -> None:
         self._traffic = traffic
         self._replicas = replicas
+        self._readers = readers
         self._clock = clock
 
     async def fetch(
         self, wanted: Sequence[FetchWanted], *, max_wait_s: float, min_bytes: int, max_bytes: int
     ) -> list[Fetched]:
-        """Returns one answer a partition, at once if `min_bytes` are there or any of them fails, else after waiting."""
+        """Returns one answer a partition: at once if `min_bytes` are there, or if any fails or names another replica;
+        else after waiting."""
         deadline = self._clock.now() + max_wait_s
         woken = asyncio.Event()
         # one that is not here fails when it is read
@@ -72,9 +90,13 @@ class Reads:
             while True:
                 woken.clear()
                 answers = await self._read(wanted, min(max_bytes, MOST_BYTES))
-                enough = sum(len(answer.batches) for answer in answers) >= min_bytes
+                found_bytes = sum(len(answer.batches) for answer in answers)
+                elsewhere = any(answer.failure is not None or answer.read_from is not None for answer in answers)
                 remaining = deadline - self._clock.now()
-                if enough or remaining <= 0 or any(answer.failure is not None for answer in answers):
+                if found_bytes >= min_bytes or remaining <= 0 or elsewhere:
+                    self._traffic.fetches += 1
+                    self._traffic.fetched_bytes += found_bytes
+                    self._traffic.followed_bytes += sum(len(answer.batches) for answer in answers if answer.follows)
                     return answers
                 try:
                     async with asyncio.timeout(remaining):
@@ -97,20 +119,22 @@ class Reads:
         return answers
 
     async def _read_one(self, wanted: FetchWanted, max_bytes: int, *, first: bool) -> Fetched:
-        leading = self._replicas.partition(wanted.key).leading()
+        partition = self._replicas.partition(wanted.key)
+        if isinstance(partition.role, Following) and wanted.rack:
+            check_leader_epoch(wanted.current_leader_epoch, partition.role)
+            self._readers.check_following(partition, partition.role, wanted.fetch_offset)
+            return dataclasses.replace(await _read_log(partition.log, wanted, max_bytes, first=first), follows=True)
+        leading = partition.leading()
         check_leader_epoch(wanted.current_leader_epoch, leading)
         source = leading.log
-        high_watermark = source.high_watermark
         if not source.log_start_offset <= wanted.fetch_offset <= source.log_end_offset:
             raise OffsetOutOfRange(
                 f"offset {wanted.fetch_offset} lies outside the log, which spans {source.log_start_offset} to"
                 f" {source.log_end_offset}"
             )
-        most = min(wanted.max_bytes, max_bytes)
-        batches = b""
-        if wanted.fetch_offset < high_watermark and (most > 0 or first):
-            batches = await source.read(wanted.fetch_offset, most, up_to=high_watermark, min_one=first)
-        return Fetched(wanted.key, high_watermark, source.log_start_offset, batches)
+        read_from = self._readers.replica_for(leading, wanted.rack, wanted.fetch_offset)
+        found = await _read_log(source, wanted, max_bytes, first=first)
+        return found if read_from is None else dataclasses.replace(found, read_from=read_from)
 
     async def find_offset(self, key: PartitionKey, timestamp_ms: int, current_leader_epoch: int) -> FoundOffset:
         """Returns the offset that `timestamp_ms` means: LATEST, EARLIEST, or the first record at or after it."""
@@ -135,3 +159,12 @@ class Reads:
 
 def any_data(answers: Sequence[Fetched]) -> bool:
     return any(answer.batches for answer in answers)
+
+
+async def _read_log(source: Log, wanted: FetchWanted, max_bytes: int, *, first: bool) -> Fetched:
+    high_watermark = source.high_watermark
+    most = min(wanted.max_bytes, max_bytes)
+    batches = b""
+    if wanted.fetch_offset < high_watermark and (most > 0 or first):
+        batches = await source.read(wanted.fetch_offset, most, up_to=high_watermark, min_one=first)
+    return Fetched(wanted.key, high_watermark, source.log_start_offset, batches)

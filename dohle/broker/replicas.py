@@ -240,13 +240,16 @@ class Replicas:
     async def _follow(self, partition: Partition, assigned: PartitionImage) -> None:
         role = partition.role
         if isinstance(role, Following) and role.leader_epoch == assigned.leader_epoch:
+            partition.wake_watchers()  # it may have left the in-sync set, and whoever reads it must know
             return
         await self._end_role(partition, NotLeaderOrFollower(f"broker {assigned.leader} leads {partition.name} now"))
         if assigned.leader == NO_NODE:
             return
         link = self._link_to(assigned.leader)
         if link is not None:
-            following = Following(partition.key, partition.log, assigned.leader, assigned.leader_epoch)
+            following = Following(
+                partition.key, partition.log, assigned.leader, assigned.leader_epoch, partition.wake_watchers
+            )
             partition.role = following
             link.follow(following)
 
@@ -318,10 +321,10 @@ class Replicas:
             link.close()
 
 
-def check_leader_epoch(asked: int, leading: Leading) -> None:
+def check_leader_epoch(asked: int, role: Leading | Following) -> None:
     """Raises FencedLeaderEpoch or UnknownLeaderEpoch unless `asked` is the current epoch, or -1 for not known."""
-    if asked == -1 or asked == leading.leader_epoch:
+    if asked == -1 or asked == role.leader_epoch:
         return
-    if asked < leading.leader_epoch:
-        raise FencedLeaderEpoch(f"leader epoch {asked} is over; the current one is {leading.leader_epoch}")
-    raise UnknownLeaderEpoch(f"leader epoch {asked} is not known here yet; the current one is {leading.leader_epoch}")
+    if asked < role.leader_epoch:
+        raise FencedLeaderEpoch(f"leader epoch {asked} is over; the current one is {role.leader_epoch}")
+    raise UnknownLeaderEpoch(f"leader epoch {asked} is not known here yet; the current one is {role.leader_epoch}")

@@ -14,3 +14,4 @@ class Traffic:
     refused_batches: int = 0
     fetches: int = 0
     fetched_bytes: int = 0
+    followed_bytes: int = 0  # of them, those of partitions that this broker follows

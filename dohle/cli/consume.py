@@ -45,6 +45,9 @@ Format = Callable[["ConsumerRecord"], bytes]
 @click.option("--json", "as_json", is_flag=True, help="Print each record, with all that belongs to it, as JSON.")
 @click.option("-k", "--keys", is_flag=True, help="Print each record's key before its value.")
 @click.option("--headers", is_flag=True, help="Print each record's headers before its value.")
+@click.option(
+    "--rack", default="", metavar="RACK", help="Where this runs: replicas there are read, if they are in sync."
+)
 @click.option("--key-separator", default="\t", metavar="TEXT", help="What to print between them.  [default: a tab]")
 @bootstrap_option
 def consume(
@@ -57,6 +60,7 @@ def consume(
     as_json: bool,
     keys: bool,
     headers: bool,
+    rack: str,
     key_separator: str,
     bootstrap: str,
 ) -> None:
@@ -76,7 +80,7 @@ def consume(
 
         # an offset that was asked for and is not there is an error; a beginning that moved on meanwhile is not
         reset: Literal["none", "earliest"] = "none" if start.isdecimal() else "earliest"
-        async with Consumer(bootstrap, auto_offset_reset=reset, client_id="dohle-consume") as consumer:
+        async with Consumer(bootstrap, auto_offset_reset=reset, rack=rack, client_id="dohle-consume") as consumer:
             await _assign(consumer, topic, partitions)
             ends, failures = await _ends(consumer)
             if failures and follow and start == "beginning" and since_ms is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from dohle.client.backoff import Backoff
 from dohle.client.fetched_batch import FetchedBatch
+from dohle.client.preferred_replica import PreferredReplica
 from dohle.model.batch import split_batches
 from dohle.model.ids import NO_NODE, PartitionKey, TopicId, TopicPartition
 from dohle.rpc.v1 import broker_pb2
@@ -29,6 +30,7 @@ class AssignedPartition:
         "name",
         "paused",
         "position",
+        "preferred",
         "reset_to",
         "retry_at",
         "stopped",
@@ -48,6 +50,12 @@ class AssignedPartition:
         self.stopped = False  # by a failure that the reader was told of; until the next seek
         self.retry_at = 0.0
         self.missing_since: float | None = None
+        self.preferred = PreferredReplica()
+
+    @property
+    def source(self) -> int:
+        """The node that this partition is read from."""
+        return self.leader if self.preferred.node is None else self.preferred.node
 
     @property
     def fetchable(self) -> bool:

@@ -60,6 +60,7 @@ class Consumer:
     - max_bytes, partition_max_bytes: the most of one answer; a batch that alone is larger comes all the same
     - prefetch_bytes: the most that is read ahead
     - request_timeout_ms: after which a broker that does not answer is given up, and a look-up of offsets fails
+    - rack: where this program runs, as brokers name it: what an in-sync replica there has is read from that one
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Consumer:
         partition_max_bytes: int = 1 << 20,
         prefetch_bytes: int = 32 << 20,
         request_timeout_ms: int = 30_000,
+        rack: str = "",
         client_id: str = "dohle-consumer",
         network: Network | None = None,
         clock: Clock | None = None,
@@ -85,7 +87,7 @@ class Consumer:
             or min(max_bytes, partition_max_bytes, prefetch_bytes, request_timeout_ms) < 1
         ):
             raise ConfigurationError("a consumer's sizes and time-outs must be positive")
-        settings = FetchSettings(max_wait_ms, min_bytes, max_bytes, partition_max_bytes, request_timeout_ms)
+        settings = FetchSettings(max_wait_ms, min_bytes, max_bytes, partition_max_bytes, request_timeout_ms, rack)
         self._reset_to = _RESETS[auto_offset_reset]
         self._metadata_timeout_s = request_timeout_ms / 1000
         addresses = parse_bootstrap(bootstrap)

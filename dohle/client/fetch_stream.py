@@ -1,10 +1,10 @@
-"""FetchStream: what a consumer and one leader say to each other.
+"""FetchStream: what a consumer and one broker say to each other.
 
 One request is under way at a time; it names every partition that may be read there, and waits at the broker while
 there is nothing new. While the reader works on one answer the next one travels, until as much is read ahead as this
 stream may hold; then it waits for the reader.
 
-A partition that comes to this leader, or to another offset, while a request is waiting is not kept waiting with it: a
+A partition that comes to this broker, or to another offset, while a request is waiting is not kept waiting with it: a
 moment later the stream is broken off and the next request names it.
 """
 
@@ -40,13 +40,15 @@ class FetchSettings:
     max_bytes: int
     partition_max_bytes: int
     request_timeout_ms: int
+    rack: str
 
 
 class FetchStream:
-    """Reads ahead from one leader.
+    """Reads ahead from one broker.
 
-    `partitions` gives those that it leads now, `room_bytes` how much more may be read ahead here; `on_answer` takes
-    each partition's answer, `on_lost` hears which partitions got none.
+    `partitions` gives those that are read there now, `room_bytes` how much more may be read ahead here; `on_answer`
+    takes each partition's answer, `on_lost` hears which partitions got none, `on_doubt` that the broker may be cut off
+    and not know who leads.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class FetchStream:
         room_bytes: Callable[[], int],
         on_answer: Callable[[AssignedPartition, broker_pb2.FetchedPartition], None],
         on_lost: Callable[[list[AssignedPartition], DohleError], None],
+        on_doubt: Callable[[], None],
     ) -> None:
         self.address = address
         self._settings = settings
@@ -68,6 +71,7 @@ class FetchStream:
         self._room_bytes = room_bytes
         self._on_answer = on_answer
         self._on_lost = on_lost
+        self._on_doubt = on_doubt
         self._stream: _Fetches | None = None
         self._asked: dict[PartitionKey, tuple[AssignedPartition, int]] = {}
         self._correlation = 0
@@ -121,6 +125,8 @@ class FetchStream:
                 partition, generation = asked.get(key, (None, 0))
                 if partition is not None and partition.generation == generation:
                     self._on_answer(partition, fetched)
+            if answer.in_doubt:
+                self._on_doubt()
 
     def _readable(self) -> list[AssignedPartition]:
         now = self._seams.clock.now()
@@ -136,6 +142,7 @@ class FetchStream:
         readable = readable[self._turn :] + readable[: self._turn]
         self._asked = {partition.key: (partition, partition.generation) for partition in readable}
         self._correlation += 1
+        now = self._seams.clock.now()
         return broker_pb2.FetchRequest(
             correlation=self._correlation,
             max_wait_ms=self._settings.max_wait_ms,
@@ -148,6 +155,7 @@ class FetchStream:
                     fetch_offset=partition.fetch_offset,
                     max_bytes=min(self._settings.partition_max_bytes, room_bytes),
                     current_leader_epoch=partition.leader_epoch,
+                    rack=self._settings.rack if partition.preferred.is_wanted(now) else "",
                 )
                 for partition in readable
             ],

@@ -1,7 +1,8 @@
 """Fetcher: the consumer's work in the background.
 
-It finds starting positions, follows leaders, keeps a stream to each of them, and sorts what comes back: batches and
-failures for the reader into `ahead`, everything that time heals into another try.
+It finds starting positions, follows leaders and the replicas that they name, keeps a stream to each broker that it
+reads, and sorts what comes back: batches and failures for the reader into `ahead`, everything that time heals into
+another try.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dohle.client.seams import Seams
 from dohle.model.errors import (
     CorruptMessage,
     DohleError,
+    OffsetNotAvailable,
     OffsetOutOfRange,
     UnknownTopicId,
     UnknownTopicOrPartition,
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 
 _MISSING_S: Final = 5.0
 """For how long brokers may not know an assigned topic before its reader is told."""
+_DOUBT_S: Final = 2.0
+"""How often other brokers are asked who leads while one that is read may be cut off."""
 
 
 class Fetcher:
@@ -51,6 +55,7 @@ class Fetcher:
         self._streams: dict[int, FetchStream] = {}
         self._placing = asyncio.Event()
         self._started = False
+        self._doubted_at = -_DOUBT_S
         self.assigned: dict[TopicPartition, AssignedPartition] = {}
         self.ahead = ReadAhead()
         self.metadata = MetadataCache(bootstrap, seams, tasks, self._follow_leaders)
@@ -176,16 +181,20 @@ class Fetcher:
     def _follow(self, partition: AssignedPartition, topic: TopicView, view: ClusterView) -> None:
         known = topic.partitions[partition.name.partition]
         partition.missing_since = None
+        source = partition.source
         if known.leader_epoch != partition.leader_epoch or known.leader != partition.leader:
-            if known.leader != partition.leader:
-                partition.generation += 1  # the former leader's answer is not waited for
             partition.leader, partition.leader_epoch = known.leader, known.leader_epoch
+            partition.preferred.forget()
             partition.retry_at = 0.0
-        address = view.nodes.get(partition.leader)
+        elif partition.preferred.node is not None and partition.preferred.node not in view.nodes:
+            partition.preferred.forget()  # it is fenced
+        if partition.source != source:
+            partition.generation += 1  # the former one's answer is not waited for
+        address = view.nodes.get(partition.source)
         if address is None:
             self.metadata.request_refresh()
         else:
-            self._keep_stream(partition.leader, address)
+            self._keep_stream(partition.source, address)
 
     def _missing(self, partition: AssignedPartition, now: float) -> None:
         """The brokers do not know the topic: just after its creation some do not yet, after its deletion none does."""
@@ -207,28 +216,69 @@ class Fetcher:
             self._settings,
             self._seams,
             self._tasks,
-            partitions=lambda: [partition for partition in self.assigned.values() if partition.leader == node],
+            partitions=lambda: [partition for partition in self.assigned.values() if partition.source == node],
             room_bytes=lambda: self._room_bytes(node),
             on_answer=lambda partition, answer: self._answered(partition, answer, node),
-            on_lost=self._lost,
+            on_lost=lambda partitions, failure: self._lost(partitions, failure, node),
+            on_doubt=self._doubted,
         )
 
     def _room_bytes(self, node: int) -> int:
         """Returns how much to ask `node` for: nothing before half of its share is free, so that answers are large."""
-        leaders = {partition.leader for partition in self.assigned.values() if partition.leader != NO_NODE}
-        share = self._prefetch_bytes // max(len(leaders), 1)
+        sources = {partition.source for partition in self.assigned.values() if partition.source != NO_NODE}
+        share = self._prefetch_bytes // max(len(sources), 1)
         room_bytes = share - self.ahead.bytes_from(node)
         return room_bytes if room_bytes >= share // 2 else 0
 
     def _answered(self, partition: AssignedPartition, answer: broker_pb2.FetchedPartition, node: int) -> None:
         if answer.failure.code:
-            self._refused(partition, error_for(answer.failure.code, answer.failure.message))
+            failure = error_for(answer.failure.code, answer.failure.message)
+            if partition.preferred.node == node:
+                self._back_to_leader(partition, failure)
+            else:
+                self._refused(partition, failure)
             return
         try:
             for batch in partition.taken(answer):
                 self.ahead.put(partition, batch, node)
         except CorruptMessage as failure:
             self.stop(partition, CorruptMessage(f"{partition.name}: {failure.message}"))
+            return
+        now = self._seams.clock.now()
+        if answer.batches:
+            partition.preferred.brought_something(now)
+        if answer.HasField("preferred_read_replica"):
+            self._read_from(partition, answer.preferred_read_replica, now)
+        elif partition.preferred.is_due(now):
+            partition.preferred.forget()
+            self.wake()
+
+    def _read_from(self, partition: AssignedPartition, node: int, now: float) -> None:
+        """The leader has named a replica that is nearer."""
+        address = self.metadata.view.nodes.get(node)
+        if address is None:  # it has just come
+            partition.preferred.shun(now)
+            self.metadata.request_refresh()
+            return
+        log.debug("%s is read from node %d", partition.name, node)
+        partition.preferred.named(node, now)
+        self._keep_stream(node, address)
+        self.wake()
+
+    def _back_to_leader(self, partition: AssignedPartition, failure: DohleError) -> None:
+        """A follower knows no offset to be out of range, and no topic to be gone: the leader will say what is wrong."""
+        log.debug("%s is read from its leader again: %s", partition.name, failure.message)
+        partition.preferred.shun(self._seams.clock.now())
+        if not isinstance(failure, OffsetNotAvailable):
+            self.metadata.request_refresh()
+        self.wake()
+
+    def _doubted(self) -> None:
+        """A broker has heard from no controller for long: whether it still leads, others know."""
+        now = self._seams.clock.now()
+        if now - self._doubted_at >= _DOUBT_S:
+            self._doubted_at = now
+            self.metadata.request_refresh()
 
     def _refused(self, partition: AssignedPartition, failure: DohleError) -> None:
         match failure:
@@ -250,11 +300,14 @@ class Fetcher:
             case _:
                 self.stop(partition, failure)
 
-    def _lost(self, partitions: list[AssignedPartition], failure: DohleError) -> None:
+    def _lost(self, partitions: list[AssignedPartition], failure: DohleError, node: int) -> None:
         log.debug("a fetch got no answer: %s", failure.message)
         self.metadata.request_refresh()
         for partition in partitions:
-            self._try_again(partition)
+            if partition.preferred.node == node:
+                self._back_to_leader(partition, failure)
+            else:
+                self._try_again(partition)
 
     def _try_again(self, partition: AssignedPartition) -> None:
         wait_s = partition.backoff.next_s()

@@ -52,6 +52,9 @@ class NodeConfig:
     roles: tuple[str, ...] = _setting((CONTROLLER, BROKER), "What this node is: controller, broker, or both")
     voters: tuple[Voter, ...] = _setting((), "Where the controllers are: 1@host:7092,2@host:7092,…; empty: here alone")
     rack: str = _setting("", "What this node would fail together with; replicas are spread over racks")
+    replica_selector: str = _setting(
+        "rack", "What consumers read that name a rack: rack: an in-sync replica there; leader: the leader"
+    )
 
     host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 for all")
     advertised_host: str = _setting("", "The name by which clients and nodes reach this one; empty: host")
@@ -98,6 +101,8 @@ class NodeConfig:
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise ConfigurationError(f"log_level = {self.log_level!r}: expected debug, info, warning or error")
         self._check_directories()
+        if self.replica_selector not in ("rack", "leader"):
+            raise ConfigurationError(f"replica_selector = {self.replica_selector!r}: expected rack or leader")
         self._check_timing()
         self._check_addresses()
 

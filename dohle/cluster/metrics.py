@@ -181,5 +181,6 @@ def _of_traffic(broker: Broker) -> Iterator[Metric]:
         ("dohle_refused_batches", "Batches that were refused", traffic.refused_batches),
         ("dohle_fetches", "Fetches answered", traffic.fetches),
         ("dohle_fetched_bytes", "Bytes of batches in those answers", traffic.fetched_bytes),
+        ("dohle_fetched_follower_bytes", "Of them, of partitions that this node follows", traffic.followed_bytes),
     ):
         yield CounterMetricFamily(name, doc, float(value))

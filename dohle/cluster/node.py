@@ -193,6 +193,7 @@ class Node:
                 heartbeat_interval_ms=config.heartbeat_interval_ms,
                 session_timeout_ms=config.session_timeout_ms,
                 replica_lag_time_max_ms=config.replica_lag_time_max_ms,
+                reads_by_rack=config.replica_selector == "rack",
             ),
             logs,
             clock=seams.clock,

@@ -46,6 +46,7 @@ class BrokerService:
                     one.fetch_offset,
                     one.max_bytes,
                     one.current_leader_epoch,
+                    one.rack,
                 )
                 for one in request.partitions
             ]
@@ -55,10 +56,12 @@ class BrokerService:
                 min_bytes=request.min_bytes,
                 max_bytes=request.max_bytes,
             )
-            told = [one for one in fetched if one.batches or one.failure is not None] or fetched
+            told = [one for one in fetched if one.is_news] or fetched
             await stream.send(
                 broker_pb2.FetchResponse(
-                    correlation=request.correlation, partitions=[_fetched_partition(one) for one in told]
+                    correlation=request.correlation,
+                    partitions=[_fetched_partition(one) for one in told],
+                    in_doubt=self._broker.membership.in_doubt,
                 )
             )
 
@@ -125,6 +128,7 @@ def _fetched_partition(fetched: Fetched) -> broker_pb2.FetchedPartition:
         high_watermark=fetched.high_watermark,
         log_start_offset=fetched.log_start_offset,
         batches=fetched.batches,
+        preferred_read_replica=fetched.read_from,
     )
 
 

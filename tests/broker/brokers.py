@@ -77,6 +77,7 @@ class Node:
         settings = BrokerSettings(
             voters={one_controller.NODE: one_controller.ADDRESS},
             endpoints=(Endpoint("GRPC", *self.address, "PLAINTEXT"),),
+            rack=f"rack{self.node_id}" if cluster.racked else "",
             replica_lag_time_max_ms=cluster.lag_ms,
         )
         self.running = Broker(
@@ -135,6 +136,7 @@ class Cluster:
     def __init__(self, seed: int = 1, *, disk_s: float = 0.002, network_s: float = 0.001, lag_ms: int = 10_000) -> None:
         self.random = Random(seed)
         self.disk_s, self.network_s, self.lag_ms = disk_s, network_s, lag_ms
+        self.racked = False  # each broker in a rack of its own
         self.world = World()
         self.failures: list[BaseException] = self.world.failures
         self.controller = OneController()
@@ -142,9 +144,16 @@ class Cluster:
 
     @classmethod
     async def started(
-        cls, *nodes: int, seed: int = 1, disk_s: float = 0.002, network_s: float = 0.001, lag_ms: int = 10_000
+        cls,
+        *nodes: int,
+        seed: int = 1,
+        disk_s: float = 0.002,
+        network_s: float = 0.001,
+        lag_ms: int = 10_000,
+        racked: bool = False,
     ) -> Cluster:
         self = cls(seed, disk_s=disk_s, network_s=network_s, lag_ms=lag_ms)
+        self.racked = racked
         await self.world.network("controller").serve(
             one_controller.ADDRESS, [self.controller.service()], listener="GRPC"
         )

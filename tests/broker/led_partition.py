@@ -32,7 +32,7 @@ class Follower:
     def appended(self, batch: bytes | bytearray | memoryview, base_offset: int, next_offset: int) -> None:
         self.ends.append(next_offset)
 
-    def watermark_moved(self) -> None:
+    def watermark_moved(self, *, is_read: bool) -> None:
         self.watermarks += 1
 
     def leader_resigned(self) -> None:

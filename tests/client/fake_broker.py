@@ -41,6 +41,7 @@ class Partition:
     log: list[tuple[int, bytes]] = field(default_factory=list)  # base offset and batch as stored
     log_start_offset: int = 0
     log_end_offset: int = 0
+    named: dict[str, int] = field(default_factory=dict)  # by rack: the replica that its leader names to readers there
     produced: dict[tuple[int, int], deque[tuple[int, int, int]]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=5))
     )  # (producer id, epoch) -> (base sequence, last sequence, base offset)
@@ -122,6 +123,8 @@ class FakeBroker:
         self.produce_requests = 0
         self.produce_streams = 0
         self.fetches: list[broker_pb2.FetchRequest] = []
+        self.refusal: DohleError | None = None  # of readers of what another leads
+        self.in_doubt = False
         self.appended = asyncio.Event()
 
     def service(self) -> Service:
@@ -173,15 +176,21 @@ class FakeBroker:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.max_wait_ms / 1000
         while True:
-            found = [entry for entry in map(self._read, request.partitions) if entry.batches or entry.failure.code]
+            found = [
+                entry
+                for entry in map(self._read, request.partitions)
+                if entry.batches or entry.failure.code or entry.HasField("preferred_read_replica")
+            ]
             if found or loop.time() >= deadline:
-                return broker_pb2.FetchResponse(correlation=request.correlation, partitions=found)
+                return broker_pb2.FetchResponse(
+                    correlation=request.correlation, partitions=found, in_doubt=self.in_doubt
+                )
             await asyncio.sleep(0.005)
 
     def _read(self, entry) -> broker_pb2.FetchedPartition:
         answer = broker_pb2.FetchedPartition(topic_id=entry.topic_id, partition=entry.partition)
         try:
-            partition = self._led(entry.topic_id, entry.partition)
+            partition = self._read_here(entry)
             if not partition.log_start_offset <= entry.fetch_offset <= partition.log_end_offset:
                 raise OffsetOutOfRange
         except DohleError as error:
@@ -198,7 +207,17 @@ class FakeBroker:
         answer.batches = b"".join(chosen)
         answer.high_watermark = partition.log_end_offset
         answer.log_start_offset = partition.log_start_offset
+        if partition.leader == self.node and entry.rack in partition.named:
+            answer.preferred_read_replica = partition.named[entry.rack]
         return answer
+
+    def _read_here(self, entry) -> Partition:
+        partition = self.cluster.partition(entry.topic_id, entry.partition)
+        if self.refusal is not None and partition.leader != self.node:
+            raise self.refusal
+        if entry.rack and partition.named.get(entry.rack) == self.node:
+            return partition
+        return self._led(entry.topic_id, entry.partition)
 
     async def list_offsets(self, request, context: RequestContext) -> broker_pb2.ListOffsetsResponse:
         return broker_pb2.ListOffsetsResponse(partitions=[self._listed(entry) for entry in request.partitions])

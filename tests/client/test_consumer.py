@@ -10,8 +10,12 @@ from dohle.model.errors import (
     Closed,
     ConfigurationError,
     CorruptMessage,
+    DohleError,
     InvalidRequest,
+    NotLeaderOrFollower,
+    OffsetNotAvailable,
     OffsetOutOfRange,
+    UnknownServerError,
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
@@ -237,6 +241,75 @@ async def test_a_leader_that_moves_while_a_fetch_waits_is_followed(make_cluster:
         cluster.elect(0, 1)
         cluster.fill(0, [b"new"])
         assert await read(consumer, 1) == [b"new"]
+
+
+async def test_the_replica_that_a_leader_names_is_read_and_nobody_else_in_another_rack(
+    make_cluster: MakeCluster,
+) -> None:
+    cluster = await make_cluster(brokers=2)
+    cluster.topics[TOPIC][0].named = {"here": 1}
+    cluster.fill(0, VALUES)
+    async with Consumer(cluster.bootstrap, rack="here", partition_max_bytes=1500, prefetch_bytes=3000) as consumer:
+        await consumer.assign(TOPIC)
+        assert await read(consumer, 500) == VALUES
+    assert len(cluster.brokers[0].fetches) == 1
+    assert len(cluster.brokers[1].fetches) > 3
+    async with Consumer(cluster.bootstrap, rack="elsewhere") as consumer:
+        await consumer.assign(TOPIC)
+        assert await read(consumer, 500) == VALUES
+    assert len(cluster.brokers[0].fetches) > 1
+
+
+@pytest.mark.parametrize(
+    "refusal", [NotLeaderOrFollower(), OffsetNotAvailable(), OffsetOutOfRange(), UnknownTopicId(), UnknownServerError()]
+)
+async def test_whatever_a_replica_refuses_with_its_leader_is_read_then(
+    make_cluster: MakeCluster, refusal: DohleError
+) -> None:
+    cluster = await make_cluster(brokers=2)
+    cluster.topics[TOPIC][0].named = {"here": 1}
+    cluster.fill(0, VALUES)
+    async with Consumer(cluster.bootstrap, rack="here", partition_max_bytes=1500, prefetch_bytes=3000) as consumer:
+        await consumer.assign(TOPIC)
+        assert await read(consumer, 100) == VALUES[:100]
+        cluster.brokers[1].refusal = refusal
+        assert await read(consumer, 400) == VALUES[100:]
+        asked_again = [request for request in cluster.brokers[0].fetches[1:] if request.partitions[0].rack]
+        assert not asked_again, "the leader is not to name anybody for a while"
+
+
+async def test_a_replica_that_dies_is_replaced_by_its_leader(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(brokers=2)
+    cluster.topics[TOPIC][0].named = {"here": 1}
+    cluster.fill(0, VALUES)
+    async with Consumer(cluster.bootstrap, rack="here", partition_max_bytes=1500, prefetch_bytes=3000) as consumer:
+        await consumer.assign(TOPIC)
+        assert await read(consumer, 100) == VALUES[:100]
+        await cluster.servers[1].stop(0)
+        assert await read(consumer, 400) == VALUES[100:]
+
+
+async def test_a_new_leader_is_asked_by_whom_the_old_one_sent_elsewhere(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(brokers=3)
+    cluster.topics[TOPIC][0].named = {"here": 1}
+    async with Consumer(cluster.bootstrap, rack="here", max_wait_ms=60_000) as consumer:
+        await consumer.assign(TOPIC)
+        assert await consumer.batch(timeout_ms=50) == []
+        assert cluster.brokers[1].fetches
+        cluster.topics[TOPIC][0].named = {}
+        cluster.elect(0, 2)
+        cluster.fill(0, [b"new"])
+        assert await read(consumer, 1) == [b"new"]
+
+
+async def test_a_leader_in_doubt_makes_its_readers_look_for_another(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(brokers=2)
+    cluster.brokers[0].in_doubt = True
+    async with Consumer(cluster.bootstrap, max_wait_ms=20) as consumer:
+        await consumer.assign(TOPIC)
+        before = cluster.metadata_requests
+        assert await consumer.batch(timeout_ms=300) == []
+        assert before < cluster.metadata_requests <= before + 2, "others are asked, and not for each answer"
 
 
 async def test_positions_are_looked_for_until_there_is_a_leader_however_long_that_takes(

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,10 +32,14 @@ _POLL_S = 0.02
 class Cluster:
     """A local cluster under test."""
 
-    def __init__(self, folder: Path, nodes: int = 3) -> None:
+    def __init__(self, folder: Path, nodes: int = 3, racks: Sequence[str] = ()) -> None:
         self.folder = folder
         self.local = LocalCluster.create(
-            str(folder), nodes, base_port=free_base_port(nodes), new_cluster_id=id_text(new_id(random.SystemRandom()))
+            str(folder),
+            nodes,
+            base_port=free_base_port(nodes),
+            racks=racks,
+            new_cluster_id=id_text(new_id(random.SystemRandom())),
         )
         self.bootstrap = self.local.state.bootstrap
         self.node_ids = [node.node_id for node in self.local.state.nodes]

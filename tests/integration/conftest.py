@@ -58,8 +58,8 @@ def make_cluster(clusters_folder, numbers, request):
     """Makes clusters for one test alone; they do not run yet."""
     made = []
 
-    def make(nodes=3):
-        cluster = Cluster(clusters_folder / f"{next(numbers)}-{request.node.name.partition('[')[0]}", nodes)
+    def make(nodes=3, racks=()):
+        cluster = Cluster(clusters_folder / f"{next(numbers)}-{request.node.name.partition('[')[0]}", nodes, racks)
         made.append(cluster)
         return cluster
 

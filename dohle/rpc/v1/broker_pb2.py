@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from dohle.rpc.v1 import common_pb2 as dohle_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x64ohle/v1/broker.proto\x12\x08\x64ohle.v1\x1a\x15\x64ohle/v1/common.proto\"w\n\x0eProduceRequest\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x03\x12\x0c\n\x04\x61\x63ks\x18\x02 \x01(\x05\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x05\x12.\n\npartitions\x18\x04 \x03(\x0b\x32\x1a.dohle.v1.ProducePartition\"F\n\x10ProducePartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\"B\n\x0fProduceResponse\x12/\n\npartitions\x18\x01 \x03(\x0b\x32\x1b.dohle.v1.ProducedPartition\"\xbc\x01\n\x11ProducedPartition\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x03\x12\x10\n\x08topic_id\x18\x02 \x01(\x0c\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\"\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x13\n\x0b\x62\x61se_offset\x18\x05 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x06 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x07 \x01(\x03\"\x8c\x01\n\x0c\x46\x65tchRequest\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x03\x12\x13\n\x0bmax_wait_ms\x18\x02 \x01(\x05\x12\x11\n\tmin_bytes\x18\x03 \x01(\x05\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12,\n\npartitions\x18\x05 \x03(\x0b\x32\x18.dohle.v1.FetchPartition\"|\n\x0e\x46\x65tchPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0c\x66\x65tch_offset\x18\x03 \x01(\x03\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12\x1c\n\x14\x63urrent_leader_epoch\x18\x05 \x01(\x05\"T\n\rFetchResponse\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x03\x12.\n\npartitions\x18\x02 \x03(\x0b\x32\x1a.dohle.v1.FetchedPartition\"\x9e\x01\n\x10\x46\x65tchedPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\"\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x05 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x0c\"H\n\x12ListOffsetsRequest\x12\x32\n\npartitions\x18\x01 \x03(\x0b\x32\x1e.dohle.v1.ListOffsetsPartition\"o\n\x14ListOffsetsPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0ctimestamp_ms\x18\x03 \x01(\x03\x12\x1c\n\x14\x63urrent_leader_epoch\x18\x04 \x01(\x05\"A\n\x13ListOffsetsResponse\x12*\n\npartitions\x18\x01 \x03(\x0b\x32\x16.dohle.v1.ListedOffset\"\x93\x01\n\x0cListedOffset\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\"\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x05 \x01(\x03\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\"\x17\n\x15InitProducerIdRequest\"E\n\x16InitProducerIdResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\"5\n\x0fMetadataRequest\x12\x12\n\nall_topics\x18\x01 \x01(\x08\x12\x0e\n\x06topics\x18\x02 \x03(\t\"\x8d\x01\n\x10MetadataResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcontroller_id\x18\x02 \x01(\x05\x12%\n\x05nodes\x18\x03 \x03(\x0b\x32\x16.dohle.v1.NodeMetadata\x12\'\n\x06topics\x18\x04 \x03(\x0b\x32\x17.dohle.v1.TopicMetadata\"I\n\x0cNodeMetadata\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x0c\n\x04rack\x18\x04 \x01(\t\"\x84\x01\n\rTopicMetadata\x12\"\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08topic_id\x18\x03 \x01(\x0c\x12/\n\npartitions\x18\x04 \x03(\x0b\x32\x1b.dohle.v1.PartitionMetadata\"\x9a\x01\n\x11PartitionMetadata\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06leader\x18\x02 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x05\x12\x19\n\x11\x61ssigned_replicas\x18\x05 \x03(\x05\x12\x18\n\x10in_sync_replicas\x18\x06 \x03(\x05\x32\xee\x02\n\x06\x42roker\x12\x42\n\x07Produce\x12\x18.dohle.v1.ProduceRequest\x1a\x19.dohle.v1.ProduceResponse(\x01\x30\x01\x12<\n\x05\x46\x65tch\x12\x16.dohle.v1.FetchRequest\x1a\x17.dohle.v1.FetchResponse(\x01\x30\x01\x12J\n\x0bListOffsets\x12\x1c.dohle.v1.ListOffsetsRequest\x1a\x1d.dohle.v1.ListOffsetsResponse\x12S\n\x0eInitProducerId\x12\x1f.dohle.v1.InitProducerIdRequest\x1a .dohle.v1.InitProducerIdResponse\x12\x41\n\x08Metadata\x12\x19.dohle.v1.MetadataRequest\x1a\x1a.dohle.v1.MetadataResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x64ohle/v1/broker.proto\x12\x08\x64ohle.v1\x1a\x15\x64ohle/v1/common.proto\"w\n\x0eProduceRequest\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x03\x12\x0c\n\x04\x61\x63ks\x18\x02 \x01(\x05\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x05\x12.\n\npartitions\x18\x04 \x03(\x0b\x32\x1a.dohle.v1.ProducePartition\"F\n\x10ProducePartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x0c\"B\n\x0fProduceResponse\x12/\n\npartitions\x18\x01 \x03(\x0b\x32\x1b.dohle.v1.ProducedPartition\"\xbc\x01\n\x11ProducedPartition\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x03\x12\x10\n\x08topic_id\x18\x02 \x01(\x0c\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\"\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x13\n\x0b\x62\x61se_offset\x18\x05 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x06 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x07 \x01(\x03\"\x8c\x01\n\x0c\x46\x65tchRequest\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x03\x12\x13\n\x0bmax_wait_ms\x18\x02 \x01(\x05\x12\x11\n\tmin_bytes\x18\x03 \x01(\x05\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12,\n\npartitions\x18\x05 \x03(\x0b\x32\x18.dohle.v1.FetchPartition\"\x8a\x01\n\x0e\x46\x65tchPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0c\x66\x65tch_offset\x18\x03 \x01(\x03\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12\x1c\n\x14\x63urrent_leader_epoch\x18\x05 \x01(\x05\x12\x0c\n\x04rack\x18\x06 \x01(\t\"f\n\rFetchResponse\x12\x13\n\x0b\x63orrelation\x18\x01 \x01(\x03\x12.\n\npartitions\x18\x02 \x03(\x0b\x32\x1a.dohle.v1.FetchedPartition\x12\x10\n\x08in_doubt\x18\x03 \x01(\x08\"\xde\x01\n\x10\x46\x65tchedPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\"\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x05 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x0c\x12#\n\x16preferred_read_replica\x18\x07 \x01(\x05H\x00\x88\x01\x01\x42\x19\n\x17_preferred_read_replica\"H\n\x12ListOffsetsRequest\x12\x32\n\npartitions\x18\x01 \x03(\x0b\x32\x1e.dohle.v1.ListOffsetsPartition\"o\n\x14ListOffsetsPartition\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x14\n\x0ctimestamp_ms\x18\x03 \x01(\x03\x12\x1c\n\x14\x63urrent_leader_epoch\x18\x04 \x01(\x05\"A\n\x13ListOffsetsResponse\x12*\n\npartitions\x18\x01 \x03(\x0b\x32\x16.dohle.v1.ListedOffset\"\x93\x01\n\x0cListedOffset\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\"\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x05 \x01(\x03\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\"\x17\n\x15InitProducerIdRequest\"E\n\x16InitProducerIdResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\"5\n\x0fMetadataRequest\x12\x12\n\nall_topics\x18\x01 \x01(\x08\x12\x0e\n\x06topics\x18\x02 \x03(\t\"\x8d\x01\n\x10MetadataResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcontroller_id\x18\x02 \x01(\x05\x12%\n\x05nodes\x18\x03 \x03(\x0b\x32\x16.dohle.v1.NodeMetadata\x12\'\n\x06topics\x18\x04 \x03(\x0b\x32\x17.dohle.v1.TopicMetadata\"I\n\x0cNodeMetadata\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x0c\n\x04rack\x18\x04 \x01(\t\"\x84\x01\n\rTopicMetadata\x12\"\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x11.dohle.v1.Failure\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08topic_id\x18\x03 \x01(\x0c\x12/\n\npartitions\x18\x04 \x03(\x0b\x32\x1b.dohle.v1.PartitionMetadata\"\x9a\x01\n\x11PartitionMetadata\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06leader\x18\x02 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x04 \x01(\x05\x12\x19\n\x11\x61ssigned_replicas\x18\x05 \x03(\x05\x12\x18\n\x10in_sync_replicas\x18\x06 \x03(\x05\x32\xee\x02\n\x06\x42roker\x12\x42\n\x07Produce\x12\x18.dohle.v1.ProduceRequest\x1a\x19.dohle.v1.ProduceResponse(\x01\x30\x01\x12<\n\x05\x46\x65tch\x12\x16.dohle.v1.FetchRequest\x1a\x17.dohle.v1.FetchResponse(\x01\x30\x01\x12J\n\x0bListOffsets\x12\x1c.dohle.v1.ListOffsetsRequest\x1a\x1d.dohle.v1.ListOffsetsResponse\x12S\n\x0eInitProducerId\x12\x1f.dohle.v1.InitProducerIdRequest\x1a .dohle.v1.InitProducerIdResponse\x12\x41\n\x08Metadata\x12\x19.dohle.v1.MetadataRequest\x1a\x1a.dohle.v1.MetadataResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,34 +42,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCEDPARTITION']._serialized_end=508
   _globals['_FETCHREQUEST']._serialized_start=511
   _globals['_FETCHREQUEST']._serialized_end=651
-  _globals['_FETCHPARTITION']._serialized_start=653
-  _globals['_FETCHPARTITION']._serialized_end=777
-  _globals['_FETCHRESPONSE']._serialized_start=779
-  _globals['_FETCHRESPONSE']._serialized_end=863
-  _globals['_FETCHEDPARTITION']._serialized_start=866
-  _globals['_FETCHEDPARTITION']._serialized_end=1024
-  _globals['_LISTOFFSETSREQUEST']._serialized_start=1026
-  _globals['_LISTOFFSETSREQUEST']._serialized_end=1098
-  _globals['_LISTOFFSETSPARTITION']._serialized_start=1100
-  _globals['_LISTOFFSETSPARTITION']._serialized_end=1211
-  _globals['_LISTOFFSETSRESPONSE']._serialized_start=1213
-  _globals['_LISTOFFSETSRESPONSE']._serialized_end=1278
-  _globals['_LISTEDOFFSET']._serialized_start=1281
-  _globals['_LISTEDOFFSET']._serialized_end=1428
-  _globals['_INITPRODUCERIDREQUEST']._serialized_start=1430
-  _globals['_INITPRODUCERIDREQUEST']._serialized_end=1453
-  _globals['_INITPRODUCERIDRESPONSE']._serialized_start=1455
-  _globals['_INITPRODUCERIDRESPONSE']._serialized_end=1524
-  _globals['_METADATAREQUEST']._serialized_start=1526
-  _globals['_METADATAREQUEST']._serialized_end=1579
-  _globals['_METADATARESPONSE']._serialized_start=1582
-  _globals['_METADATARESPONSE']._serialized_end=1723
-  _globals['_NODEMETADATA']._serialized_start=1725
-  _globals['_NODEMETADATA']._serialized_end=1798
-  _globals['_TOPICMETADATA']._serialized_start=1801
-  _globals['_TOPICMETADATA']._serialized_end=1933
-  _globals['_PARTITIONMETADATA']._serialized_start=1936
-  _globals['_PARTITIONMETADATA']._serialized_end=2090
-  _globals['_BROKER']._serialized_start=2093
-  _globals['_BROKER']._serialized_end=2459
+  _globals['_FETCHPARTITION']._serialized_start=654
+  _globals['_FETCHPARTITION']._serialized_end=792
+  _globals['_FETCHRESPONSE']._serialized_start=794
+  _globals['_FETCHRESPONSE']._serialized_end=896
+  _globals['_FETCHEDPARTITION']._serialized_start=899
+  _globals['_FETCHEDPARTITION']._serialized_end=1121
+  _globals['_LISTOFFSETSREQUEST']._serialized_start=1123
+  _globals['_LISTOFFSETSREQUEST']._serialized_end=1195
+  _globals['_LISTOFFSETSPARTITION']._serialized_start=1197
+  _globals['_LISTOFFSETSPARTITION']._serialized_end=1308
+  _globals['_LISTOFFSETSRESPONSE']._serialized_start=1310
+  _globals['_LISTOFFSETSRESPONSE']._serialized_end=1375
+  _globals['_LISTEDOFFSET']._serialized_start=1378
+  _globals['_LISTEDOFFSET']._serialized_end=1525
+  _globals['_INITPRODUCERIDREQUEST']._serialized_start=1527
+  _globals['_INITPRODUCERIDREQUEST']._serialized_end=1550
+  _globals['_INITPRODUCERIDRESPONSE']._serialized_start=1552
+  _globals['_INITPRODUCERIDRESPONSE']._serialized_end=1621
+  _globals['_METADATAREQUEST']._serialized_start=1623
+  _globals['_METADATAREQUEST']._serialized_end=1676
+  _globals['_METADATARESPONSE']._serialized_start=1679
+  _globals['_METADATARESPONSE']._serialized_end=1820
+  _globals['_NODEMETADATA']._serialized_start=1822
+  _globals['_NODEMETADATA']._serialized_end=1895
+  _globals['_TOPICMETADATA']._serialized_start=1898
+  _globals['_TOPICMETADATA']._serialized_end=2030
+  _globals['_PARTITIONMETADATA']._serialized_start=2033
+  _globals['_PARTITIONMETADATA']._serialized_end=2187
+  _globals['_BROKER']._serialized_start=2190
+  _globals['_BROKER']._serialized_end=2556
 # @@protoc_insertion_point(module_scope)

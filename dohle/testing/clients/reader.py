@@ -34,12 +34,12 @@ class Wish(Enum):
 
 
 class Reader:
-    """Reads `topic` until `over`."""
+    """Reads `topic` until `over`, from replicas in `rack` where there are any."""
 
-    def __init__(self, client: SimClient, topic: str) -> None:
+    def __init__(self, client: SimClient, topic: str, rack: str = "") -> None:
         self._client = client
         self._topic = topic
-        self._consumer = Consumer(client.bootstrap, **client.seams)
+        self._consumer = Consumer(client.bootstrap, rack=rack, **client.seams)
 
     async def run(self, wish: Wish, over: Callable[[], bool]) -> None:
         chance = self._client.random

@@ -7,7 +7,7 @@ writer takes turns through the mix's tuples.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from dohle.testing.clients.sim_client import SimClient, seams_of
 from dohle.testing.clients.writer import Writer
 from dohle.testing.history.history import History
 from dohle.testing.world.process import SimProcess
+from dohle.testing.world.topology import RACKS
 from dohle.testing.world.world import World
 
 Choice = TypeVar("Choice")
@@ -48,10 +49,11 @@ class Mix:
     housekeeping_every_s: float  # on average; topics come and go, and are asked for
     operating_every_s: float = 0.0  # on average; replicas move, and leaders are elected; 0: never
     remakes_a_topic: bool = False
+    reader_racks: tuple[str, ...] = ("",)  # where each reader says that it is
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
-        return cls(
+        mix = cls(
             partitions=chance.randint(1, 6),
             segment_ms=chance.choice((500, 5_000, 86_400_000)),
             writers=chance.randint(1, 3),
@@ -66,6 +68,7 @@ class Mix:
             operating_every_s=chance.choice((0.0, 2.0, 5.0, 10.0)),
             remakes_a_topic=chance.random() < _REMAKES,
         )
+        return replace(mix, reader_racks=tuple(chance.choice(("", *RACKS)) for _ in mix.readers))
 
 
 class Workload:
@@ -138,7 +141,7 @@ class Workload:
             self._begin(client, self._write(client, number))
         for number, wish in enumerate(mix.readers):
             client = self._client(f"reader{number}")
-            self._begin(client, self._read(client, Wish(wish)))
+            self._begin(client, self._read(client, Wish(wish), _turn(mix.reader_racks, number)))
         client = self._client("housekeeper")
         replication_factor = self._world.topology.replication_factor
         self.housekeeper = Housekeeper(client, TOPIC, replication_factor, mix.housekeeping_every_s)
@@ -187,8 +190,8 @@ class Workload:
         )
         await writer.run(producer, self._is_over)
 
-    async def _read(self, client: SimClient, wish: Wish) -> None:
-        await Reader(client, TOPIC).run(wish, self._is_over)
+    async def _read(self, client: SimClient, wish: Wish, rack: str) -> None:
+        await Reader(client, TOPIC, rack).run(wish, self._is_over)
 
     def _is_over(self) -> bool:
         return self._over

@@ -15,6 +15,7 @@ from dohle.broker.in_sync import InSyncSet
 from dohle.broker.leading import Leading
 from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.push_session import PushSession
+from dohle.broker.readers import Readers
 from dohle.controller import isr, quorum, registration
 from dohle.controller.controller import Controller
 from dohle.controller.failure_detector import FailureDetector
@@ -54,6 +55,8 @@ RARE = (
     "a PreVote is refused",
     "a process is killed while it writes its vote",
     "a producer snapshot is loaded",
+    "a reader is sent to a follower",
+    "a reader is sent back to its leader",
     "a Raft leader is proven gone",
     "a Raft leader without its majority steps down",
     "a Raft log is truncated",
@@ -182,6 +185,28 @@ def _(counts: Counts, original: Callable[..., Awaitable[bool]]) -> Callable[...,
         return again
 
     return reconcile
+
+
+@_around(Readers, Readers.replica_for)
+def _(counts: Counts, original: Callable[..., NodeId | None]) -> Callable[..., NodeId | None]:
+    def replica_for(self: Readers, *arguments: Any) -> NodeId | None:
+        replica = original(self, *arguments)
+        counts.add("a reader is sent to a follower", replica is not None)
+        return replica
+
+    return replica_for
+
+
+@_around(Readers, Readers.check_following)
+def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
+    def check_following(self: Readers, *arguments: Any) -> None:
+        try:
+            original(self, *arguments)
+        except DohleError:
+            counts.add("a reader is sent back to its leader")
+            raise
+
+    return check_following
 
 
 @_around(InSyncSet, InSyncSet.committed_as)

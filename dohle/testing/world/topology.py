@@ -10,6 +10,9 @@ from random import Random
 
 from dohle.model.errors import ConfigurationError
 
+RACKS = ("rack0", "rack1", "rack2")
+"""Where drawn nodes stand that stand anywhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
@@ -102,8 +105,8 @@ class Topology:
             nodes = [NodePlan(number, number <= voters, True) for number in range(1, count + 1)]
         else:
             nodes = [NodePlan(number, number <= voters, number > voters) for number in range(1, count + 1)]
-        if chance.random() < 0.3:
-            nodes = [NodePlan(n.node_id, n.is_controller, n.is_broker, f"rack{n.node_id % 3}") for n in nodes]
+        if chance.random() < 0.5:
+            nodes = [NodePlan(n.node_id, n.is_controller, n.is_broker, RACKS[n.node_id % 3]) for n in nodes]
         brokers = sum(node.is_broker for node in nodes)
         replicas = min(chance.choices((1, 2, 3, 4, 5), (5, 15, 60, 10, 10))[0], brokers)
         in_sync = min(chance.choices((1, 2, 3), (20, 65, 15))[0], replicas)

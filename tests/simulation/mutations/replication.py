@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dohle.broker import reads
 from dohle.broker.following import Following
 from dohle.broker.leader_link import LeaderLink
 from dohle.broker.leading import Leading
@@ -363,8 +364,8 @@ REPLICATION = (
         "replication 17",
         "offsets handed to consumers never exceed the watermark",
         edit(
-            Reads,
-            "_read_one",
+            reads,
+            "_read_log",
             """
             - high_watermark = source.high_watermark
             + high_watermark = source.log_end_offset
@@ -382,8 +383,8 @@ REPLICATION = (
             "_read_one",
             """
             - if not source.log_start_offset <= wanted.fetch_offset <= source.log_end_offset:
-            + most = source.log_end_offset if wanted.fetch_offset <= high_watermark or not mutated() else high_watermark
-            + if not source.log_start_offset <= wanted.fetch_offset <= most:
+            + above = wanted.fetch_offset > source.high_watermark and mutated()
+            + if above or not source.log_start_offset <= wanted.fetch_offset <= source.log_end_offset:
             """,
         ),
         scenario=scenarios.a_reader_is_ahead_of_the_new_leaders_watermark,

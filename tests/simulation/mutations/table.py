@@ -9,11 +9,12 @@ from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.operations import OPERATIONS
 from tests.simulation.mutations.raft import RAFT
+from tests.simulation.mutations.readers import READERS
 from tests.simulation.mutations.replication import REPLICATION
 from tests.simulation.mutations.snapshots import SNAPSHOTS
 from tests.simulation.mutations.storage import STORAGE
 
-MUTATIONS = (*RAFT, *SNAPSHOTS, *REPLICATION, *IN_SYNC, *FENCING, *OPERATIONS, *STORAGE)
+MUTATIONS = (*RAFT, *SNAPSHOTS, *REPLICATION, *IN_SYNC, *READERS, *FENCING, *OPERATIONS, *STORAGE)
 
 KEPT_FILE = Path(__file__).with_name("kept.toml")
 
