@@ -241,8 +241,8 @@ def main(arguments: Sequence[str]) -> int:
         with measures.cluster() as made:
             failover_s, ready_s = uvloop.run(metadata_at_size(made))
         print(
-            f"with {MANY_PARTITIONS:,} partitions: no metadata change for {failover_s:.2f} s after kill -9 of the active"
-            f" controller; that node is ready {ready_s:.2f} s after its start"
+            f"with {MANY_PARTITIONS:,} partitions: no metadata change for {failover_s:.2f} s after kill -9 of the"
+            f" active controller; that node is ready {ready_s:.2f} s after its start"
         )
     return 0
 
