@@ -29,7 +29,7 @@ class SimClock(LoopClock):
             assert isinstance(loop, ProcessLoop), "virtual time passes in simulated processes alone"
             await loop.sleep(seconds)
         else:
-            await asyncio.sleep(0)
+            await super().sleep(0)
 
     def wall_ms(self) -> int:
         return _BEGINNING_MS + self.wall_offset_ms + int(self._scheduler.now * 1000)
