@@ -125,6 +125,8 @@ class IsrChanges:
                 change.leading.isr_refused(change.proposal, now)
             elif answer.failure.code:
                 log.info("%s: in-sync set not changed: %s", key, error_for(answer.failure.code, answer.failure.message))
+            elif change.leading.min_in_sync <= len(answer.in_sync_replicas) < answer.min_insync_replicas:
+                continue  # metadata will say it, behind the higher minimum, by which the watermark stands still
             elif answer.leader == self._me and answer.leader_epoch == change.leading.leader_epoch:
                 in_sync = tuple(NodeId(member) for member in answer.in_sync_replicas)
                 change.leading.isr_committed(in_sync, answer.partition_epoch, now)

@@ -10,7 +10,7 @@ import click
 from dohle.cli.moves import listed_nodes, replicas_by_node
 from dohle.cli.output import counted, print_json, print_table
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
-from dohle.cli.step_words import what_happened
+from dohle.cli.step_words import is_unclean, what_happened
 from dohle.model.errors import UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
 
@@ -44,7 +44,7 @@ def partition_command(
     name = TopicPartition(topic, partition)
     if history.steps:
         click.echo(f"{name}: {leader_words(history)}")
-    click.echo(f"in sync {listed_nodes(described.in_sync_replicas)} of {listed_nodes(described.assigned_replicas)}\n")
+    click.echo(f"{_in_sync_words(described)}\n")
     print_table(("REPLICA", "STATE", "END", "RECORDS BEHIND", "BEHIND FOR", "WHY"), _rows(described, replicas, cluster))
     click.echo()
     shown = list(_told(history))[-changes:]
@@ -101,7 +101,7 @@ def _rows(
     leading = replicas.get(described.leader)
     rows: list[tuple[object, ...]] = []
     for node in described.assigned_replicas:
-        state = "leader" if node == described.leader else "in sync" if node in described.in_sync_replicas else "behind"
+        state = _state(node, described)
         held = replicas.get(node)
         end = held.durable_end if held is not None else "?"
         if node == described.leader:
@@ -120,6 +120,24 @@ def _rows(
             )
         )
     return rows
+
+
+def _in_sync_words(described: PartitionDescription) -> str:
+    words = f"in sync {listed_nodes(described.in_sync_replicas)} of {listed_nodes(described.assigned_replicas)}"
+    if described.eligible_replicas:
+        words += f"; {listed_nodes(described.eligible_replicas)} may lead all the same: eligible, with all below"
+        words += " the high watermark"
+    if described.last_known_leader >= 0:
+        words += f"; broker {described.last_known_leader} led last"
+    return words
+
+
+def _state(node: int, described: PartitionDescription) -> str:
+    if node == described.leader:
+        return "leader"
+    if node in described.in_sync_replicas:
+        return "in sync"
+    return "eligible" if node in described.eligible_replicas else "behind"
 
 
 def _behind(leading: ReplicaDescription | None, held: ReplicaDescription | None) -> int | None:
@@ -186,6 +204,9 @@ def _to_json(
                 "partition_epoch": step.partition_epoch,
                 "in_sync_replicas": list(step.in_sync_replicas),
                 "assigned_replicas": list(step.assigned_replicas),
+                "eligible_replicas": list(step.eligible_replicas),
+                "last_known_leader": step.last_known_leader,
+                "unclean": before is not None and is_unclean(before, step),
                 "what_happened": what_happened(before, step),
             }
         )
@@ -196,6 +217,8 @@ def _to_json(
         "leader": described.leader,
         "leader_epoch": described.leader_epoch,
         "in_sync_replicas": list(described.in_sync_replicas),
+        "eligible_replicas": list(described.eligible_replicas),
+        "last_known_leader": described.last_known_leader,
         "replicas": [
             {
                 "node_id": node,

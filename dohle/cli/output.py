@@ -68,3 +68,10 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def leader_text(leader: int, last_known_leader: int) -> str:
+    """Returns who leads; where nobody does, who led last, if that is known."""
+    if leader >= 0:
+        return str(leader)
+    return "none" if last_known_leader < 0 else f"none (last {last_known_leader})"

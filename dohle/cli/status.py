@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dohle.cli.output import counted, print_json, print_table, rich_table
+from dohle.cli.output import counted, leader_text, print_json, print_table, rich_table
 from dohle.cli.session import bootstrap_option, json_option, local_state, run_async, timeout_option
 from dohle.model.errors import BrokerNotAvailable, DohleError
 from dohle.model.ids import id_text
@@ -66,7 +66,7 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
         print_table(_NODE_COLUMNS, node_rows(description))
         if description.unhealthy:
             click.echo()
-            print_table(_UNHEALTHY_COLUMNS, unhealthy_rows(description)[:_MOST_SHOWN])
+            print_table(unhealthy_columns(description), unhealthy_rows(description)[:_MOST_SHOWN])
             click.echo(_not_shown(description, _MOST_SHOWN), nl=False)
     return 0 if health.good else 1
 
@@ -155,15 +155,23 @@ def _address(node: NodeDescription) -> str:
     return next((str(endpoint.address) for endpoint in node.endpoints if endpoint.listener == "GRPC"), "-")
 
 
+def unhealthy_columns(description: ClusterDescription) -> tuple[str, ...]:
+    """Returns the columns of `unhealthy_rows`; replicas are hardly ever eligible, so most tables do without them."""
+    has_eligible = any(partition.eligible_replicas for partition in description.unhealthy)
+    return (*_UNHEALTHY_COLUMNS, "ELIGIBLE") if has_eligible else _UNHEALTHY_COLUMNS
+
+
 def unhealthy_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
     """Returns a row for every partition that lacks a replica, leader or enough of both."""
+    shows_eligible = len(unhealthy_columns(description)) > len(_UNHEALTHY_COLUMNS)
     return [
         (
             f"{partition.topic}-{partition.partition}",
-            partition.leader if partition.leader >= 0 else "none",
+            leader_text(partition.leader, partition.last_known_leader),
             ",".join(map(str, partition.in_sync_replicas)),
             ",".join(map(str, partition.assigned_replicas)),
             ",".join(str(node) for node in partition.assigned_replicas if node not in partition.in_sync_replicas),
+            *((",".join(map(str, partition.eligible_replicas)),) if shows_eligible else ()),
         )
         for partition in description.unhealthy
     ]
@@ -209,6 +217,8 @@ def to_json(description: ClusterDescription, pids: Mapping[int, int]) -> dict[st
                 "assigned_replicas": list(partition.assigned_replicas),
                 "in_sync_replicas": list(partition.in_sync_replicas),
                 "min_insync_replicas": partition.min_insync_replicas,
+                "eligible_replicas": list(partition.eligible_replicas),
+                "last_known_leader": partition.last_known_leader,
             }
             for partition in description.unhealthy
         ],
@@ -253,7 +263,9 @@ async def _watch_on_terminal(admin: Admin) -> None:
                 if description.unhealthy:
                     # no more than fits: what is too long for the screen would lose its end
                     most = max(1, min(_MOST_SHOWN, live.console.height - len(nodes) - _WATCH_LINES))
-                    parts.append(rich_table(_UNHEALTHY_COLUMNS, _as_text(unhealthy_rows(description)[:most])))
+                    parts.append(
+                        rich_table(unhealthy_columns(description), _as_text(unhealthy_rows(description)[:most]))
+                    )
                     parts.append(Text(_not_shown(description, most), end=""))
                 live.update(Group(*parts, Text("Ctrl-C leaves the cluster running", style="dim")), refresh=True)
             await asyncio.sleep(_WATCH_INTERVAL_S)

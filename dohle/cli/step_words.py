@@ -11,7 +11,7 @@ def what_happened(before: PartitionStep | None, step: PartitionStep) -> str:
     """Returns what the step changed, and what it came with: that is mostly why."""
     if before is None:
         return "the partition was made" if step.partition_epoch == 0 else "the first change that is known"
-    words = [*_moves(before, step), *_members(before, step)]
+    words = [*_moves(before, step), *_members(before, step), *_eligible(before, step)]
     if step.leader != before.leader or step.leader_epoch != before.leader_epoch:
         words.append(_leader(before, step))
     if step.doubtful_brokers:
@@ -68,19 +68,60 @@ def _members(before: PartitionStep, step: PartitionStep) -> list[str]:
     return words
 
 
+def _eligible(before: PartitionStep, step: PartitionStep) -> list[str]:
+    became = [node for node in step.eligible_replicas if node not in before.eligible_replicas]
+    assigned = step.assigned_replicas or before.eligible_replicas
+    stopped = [
+        node
+        for node in before.eligible_replicas
+        if node in assigned and node not in (*step.eligible_replicas, *step.in_sync_replicas)
+    ]
+    words = []
+    if became:
+        words.append(f"{_brokers(became)} may lead all the same: eligible, with all below the high watermark")
+    if stopped:
+        words.append(f"{_brokers(stopped)} {_is(stopped)} eligible no longer")
+    return words
+
+
+def is_unclean(before: PartitionStep, step: PartitionStep) -> bool:
+    """Whether the step's leader was elected though it may lack acknowledged records: neither in sync nor eligible, or
+    with a doubt about it while members without one were missing."""
+    if step.leader in (-1, before.leader) or step.leader in before.eligible_replicas:
+        return False
+    if step.leader not in before.in_sync_replicas:
+        ends_a_move = _runs(before) and not _runs(step)
+        return step.in_sync_replicas == (step.leader,) and not ends_a_move
+    left_out = [
+        node
+        for node in before.in_sync_replicas
+        if node not in (*step.in_sync_replicas, *before.doubtful_brokers, *step.registered_brokers)
+    ]
+    return step.leader in before.doubtful_brokers and bool(left_out)
+
+
 def _leader(before: PartitionStep, step: PartitionStep) -> str:
     if step.leader < 0:
         return "nobody can lead"
     if step.leader == before.leader:
         return f"broker {step.leader} leads on in a new epoch"
     joins = step.leader not in before.in_sync_replicas
-    unclean = joins and step.in_sync_replicas == (step.leader,)
-    loss = ", which was not in sync: acknowledged records may be lost" if unclean else ""
-    if joins and not unclean:
-        loss = ", which came in sync just then"
+    how = ""
+    if is_unclean(before, step):
+        last = ", who led last," if step.leader == before.last_known_leader else ""
+        return (
+            f"an unclean election, since none of the in-sync ones, {_listed(before.in_sync_replicas)}, could lead: "
+            f"broker {step.leader}{last} leads alone, and acknowledged records may be lost"
+        )
+    if step.leader in before.eligible_replicas:
+        how = (
+            f", as an eligible replica, since none of the in-sync ones, {_listed(before.in_sync_replicas)}, could lead"
+        )
+    elif joins:
+        how = ", which came in sync just then"
     preferred = step.assigned_replicas[:1] == (step.leader,) and before.leader >= 0
     why = " by an election, as the preferred leader" if preferred and not joins and not _came_with(step) else ""
-    return f"broker {step.leader} took over from {before.leader if before.leader >= 0 else 'nobody'}{why}{loss}"
+    return f"broker {step.leader} took over from {before.leader if before.leader >= 0 else 'nobody'}{why}{how}"
 
 
 def _brokers(nodes: Sequence[int]) -> str:
@@ -89,6 +130,10 @@ def _brokers(nodes: Sequence[int]) -> str:
 
 def _was(nodes: Sequence[int]) -> str:
     return "was" if len(nodes) == 1 else "were"
+
+
+def _is(nodes: Sequence[int]) -> str:
+    return "is" if len(nodes) == 1 else "are"
 
 
 def _listed(nodes: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dohle.cli.output import counted, print_json, print_table, size_text
+from dohle.cli.output import counted, leader_text, print_json, print_table, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.model.errors import DohleError
 from dohle.model.ids import id_text
@@ -130,21 +130,24 @@ def describe(name: str, bootstrap: str, timeout_s: float, as_json: bool) -> None
     click.echo(f"{found.name}  id {id_text(found.topic_id)}, replication factor {found.replication_factor}")
     click.echo("".join(f"{key} = {value}\n" for key, value in changed.items()))
     rows = []
+    has_eligible = any(partition.eligible_replicas for partition in found.partitions)
     for partition in found.partitions:
         replica = replicas.get(partition.partition)
         rows.append(
             (
                 partition.partition,
-                partition.leader if partition.leader >= 0 else "none",
+                leader_text(partition.leader, partition.last_known_leader),
                 ",".join(map(str, partition.assigned_replicas)),
                 ",".join(map(str, partition.in_sync_replicas)),
+                *((",".join(map(str, partition.eligible_replicas)),) if has_eligible else ()),
                 partition.leader_epoch,
                 replica.log_start_offset if replica else "?",
                 replica.high_watermark if replica else "?",
                 size_text(replica.size_bytes) if replica else "?",
             )
         )
-    print_table(("PARTITION", "LEADER", "REPLICAS", "IN SYNC", "EPOCH", "START", "END", "SIZE"), rows)
+    columns = ("PARTITION", "LEADER", "REPLICAS", "IN SYNC", "EPOCH", "START", "END", "SIZE")
+    print_table((*columns[:4], "ELIGIBLE", *columns[4:]) if has_eligible else columns, rows)
 
 
 async def _leading_replicas(admin: Admin, found: TopicDescription) -> dict[int, ReplicaDescription]:
@@ -172,6 +175,8 @@ def topic_json(found: TopicDescription, replicas: dict[int, ReplicaDescription] 
             "partition_epoch": partition.partition_epoch,
             "assigned_replicas": list(partition.assigned_replicas),
             "in_sync_replicas": list(partition.in_sync_replicas),
+            "eligible_replicas": list(partition.eligible_replicas),
+            "last_known_leader": partition.last_known_leader,
         }
         replica = (replicas or {}).get(partition.partition)
         if replica is not None:

@@ -59,6 +59,8 @@ def topic(described: broker_pb2.TopicMetadata) -> TopicDescription:
             partition_epoch=entry.partition_epoch,
             assigned_replicas=tuple(entry.assigned_replicas),
             in_sync_replicas=tuple(entry.in_sync_replicas),
+            eligible_replicas=tuple(entry.eligible_replicas),
+            last_known_leader=entry.last_known_leader if entry.HasField("last_known_leader") else -1,
         )
         for entry in described.partitions
     ]
@@ -92,6 +94,8 @@ def cluster(described: admin_pb2.DescribeClusterResponse) -> ClusterDescription:
                 assigned_replicas=tuple(entry.assigned_replicas),
                 in_sync_replicas=tuple(entry.in_sync_replicas),
                 min_insync_replicas=entry.min_insync_replicas,
+                eligible_replicas=tuple(entry.eligible_replicas),
+                last_known_leader=entry.last_known_leader if entry.HasField("last_known_leader") else -1,
             )
             for entry in described.unhealthy
         ),

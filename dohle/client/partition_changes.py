@@ -89,6 +89,8 @@ class PartitionStep:
     shutting_down_brokers: tuple[int, ...]
     registered_brokers: tuple[int, ...]
     doubtful_brokers: tuple[int, ...]
+    eligible_replicas: tuple[int, ...] = ()
+    last_known_leader: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ def history(answer: admin_pb2.DescribePartitionHistoryResponse) -> PartitionHist
                 shutting_down_brokers=tuple(step.shutting_down_brokers),
                 registered_brokers=tuple(step.registered_brokers),
                 doubtful_brokers=tuple(step.doubtful_brokers),
+                eligible_replicas=tuple(step.eligible_replicas),
+                last_known_leader=step.last_known_leader if step.HasField("last_known_leader") else -1,
             )
         )
     return PartitionHistory(tuple(steps), answer.read_from_offset, answer.now_ms)

@@ -66,7 +66,11 @@ class CreatedTopic:
 
 @dataclass(frozen=True, slots=True)
 class PartitionDescription:
-    """One partition. `leader` is -1 while it has none."""
+    """One partition. `leader` is -1 while it has none.
+
+    Eligible replicas may lead without being in sync (KIP-966). `last_known_leader` is -1 where there is a leader, and
+    where it is not known or has lost its data.
+    """
 
     partition: int
     leader: int
@@ -74,6 +78,8 @@ class PartitionDescription:
     partition_epoch: int
     assigned_replicas: tuple[int, ...]
     in_sync_replicas: tuple[int, ...]
+    eligible_replicas: tuple[int, ...] = ()
+    last_known_leader: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,8 @@ class UnhealthyPartition:
     assigned_replicas: tuple[int, ...]
     in_sync_replicas: tuple[int, ...]
     min_insync_replicas: int
+    eligible_replicas: tuple[int, ...] = ()
+    last_known_leader: int = -1
 
 
 @dataclass(frozen=True, slots=True)

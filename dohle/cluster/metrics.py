@@ -85,7 +85,8 @@ def _of_controller(part: ControllerPart) -> Iterator[Metric]:
     counts = part.controller.counts
     for name, doc, value in (
         ("dohle_controller_leader_elections", "Leaders elected while active", counts.elections),
-        ("dohle_controller_unclean_leader_elections", "Of them, leaders that were not in sync", counts.unclean),
+        ("dohle_controller_unclean_leader_elections", "Of them, leaders that may lack records", counts.unclean),
+        ("dohle_controller_eligible_leader_elections", "Of them, eligible leader replicas", counts.eligible),
         ("dohle_controller_leaders_lost", "Partitions that nobody could lead any more", counts.lost),
         ("dohle_controller_reassignments", "Reassignments that have ended", counts.reassignments),
     ):
@@ -107,6 +108,10 @@ def _of_cluster(broker: Broker) -> Iterator[Metric]:
         "dohle_cluster_under_min_isr_partitions", "Partitions with fewer than min.insync.replicas", float(short)
     )
     yield GaugeMetricFamily("dohle_cluster_offline_partitions", "Partitions without a leader", float(leaderless))
+    eligible = sum(len(health.partition.eligible_replicas) for health in unhealthy)
+    yield GaugeMetricFamily(
+        "dohle_cluster_eligible_replicas", "Replicas that may lead without being in sync", float(eligible)
+    )
     imbalanced = sum(
         partition.leader != partition.assigned_replicas[0]
         for topic in image.topics_in_order()

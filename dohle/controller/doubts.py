@@ -3,7 +3,8 @@
 After every node stopped uncleanly, a topic that did not fsync every append waits until each member of the ISR has
 registered, so that the one with the most leads. A member that never comes back is waited for half a minute from the
 first one with a doubt, as this controller saw it; then those that are back decide, loudly. Topics that fsync every
-append wait for as long as it takes.
+append wait for as long as it takes, but for a member that has registered and is not unfenced: after half a minute an
+eligible replica leads in its place.
 
 One task, which looks at the partitions only when a broker's state has changed.
 """
@@ -17,7 +18,7 @@ from rpds import HashTrieMap
 from dohle.controller.controller import Controller
 from dohle.controller.elections import may_settle, settle_doubts
 from dohle.model.errors import DohleError
-from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.ids import NO_NODE, NodeId, PartitionKey
 from dohle.model.image import BrokerImage, ClusterImage
 from dohle.runtime.clock import Clock
 from dohle.runtime.tasks import OnFailure, Tasks
@@ -73,7 +74,7 @@ class DoubtfulElections:
             key
             for topic in image.topics_in_order()
             for number, partition in enumerate(topic.partitions)
-            if partition.doubts and may_settle(image, key := PartitionKey(topic.topic_id, number), partition)
+            if partition.leader == NO_NODE and may_settle(image, key := PartitionKey(topic.topic_id, number), partition)
         ]
         self._seen = image.brokers
         self._since = {key: self._since.get(key, now) for key in waiting}

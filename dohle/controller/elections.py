@@ -3,9 +3,11 @@
 `Revisions` looks at partitions in an image where the brokers' own changes have already taken effect, and gathers the
 records that set them right. Every decision that touches an existing partition goes through it.
 
-- Leaders come from the ISR: the present one if it can stay, else the first active one in the assigned order. Only
-  where the topic says `unclean.leader.election.enable`, and nobody in sync can lead, the first active replica does,
-  loudly, as the only member: an unclean election.
+- Leaders come from the ISR: the present one if it can stay, else the first active one in the assigned order. Where
+  nobody there can lead, the first active eligible replica does (`eligible`), and joins the members that have no doubt;
+  not in the change by which such a member registers, for that one is about to serve.
+  Only where the topic says `unclean.leader.election.enable`, and none of these can lead, another replica does, loudly,
+  as the only member: an unclean election. The last known leader comes first then.
 - A leader that shuts down stays while nobody else can lead; a fenced one never does. Without a leader the ISR stays.
 - A change of leader is a new leader epoch; every change is a new partition epoch.
 - Members with a doubt (`dohle.model.metadata.Doubt`) do not lead beside one without. As soon as a member without one
@@ -16,22 +18,48 @@ records that set them right. Every decision that touches an existing partition g
 - Where appends were acknowledged before they were fsynced, members that do not come back are not waited for without
   end: `settle_doubts` lets the highest end of the doubtful ones that are back lead, as the topic chose. When that is
   due, `doubts` says.
-
-What is not here: eligible leader replicas (replication.md, rule 13).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from dohle.controller.decision import Decision
+from dohle.controller.eligible import eligible_after, eligible_waits, last_known_leader, proven_after, whole
 from dohle.controller.replica_sets import ReplicaSets, replica_sets
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey
 from dohle.model.image import ClusterImage, PartitionImage
 from dohle.model.metadata import Doubt, PartitionChange, ReplicasChange
 
 AnyChange: TypeAlias = PartitionChange | ReplicasChange
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a partition is to be: who leads, who is in sync, and what is known of those who cannot lead."""
+
+    leader: NodeId
+    members: tuple[NodeId, ...]
+    doubts: tuple[Doubt, ...]
+    proven: tuple[NodeId, ...]
+    eligible: tuple[NodeId, ...]
+    last_known_leader: NodeId
+    replicas: ReplicaSets
+
+    @staticmethod
+    def of(partition: PartitionImage) -> _Outcome:
+        """What the partition is."""
+        return _Outcome(
+            partition.leader,
+            partition.in_sync_replicas,
+            partition.doubts,
+            partition.proven_replicas,
+            partition.eligible_replicas,
+            partition.last_known_leader,
+            replica_sets(partition),
+        )
 
 
 class Revisions:
@@ -51,16 +79,24 @@ class Revisions:
         *,
         isr: Collection[NodeId] | None = None,
         doubts: tuple[Doubt, ...] | None = None,
+        proven: Collection[NodeId] | None = None,
+        eligible: Collection[NodeId] | None = None,
+        lost: Collection[NodeId] = (),
         replicas: ReplicaSets | None = None,
     ) -> AnyChange | None:
         """Notes and returns what has to change about a partition, None if nothing; once a partition.
 
-        `isr`, `doubts` and `replicas` replace what the partition has.
+        `isr`, `doubts`, `proven`, `eligible` and `replicas` replace what the partition has. `lost` are replicas whose
+        data is missing or damaged, whatever they are: none of them is eligible, or the last known leader.
         """
         replicas = replica_sets(before) if replicas is None else replicas
         isr = before.in_sync_replicas if isr is None else isr
         members = tuple([node for node in replicas.assigned if node in isr])
         doubts = before.doubts if doubts is None else doubts
+        proven = before.proven_replicas if proven is None else proven
+        lost = {*lost, *(doubt.node_id for doubt in doubts if doubt.lost)}
+        eligible = before.eligible_replicas if eligible is None else eligible
+        candidates = [node for node in whole(before, eligible, doubts, proven) if node not in lost]
         if doubts:
             members, doubts = _without_settled(self._image, members, doubts, self._present)
         leader = _leader(self._image, before, members, doubts)
@@ -72,32 +108,56 @@ class Revisions:
             successor = _leader(self._image, before, replicas.targets, ())
             if self._image.is_active(successor):
                 leader, members, replicas = successor, replicas.targets, ReplicaSets(replicas.targets)
+        eligible = eligible_after(self._image, key, candidates, members, replicas)
+        sound = _sound(members, doubts)
+        if leader == NO_NODE and self._present not in sound and (successor := self._first_active(eligible)) != NO_NODE:
+            sound.append(successor)
+            self._alarm(key, _eligible_leads(successor, members))
+            leader, members, doubts = successor, tuple([node for node in replicas.assigned if node in sound]), ()
+            eligible = eligible_after(self._image, key, candidates, members, replicas)
+        last = last_known_leader(self._image, before, replicas, lost) if leader == NO_NODE else NO_NODE
+        proven = proven_after(self._image, doubts, proven)
+        outcome = _Outcome(leader, members, doubts, proven, eligible, last, replicas)
         allowed = self._image.topics[key.topic_id].config.unclean_leader_election_enable
-        if leader == NO_NODE and allowed and (unclean := may_lead_uncleanly(self._image, before)) != NO_NODE:
-            leader, members, doubts = unclean, (unclean,), ()
+        if leader == NO_NODE and allowed and (unclean := may_lead_uncleanly(self._image, before, lost)) != NO_NODE:
             self._alarm_unclean(key, before, unclean)
-        return self._note(key, before, leader, members, doubts, replicas)
+            outcome = self._alone(outcome, unclean)
+        return self._note(key, before, outcome)
 
     def elect(self, key: PartitionKey, before: PartitionImage, leader: NodeId) -> None:
         """Has this replica lead, which the caller has found able to; one that is not in sync is alone then."""
+        outcome = _Outcome.of(before)
         if leader in before.in_sync_replicas and before.doubt_about(leader) is None:
-            self._note(key, before, leader, before.in_sync_replicas, (), replica_sets(before))
+            outcome = replace(outcome, leader=leader, doubts=(), proven=(), last_known_leader=NO_NODE)
         else:
             self._alarm_unclean(key, before, leader)
-            self._note(key, before, leader, (leader,), (), replica_sets(before))
+            outcome = self._alone(outcome, leader)
+        self._note(key, before, outcome)
+
+    def _alone(self, outcome: _Outcome, leader: NodeId) -> _Outcome:
+        """Returns what an unclean election makes of it: nobody is eligible, for whoever follows may be cut."""
+        return _Outcome(leader, (leader,), (), (), (), NO_NODE, outcome.replicas)
+
+    def _first_active(self, nodes: tuple[NodeId, ...]) -> NodeId:
+        return next((node for node in nodes if self._image.is_active(node)), NO_NODE)
 
     def _alarm_unclean(self, key: PartitionKey, before: PartitionImage, leader: NodeId) -> None:
+        who = "the last known leader" if leader == before.last_known_leader else "not the last known leader"
         self._alarm(
             key,
-            f"unclean election: broker {leader} leads, which was not in sync; acknowledged records that only brokers"
-            f" {list(before.in_sync_replicas)} had are lost, as unclean.leader.election.enable permits here",
+            f"unclean election: broker {leader} leads, which was not in sync and is {who}; acknowledged records that"
+            f" only brokers {list(before.in_sync_replicas)} had are lost, as unclean.leader.election.enable permits"
+            " here",
         )
 
     def _all_in_sync(self, targets: tuple[NodeId, ...], members: tuple[NodeId, ...], doubts: tuple[Doubt, ...]) -> bool:
         return not doubts and all(node in members and not self._image.brokers[node].fenced for node in targets)
 
     def settle(self, key: PartitionKey, before: PartitionImage) -> AnyChange | None:
-        """Has the doubtful member that is back and reaches furthest lead, whoever else may have more."""
+        """Has an eligible replica lead, if there is one; else the doubtful member that is back and reaches furthest,
+        whoever else may have more."""
+        if eligible_waits(self._image, before):
+            return self.revise(key, before)
         back = tuple([doubt for doubt in before.doubts if self._image.is_active(doubt.node_id)])
         members = _with_highest_end(before.in_sync_replicas, back)
         if not members:
@@ -109,55 +169,60 @@ class Revisions:
             f"broker {best.node_id} leads from offset {best.durable_end} of epoch {best.last_epoch}, though brokers "
             f"{missing} may have had more: records that only they had are lost, as flush.messages permits here",
         )
-        return self._note(key, before, best.node_id, members, (), replica_sets(before))
+        # nobody stays eligible: whoever follows may be cut to what this one has
+        return self._note(key, before, _Outcome(best.node_id, members, (), (), (), NO_NODE, replica_sets(before)))
 
-    def _note(
-        self,
-        key: PartitionKey,
-        before: PartitionImage,
-        leader: NodeId,
-        members: tuple[NodeId, ...],
-        doubts: tuple[Doubt, ...],
-        replicas: ReplicaSets,
-    ) -> AnyChange | None:
-        moved = replicas != replica_sets(before)
-        if not moved and leader == before.leader and members == before.in_sync_replicas and doubts == before.doubts:
+    def _note(self, key: PartitionKey, before: PartitionImage, outcome: _Outcome) -> AnyChange | None:
+        if outcome == _Outcome.of(before):
             return None
-        for doubt in doubts:
+        for doubt in outcome.doubts:
             if doubt.lost and doubt not in before.doubts:
                 self._alarm(key, f"offline: the last in-sync replica, on broker {doubt.node_id}, is missing or damaged")
+        replicas = outcome.replicas
         gone = any(node not in replicas.assigned for node in before.assigned_replicas)
-        leader_epoch = before.leader_epoch + (leader != before.leader or gone)
-        partition_epoch = before.partition_epoch + 1
-        change: AnyChange
-        if moved:
-            change = ReplicasChange(
-                topic_id=key.topic_id,
-                partition=key.partition,
-                assigned_replicas=replicas.assigned,
-                adding_replicas=replicas.adding,
-                removing_replicas=replicas.removing,
-                leader=leader,
-                leader_epoch=leader_epoch,
-                partition_epoch=partition_epoch,
-                in_sync_replicas=members,
-                doubts=doubts,
-            )
-        else:
-            change = PartitionChange(
-                topic_id=key.topic_id,
-                partition=key.partition,
-                leader=leader,
-                leader_epoch=leader_epoch,
-                partition_epoch=partition_epoch,
-                in_sync_replicas=members,
-                doubts=doubts,
-            )
+        same = PartitionChange(
+            topic_id=key.topic_id,
+            partition=key.partition,
+            leader=outcome.leader,
+            leader_epoch=before.leader_epoch + (outcome.leader != before.leader or gone),
+            partition_epoch=before.partition_epoch + 1,
+            in_sync_replicas=outcome.members,
+            doubts=outcome.doubts,
+            eligible_replicas=outcome.eligible,
+            last_known_leader=outcome.last_known_leader,
+            proven_replicas=outcome.proven,
+        )
+        change = same if replicas == replica_sets(before) else _with_replicas(same, replicas)
         self.changes.append(change)
         return change
 
     def _alarm(self, key: PartitionKey, text: str) -> None:
         self.alarms.append(f"partition {self._image.topics[key.topic_id].name}-{key.partition}: {text}")
+
+
+def _with_replicas(change: PartitionChange, replicas: ReplicaSets) -> ReplicasChange:
+    return ReplicasChange(
+        topic_id=change.topic_id,
+        partition=change.partition,
+        assigned_replicas=replicas.assigned,
+        adding_replicas=replicas.adding,
+        removing_replicas=replicas.removing,
+        leader=change.leader,
+        leader_epoch=change.leader_epoch,
+        partition_epoch=change.partition_epoch,
+        in_sync_replicas=change.in_sync_replicas,
+        doubts=change.doubts,
+        eligible_replicas=change.eligible_replicas,
+        last_known_leader=change.last_known_leader,
+        proven_replicas=change.proven_replicas,
+    )
+
+
+def _eligible_leads(leader: NodeId, members: tuple[NodeId, ...]) -> str:
+    return (
+        f"broker {leader} leads, an eligible replica: it has all that was acknowledged with acks=all, and none of the"
+        f" in-sync ones, {list(members)}, can lead"
+    )
 
 
 def settle_doubts(image: ClusterImage, keys: Collection[PartitionKey]) -> Decision[None]:
@@ -171,8 +236,10 @@ def settle_doubts(image: ClusterImage, keys: Collection[PartitionKey]) -> Decisi
 
 
 def may_settle(image: ClusterImage, key: PartitionKey, partition: PartitionImage) -> bool:
-    """Whether members that are missing need not be waited for without end: some that are back have doubts, and appends
-    were acknowledged before they were fsynced."""
+    """Whether members that are missing need not be waited for without end: an eligible replica can lead, or some that
+    are back have doubts, and appends were acknowledged before they were fsynced."""
+    if eligible_waits(image, partition):
+        return True
     relaxed = image.topics[key.topic_id].config.flush_messages > 1
     return relaxed and any(not doubt.lost for doubt in partition.doubts)
 
@@ -185,16 +252,18 @@ def enough_remain(image: ClusterImage, key: PartitionKey, members: Collection[No
     return active >= topic.effective_min_insync(key.partition)
 
 
-def may_lead_uncleanly(image: ClusterImage, partition: PartitionImage) -> NodeId:
+def may_lead_uncleanly(image: ClusterImage, partition: PartitionImage, lost: Collection[NodeId] = ()) -> NodeId:
     """Returns the active replica, if there is one, that loses least by leading though it may lack records.
 
-    Members of the ISR come first, those with the highest end before the others; lost ones never lead.
+    Members of the ISR come first, those with the highest end before the others; then the last known leader; then
+    whoever is there. Lost ones never lead, nor do those that the caller knows to be.
     """
     back = tuple([doubt for doubt in partition.doubts if image.is_active(doubt.node_id)])
-    lost = [doubt.node_id for doubt in partition.doubts if doubt.lost]
+    lost = [*lost, *(doubt.node_id for doubt in partition.doubts if doubt.lost)]
     active = [node for node in partition.assigned_replicas if image.is_active(node) and node not in lost]
-    members = _with_highest_end(partition.in_sync_replicas, back)
-    return next(iter([*members, *active]), NO_NODE)
+    members = [node for node in _with_highest_end(partition.in_sync_replicas, back) if node not in lost]
+    last = [node for node in active if node == partition.last_known_leader]
+    return next(iter([*members, *last, *active]), NO_NODE)
 
 
 def another_can_lead(image: ClusterImage, partition: PartitionImage) -> bool:
@@ -225,8 +294,7 @@ def _without_settled(
 def _leader(
     image: ClusterImage, before: PartitionImage, members: tuple[NodeId, ...], doubts: tuple[Doubt, ...]
 ) -> NodeId:
-    doubtful = {doubt.node_id for doubt in doubts}
-    sound = [node for node in members if node not in doubtful]
+    sound = _sound(members, doubts)
     incumbent = before.leader if before.leader in sound else NO_NODE
     if image.is_active(incumbent):
         return incumbent
@@ -238,6 +306,11 @@ def _leader(
     if sound:
         return NO_NODE
     return next((node for node in _with_highest_end(members, doubts) if image.is_active(node)), NO_NODE)
+
+
+def _sound(members: tuple[NodeId, ...], doubts: tuple[Doubt, ...]) -> list[NodeId]:
+    doubtful = {doubt.node_id for doubt in doubts}
+    return [node for node in members if node not in doubtful]
 
 
 def _with_highest_end(members: tuple[NodeId, ...], doubts: tuple[Doubt, ...]) -> tuple[NodeId, ...]:

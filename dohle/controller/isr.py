@@ -79,6 +79,7 @@ def _alter(
         leader_epoch=now.leader_epoch,
         partition_epoch=now.partition_epoch,
         in_sync_replicas=now.in_sync_replicas,
+        min_insync_replicas=image.topics[key.topic_id].effective_min_insync(key.partition),
     )
 
 

@@ -97,6 +97,8 @@ def _state(record: Partition | PartitionChange | ReplicasChange) -> admin_pb2.Pa
     if not isinstance(record, Partition):
         step.leader_epoch, step.partition_epoch = record.leader_epoch, record.partition_epoch
         step.doubtful_brokers.extend(doubt.node_id for doubt in record.doubts)
+        step.eligible_replicas.extend(record.eligible_replicas)
+        step.last_known_leader = record.last_known_leader
     if not isinstance(record, PartitionChange):
         step.assigned_replicas.extend(record.assigned_replicas)
     if isinstance(record, ReplicasChange):

@@ -60,19 +60,15 @@ def register_broker(
     revisions = Revisions(apply(image, record, broker_epoch), present=record.node_id)
     held = {PartitionKey(TopicId(replica.topic_id), replica.partition): replica for replica in request.held}
     for key, partition in image.replicas_of(record.node_id):
-        if record.node_id in partition.in_sync_replicas:
-            assert previous is not None, "a broker with replicas was registered before"
-            doubt = _Returning(image, previous, request, key, partition, held.get(key)).doubt()
-            others = [other for other in partition.doubts if other.node_id != record.node_id]
-            doubts = others if doubt is None else sorted([*others, doubt])
-            revisions.revise(key, partition, doubts=tuple(doubts))
+        assert previous is not None, "a broker with replicas was registered before"
+        _Returning(image, previous, request, key, partition, held.get(key)).revise(revisions)
     answer = RegisterBrokerResponse(broker_epoch=broker_epoch)
     return Decision((record, *revisions.changes), answer, tuple(revisions.alarms))
 
 
 @dataclass(frozen=True, slots=True)
 class _Returning:
-    """A member of the ISR whose broker registers."""
+    """A replica whose broker registers."""
 
     image: ClusterImage
     previous: BrokerImage
@@ -80,6 +76,39 @@ class _Returning:
     key: PartitionKey
     partition: PartitionImage
     held: HeldReplica | None
+
+    def revise(self, revisions: Revisions) -> None:
+        """Notes what the partition becomes: a doubt about a member; who is none, but eligible or led last, may go."""
+        node_id, partition = self.previous.node_id, self.partition
+        remembered = node_id in partition.eligible_replicas or node_id == partition.last_known_leader
+        if node_id not in partition.in_sync_replicas and not remembered:
+            return
+        doubt = self.doubt()
+        lost = [node_id] if doubt is not None and doubt.lost else []
+        if node_id in partition.in_sync_replicas:
+            others = [other for other in partition.doubts if other.node_id != node_id]
+            doubts = others if doubt is None else sorted([*others, doubt])
+            proven = [other for other in partition.proven_replicas if other != node_id]
+            if doubt is not None and self.is_proven():
+                proven.append(node_id)
+            revisions.revise(self.key, partition, doubts=tuple(doubts), proven=proven)
+        elif doubt is None or self.is_proven():
+            revisions.revise(self.key, partition)
+        else:
+            eligible = [other for other in partition.eligible_replicas if other != node_id]
+            revisions.revise(self.key, partition, eligible=eligible, lost=lost)
+
+    def is_proven(self) -> bool:
+        """Whether it has all that it ever acknowledged, though recovery may have cut what it had not."""
+        node_id, held = self.previous.node_id, self.held
+        earlier = self.partition.doubt_about(node_id)
+        return (
+            held is not None
+            and held.proven
+            and not held.damaged
+            and not self._was_replaced()
+            and (earlier is None or node_id in self.partition.proven_replicas)
+        )
 
     def doubt(self) -> Doubt | None:
         """Returns what stands against the replica, None if its data is known to be whole."""

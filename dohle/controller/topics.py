@@ -32,6 +32,7 @@ MOST_PARTITIONS = 10_000
 
 _DEFAULT = -1
 _UNCLEAN_ELECTIONS = "unclean.leader.election.enable"
+_MIN_IN_SYNC = "min.insync.replicas"
 _RESERVED_NAMES = frozenset({"__cluster_metadata"})
 
 
@@ -144,20 +145,28 @@ def alter_configs(
         records.extend(changes)
     if request.validate_only:
         return Decision((), response)
-    revisions = _newly_led(image, records)
+    revisions = _consequences(image, records)
     return Decision((*records, *revisions.changes), response, tuple(revisions.alarms))
 
 
-def _newly_led(image: ClusterImage, records: Sequence[MetadataRecord]) -> Revisions:
-    """Finds leaders for partitions whose topics allow unclean elections from these records on."""
-    allowing = [
-        record.topic_id for record in records if isinstance(record, TopicOverride) and record.name == _UNCLEAN_ELECTIONS
-    ]
-    revisions = Revisions(apply_batch(image, records, image.next_offset) if allowing else image)
-    for topic_id in allowing:
+def _consequences(image: ClusterImage, records: Sequence[MetadataRecord]) -> Revisions:
+    """Finds what follows for partitions from these overrides.
+
+    Who was eligible beside another min.insync.replicas is so no more (KIP-966). Where unclean elections are allowed
+    from now on, partitions without a leader get one.
+    """
+    names: dict[TopicId, set[str]] = {}
+    for record in records:
+        if isinstance(record, TopicOverride) and record.name in (_UNCLEAN_ELECTIONS, _MIN_IN_SYNC):
+            names.setdefault(record.topic_id, set()).add(record.name)
+    revisions = Revisions(apply_batch(image, records, image.next_offset) if names else image)
+    for topic_id, changed in names.items():
         for number, partition in enumerate(image.topics[topic_id].partitions):
-            if partition.leader == NO_NODE:
-                revisions.revise(PartitionKey(topic_id, number), partition)
+            key = PartitionKey(topic_id, number)
+            if _MIN_IN_SYNC in changed and partition.eligible_replicas:
+                revisions.revise(key, partition, eligible=())
+            elif _UNCLEAN_ELECTIONS in changed and partition.leader == NO_NODE:
+                revisions.revise(key, partition)
     return revisions
 
 

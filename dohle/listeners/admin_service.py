@@ -57,6 +57,8 @@ class AdminService:
                     assigned_replicas=health.partition.assigned_replicas,
                     in_sync_replicas=health.live_in_sync_replicas,
                     min_insync_replicas=health.min_insync_replicas,
+                    eligible_replicas=health.partition.eligible_replicas,
+                    last_known_leader=health.partition.last_known_leader,
                 )
                 for health in image.unhealthy_partitions()
             ],

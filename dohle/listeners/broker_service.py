@@ -144,6 +144,8 @@ def _topic_metadata(topic: TopicImage) -> broker_pb2.TopicMetadata:
                 partition_epoch=partition.partition_epoch,
                 assigned_replicas=partition.assigned_replicas,
                 in_sync_replicas=partition.in_sync_replicas,
+                eligible_replicas=partition.eligible_replicas,
+                last_known_leader=partition.last_known_leader,
             )
             for number, partition in enumerate(topic.partitions)
         ],

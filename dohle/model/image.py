@@ -8,7 +8,8 @@ How records change an image is in `dohle.model.image_apply`; the rules by which 
 
 Invariants, checked by `apply`: the ISR is a part of the assigned replicas, in their order, and never empty; the leader
 is in the ISR, or there is none; doubts are about members of the ISR, and only while there is no leader; what a
-reassignment adds and removes is assigned, and something remains either way.
+reassignment adds and removes is assigned, and something remains either way; the eligible replicas are assigned, in that
+order, and no members of the ISR.
 """
 
 from __future__ import annotations
@@ -71,6 +72,9 @@ class PartitionImage:
     doubts: tuple[Doubt, ...] = ()  # by node id
     adding_replicas: tuple[NodeId, ...] = ()  # of the assigned ones: by a reassignment that has not ended
     removing_replicas: tuple[NodeId, ...] = ()
+    eligible_replicas: tuple[NodeId, ...] = ()  # no members, and have all below the watermark (KIP-966)
+    last_known_leader: NodeId = NO_NODE  # who led last, while nobody does; NO_NODE also where its data is lost
+    proven_replicas: tuple[NodeId, ...] = ()  # of the doubtful: those that fsynced all that they acknowledged
 
     @property
     def is_reassigning(self) -> bool:

@@ -289,6 +289,7 @@ class _Draft:
         isr = _members(record.in_sync_replicas, record.leader, assigned_replicas)
         demand(not record.doubts or record.leader == NO_NODE, "there are doubts beside a leader")
         demand(all(doubt.node_id in isr for doubt in record.doubts), "a doubt is about no member of the ISR")
+        _check_eligible(record, isr, assigned_replicas)
         self._touched[record.topic_id].partitions[record.partition] = PartitionImage(
             assigned_replicas=assigned_replicas,
             in_sync_replicas=isr,
@@ -299,6 +300,9 @@ class _Draft:
             doubts=record.doubts,
             adding_replicas=adding_replicas,
             removing_replicas=removing_replicas,
+            eligible_replicas=record.eligible_replicas,
+            last_known_leader=record.last_known_leader,
+            proven_replicas=record.proven_replicas,
         )
 
     def _rehost(self, node_id: NodeId, key: PartitionKey, *, hosts: bool) -> None:
@@ -341,3 +345,18 @@ def _members(isr: tuple[NodeId, ...], leader: NodeId, assigned: tuple[NodeId, ..
         return assigned
     demand(isr == tuple([node for node in assigned if node in isr]), f"the ISR {isr} does not follow {assigned}")
     return isr
+
+
+def _check_eligible(
+    record: PartitionChange | ReplicasChange, isr: tuple[NodeId, ...], assigned: tuple[NodeId, ...]
+) -> None:
+    eligible, last = record.eligible_replicas, record.last_known_leader
+    demand(not set(eligible) & set(isr), f"the eligible replicas {eligible} are in the ISR {isr}")
+    demand(
+        eligible == tuple([node for node in assigned if node in eligible]),
+        f"the eligible replicas {eligible} do not follow {assigned}",
+    )
+    demand(last == NO_NODE or record.leader == NO_NODE, f"{last} is the last known leader, and {record.leader} leads")
+    demand(last == NO_NODE or last in assigned, f"the last known leader, {last}, is no replica")
+    doubtful = [doubt.node_id for doubt in record.doubts if not doubt.lost]
+    demand(all(node in doubtful for node in record.proven_replicas), "what is proven is of nobody with a doubt")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, TopicId
+from dohle.model.ids import NO_NODE, ClusterId, DirectoryId, IncarnationId, NodeId, TopicId
 
 METADATA_VERSION = "metadata.version"
 """The feature whose level says which metadata records may be written."""
@@ -27,7 +27,7 @@ OLDEST_METADATA_VERSION = 1
 NEWEST_METADATA_VERSION = 2
 """The highest one, at which new clusters are formatted.
 
-2: brokers are unregistered (`UnregisterBroker`).
+2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966).
 """
 
 
@@ -151,6 +151,9 @@ class PartitionChange:
     partition_epoch: int  # the one before, plus 1
     in_sync_replicas: tuple[NodeId, ...]
     doubts: tuple[Doubt, ...]
+    eligible_replicas: tuple[NodeId, ...] = ()
+    last_known_leader: NodeId = NO_NODE
+    proven_replicas: tuple[NodeId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,9 @@ class ReplicasChange:
     partition_epoch: int  # the one before, plus 1
     in_sync_replicas: tuple[NodeId, ...]
     doubts: tuple[Doubt, ...]
+    eligible_replicas: tuple[NodeId, ...] = ()
+    last_known_leader: NodeId = NO_NODE
+    proven_replicas: tuple[NodeId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +267,9 @@ class PartitionState:
     doubts: tuple[Doubt, ...]
     adding_replicas: tuple[NodeId, ...]
     removing_replicas: tuple[NodeId, ...]
+    eligible_replicas: tuple[NodeId, ...] = ()
+    last_known_leader: NodeId = NO_NODE
+    proven_replicas: tuple[NodeId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

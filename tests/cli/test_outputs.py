@@ -56,7 +56,7 @@ def test_everything_that_is_wrong_is_said():
     assert health_of(cluster).words == (
         "no active controller is known; node 2 down; 1 partition without a leader; 1 partition under-replicated"
     )
-    assert unhealthy_rows(cluster) == [("t-0", 1, "1", "1,2", "2"), ("t-1", "none", "", "1,2", "1,2")]
+    assert unhealthy_rows(cluster) == [("t-0", "1", "1", "1,2", "2"), ("t-1", "none", "", "1,2", "1,2")]
     assert to_json(cluster, {})["unhealthy"][1]["leader"] == -1
 
 

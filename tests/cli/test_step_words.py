@@ -6,13 +6,12 @@ from dohle.cli.step_words import what_happened
 from dohle.client.partition_changes import PartitionStep
 
 
-def step(leader, epoch, in_sync, assigned=(1, 2, 3), adding=(), removing=(), **brokers):
+def step(leader, epoch, in_sync, assigned=(1, 2, 3), adding=(), removing=(), eligible=(), last=-1, **brokers):
     fenced, unfenced, leaving, registered, doubtful = (
         brokers.get(name, ()) for name in ("fenced", "unfenced", "shutting_down", "registered", "doubtful")
     )
-    return PartitionStep(
-        9, 0, leader, epoch, 1, in_sync, assigned, adding, removing, fenced, unfenced, leaving, registered, doubtful
-    )
+    told = (fenced, unfenced, leaving, registered, doubtful, eligible, last)
+    return PartitionStep(9, 0, leader, epoch, 1, in_sync, assigned, adding, removing, *told)
 
 
 ALL = step(1, 0, (1, 2, 3))
@@ -40,10 +39,43 @@ MOVING = step(1, 0, (1, 2, 3), (4, 2, 1, 3), adding=(4,), removing=(1, 3))
             step(-1, 1, (1,)),
             step(2, 2, (2,)),
             (
-                "broker 2 came in sync; broker 1 left the in-sync set: behind for too long; broker 2 took over"
-                " from nobody,"
-                " which was not in sync: acknowledged records may be lost"
+                "broker 2 came in sync; broker 1 left the in-sync set: behind for too long; an unclean election, since"
+                " none of the in-sync ones, 1, could lead: broker 2 leads alone, and acknowledged records may be lost"
             ),
+        ),
+        (
+            step(-1, 1, (1, 2), last=1, doubtful=(1,)),
+            step(1, 2, (1,), unfenced=(1,)),
+            (
+                "broker 1 back: broker 2 left the in-sync set; an unclean election, since none of the in-sync"
+                " ones, 1,2, could lead: broker 1, who led last, leads alone, and acknowledged records may be lost"
+            ),
+        ),
+        (
+            step(-1, 1, (1, 2), doubtful=(1, 2)),
+            step(1, 2, (1,), unfenced=(1,)),
+            "broker 1 back: broker 2 left the in-sync set; broker 1 took over from nobody",
+        ),
+        (
+            step(3, 1, (1, 2, 3)),
+            step(3, 1, (3,), eligible=(1, 2), registered=(1,)),
+            (
+                "broker 1 started anew: brokers 1,2 left the in-sync set; brokers 1,2 may lead all the same: eligible,"
+                " with all below the high watermark"
+            ),
+        ),
+        (
+            step(3, 1, (3,), eligible=(1, 2)),
+            step(1, 2, (1, 3), fenced=(3,)),
+            (
+                "broker 3 was fenced: broker 1 came in sync; broker 2 is eligible no longer; broker 1 took over from 3,"
+                " as an eligible replica, since none of the in-sync ones, 3, could lead"
+            ),
+        ),
+        (
+            step(1, 0, (1,), (2, 1), adding=(2,), removing=(1,)),
+            step(2, 1, (2,), (2,)),
+            ("the move to 2 ended; broker 2 came in sync; broker 2 took over from 1, which came in sync just then"),
         ),
         (ALL, MOVING, "a move to 4,2 began"),
         (

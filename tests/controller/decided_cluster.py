@@ -8,6 +8,7 @@ from typing import Any
 from dohle.controller.brokers import fence_brokers, heartbeat
 from dohle.controller.decision import Decision
 from dohle.controller.election_counts import ElectionCounts
+from dohle.controller.eligible import remembers
 from dohle.controller.isr import alter_partitions
 from dohle.controller.leader_elections import elect_leaders
 from dohle.controller.reassignment import alter_partition_reassignments
@@ -221,11 +222,20 @@ class DecidedCluster:
                 for node in partition.assigned_replicas:
                     hosted.setdefault(node, []).append(key)
                 self._check_partition(key, partition)
+                assert not partition.eligible_replicas or len(partition.in_sync_replicas) < topic.effective_min_insync(
+                    number
+                )
                 if earlier is not None and number < len(earlier.partitions):
                     was = earlier.partitions[number]
                     gone = not set(was.assigned_replicas) <= set(partition.assigned_replicas)
                     assert partition.leader_epoch == was.leader_epoch + (partition.leader != was.leader or gone)
                     assert partition.partition_epoch == was.partition_epoch + (partition != was)
+                    alone = partition.in_sync_replicas == (partition.leader,) and not was.is_reassigning
+                    if alone and partition.leader not in (*was.in_sync_replicas, *was.eligible_replicas):
+                        assert topic.config.unclean_leader_election_enable
+                    if not remembers(self.image):
+                        assert not partition.eligible_replicas
+                        assert partition.last_known_leader == NO_NODE
         for node in self.image.brokers_in_order():
             assert [key for key, _ in self.image.replicas_of(node.node_id)] == sorted(hosted.get(node.node_id, []))
 
@@ -237,8 +247,11 @@ class DecidedCluster:
         assert members == tuple(node for node in partition.assigned_replicas if node in members)
         assert members
         assert {doubt.node_id for doubt in partition.doubts} <= set(members)
+        assert not set(partition.eligible_replicas) & set(members)
+        assert set(partition.eligible_replicas) <= set(partition.assigned_replicas)
         if partition.leader == NO_NODE:
             return
+        assert partition.last_known_leader == NO_NODE
         leader = self.image.brokers[partition.leader]
         assert partition.leader in members
         assert not partition.doubts

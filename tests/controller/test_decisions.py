@@ -87,7 +87,9 @@ class Decisions(RuleBasedStateMachine):
         self.cluster.fence(*nodes)
         for topic in self.cluster.image.topics_in_order():
             for number, partition in enumerate(topic.partitions):
-                if partition.in_sync_replicas != before.topics[topic.topic_id].partitions[number].in_sync_replicas:
+                was = before.topics[topic.topic_id].partitions[number]
+                doubtful = [doubt.node_id for doubt in was.doubts]
+                if not set(was.in_sync_replicas) <= {*partition.in_sync_replicas, *doubtful}:
                     assert len(self.cluster.image.live_in_sync(partition)) >= topic.effective_min_insync(number)
 
     @rule(name=NAMES, isr=st.lists(NODES, max_size=4), older=st.integers(0, 1))
@@ -135,6 +137,8 @@ class Decisions(RuleBasedStateMachine):
                 sound = [node for node in partition.in_sync_replicas if partition.doubt_about(node) is None]
                 if partition.leader == NO_NODE:
                     assert not any(map(self.cluster.image.is_active, sound))
+                    if any(map(self.cluster.image.is_active, partition.eligible_replicas)):
+                        assert not all(self.cluster.image.brokers[node].has_served for node in sound)
 
     @invariant()
     def a_reassignment_whose_targets_are_all_in_sync_has_ended(self):

@@ -159,6 +159,12 @@ def test_a_topic_made_and_removed_in_one_batch_leaves_nothing(image):
         PartitionChange(T, 0, 1, 0, 1, (1, 3), ()),
         PartitionChange(T, 0, 1, 0, 1, (1, 2), (Doubt(2, 0, 0, False),)),
         PartitionChange(T, 0, NO_NODE, 1, 1, (1,), (Doubt(2, 0, 0, False),)),
+        PartitionChange(T, 0, 1, 0, 1, (1, 2), (), (2,)),
+        PartitionChange(T, 0, 1, 0, 1, (1,), (), (3,)),
+        PartitionChange(T, 0, 1, 0, 1, (1,), (), (), 1),
+        PartitionChange(T, 0, NO_NODE, 1, 1, (1,), (), (), 3),
+        PartitionChange(T, 0, NO_NODE, 1, 1, (1,), (), (), NO_NODE, (1,)),
+        PartitionChange(T, 0, NO_NODE, 1, 1, (1,), (Doubt(1, 0, 0, True),), (), NO_NODE, (1,)),
     ],
 )
 def test_a_record_that_contradicts_the_image_is_fatal(image, record):

@@ -50,7 +50,7 @@ RECORDS = st.one_of(
     st.builds(BrokerChange, NODES, OFFSETS, st.booleans(), st.booleans()),
     st.builds(Topic, IDS, TEXT),
     st.builds(Partition, IDS, NODES, REPLICAS, REPLICAS, NODES),
-    st.builds(PartitionChange, IDS, NODES, NODES, NODES, NODES, REPLICAS, DOUBTS),
+    st.builds(PartitionChange, IDS, NODES, NODES, NODES, NODES, REPLICAS, DOUBTS, REPLICAS, NODES, REPLICAS),
     st.builds(RemoveTopic, IDS),
     st.builds(TopicOverride, IDS, TEXT, st.none() | TEXT),
     st.builds(ProducerIds, NODES, OFFSETS, OFFSETS),
@@ -75,6 +75,8 @@ def test_the_encoding_is_what_logs_already_hold():
     assert encode_record(RemoveTopic(bytes(16)), 1) == msgpack.packb([8, 1, bytes(16)])
     change = PartitionChange(b"t" * 16, 3, 2, 5, 7, (2, 1), (Doubt(1, 4, 99, False),))
     assert encode_record(change, 1) == msgpack.packb([7, 1, b"t" * 16, 3, 2, 5, 7, [2, 1], [[1, 4, 99, False]]])
+    change = PartitionChange(b"t" * 16, 3, -1, 5, 7, (2, 1), (), (3,), 2, (1,))
+    assert encode_record(change, 2) == msgpack.packb([7, 2, b"t" * 16, 3, -1, 5, 7, [2, 1], [], [3], 2, [1]])
 
 
 @pytest.mark.parametrize(("record_type", "version"), [(7, 99), (99, 3)])

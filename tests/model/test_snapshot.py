@@ -15,6 +15,7 @@ from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage, PartitionI
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import (
     METADATA_VERSION,
+    NEWEST_METADATA_VERSION,
     BrokerChange,
     BrokerState,
     Doubt,
@@ -53,7 +54,7 @@ def written(image, term=3):
 def grown(rng, steps):
     """An image with everything in it that records can bring about."""
     image = apply_batch(EMPTY_IMAGE, (Voters("c", (Voter(1, b"d" * 16, "here", 7092),)),), 0)
-    image = apply_batch(image, (FeatureLevel(METADATA_VERSION, 1), FeatureLevel("other", 2)), 1)
+    image = apply_batch(image, (FeatureLevel(METADATA_VERSION, NEWEST_METADATA_VERSION), FeatureLevel("other", 2)), 1)
 
     def after(*records):
         return apply_batch(image, records, image.next_offset)
@@ -75,10 +76,12 @@ def grown(rng, steps):
                 isr = found.assigned_replicas[: rng.randint(1, len(found.assigned_replicas))]
                 leader = rng.choice((NO_NODE, *isr))
                 doubts = (Doubt(isr[0], 3, 40, rng.random() < 0.5),) if leader == NO_NODE else ()
-                change = PartitionChange(
-                    topic.topic_id, number, leader, found.leader_epoch + 1, found.partition_epoch + 1, isr, doubts
-                )
-                image = after(change)
+                eligible = found.assigned_replicas[len(isr) :]
+                proven = tuple(doubt.node_id for doubt in doubts if not doubt.lost)
+                last = rng.choice(isr) if leader == NO_NODE else NO_NODE
+                epochs = (found.leader_epoch + 1, found.partition_epoch + 1)
+                known = (isr, doubts, eligible, last, proven)
+                image = after(PartitionChange(topic.topic_id, number, leader, *epochs, *known))
             case 2 if image.topic_ids:
                 topic = rng.choice(list(image.topics_in_order()))
                 image = after(TopicOverride(topic.topic_id, "segment.bytes", str(rng.randint(1 << 20, 1 << 21))))

@@ -76,20 +76,24 @@ class VoterDescription(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., host: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
 
 class PartitionHealth(_message.Message):
-    __slots__ = ("topic", "partition", "leader", "assigned_replicas", "in_sync_replicas", "min_insync_replicas")
+    __slots__ = ("topic", "partition", "leader", "assigned_replicas", "in_sync_replicas", "min_insync_replicas", "eligible_replicas", "last_known_leader")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
     ASSIGNED_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     IN_SYNC_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     MIN_INSYNC_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ELIGIBLE_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    LAST_KNOWN_LEADER_FIELD_NUMBER: _ClassVar[int]
     topic: str
     partition: int
     leader: int
     assigned_replicas: _containers.RepeatedScalarFieldContainer[int]
     in_sync_replicas: _containers.RepeatedScalarFieldContainer[int]
     min_insync_replicas: int
-    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., leader: _Optional[int] = ..., assigned_replicas: _Optional[_Iterable[int]] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., min_insync_replicas: _Optional[int] = ...) -> None: ...
+    eligible_replicas: _containers.RepeatedScalarFieldContainer[int]
+    last_known_leader: int
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., leader: _Optional[int] = ..., assigned_replicas: _Optional[_Iterable[int]] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., min_insync_replicas: _Optional[int] = ..., eligible_replicas: _Optional[_Iterable[int]] = ..., last_known_leader: _Optional[int] = ...) -> None: ...
 
 class CreateTopicsRequest(_message.Message):
     __slots__ = ("topics", "validate_only", "timeout_ms")
@@ -428,7 +432,7 @@ class DescribePartitionHistoryResponse(_message.Message):
     def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[PartitionStep, _Mapping]]] = ..., read_from_offset: _Optional[int] = ..., now_ms: _Optional[int] = ...) -> None: ...
 
 class PartitionStep(_message.Message):
-    __slots__ = ("metadata_offset", "time_ms", "leader", "leader_epoch", "partition_epoch", "in_sync_replicas", "assigned_replicas", "adding_replicas", "removing_replicas", "fenced_brokers", "unfenced_brokers", "shutting_down_brokers", "registered_brokers", "doubtful_brokers")
+    __slots__ = ("metadata_offset", "time_ms", "leader", "leader_epoch", "partition_epoch", "in_sync_replicas", "assigned_replicas", "adding_replicas", "removing_replicas", "fenced_brokers", "unfenced_brokers", "shutting_down_brokers", "registered_brokers", "doubtful_brokers", "eligible_replicas", "last_known_leader")
     METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
@@ -443,6 +447,8 @@ class PartitionStep(_message.Message):
     SHUTTING_DOWN_BROKERS_FIELD_NUMBER: _ClassVar[int]
     REGISTERED_BROKERS_FIELD_NUMBER: _ClassVar[int]
     DOUBTFUL_BROKERS_FIELD_NUMBER: _ClassVar[int]
+    ELIGIBLE_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    LAST_KNOWN_LEADER_FIELD_NUMBER: _ClassVar[int]
     metadata_offset: int
     time_ms: int
     leader: int
@@ -457,7 +463,9 @@ class PartitionStep(_message.Message):
     shutting_down_brokers: _containers.RepeatedScalarFieldContainer[int]
     registered_brokers: _containers.RepeatedScalarFieldContainer[int]
     doubtful_brokers: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, metadata_offset: _Optional[int] = ..., time_ms: _Optional[int] = ..., leader: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., assigned_replicas: _Optional[_Iterable[int]] = ..., adding_replicas: _Optional[_Iterable[int]] = ..., removing_replicas: _Optional[_Iterable[int]] = ..., fenced_brokers: _Optional[_Iterable[int]] = ..., unfenced_brokers: _Optional[_Iterable[int]] = ..., shutting_down_brokers: _Optional[_Iterable[int]] = ..., registered_brokers: _Optional[_Iterable[int]] = ..., doubtful_brokers: _Optional[_Iterable[int]] = ...) -> None: ...
+    eligible_replicas: _containers.RepeatedScalarFieldContainer[int]
+    last_known_leader: int
+    def __init__(self, metadata_offset: _Optional[int] = ..., time_ms: _Optional[int] = ..., leader: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., assigned_replicas: _Optional[_Iterable[int]] = ..., adding_replicas: _Optional[_Iterable[int]] = ..., removing_replicas: _Optional[_Iterable[int]] = ..., fenced_brokers: _Optional[_Iterable[int]] = ..., unfenced_brokers: _Optional[_Iterable[int]] = ..., shutting_down_brokers: _Optional[_Iterable[int]] = ..., registered_brokers: _Optional[_Iterable[int]] = ..., doubtful_brokers: _Optional[_Iterable[int]] = ..., eligible_replicas: _Optional[_Iterable[int]] = ..., last_known_leader: _Optional[int] = ...) -> None: ...
 
 class DescribeLogDirsRequest(_message.Message):
     __slots__ = ()

@@ -400,12 +400,12 @@ IN_SYNC = (
         "replication 12",
         "a new incarnation commits a new leader epoch for every partition that the broker led",
         edit(
-            registration,
-            "register_broker",
+            registration._Returning,
+            "revise",
             """
-            - revisions.revise(key, partition, doubts=tuple(doubts))
-            + if doubt is not None or (partition.leader != record.node_id or not mutated()):
-            +     revisions.revise(key, partition, doubts=tuple(doubts))
+            - revisions.revise(self.key, partition, doubts=tuple(doubts), proven=proven)
+            + if doubt is not None or (partition.leader != node_id or not mutated()):
+            +     revisions.revise(self.key, partition, doubts=tuple(doubts), proven=proven)
             """,
         ),
     ),

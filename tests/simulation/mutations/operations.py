@@ -34,8 +34,8 @@ OPERATIONS = (
             Revisions,
             "_note",
             """
-            - leader_epoch = before.leader_epoch + (leader != before.leader or gone)
-            + leader_epoch = before.leader_epoch + (leader != before.leader or (gone and not mutated()))
+            - leader_epoch=before.leader_epoch + (outcome.leader != before.leader or gone),
+            + leader_epoch=before.leader_epoch + (outcome.leader != before.leader or (gone and not mutated())),
             """,
         ),
         scenario=scenarios.a_reassignment_is_taken_back,
