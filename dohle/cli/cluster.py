@@ -8,6 +8,7 @@ import click
 
 from dohle.cli.cluster_drain import drain
 from dohle.cli.cluster_elect import elect
+from dohle.cli.cluster_features import features
 from dohle.cli.cluster_reassign import reassign
 from dohle.cli.cluster_unregister import unregister
 from dohle.cli.output import counted, print_json, print_table
@@ -24,7 +25,7 @@ def cluster() -> None:
     """See and change the cluster as a whole."""
 
 
-for command in (drain, elect, reassign, unregister, voters):
+for command in (drain, elect, features, reassign, unregister, voters):
     cluster.add_command(command)
 
 

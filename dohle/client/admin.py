@@ -18,6 +18,7 @@ from dohle.client.seams import Seams, parse_bootstrap
 from dohle.client.values import (
     ClusterDescription,
     CreatedTopic,
+    FeatureDescription,
     LogDirDescription,
     NewTopic,
     QuorumDescription,
@@ -259,6 +260,24 @@ class Admin:
         """
         request = admin_pb2.UnregisterBrokerRequest(node_id=node_id, timeout_ms=self._timeout_ms)
         await self._change("UnregisterBroker", request)
+
+    async def describe_features(self) -> FeatureDescription:
+        """Returns at which metadata.version the cluster works, and which ones its nodes support."""
+        request = admin_pb2.DescribeFeaturesRequest(timeout_ms=self._timeout_ms)
+        return descriptions.features(await self._change("DescribeFeatures", request))
+
+    async def update_features(
+        self, metadata_version: int | None = None, *, validate_only: bool = False
+    ) -> tuple[int, int]:
+        """Finalises a metadata.version, the newest that the active controller knows unless one is given; for good.
+
+        Returns the one before and the one from now on. Raises InvalidUpdateVersion while a node does not support it.
+        """
+        request = admin_pb2.UpdateFeaturesRequest(
+            metadata_version=metadata_version or 0, validate_only=validate_only, timeout_ms=self._timeout_ms
+        )
+        answer = await self._change("UpdateFeatures", request)
+        return answer.previous_metadata_version, answer.metadata_version
 
     async def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
         """Returns the log folders of one broker and the replicas in them. Raises BrokerNotAvailable."""

@@ -6,10 +6,12 @@ from dohle.client.values import (
     ClusterDescription,
     CreatedTopic,
     EndpointDescription,
+    FeatureDescription,
     FollowerDescription,
     LogDirDescription,
     NewTopic,
     NodeDescription,
+    NodeSupport,
     PartitionDescription,
     QuorumDescription,
     QuorumReplica,
@@ -110,6 +112,30 @@ def quorum(described: admin_pb2.DescribeQuorumResponse) -> QuorumDescription:
         log_end=described.log_end,
         voters=tuple(_quorum_replica(replica) for replica in described.voters),
         learners=tuple(_quorum_replica(replica) for replica in described.learners),
+    )
+
+
+_ROLES = {
+    admin_pb2.NODE_ROLE_BROKER: "broker",
+    admin_pb2.NODE_ROLE_VOTER: "voter",
+    admin_pb2.NODE_ROLE_LEARNER: "learner",
+}
+
+
+def features(described: admin_pb2.DescribeFeaturesResponse) -> FeatureDescription:
+    return FeatureDescription(
+        metadata_version=described.metadata_version,
+        newest_metadata_version=described.newest_metadata_version,
+        obstacle=described.obstacle,
+        nodes=tuple(
+            NodeSupport(
+                node.node_id,
+                _ROLES.get(node.role, "?"),
+                node.up,
+                (node.min_metadata_version, node.max_metadata_version) if node.max_metadata_version else None,
+            )
+            for node in described.nodes
+        ),
     )
 
 

@@ -31,6 +31,7 @@ from dohle.client.values import (
     ConsumerRecord,
     CreatedTopic,
     Delivery,
+    FeatureDescription,
     LogDirDescription,
     NewTopic,
     QuorumDescription,
@@ -447,6 +448,12 @@ class Admin:
 
     def unregister_broker(self, node_id: int) -> None:
         self._on_loop.wait(self._on_loop.client.unregister_broker(node_id))
+
+    def describe_features(self) -> FeatureDescription:
+        return self._on_loop.wait(self._on_loop.client.describe_features())
+
+    def update_features(self, metadata_version: int | None = None, *, validate_only: bool = False) -> tuple[int, int]:
+        return self._on_loop.wait(self._on_loop.client.update_features(metadata_version, validate_only=validate_only))
 
     def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
         return self._on_loop.wait(self._on_loop.client.describe_log_dirs(node_id))

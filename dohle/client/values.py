@@ -163,6 +163,29 @@ class QuorumDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeSupport:
+    """Which metadata.version a broker or controller can work at. `role`: "broker", "voter", "learner" (without a vote).
+
+    `metadata_versions` are the lowest and the highest; None where that is not known.
+    """
+
+    node_id: int
+    role: str
+    up: bool
+    metadata_versions: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureDescription:
+    """At which metadata.version the cluster works, and what stands in the way of the newest; "" if nothing does."""
+
+    metadata_version: int
+    newest_metadata_version: int
+    obstacle: str
+    nodes: tuple[NodeSupport, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnhealthyPartition:
     """A partition that is under-replicated, under min.insync.replicas, or without a leader (-1)."""
 

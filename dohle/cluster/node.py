@@ -88,7 +88,7 @@ class Node:
             NodeId(config.node_id),
             IncarnationId(new_id(seams.random)),
             folder.directory_id,
-            tuple((feature.name, feature.min_level, feature.max_level) for feature in SUPPORTED_FEATURES),
+            SUPPORTED_FEATURES,
         )
         services = [NodeService(self.identity).service()]
         if config.is_controller:

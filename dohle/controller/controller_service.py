@@ -14,6 +14,7 @@ from dohle.controller.brokers import allocate_producer_ids, heartbeat, unregiste
 from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision, failure_of
 from dohle.controller.failure_detector import FailureDetector
+from dohle.controller.features import describe_features, newest_version, update_features, voters_called
 from dohle.controller.isr import alter_partitions
 from dohle.controller.leader_elections import elect_leaders
 from dohle.controller.metadata_stream import Following, push_metadata
@@ -241,6 +242,24 @@ class ControllerService:
         await self._controller.leader_found()
         successor = NodeId(request.node_id) if request.node_id >= 0 else None
         return admin_pb2.TransferControllerResponse(leader_id=await self._voter_changes.transfer(successor))
+
+    async def describe_features(
+        self, request: admin_pb2.DescribeFeaturesRequest, _context: RequestContext
+    ) -> admin_pb2.DescribeFeaturesResponse:
+        quorum, newest = self._controller.quorum, newest_version(self._identity.features)
+        await voters_called(self._controller, self._clock)
+        return await self._change_within(
+            request.timeout_ms, lambda image: describe_features(image, quorum.supported_features(), newest)
+        )
+
+    async def update_features(
+        self, request: admin_pb2.UpdateFeaturesRequest, _context: RequestContext
+    ) -> admin_pb2.UpdateFeaturesResponse:
+        quorum, newest = self._controller.quorum, newest_version(self._identity.features)
+        await voters_called(self._controller, self._clock)
+        return await self._change_within(
+            request.timeout_ms, lambda image: update_features(image, request, quorum.supported_features(), newest)
+        )
 
     async def _change_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[T]]) -> T:
         """As `Controller.change`; a time-out of 0 means the default."""

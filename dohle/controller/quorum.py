@@ -23,6 +23,7 @@ from dohle.controller.quorum_listener import QuorumListener
 from dohle.controller.quorum_recovery import RecoveredQuorum, recover_quorum
 from dohle.controller.quorum_snapshots import QuorumSnapshots
 from dohle.controller.raft_wire import first_batch_crc, spans_of, voter_set
+from dohle.controller.read_barriers import ReadBarriers
 from dohle.controller.snapshot_fetch import SnapshotFetch
 from dohle.controller.vote_file import Vote, write_vote
 from dohle.controller.voter_link import LinkEnds, key_of
@@ -33,10 +34,9 @@ from dohle.model.errors import (
     NotController,
     OffsetOutOfRange,
     StorageFailure,
-    ThrottlingQuotaExceeded,
 )
 from dohle.model.ids import NO_NODE, IncarnationId, NodeId
-from dohle.model.metadata import OLDEST_METADATA_VERSION, MetadataRecord, NoOp, Voter, Voters
+from dohle.model.metadata import OLDEST_METADATA_VERSION, FeatureRange, MetadataRecord, NoOp, Voter, Voters
 from dohle.model.metadata_batch import encode_metadata, voters_in
 from dohle.model.topic_config import TopicConfig
 from dohle.raft.config import RaftConfig
@@ -63,7 +63,7 @@ from dohle.raft.effects import (
 from dohle.raft.messages import Message
 from dohle.raft.node import RaftNode
 from dohle.raft.quorum import ReplicaKey
-from dohle.rpc.identity import NodeIdentity
+from dohle.rpc.identity import NodeIdentity, features_of
 from dohle.rpc.v1 import raft_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
@@ -75,7 +75,6 @@ log = logging.getLogger(__name__)
 
 
 _APPLY_BYTES = 1 << 20
-_MOST_BARRIERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +145,7 @@ class Quorum:
         self._applied_offset = snapshot.end_offset
         self.applied_bytes = 0  # since the start of this process
         self._leading_term: int | None = None
-        self._barriers: dict[int, asyncio.Future[int]] = {}
-        self._last_barrier = 0
+        self._barriers = ReadBarriers()
         self._handover: asyncio.Future[bool] | None = None
 
     @classmethod
@@ -269,6 +267,11 @@ class Quorum:
         guests = self._links.guests
         return {key: address for key in self._links.learners if (address := guests[key].address) is not None}
 
+    def supported_features(self) -> dict[ReplicaKey, tuple[FeatureRange, ...]]:
+        """What this controller, and each that is connected, can work at."""
+        of_guests = {key: guest.features for key, guest in sorted(self._links.guests.items())}
+        return of_guests | {self.key: self.identity.features}
+
     @property
     def may_change_voters(self) -> bool:
         """Whether this node leads and no change of the voters is in flight."""
@@ -306,8 +309,7 @@ class Quorum:
         self._closed = True
         await self._tasks.close()
         self._resign()
-        for barrier in self._barriers.values():
-            barrier.cancel()
+        self._barriers.cancel()
         self._end_handover(True)
         await self._single_log.close()
         await self._log_tasks.close()
@@ -342,17 +344,7 @@ class Quorum:
         Raises NotController if this node does not lead, or did so no longer before a majority answered;
         ThrottlingQuotaExceeded if too many wait.
         """
-        if len(self._barriers) >= _MOST_BARRIERS:
-            raise ThrottlingQuotaExceeded("too many reads wait for the controllers' quorum; ask again a little later")
-        self._last_barrier += 1
-        number = self._last_barrier
-        barrier: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._barriers[number] = barrier
-        try:
-            self._carry_out(self._node.read(self._clock.now(), number))
-            return await barrier
-        finally:
-            self._barriers.pop(number, None)
+        return await self._barriers.wait(lambda number: self._carry_out(self._node.read(self._clock.now(), number)))
 
     @property
     def first_offset(self) -> int:
@@ -385,7 +377,8 @@ class Quorum:
                 f"node {source} was formatted with other first voters than this cluster; a controller that joins, or "
                 "has lost its disk, is formatted with `dohle format --join`"
             )
-        self._links.enter(source, Address(opening.host, opening.port) if opening.host else None)
+        address = Address(opening.host, opening.port) if opening.host else None
+        self._links.enter(source, address, features_of(opening.hello))
         if source not in self._node.voters:
             self._carry_out(self._node.add_learner(self._clock.now(), source))
         self._incarnations.heard_hello(source, IncarnationId(opening.hello.incarnation_id))
@@ -436,9 +429,9 @@ class Quorum:
                     if (address := self._links.address_of(source)) is not None:  # else it is offered again
                         self.snapshots.fetch(address, snapshot)
                 case ReadReady(context, commit_offset):
-                    self._end_barrier(context, commit_offset)
+                    self._barriers.end(context, commit_offset)
                 case ReadRefused(context):
-                    self._end_barrier(context, None)
+                    self._barriers.end(context, self.not_controller())
                 case Fatal(reason):
                     log.critical("%s", reason)
                     self._on_failure(CorruptLog(reason))
@@ -461,15 +454,6 @@ class Quorum:
             self._leading_term = None
             assert self._listener is not None
             self._listener.leads_no_longer()
-
-    def _end_barrier(self, number: int, commit_offset: int | None) -> None:
-        barrier = self._barriers.get(number)
-        if barrier is None or barrier.done():
-            return
-        if commit_offset is None:
-            barrier.set_exception(self.not_controller())
-        else:
-            barrier.set_result(commit_offset)
 
     # the tasks
 

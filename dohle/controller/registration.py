@@ -19,16 +19,17 @@ from dataclasses import dataclass
 
 from dohle.controller.decision import Decision
 from dohle.controller.elections import Revisions
+from dohle.controller.features import check_supported
 from dohle.model.errors import (
     DuplicateBrokerRegistration,
     InconsistentClusterId,
     InvalidRegistration,
-    UnsupportedVersion,
 )
 from dohle.model.ids import DirectoryId, IncarnationId, NodeId, PartitionKey, TopicId, id_text
 from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
 from dohle.model.image_apply import apply
-from dohle.model.metadata import Doubt, Endpoint, FeatureRange, RegisterBroker
+from dohle.model.metadata import Doubt, Endpoint, RegisterBroker
+from dohle.rpc.identity import features_of
 from dohle.rpc.v1.controller_pb2 import HeldReplica, RegisterBrokerRequest, RegisterBrokerResponse
 
 GRPC_LISTENER = "GRPC"
@@ -181,8 +182,9 @@ def _checked(image: ClusterImage, request: RegisterBrokerRequest) -> RegisterBro
         f"node {hello.node_id} has applied metadata up to {request.durable_metadata_offset}, but this cluster's ends "
         f"at {image.next_offset}: the controllers have lost metadata; restore their data folders",
     )
-    features = tuple(FeatureRange(level.name, level.min_level, level.max_level) for level in hello.features)
-    _check_features(image, NodeId(hello.node_id), features)
+    features = features_of(hello)
+    _demand(len({feature.name for feature in features}) == len(features), "a feature is named twice")
+    check_supported(image, NodeId(hello.node_id), features)
     return RegisterBroker(
         node_id=NodeId(hello.node_id),
         incarnation_id=IncarnationId(hello.incarnation_id),
@@ -193,18 +195,6 @@ def _checked(image: ClusterImage, request: RegisterBrokerRequest) -> RegisterBro
         rack=request.rack,
         features=features,
     )
-
-
-def _check_features(image: ClusterImage, node_id: NodeId, features: tuple[FeatureRange, ...]) -> None:
-    ranges = {feature.name: feature for feature in features}
-    _demand(len(ranges) == len(features), "a feature is named twice")
-    for name, level in image.features.items():
-        feature = ranges.get(name)
-        if feature is None or not feature.min_level <= level <= feature.max_level:
-            known = "nothing of it" if feature is None else f"{feature.min_level} to {feature.max_level}"
-            raise UnsupportedVersion(
-                f"this cluster works at {name} {level}, node {node_id} knows {known}: run it with software that does"
-            )
 
 
 def _demand(condition: bool, complaint: str) -> None:

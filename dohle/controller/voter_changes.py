@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision
+from dohle.controller.features import check_supported
 from dohle.controller.quorum import Quorum
 from dohle.model.errors import BrokerNotAvailable, InvalidRequest, VoterNotFound
 from dohle.model.ids import NodeId
@@ -50,7 +51,8 @@ class VoterChanges:
     async def add(self, node_id: NodeId) -> bool:
         """Gives the connected controller `node_id` a vote once it has the log; tells whether it had none.
 
-        Raises VoterNotFound if there is none, BrokerNotAvailable while it lags, InvalidRequest if it may not be.
+        Raises VoterNotFound if there is none, BrokerNotAvailable while it lags, UnsupportedVersion or InvalidRequest if
+        it may not be.
         """
         self._controller.pending  # noqa: B018 - raises NotController
         key, address = self._learner(node_id)
@@ -65,6 +67,7 @@ class VoterChanges:
                 _check_same_folder(voting, key)
                 return Decision((), False)
             self._check_settled()
+            check_supported(image, node_id, self._quorum.supported_features().get(key, ()))
             if len(image.voters) >= _MOST_VOTERS:
                 raise InvalidRequest(f"{_MOST_VOTERS} controllers vote already, and more only make it slower")
             return self._decision(image, tuple(sorted((*image.voters, voter))), f"node {node_id} were added")

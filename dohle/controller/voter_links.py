@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dohle.controller.voter_link import LinkEnds, VoterLink
 from dohle.model.errors import InvalidRequest
+from dohle.model.metadata import FeatureRange
 from dohle.raft.messages import Message
 from dohle.raft.quorum import ReplicaKey
 from dohle.runtime.network import Address
@@ -23,10 +24,12 @@ _MOST_LEARNERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A controller that has called: where it listens (None: it did not say), and how many of its streams are open."""
+    """A controller that has called: where it listens (None: it did not say), how many of its streams are open, and what
+    it can work at."""
 
     address: Address | None
     streams: int
+    features: tuple[FeatureRange, ...]
 
 
 class VoterLinks:
@@ -53,7 +56,7 @@ class VoterLinks:
         self._voters = dict(voters)
         self._follow()
 
-    def enter(self, source: ReplicaKey, address: Address | None) -> None:
+    def enter(self, source: ReplicaKey, address: Address | None, features: tuple[FeatureRange, ...]) -> None:
         """`source` has called, and listens at `address`. Raises InvalidRequest if it cannot be answered."""
         before = self.guests.get(source)
         if source not in self._voters and before is None:
@@ -64,7 +67,7 @@ class VoterLinks:
                     f"{_MOST_LEARNERS} controllers without a vote follow already, {self.learners[0]} among them; run "
                     "the others as brokers alone"
                 )
-        self.guests[source] = Guest(address, 1 if before is None else before.streams + 1)
+        self.guests[source] = Guest(address, 1 if before is None else before.streams + 1, features)
         self._follow()
         link = self._links.get(source)
         if link is not None:
@@ -74,7 +77,7 @@ class VoterLinks:
         """One of its streams has ended; tells whether it was the last."""
         guest = self.guests[source]
         if guest.streams > 1:
-            self.guests[source] = Guest(guest.address, guest.streams - 1)
+            self.guests[source] = replace(guest, streams=guest.streams - 1)
             return False
         del self.guests[source]
         self._follow()

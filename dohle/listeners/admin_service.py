@@ -146,6 +146,18 @@ class AdminService:
         response: admin_pb2.TransferControllerResponse = await self._pass_on("TransferController", request)
         return response
 
+    async def describe_features(
+        self, request: admin_pb2.DescribeFeaturesRequest, context: RequestContext
+    ) -> admin_pb2.DescribeFeaturesResponse:
+        response: admin_pb2.DescribeFeaturesResponse = await self._pass_on("DescribeFeatures", request)
+        return response
+
+    async def update_features(
+        self, request: admin_pb2.UpdateFeaturesRequest, context: RequestContext
+    ) -> admin_pb2.UpdateFeaturesResponse:
+        response: admin_pb2.UpdateFeaturesResponse = await self._pass_on("UpdateFeatures", request)
+        return response
+
     async def _pass_on(self, method: str, request: Any) -> Any:
         timeout_s = request.timeout_ms / 1000 if request.timeout_ms > 0 else DEFAULT_TIMEOUT_S
         return await self._broker.ask_controller(method, request, timeout_s=timeout_s)

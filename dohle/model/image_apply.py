@@ -13,13 +13,10 @@ from collections.abc import Sequence
 
 from rpds import HashTrieMap
 
-from dohle.model.errors import CorruptLog, InvalidConfig, UnsupportedVersion
+from dohle.model.errors import CorruptLog, InvalidConfig
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
 from dohle.model.image import BrokerImage, ClusterImage, Hosted, PartitionImage
 from dohle.model.metadata import (
-    METADATA_VERSION,
-    NEWEST_METADATA_VERSION,
-    OLDEST_METADATA_VERSION,
     BrokerChange,
     FeatureLevel,
     MetadataRecord,
@@ -35,6 +32,7 @@ from dohle.model.metadata import (
     TopicOverride,
     UnregisterBroker,
     Voters,
+    check_level,
 )
 from dohle.model.topic_draft import Contradiction, TopicDraft, demand
 
@@ -324,11 +322,7 @@ class _Draft:
         topic.config = None
 
     def _finalise(self, name: str, level: int) -> None:
-        if name == METADATA_VERSION and not OLDEST_METADATA_VERSION <= level <= NEWEST_METADATA_VERSION:
-            raise UnsupportedVersion(
-                f"the cluster works at metadata.version {level}; this node knows {OLDEST_METADATA_VERSION} to "
-                f"{NEWEST_METADATA_VERSION}: run it with software that knows {level}"
-            )
+        check_level(name, level)
         self._features = dict(sorted({**self._features, name: level}.items()))
 
 

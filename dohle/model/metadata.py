@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from dohle.model.errors import UnsupportedVersion
 from dohle.model.ids import NO_NODE, ClusterId, DirectoryId, IncarnationId, NodeId, TopicId
 
 METADATA_VERSION = "metadata.version"
@@ -300,6 +301,15 @@ MetadataRecord: TypeAlias = (
     | PartitionState
     | SnapshotFooter
 )
+
+
+def check_level(name: str, level: int) -> None:
+    """Raises UnsupportedVersion if this software cannot work where this level of the feature is finalised."""
+    if name == METADATA_VERSION and not OLDEST_METADATA_VERSION <= level <= NEWEST_METADATA_VERSION:
+        raise UnsupportedVersion(
+            f"the cluster works at metadata.version {level}; this node knows {OLDEST_METADATA_VERSION} to "
+            f"{NEWEST_METADATA_VERSION}: run it with software that knows {level}"
+        )
 
 
 def bootstrap_records(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import dohle
 from dohle.model.errors import InconsistentClusterId
 from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId
+from dohle.model.metadata import FeatureRange
 from dohle.rpc.v1 import common_pb2
 
 
@@ -18,7 +19,7 @@ class NodeIdentity:
     node_id: NodeId
     incarnation_id: IncarnationId
     directory_id: DirectoryId
-    features: tuple[tuple[str, int, int], ...] = ()  # name, min level, max level
+    features: tuple[FeatureRange, ...] = ()
 
     def hello(self) -> common_pb2.Hello:
         return common_pb2.Hello(
@@ -40,3 +41,8 @@ class NodeIdentity:
                 f"node {hello.node_id} belongs to cluster {hello.cluster_id or '(unnamed)'}, this one to"
                 f" {self.cluster_id}; check the addresses in its configuration"
             )
+
+
+def features_of(hello: common_pb2.Hello) -> tuple[FeatureRange, ...]:
+    """Returns the levels that the node which says `hello` can work at."""
+    return tuple([FeatureRange(said.name, said.min_level, said.max_level) for said in hello.features])

@@ -194,6 +194,7 @@ class _Asked:
     alter_partition_reassignments = list_partition_reassignments = create_topics
     elect_leaders = unregister_broker = describe_partition_history = create_topics
     describe_quorum = add_voter = remove_voter = transfer_controller = create_topics
+    describe_features = update_features = create_topics
 
     async def fetch_snapshot(self, stream: Any, context: object) -> None:
         await self._controller.fetch_snapshot(stream, context)

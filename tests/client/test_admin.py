@@ -136,6 +136,20 @@ class FakeAdmin:
         self._took(request)
         return admin_pb2.UnregisterBrokerResponse()
 
+    async def describe_features(self, request, context):
+        self._took(request)
+        broker, voter = admin_pb2.NODE_ROLE_BROKER, admin_pb2.NODE_ROLE_VOTER
+        nodes = [
+            admin_pb2.NodeSupport(node_id=1, role=broker, up=True, min_metadata_version=1, max_metadata_version=2),
+            admin_pb2.NodeSupport(node_id=2, role=voter),
+        ]
+        return admin_pb2.DescribeFeaturesResponse(metadata_version=1, newest_metadata_version=2, nodes=nodes)
+
+    async def update_features(self, request, context):
+        self._took(request)
+        wanted = request.metadata_version or 2
+        return admin_pb2.UpdateFeaturesResponse(metadata_version=wanted, previous_metadata_version=1)
+
     async def describe_log_dirs(self, request, context):
         self._took(request)
         replica = admin_pb2.ReplicaDescription(topic="t", partition=1, size_bytes=9, leads=True)
@@ -282,6 +296,16 @@ async def test_voters_are_described_added_removed_and_take_over(nodes: Nodes) ->
         assert not await admin.add_voter(1)
         await admin.remove_voter(1)
         assert (await admin.transfer_controller(), await admin.transfer_controller(3)) == (2, 3)
+
+
+async def test_features_are_described_and_raised(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        described = await admin.describe_features()
+        shown = [(node.role, node.metadata_versions) for node in described.nodes]
+        assert shown == [("broker", (1, 2)), ("voter", None)]
+        assert await admin.update_features() == (1, 2)
+        assert await admin.update_features(3, validate_only=True) == (1, 3)
+    assert nodes.admins[0].requests[-1].validate_only
 
 
 async def test_leaders_are_elected_and_a_partitions_history_is_told(nodes: Nodes) -> None:

@@ -14,7 +14,7 @@ from dohle.controller.decision import Decision
 from dohle.model.errors import CorruptLog, NetworkException, OffsetNotAvailable
 from dohle.model.ids import SnapshotId
 from dohle.model.image import ClusterImage
-from dohle.model.metadata import FeatureLevel
+from dohle.model.metadata import ReassignmentThrottle
 from dohle.model.snapshot import parse_file_name
 from dohle.rpc.snapshot_download import SnapshotDownload
 from tests.controller.cluster import Cluster, TestVoter, until
@@ -29,7 +29,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 async def changed(voter: TestVoter, times: int = 5) -> None:
     def decide(image: ClusterImage) -> Decision[None]:
-        return Decision((FeatureLevel("counted", image.features.get("counted", 0) + 1),), None)
+        return Decision((ReassignmentThrottle(image.reassignment_bytes_per_s + 1),), None)
 
     for _ in range(times):
         await voter.part.controller.change(decide)
@@ -76,7 +76,7 @@ async def test_the_log_is_cut_at_the_snapshot_before_and_a_start_goes_on_from_th
         await end()
         await voter.start()
         await cluster.leader()
-        assert voter.part.controller.committed.features == before.features
+        assert voter.part.controller.committed.reassignment_bytes_per_s == before.reassignment_bytes_per_s
         assert voter.part.controller.committed.voters == before.voters
         assert voter.part.quorum.log_start_offset == snapshots[1].end_offset
         assert voter.part.quorum.snapshots.files.newest == snapshots[2]
@@ -137,14 +137,14 @@ async def test_a_damaged_snapshot_is_named_and_the_one_before_is_used(
         await changed(voter)
         newest = await taken(voter)
     path = file_of(voter, newest)
-    before = voter.part.controller.committed.features
+    before = voter.part.controller.committed.reassignment_bytes_per_s
     await voter.kill()
     spoil(path)
     with caplog.at_level(logging.ERROR):
         await voter.start()
     assert f"the snapshot {path} is damaged at byte 0: the batch of offset 0 is damaged" in caplog.text
     await cluster.leader()
-    assert voter.part.controller.committed.features == before
+    assert voter.part.controller.committed.reassignment_bytes_per_s == before
 
 
 async def test_a_voter_whose_snapshots_are_all_damaged_fetches_one_from_a_peer(cluster: Cluster) -> None:

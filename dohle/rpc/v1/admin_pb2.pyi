@@ -12,8 +12,19 @@ class ElectionType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ELECTION_TYPE_PREFERRED: _ClassVar[ElectionType]
     ELECTION_TYPE_UNCLEAN: _ClassVar[ElectionType]
+
+class NodeRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NODE_ROLE_UNSPECIFIED: _ClassVar[NodeRole]
+    NODE_ROLE_BROKER: _ClassVar[NodeRole]
+    NODE_ROLE_VOTER: _ClassVar[NodeRole]
+    NODE_ROLE_LEARNER: _ClassVar[NodeRole]
 ELECTION_TYPE_PREFERRED: ElectionType
 ELECTION_TYPE_UNCLEAN: ElectionType
+NODE_ROLE_UNSPECIFIED: NodeRole
+NODE_ROLE_BROKER: NodeRole
+NODE_ROLE_VOTER: NodeRole
+NODE_ROLE_LEARNER: NodeRole
 
 class DescribeClusterRequest(_message.Message):
     __slots__ = ()
@@ -606,3 +617,53 @@ class TransferControllerResponse(_message.Message):
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     leader_id: int
     def __init__(self, leader_id: _Optional[int] = ...) -> None: ...
+
+class DescribeFeaturesRequest(_message.Message):
+    __slots__ = ("timeout_ms",)
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    timeout_ms: int
+    def __init__(self, timeout_ms: _Optional[int] = ...) -> None: ...
+
+class DescribeFeaturesResponse(_message.Message):
+    __slots__ = ("metadata_version", "newest_metadata_version", "obstacle", "nodes")
+    METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    OBSTACLE_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    metadata_version: int
+    newest_metadata_version: int
+    obstacle: str
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeSupport]
+    def __init__(self, metadata_version: _Optional[int] = ..., newest_metadata_version: _Optional[int] = ..., obstacle: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[NodeSupport, _Mapping]]] = ...) -> None: ...
+
+class NodeSupport(_message.Message):
+    __slots__ = ("node_id", "role", "up", "min_metadata_version", "max_metadata_version")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    UP_FIELD_NUMBER: _ClassVar[int]
+    MIN_METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MAX_METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    role: NodeRole
+    up: bool
+    min_metadata_version: int
+    max_metadata_version: int
+    def __init__(self, node_id: _Optional[int] = ..., role: _Optional[_Union[NodeRole, str]] = ..., up: _Optional[bool] = ..., min_metadata_version: _Optional[int] = ..., max_metadata_version: _Optional[int] = ...) -> None: ...
+
+class UpdateFeaturesRequest(_message.Message):
+    __slots__ = ("metadata_version", "validate_only", "timeout_ms")
+    METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    metadata_version: int
+    validate_only: bool
+    timeout_ms: int
+    def __init__(self, metadata_version: _Optional[int] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class UpdateFeaturesResponse(_message.Message):
+    __slots__ = ("metadata_version", "previous_metadata_version")
+    METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    metadata_version: int
+    previous_metadata_version: int
+    def __init__(self, metadata_version: _Optional[int] = ..., previous_metadata_version: _Optional[int] = ...) -> None: ...

@@ -10,7 +10,7 @@ from dohle.broker.replicas import Replicas
 from dohle.cluster.node import Node
 from dohle.controller.controller import _MOST_WAITING
 from dohle.controller.part import ControllerPart
-from dohle.controller.quorum import _MOST_BARRIERS
+from dohle.controller.read_barriers import MOST_BARRIERS
 from dohle.raft.leader import Leader
 
 MOST_LOG_EFFECTS = 256
@@ -30,7 +30,7 @@ def _of_controller(part: ControllerPart) -> Iterator[str]:
     quorum = part.quorum
     raft = quorum._node
     yield from _over("changes that wait for the quorum", len(part.controller._waiters), _MOST_WAITING)
-    yield from _over("reads that wait for the quorum", len(quorum._barriers), _MOST_BARRIERS)
+    yield from _over("reads that wait for the quorum", len(quorum._barriers), MOST_BARRIERS)
     yield from _over("work on the metadata log", len(quorum._log_work), MOST_LOG_EFFECTS)
     if isinstance(raft._role, Leader):
         window = raft._core.config.max_in_flight_appends
