@@ -14,7 +14,7 @@ from dohle.controller.raft_wire import voter_set
 from dohle.controller.vote_file import HOW_TO_GO_ON
 from dohle.model.errors import DataFolderError
 from dohle.model.image import ClusterImage
-from dohle.model.metadata import Voter, Voters
+from dohle.model.metadata import FeatureLevel, Voter, Voters, check_level
 from dohle.raft.configurations import Configuration
 from dohle.raft.quorum import NO_VOTERS, ReplicaKey, VoterSet
 from dohle.rpc.identity import NodeIdentity
@@ -78,7 +78,8 @@ async def read_voters(
 ) -> VotersLog:
     """Reads the log from the snapshot on. Without one it may be empty only in a folder that was formatted to join.
 
-    Raises DataFolderError if the log lacks its beginning or belongs to another cluster, CorruptLog if it is damaged.
+    Raises DataFolderError if the log lacks its beginning or belongs to another cluster, CorruptLog if it is damaged,
+    UnsupportedVersion if this software is too old for it.
     """
     joining = posixpath.join(folder, JOINING_FILE)
     first = None if recovered.image is None else voters_said_by(recovered.image)
@@ -90,7 +91,12 @@ async def read_voters(
         batches = await log.read(offset, _READ_BYTES, up_to=log.log_end_offset)
         for batch in changes_in(batches, folder):
             offset = batch.end_offset
-            said += [(batch.end_offset, record) for record in batch.records if isinstance(record, Voters)]
+            for record in batch.records:
+                match record:
+                    case Voters():
+                        said.append((batch.end_offset, record))
+                    case FeatureLevel(name, level):
+                        check_level(name, level)  # before this node has said a word
     known = said[0][1] if first is None and said else first
     if known is None:
         raise DataFolderError(f"{folder} does not begin with the first voters: {HOW_TO_GO_ON}")

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from dohle.model.errors import UnsupportedVersion
+
 log = logging.getLogger(__name__)
 
 OnFailure = Callable[[BaseException], None]
@@ -48,7 +50,8 @@ class Tasks:
             return
         failure = task.exception()
         if failure is not None:
-            log.critical("task %s failed: %r", task.get_name(), failure, exc_info=failure)
+            old_software = isinstance(failure, UnsupportedVersion)  # no bug, and where it met it says nothing
+            log.critical("task %s failed: %r", task.get_name(), failure, exc_info=None if old_software else failure)
             self._on_failure(failure)
 
     async def close(self) -> None:

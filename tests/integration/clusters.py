@@ -68,7 +68,7 @@ class Cluster:
         """Runs a command that must fail without a traceback; returns what it complained of."""
         outcome = self.dohle(*arguments, stdin=stdin)
         assert outcome.returncode == code, outcome.stdout + outcome.stderr
-        assert "Traceback" not in outcome.stderr
+        assert "Traceback" not in outcome.stderr, outcome.stderr
         return outcome.stderr
 
     # processes
@@ -136,7 +136,7 @@ class Cluster:
             env={**os.environ, **environment},
         )
         assert outcome.returncode == code, outcome.stderr
-        assert "Traceback" not in outcome.stderr
+        assert "Traceback" not in outcome.stderr, outcome.stderr
         return outcome.stderr
 
     def end(self) -> None:
