@@ -118,7 +118,7 @@ class Quorum:
         self._listener: QuorumListener | None = None
         self._address = address
         self._voters_log = recovered.voters_log
-        self._first_batch_crc = recovered.first_batch_crc
+        self.first_batch_crc = recovered.first_batch_crc  # 0 where it is not known
         vote, metadata = recovered.vote, recovered.metadata
         view, snapshot = metadata.view, metadata.snapshot
         first, changes = self._voters_log.configurations()
@@ -372,7 +372,7 @@ class Quorum:
         source = key_of(opening.hello, self.identity)
         if source.node_id == self.key.node_id:
             raise InvalidRequest(f"node {source} calls node {self.key}: give each node an id of its own")
-        if opening.first_batch_crc and self._first_batch_crc and opening.first_batch_crc != self._first_batch_crc:
+        if opening.first_batch_crc and self.first_batch_crc and opening.first_batch_crc != self.first_batch_crc:
             raise InvalidRequest(
                 f"node {source} was formatted with other first voters than this cluster; a controller that joins, or "
                 "has lost its disk, is formatted with `dohle format --join`"
@@ -498,7 +498,7 @@ class Quorum:
                 case Append(spans, batches):
                     self._log.append_as_follower(batches, spans[-1].term)
                     if spans[0].base_offset == 0:
-                        self._first_batch_crc = first_batch_crc(batches)
+                        self.first_batch_crc = first_batch_crc(batches)
                     if self._voters_log.append(voters_in(batches)):
                         self._voters_changed()
                     self._sync_due.set()
@@ -508,6 +508,7 @@ class Quorum:
                         self._append_batch([NoOp()], term, OLDEST_METADATA_VERSION)
                 case InstallSnapshot(snapshot, generation):
                     image = await self.snapshots.install(snapshot)
+                    self.first_batch_crc = self.first_batch_crc or self.snapshots.files.first_batch_crc
                     self._generation, self._applied_offset = generation, snapshot.end_offset
                     self._voters_log.install(image)
                     self._voters_changed()
@@ -555,7 +556,7 @@ class Quorum:
             hello=self.identity.hello(),
             host=address.host,
             port=address.port,
-            first_batch_crc=self._first_batch_crc,
+            first_batch_crc=self.first_batch_crc,
         )
 
     async def _read_entries(self, wanted: ReadEntries) -> None:

@@ -33,7 +33,7 @@ class RecoveredQuorum:
     log_tasks: Tasks  # outlive what appends to the log
     metadata: RecoveredMetadata
     voters_log: VotersLog
-    first_batch_crc: int  # 0 where the log does not begin at 0
+    first_batch_crc: int  # 0 where neither the log nor a snapshot says it
 
 
 async def recover_quorum(
@@ -68,4 +68,6 @@ async def recover_quorum(
         await single_log.close()
         await log_tasks.close()
         raise
-    return RecoveredQuorum(vote, single_log, log_tasks, metadata, voters_log, first_batch_crc(first))
+    return RecoveredQuorum(
+        vote, single_log, log_tasks, metadata, voters_log, first_batch_crc(first) or files.first_batch_crc
+    )

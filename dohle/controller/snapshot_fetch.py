@@ -103,4 +103,6 @@ class SnapshotFetch:
                 if is_full(error):
                     raise DataFolderError(f"there is no room for a snapshot: {error}; free space") from error
                 raise StorageFailure(f"a snapshot cannot be written ({error}): this controller stops") from error
-        return reader.finish()
+        image = reader.finish()
+        self._files.first_batch_crc = self._files.first_batch_crc or reader.first_batch_crc
+        return image

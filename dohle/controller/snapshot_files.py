@@ -33,6 +33,7 @@ class SnapshotFiles:
     def __init__(self, disk: Disk, clock: Clock, folder: str) -> None:
         self.sound: list[SnapshotId] = []
         self.newest_size_bytes = 0
+        self.first_batch_crc = 0  # of the log, as far as one that was read says; 0: not known
         self._disk = disk
         self._clock = clock
         self._folder = folder
@@ -74,10 +75,11 @@ class SnapshotFiles:
         finally:
             file.close()
         image = reader.finish()
+        self.first_batch_crc = self.first_batch_crc or reader.first_batch_crc
         self._is_sound(snapshot, size)
         return image
 
-    async def write(self, image: ClusterImage, term: int) -> SnapshotId:
+    async def write(self, image: ClusterImage, term: int, first_batch_crc: int = 0) -> SnapshotId:
         """Writes the snapshot of `image`, whose last change is of `term`; durable and in place on return.
 
         Raises OSError where there is no room, StorageFailure.
@@ -85,7 +87,7 @@ class SnapshotFiles:
         snapshot = SnapshotId(image.next_offset, term)
         part = self.begin(snapshot)
         try:
-            for batch in encode_snapshot(image, term):
+            for batch in encode_snapshot(image, term, first_batch_crc):
                 part.append([batch])
                 await self._clock.sleep(0)
             await self.finish(snapshot, part)

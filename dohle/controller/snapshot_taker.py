@@ -79,7 +79,7 @@ class SnapshotTaker:
         image, term, applied_bytes = self._image(), self._quorum.applied_term, self._quorum.applied_bytes
         began = self._clock.now()
         try:
-            snapshot = await self._quorum.snapshots.files.write(image, term)
+            snapshot = await self._quorum.snapshots.files.write(image, term, self._quorum.first_batch_crc)
         except OSError as error:
             if not is_full(error):
                 raise StorageFailure(f"no snapshot can be written ({error}): this controller stops") from error

@@ -28,7 +28,8 @@ OLDEST_METADATA_VERSION = 1
 NEWEST_METADATA_VERSION = 2
 """The highest one, at which new clusters are formatted.
 
-2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966).
+2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966); snapshots keep the
+CRC of the log's first batch.
 """
 
 
@@ -226,6 +227,7 @@ class SnapshotHeader:
     voters: tuple[Voter, ...]
     next_producer_id: int
     reassignment_bytes_per_s: int
+    first_batch_crc: int = 0  # of the metadata log; 0 where it is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from dohle.model.topic_config import DEFAULTS, TopicConfig
 
 SUFFIX = ".checkpoint"
 RECORDS_A_BATCH = 256
+_CRC_SINCE = 2  # of metadata.version
 
 _broker_values = attrgetter(*[field.name for field in fields(BrokerState)])
 _partition_values = attrgetter(*[field.name for field in fields(PartitionState)[2:]])
@@ -57,7 +58,7 @@ def parse_file_name(name: str) -> SnapshotId | None:
     return found if file_name_of(found) == name else None
 
 
-def snapshot_records(image: ClusterImage, term: int) -> Iterator[MetadataRecord]:
+def snapshot_records(image: ClusterImage, term: int, first_batch_crc: int) -> Iterator[MetadataRecord]:
     """Yields all records of the snapshot of `image`, whose last change is of `term`, but for the footer."""
     assert image.cluster_id is not None, "an image without a cluster is worth no snapshot"
     yield SnapshotHeader(
@@ -67,6 +68,7 @@ def snapshot_records(image: ClusterImage, term: int) -> Iterator[MetadataRecord]
         image.voters,
         image.next_producer_id,
         image.reassignment_bytes_per_s,
+        first_batch_crc if image.metadata_version >= _CRC_SINCE else 0,
     )
     for name, level in sorted(image.features.items()):
         yield FeatureLevel(name, level)
@@ -80,11 +82,12 @@ def snapshot_records(image: ClusterImage, term: int) -> Iterator[MetadataRecord]
             yield PartitionState(topic.topic_id, number, *_partition_values(partition))
 
 
-def encode_snapshot(image: ClusterImage, term: int) -> Iterator[bytes]:
-    """Yields the batches of a snapshot, in order; the same bytes for the same image on every node."""
+def encode_snapshot(image: ClusterImage, term: int, first_batch_crc: int = 0) -> Iterator[bytes]:
+    """Yields the batches of a snapshot, in order; the same bytes for the same image on every node that knows the CRC of
+    the log's first batch, which tells this cluster's logs from those that were formatted with other first voters."""
     count, version = 0, image.metadata_version
     gathered: list[MetadataRecord] = []
-    for record in snapshot_records(image, term):
+    for record in snapshot_records(image, term, first_batch_crc):
         gathered.append(record)
         if len(gathered) == RECORDS_A_BATCH:
             yield encode_metadata(gathered, metadata_version=version, base_offset=count, term=term, timestamp_ms=0)
@@ -102,6 +105,7 @@ class SnapshotReader:
 
     def __init__(self, snapshot_id: SnapshotId, source: str) -> None:
         self.snapshot_id = snapshot_id
+        self.first_batch_crc = 0  # as the header says; 0 where it does not
         self._source = source
         self._rest = b""
         self._position = 0  # of what is left, in the whole
@@ -140,9 +144,10 @@ class SnapshotReader:
         for record in batch.records:
             _demand(not self._is_whole, "there are records behind the footer")
             match record:
-                case SnapshotHeader(end_offset, term):
+                case SnapshotHeader(end_offset, term, first_batch_crc=crc):
                     _demand(self._records == 0, "a second header")
                     _demand((end_offset, term) == self.snapshot_id, f"it is of offset {end_offset} and term {term}")
+                    self.first_batch_crc = crc
                 case SnapshotFooter(count):
                     _demand(count == self._records, f"{self._records} records where {count} were counted")
                     self._is_whole = True

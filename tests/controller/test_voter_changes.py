@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from dohle.controller.controller_service import CONTROLLER
 from dohle.model.errors import BrokerNotAvailable, InvalidRequest, NotController, VoterNotFound
-from dohle.model.ids import NodeId
+from dohle.model.ids import DirectoryId, NodeId
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import admin_pb2
 from dohle.runtime.network import Lane
@@ -148,15 +149,11 @@ async def test_a_wiped_disk_is_a_new_voter(cluster: Cluster) -> None:
     assert wiped.part.quorum.key in [(voter.node_id, voter.directory_id) for voter in leader.part.quorum.voters]
 
 
-async def test_one_formatted_with_voters_of_its_own_is_refused(cluster: Cluster) -> None:
-    leader = await cluster.start(3)
-    wiped = next(voter for voter in cluster.voters if voter is not leader)
+async def format_with_voters_of_its_own(wiped: TestVoter, leader: TestVoter) -> None:
+    """Gives a controller an empty disk, and formats it as a first voter once more, in a folder of another id."""
     await wiped.kill()
-    for path in sorted((wiped.folder / "__cluster_metadata-0").iterdir()):
-        path.unlink()
-    (wiped.folder / "__cluster_metadata-0").rmdir()
-    wiped.folder.rmdir()
-    wiped.directory_id = type(wiped.directory_id)(bytes(16))
+    shutil.rmtree(wiped.folder)
+    wiped.directory_id = DirectoryId(bytes(16))
     await wiped.format(
         [
             voter._replace(directory_id=wiped.directory_id) if voter.node_id == wiped.node_id else voter
@@ -165,6 +162,12 @@ async def test_one_formatted_with_voters_of_its_own_is_refused(cluster: Cluster)
     )
     await wiped.start()
     await asyncio.sleep(0.5)
+
+
+async def test_one_formatted_with_voters_of_its_own_is_refused(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    wiped = next(voter for voter in cluster.voters if voter is not leader)
+    await format_with_voters_of_its_own(wiped, leader)
     assert not leader.part.quorum.learners()
     assert wiped.part.quorum.log_end_offset == 2
     assert leader.part.quorum.is_leader

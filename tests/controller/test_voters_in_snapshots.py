@@ -9,7 +9,7 @@ import pytest
 
 from tests.controller.cluster import Cluster, TestVoter, until
 from tests.controller.test_snapshots import changed, file_of, spoil, taken
-from tests.controller.test_voter_changes import active, add, learner, remove, voters_of
+from tests.controller.test_voter_changes import active, add, format_with_voters_of_its_own, learner, remove, voters_of
 
 
 @pytest.fixture
@@ -124,3 +124,24 @@ async def test_where_the_newest_snapshot_is_damaged_the_one_before_and_the_log_s
     await first.start()
     assert voters_of(first) == [1, 2]
     await changed(await cluster.leader())
+
+
+async def test_whose_log_was_cut_refuses_one_formatted_with_voters_of_its_own_by_what_snapshots_say(
+    cluster: Cluster,
+) -> None:
+    first = await cluster.start(3)
+    crc = first.part.quorum.first_batch_crc
+    assert crc
+    await cut(cluster)
+    joined = await learner(cluster)
+    await cluster.agreed()
+    for voter in cluster.running:
+        await restart(voter)
+        assert voter.part.quorum.log_start_offset > 0
+        assert voter.part.quorum.first_batch_crc == crc
+    assert joined.part.quorum.first_batch_crc == crc, "it came with the snapshot"
+    leader = await cluster.leader()
+    wiped = next(voter for voter in cluster.voters if voter not in (leader, joined))
+    await format_with_voters_of_its_own(wiped, leader)
+    assert [key.node_id for key in leader.part.quorum.learners()] == [joined.node_id]
+    assert wiped.part.quorum.log_end_offset == 2

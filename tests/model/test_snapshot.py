@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import random
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dohle.model.batch import split_batches
 from dohle.model.errors import CorruptLog, UnsupportedVersion
 from dohle.model.ids import NO_NODE, SnapshotId
 from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage, PartitionImage
@@ -34,6 +36,7 @@ from dohle.model.metadata import (
     Voter,
     Voters,
 )
+from dohle.model.records import decode_records
 from dohle.model.snapshot import SnapshotReader, encode_snapshot, file_name_of, parse_file_name
 
 NODES = (1, 2, 3)
@@ -203,6 +206,22 @@ def test_a_snapshot_of_a_cluster_that_works_at_a_newer_version_is_not_read(image
     newer = dataclasses.replace(image, features={METADATA_VERSION: NEWEST_METADATA_VERSION + 1})
     with pytest.raises(UnsupportedVersion, match=f"works at metadata.version {NEWEST_METADATA_VERSION + 1}; this node"):
         read(*written(newer))
+
+
+def test_a_snapshot_keeps_the_crc_of_the_first_batch_once_the_cluster_works_at_a_version_that_knows_it():
+    for version, kept in ((1, 0), (2, 77)):
+        image = dataclasses.replace(grown(random.Random(1), 0), features={METADATA_VERSION: version})
+        data = b"".join(encode_snapshot(image, 3, 77))
+        reader = SnapshotReader(SnapshotId(image.next_offset, 3), "here")
+        list(reader.feed(data))
+        assert reader.finish() == image
+        assert reader.first_batch_crc == kept
+        versions = {msgpack.unpackb(record.value)[1] for record in records_of(data)}
+        assert max(versions) == version
+
+
+def records_of(data):
+    return [record for position, _ in split_batches(data) for record in decode_records(data, position)]
 
 
 def test_a_state_in_the_log_is_a_corrupt_log(image):
