@@ -226,7 +226,7 @@ def _placed(image: ClusterImage, partitions: int, replication_factor: int, rando
     if missing <= 0:
         return place(active, partitions=partitions, replication_factor=replication_factor, random=random)
     first = place(active, partitions=partitions, replication_factor=len(active), random=random)
-    rest = place(down, partitions=partitions, replication_factor=missing, random=random)
+    rest = place(down, partitions=partitions, replication_factor=missing, random=random, beside=active)
     return [leaders + others for leaders, others in zip(first, rest, strict=True)]
 
 

@@ -57,3 +57,13 @@ def test_topics_of_one_partition_do_not_meet_on_one_broker():
     random = Random(1)
     placed = [place(brokers, partitions=1, replication_factor=1, random=random)[0] for _ in range(60)]
     assert min(Counter(placed).values()) >= 10
+
+
+def test_who_is_placed_beside_others_is_of_a_rack_that_they_are_not_of():
+    down = [broker(1, "a"), broker(2, "a"), broker(3, "b"), broker(4, "c")]
+    for seed in range(20):
+        placed = place(
+            down, partitions=8, replication_factor=2, random=Random(seed), beside=[broker(5, "a"), broker(6, "a")]
+        )
+        assert {frozenset(replicas) for replicas in placed} == {frozenset({3, 4})}
+        assert {replicas[0] for replicas in placed} == {3, 4}
