@@ -70,6 +70,7 @@ class BrokerSettings:
     session_timeout_ms: int = 3000
     replica_lag_time_max_ms: int = 10_000
     reads_by_rack: bool = True
+    fill_bytes_per_s: int = 64 << 20
 
 
 class Broker:
@@ -105,7 +106,12 @@ class Broker:
         isr_changes = self.isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
         self._durable_offset = DurableMetadataOffset(disk, dirs)
         self.replicas = Replicas(
-            self._surroundings, dirs, self._durable_offset, isr_changes, settings.replica_lag_time_max_ms / 1000
+            self._surroundings,
+            dirs,
+            self._durable_offset,
+            isr_changes,
+            settings.replica_lag_time_max_ms / 1000,
+            settings.fill_bytes_per_s,
         )
         readers = Readers(self.replicas, self.membership, clock, settings.rack, by_rack=settings.reads_by_rack)
         self.reads = Reads(self.replicas, readers, clock, self.traffic)

@@ -1,7 +1,6 @@
-"""CatchUpBudget: how fast this broker may feed replicas that reassignments add, all of them together (KIP-73).
+"""CatchUpBudget: how many bytes a second may be read for replicas that catch up.
 
-Only what is read from the log for a replica that is being added is counted: replicas in sync, and those that come back
-after a restart, are never held up by it. A chunk may overdraw the budget; the next one waits until that is made good.
+A chunk may overdraw the budget; the next one waits until that is made good.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ class Following:
         leader: NodeId,
         leader_epoch: int,
         watermark_moved: Callable[[], None] = lambda: None,
+        *,
+        fills: bool = False,
     ) -> None:
         self.key = key
         self.log = log
@@ -39,6 +41,7 @@ class Following:
         self.subscription = NO_SUBSCRIPTION
         self.acknowledged_end = -1
         self.ended = False
+        self.fills = fills  # it was made anew, and has not been in sync
         self._watermark_moved = watermark_moved
         self._changing = asyncio.Lock()
         # an epoch without data, which this replica led, may not be the leader's: what was written before it may go on
@@ -62,6 +65,7 @@ class Following:
             last_epoch=self.log.last_batch_epoch,
             durable_end=self.log.counted_end,
             log_start_offset=self.log.log_start_offset,
+            fills=self.fills,
         )
 
     def take(self, push: replication_pb2.Push) -> bool:

@@ -26,6 +26,7 @@ class Partition:
         self.name = name
         self.log = log
         self.role: Leading | Following | None = None
+        self.fills = False  # it was made by this process, and has not been in sync
         self._watchers: dict[Watcher, None] = {}
 
     def leading(self) -> Leading:

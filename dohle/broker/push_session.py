@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dohle.broker.catch_up_budget import CatchUpBudget
+from dohle.broker.catch_up_bounds import CatchUpBound, CatchUpBounds
 from dohle.broker.leading import Leading
 from dohle.model.batch import split_batches
 from dohle.model.errors import DohleError, OffsetOutOfRange
@@ -61,6 +61,9 @@ class Feed:
         self.queue: list[Bytes] = []
         self.queued_bytes = 0
         self.queue_start = subscription.position
+        self.fills_to = (
+            leading.log.log_end_offset if subscription.fills else 0
+        )  # what is written meanwhile has no bound
         self.is_live = subscription.position == leading.log.log_end_offset
         self.is_joining = False
         self.last_chunk: _Chunk | None = None  # of a joining feed, once it is read: live begins when this one is sent
@@ -122,9 +125,9 @@ class PushSession:
         opening: common_pb2.Hello,
         find: Callable[[NodeId, int, replication_pb2.Subscription], Leading],
         clock: Clock,
-        budget: CatchUpBudget,
+        bounds: CatchUpBounds,
     ) -> None:
-        self._budget = budget
+        self._bounds = bounds
         self._pausing: asyncio.TimerHandle | None = None
         self._stream = stream
         self._follower = follower
@@ -264,11 +267,11 @@ class PushSession:
             self._behind.clear()
             for feed in list(self._feeds.values()):
                 while self._wants_chunk(feed):
-                    bounded = feed.leading.is_adding(self._follower)
-                    if bounded and (pause_s := self._budget.pause_s()):
+                    bound = self._bound_of(feed)
+                    if bound is not None and (pause_s := bound.pause_s()):
                         self._look_after(pause_s)
                         break
-                    await self._read_chunk(feed, bounded=bounded)
+                    await self._read_chunk(feed, bound)
 
     def _look_after(self, seconds: float) -> None:
         if self._pausing is not None:
@@ -280,8 +283,13 @@ class PushSession:
             return False
         return self._catch_up_bytes < CATCH_UP_BYTES
 
-    async def _read_chunk(self, feed: Feed, *, bounded: bool) -> None:
-        most_bytes = self._budget.chunk_bytes(CHUNK_BYTES) if bounded else CHUNK_BYTES
+    def _bound_of(self, feed: Feed) -> CatchUpBound | None:
+        if feed.leading.is_adding(self._follower):
+            return self._bounds.of_moves_to(self._follower)
+        return self._bounds.of_fills_of(self._follower) if feed.next_offset < feed.fills_to else None
+
+    async def _read_chunk(self, feed: Feed, bound: CatchUpBound | None) -> None:
+        most_bytes = CHUNK_BYTES if bound is None else bound.chunk_bytes(CHUNK_BYTES)
         leader_log = feed.leading.log
         start, end = feed.next_offset, leader_log.log_end_offset
         # whatever is appended while the read runs is queued, so that reaching `end` is catching up
@@ -297,8 +305,8 @@ class PushSession:
             return
         if self._feeds.get(feed.key) is not feed:
             return
-        if bounded:
-            self._budget.spend(len(batches))
+        if bound is not None:
+            bound.spend(len(batches))
         reached = _next_offset(batches) if batches else start
         chunk = _Chunk(feed, batches)
         if feed.is_joining and reached == end:

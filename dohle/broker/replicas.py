@@ -13,7 +13,7 @@ import itertools
 import logging
 from collections.abc import Iterable
 
-from dohle.broker.catch_up_budget import CatchUpBudget
+from dohle.broker.catch_up_bounds import CatchUpBounds
 from dohle.broker.following import Following
 from dohle.broker.in_sync import Proposal
 from dohle.broker.isr_changes import IsrChanges
@@ -56,6 +56,7 @@ class Replicas:
         durable_offset: DurableMetadataOffset,
         isr_changes: IsrChanges,
         lag_time_max_s: float,
+        fill_bytes_per_s: int,
     ) -> None:
         self.partitions: dict[PartitionKey, Partition] = {}
         self.image: ClusterImage = EMPTY_IMAGE
@@ -64,7 +65,7 @@ class Replicas:
         self._durable_offset = durable_offset
         self._isr_changes = isr_changes
         self._lag_time_max_s = lag_time_max_s
-        self.catch_up_budget = CatchUpBudget(surroundings.clock, lambda: self.image.reassignment_bytes_per_s)
+        self.catch_up_bounds = CatchUpBounds(surroundings.clock, lambda: self.image, fill_bytes_per_s)
         self._links: dict[NodeId, LeaderLink] = {}
         self._numbers = itertools.count(1)
 
@@ -171,7 +172,8 @@ class Replicas:
                 new.append((key, NewLog(topic.name, key.partition, key.topic_id, topic.config)))
         logs = await self._dirs.create_logs([wanted for _, wanted in new]) if new else []
         for (key, wanted), made in zip(new, logs, strict=True):
-            self.partitions[key] = Partition(key, TopicPartition(wanted.topic, wanted.partition), made)
+            partition = self.partitions[key] = Partition(key, TopicPartition(wanted.topic, wanted.partition), made)
+            partition.fills = True
         if new:
             await self._durable_offset.write(self.image.next_offset)
 
@@ -239,7 +241,10 @@ class Replicas:
 
     async def _follow(self, partition: Partition, assigned: PartitionImage) -> None:
         role = partition.role
+        if self._surroundings.me in assigned.in_sync_replicas:
+            partition.fills = False
         if isinstance(role, Following) and role.leader_epoch == assigned.leader_epoch:
+            role.fills = partition.fills
             partition.wake_watchers()  # it may have left the in-sync set, and whoever reads it must know
             return
         await self._end_role(partition, NotLeaderOrFollower(f"broker {assigned.leader} leads {partition.name} now"))
@@ -248,7 +253,12 @@ class Replicas:
         link = self._link_to(assigned.leader)
         if link is not None:
             following = Following(
-                partition.key, partition.log, assigned.leader, assigned.leader_epoch, partition.wake_watchers
+                partition.key,
+                partition.log,
+                assigned.leader,
+                assigned.leader_epoch,
+                partition.wake_watchers,
+                fills=partition.fills,
             )
             partition.role = following
             link.follow(following)

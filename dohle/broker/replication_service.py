@@ -33,7 +33,7 @@ class ReplicationService:
             self._surroundings.identity.hello(),
             self._replicas.leading_for,
             self._surroundings.clock,
-            self._replicas.catch_up_budget,
+            self._replicas.catch_up_bounds,
         )
         name = f"follower {first.opening.hello.node_id}"
         tasks = [

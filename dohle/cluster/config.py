@@ -65,6 +65,12 @@ class NodeConfig:
     heartbeat_interval_ms: int = _duration(200, "How often a broker tells the controller that it lives")
     session_timeout_ms: int = _duration(3000, "A broker that is silent for so long is fenced")
     replica_lag_time_max_ms: int = _duration(10_000, "A follower that is behind for so long leaves the in-sync set")
+    replica_fill_bytes_per_s: int = _setting(
+        64 << 20,
+        "How fast replicas are filled that begin with nothing, as on a new disk; 0: no bound",
+        "bytes/s",
+        least=0,
+    )
     raft_heartbeat_interval_ms: int = _duration(250, "How often the active controller shows itself to the others")
     raft_election_timeout_min_ms: int = _duration(1000, "Least silence after which a controller stands for election")
     raft_election_timeout_max_ms: int = _duration(1500, "Longest silence before it stands; drawn between the two")

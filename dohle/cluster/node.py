@@ -194,6 +194,7 @@ class Node:
                 session_timeout_ms=config.session_timeout_ms,
                 replica_lag_time_max_ms=config.replica_lag_time_max_ms,
                 reads_by_rack=config.replica_selector == "rack",
+                fill_bytes_per_s=config.replica_fill_bytes_per_s,
             ),
             logs,
             clock=seams.clock,

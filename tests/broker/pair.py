@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any
 
-from dohle.broker.catch_up_budget import CatchUpBudget
+from dohle.broker.catch_up_bounds import CatchUpBounds
 from dohle.broker.following import Following
 from dohle.broker.leader_link import LeaderLink
 from dohle.broker.leading import LeaderTerms, Leading
@@ -18,7 +18,7 @@ from dohle.broker.push_session import Feed, PushSession
 from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import DohleError, NotLeaderOrFollower, UnknownLeaderEpoch
 from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, PartitionKey
-from dohle.model.image import PartitionImage
+from dohle.model.image import EMPTY_IMAGE, PartitionImage
 from dohle.model.topic_config import TopicConfig
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.methods import service
@@ -55,7 +55,11 @@ class Pair:
         self.sessions: list[PushSession] = []
         self.numbers = itertools.count(1)
         self.throttle_bytes_per_s = 0
-        self.budget = CatchUpBudget(VirtualClock(), lambda: self.throttle_bytes_per_s)
+        self.bounds = CatchUpBounds(
+            VirtualClock(),
+            lambda: dataclasses.replace(EMPTY_IMAGE, reassignment_bytes_per_s=self.throttle_bytes_per_s),
+            fill_bytes_per_s=50_000,
+        )
         self.surroundings: Surroundings
         self.link: LeaderLink
 
@@ -101,8 +105,8 @@ class Pair:
         self.leadings[number] = leading
         return leading
 
-    def follow(self, number: int = 0, *, epoch: int = EPOCH) -> Following:
-        following = Following(PartitionKey(TOPIC_ID, number), self.logs[1][number], LEADER, epoch)
+    def follow(self, number: int = 0, *, epoch: int = EPOCH, fills: bool = False) -> Following:
+        following = Following(PartitionKey(TOPIC_ID, number), self.logs[1][number], LEADER, epoch, fills=fills)
         self.followings[number] = following
         self.link.follow(following)
         return following
@@ -180,7 +184,7 @@ class _LeaderService:
         hello = _identity(LEADER).hello()
         follower = NodeId(opening.hello.node_id)
         session = PushSession(
-            stream, follower, opening.broker_epoch, hello, self._pair.find, VirtualClock(), self._pair.budget
+            stream, follower, opening.broker_epoch, hello, self._pair.find, VirtualClock(), self._pair.bounds
         )
         self._pair.sessions.append(session)
         tasks = [self._pair.tasks.spawn(_until_broken(work), "pushes") for work in (session.send(), session.catch_up())]

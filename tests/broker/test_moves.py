@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
+from rpds import HashTrieMap, HashTrieSet
+
+from dohle.broker.catch_up_bounds import CatchUpBounds
 from dohle.broker.catch_up_budget import LEAST_CHUNK_BYTES, CatchUpBudget
-from dohle.model.ids import NodeId
-from dohle.model.image import PartitionImage
+from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicImage
+from dohle.model.topic_config import TopicConfig
 from tests.broker.led_partition import ONE, TWO, Partition
+from tests.broker.logs import TOPIC_ID
 from tests.broker.pair import FOLLOWER, Pair
 from tests.broker.virtual_time import VirtualClock, in_virtual_time
 
@@ -62,19 +68,59 @@ async def test_an_overdrawn_budget_is_made_good_before_the_next_chunk() -> None:
     assert budget.chunk_bytes(1 << 20) == LEAST_CHUNK_BYTES
 
 
-async def _seconds_to_catch_up(*, adding: tuple[int, ...]) -> float:
+async def _seconds_to_catch_up(*, adding: tuple[int, ...] = (), fills: bool = False, meanwhile: int = 0) -> float:
     pair = await Pair.new()
     pair.throttle_bytes_per_s = 50_000
     pair.lead(isr=(1,), adding=adding)
     for _ in range(20):
         pair.append(size=10_000)
     began = pair.now
-    pair.follow()
+    pair.follow(fills=fills)
+    await asyncio.sleep(0.1)
+    for _ in range(meanwhile):
+        pair.append(size=10_000)
     await pair.caught_up()
     return pair.now - began
 
 
 @in_virtual_time
 async def test_the_throttle_holds_up_replicas_that_are_added_and_no_others() -> None:
-    assert await _seconds_to_catch_up(adding=()) < 0.5
+    assert await _seconds_to_catch_up() < 0.5
     assert 2.0 < await _seconds_to_catch_up(adding=(FOLLOWER,)) < 6.0
+
+
+@in_virtual_time
+async def test_a_replica_that_begins_with_nothing_is_filled_at_a_bounded_rate_which_newer_writes_are_not() -> None:
+    assert 2.0 < await _seconds_to_catch_up(fills=True) < 6.0
+    assert 2.0 < await _seconds_to_catch_up(fills=True, meanwhile=100) < 6.0
+
+
+def _image(partitions: list[PartitionImage]) -> ClusterImage:
+    """A cluster in which these partitions move, at 100 kB a second, to broker 4."""
+    numbers = tuple(range(len(partitions)))
+    return replace(
+        EMPTY_IMAGE,
+        topics=HashTrieMap({TOPIC_ID: TopicImage(TOPIC_ID, "t", 0, tuple(partitions), {}, TopicConfig())}),
+        hosted=HashTrieMap({FOUR: HashTrieMap({TOPIC_ID: numbers})}),
+        reassigning=HashTrieSet(PartitionKey(TOPIC_ID, number) for number in numbers),
+        reassignment_bytes_per_s=100_000,
+    )
+
+
+@in_virtual_time
+async def test_a_follower_that_many_leaders_feed_gets_its_rate_shared_among_them() -> None:
+    clock = VirtualClock()
+    moving = [
+        PartitionImage((leader, FOUR), (leader,), leader, 1, 1, (0, 0), adding_replicas=(FOUR,))
+        for leader in (ONE, TWO, ONE)
+    ]
+    image = _image(moving)
+    bounds = CatchUpBounds(clock, lambda: image, fill_bytes_per_s=30_000)
+    for bound, share in ((bounds.of_moves_to(FOUR), 50_000), (bounds.of_fills_of(FOUR), 15_000)):
+        bound.spend(share)
+        assert abs(bound.pause_s() - 1.0) < 1e-6, "half of the rate is this leader's"
+    image = _image(moving[:1])
+    await clock.sleep(2.0)
+    for bound, share in ((bounds.of_moves_to(FOUR), 100_000), (bounds.of_fills_of(FOUR), 30_000)):
+        bound.spend(share)
+        assert abs(bound.pause_s() - 1.0) < 1e-6, "nobody else feeds it any more"

@@ -364,7 +364,7 @@ async def test_a_subscription_that_comes_late_by_an_older_stream_takes_nothing_o
     pair = await Pair.joined()
     current = pair.feed()
     hello = common_pb2.Hello()
-    older = PushSession(_NoStream(), FOLLOWER, FOLLOWER_EPOCH, hello, pair.find, VirtualClock(), pair.budget)
+    older = PushSession(_NoStream(), FOLLOWER, FOLLOWER_EPOCH, hello, pair.find, VirtualClock(), pair.bounds)
     subscription = replication_pb2.Subscription(
         topic_id=TOPIC_ID, leader_epoch=EPOCH, subscription=current.number - 1, last_epoch=-1
     )

@@ -32,7 +32,7 @@ class FollowerOpening(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., broker_epoch: _Optional[int] = ...) -> None: ...
 
 class Subscription(_message.Message):
-    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "position", "last_epoch", "durable_end", "log_start_offset")
+    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "position", "last_epoch", "durable_end", "log_start_offset", "fills")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Subscription(_message.Message):
     LAST_EPOCH_FIELD_NUMBER: _ClassVar[int]
     DURABLE_END_FIELD_NUMBER: _ClassVar[int]
     LOG_START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    FILLS_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     leader_epoch: int
@@ -49,7 +50,8 @@ class Subscription(_message.Message):
     last_epoch: int
     durable_end: int
     log_start_offset: int
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., position: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., log_start_offset: _Optional[int] = ...) -> None: ...
+    fills: bool
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., position: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., fills: _Optional[bool] = ...) -> None: ...
 
 class Unsubscription(_message.Message):
     __slots__ = ("topic_id", "partition", "subscription")

@@ -14,10 +14,12 @@ from dohle.model.errors import ConfigurationError
 from dohle.testing.clients.workload import Mix
 from dohle.testing.faults.faults import KINDS, kind_named
 from dohle.testing.world.topology import Topology
+from dohle.testing.world.world import FILL_BYTES_PER_S
 
 STORM_S = 60.0
 LONGEST_STORM_S = 86_400.0
 _LEAST_FAULTS = 5
+_FILL_BYTES_PER_S = (20_000, 100_000, FILL_BYTES_PER_S)
 _SNAPSHOT_BYTES = (500, 2000, 8000, SnapshotConfig().max_bytes_between)
 _CALM_END = 0.1
 """The share of a storm at its end in which no fault begins."""
@@ -58,6 +60,8 @@ class Plan:
     faults: tuple[PlannedFault, ...]
     snapshot_bytes: int = SnapshotConfig().max_bytes_between
     """So much metadata lies between two snapshots of it."""
+    fill_bytes_per_s: int = FILL_BYTES_PER_S
+    """How fast replicas are filled that begin with nothing."""
 
     def __post_init__(self) -> None:
         _check_length(self.storm_s)
@@ -69,7 +73,13 @@ class Plan:
         mix = Mix.drawn(_chance(seed, "mix"))
         snapshot_bytes = _chance(seed, "snapshots").choice(_SNAPSHOT_BYTES)
         return cls(
-            seed, topology, mix, storm_s, _drawn_faults(_chance(seed, "faults"), topology, storm_s), snapshot_bytes
+            seed,
+            topology,
+            mix,
+            storm_s,
+            _drawn_faults(_chance(seed, "faults"), topology, storm_s),
+            snapshot_bytes,
+            _chance(seed, "fills").choice(_FILL_BYTES_PER_S),
         )
 
     def without(self, faults: Collection[int]) -> Plan:

@@ -48,7 +48,9 @@ class Simulation:
     """One run."""
 
     def __init__(self, plan: Plan) -> None:
-        self.world = World(plan.seed, plan.topology, snapshot_bytes=plan.snapshot_bytes)
+        self.world = World(
+            plan.seed, plan.topology, snapshot_bytes=plan.snapshot_bytes, fill_bytes_per_s=plan.fill_bytes_per_s
+        )
         self._plan = plan
         self._invariants = Invariants(self.world)
         self.world.scheduler.on_turn = self._invariants.after_turn

@@ -27,9 +27,10 @@ from dohle.testing.world.topology import THREE_COMBINED, NodePlan, Topology
 
 PORT = 7092
 DATA = "data"
+FILL_BYTES_PER_S = NodeConfig().replica_fill_bytes_per_s
 
 
-def _config(node: NodePlan, voters: tuple[Voter, ...], snapshot_bytes: int) -> NodeConfig:
+def _config(node: NodePlan, voters: tuple[Voter, ...], snapshot_bytes: int, fill_bytes_per_s: int) -> NodeConfig:
     roles = (CONTROLLER,) * node.is_controller + (BROKER,) * node.is_broker
     return NodeConfig(
         node_id=node.node_id,
@@ -38,6 +39,7 @@ def _config(node: NodePlan, voters: tuple[Voter, ...], snapshot_bytes: int) -> N
         voters=voters,
         roles=roles,
         rack=node.rack,
+        replica_fill_bytes_per_s=fill_bytes_per_s,
         metadata_log_max_record_bytes_between_snapshots=snapshot_bytes,
         metadata_log_segment_bytes=max(1024, snapshot_bytes // 2),
     )
@@ -78,6 +80,7 @@ class World:
         *,
         event_budget: int = 20_000_000,
         snapshot_bytes: int = SnapshotConfig().max_bytes_between,
+        fill_bytes_per_s: int = FILL_BYTES_PER_S,
     ) -> None:
         self.seed = seed
         self.topology = topology
@@ -94,7 +97,7 @@ class World:
         disk_clock = SimClock(self.scheduler)
         self.machines = {
             node.node_id: Machine(
-                _config(node, voters, snapshot_bytes),
+                _config(node, voters, snapshot_bytes, fill_bytes_per_s),
                 SimDisk(disk_clock, self.random(f"disk {node.node_id}"), self.scheduler.trace),
             )
             for node in topology.nodes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dohle.broker import catch_up_bounds
 from dohle.broker.catch_up_budget import CatchUpBudget
+from dohle.broker.push_session import PushSession
 from dohle.broker.replicas import Replicas
 from dohle.controller import leader_elections, reassignment, replica_sets
 from dohle.controller.elections import Revisions
@@ -110,6 +112,34 @@ OPERATIONS = (
             """,
         ),
         scenario=scenarios.a_throttled_replica_is_added,
+    ),
+    mutation(
+        "reassignment: each leader sends what the throttle allows to all",
+        "replication 14",
+        "a broker that many leaders feed gets no more of them together than the throttle says",
+        edit(
+            catch_up_bounds._Feeders,
+            "share",
+            """
+            - return -(-bytes_per_s // self._count)
+            + return bytes_per_s * mutated()
+            """,
+        ),
+        scenario=scenarios.a_broker_is_fed_by_two_leaders,
+    ),
+    mutation(
+        "catch-up: a new disk is filled as fast as can be",
+        "KIP-73",
+        "a replica that begins with nothing is filled at a bounded rate",
+        edit(
+            PushSession,
+            "_bound_of",
+            """
+            - return self._bounds.of_fills_of(self._follower) if feed.next_offset < feed.fills_to else None
+            + return None if mutated() else self._bounds.of_fills_of(self._follower)
+            """,
+        ),
+        scenario=scenarios.a_disk_is_replaced,
     ),
     mutation(
         "election: an unclean one asks nobody's leave",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from dohle import Admin
+from dohle import Admin, Producer
 from dohle.client.partition_changes import Reassignment
+from dohle.client.values import NewTopic
 from dohle.model.ids import NodeId
+from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.world.topology import Topology
 from tests.simulation.mutations.stage import Stage, scenario_in
 
@@ -94,6 +96,46 @@ async def a_throttled_replica_is_added(stage: Stage) -> None:
     took = stage.world.scheduler.now - began
     assert 5 < took < 20, f"a megabyte at 100 kB/s took {took:.1f} s"
     assert stage.partition().leader == leader
+
+
+@scenario_in(FIVE)
+async def a_broker_is_fed_by_two_leaders(stage: Stage) -> None:
+    topic = NewTopic("t", assignments=((1, 2, 3), (2, 1, 3)))
+    await stage.asks(lambda admin: admin.create_topics([topic]))
+    process, done = stage.world.client("filler"), list[None]()
+
+    async def fill() -> None:
+        async with Producer(stage.world.bootstrap, batch_bytes=10_000, **seams_of(process)) as producer:
+            for number in range(100):
+                await producer.send("t", b"x" * 10_000, partition=number % 2)
+        done.append(None)
+
+    process.spawn(fill(), "fill")
+    await stage.until(lambda: bool(done), "half a megabyte is in each partition")
+    began = stage.world.scheduler.now
+    wanted = [Reassignment("t", 0, (1, 2, 3, 4)), Reassignment("t", 1, (2, 1, 3, 4))]
+    await stage.asks(lambda admin: admin.alter_partition_reassignments(wanted, throttle_bytes_per_s=100_000))
+    await stage.until(lambda: not any(one.is_reassigning for one in stage.topics()[0].partitions), "it ends", 60.0)
+    took = stage.world.scheduler.now - began
+    assert 8 < took < 25, f"a broker got a megabyte at 100 kB/s in {took:.1f} s"
+
+
+@scenario_in(Topology.combined(3), fill_bytes_per_s=100_000)
+async def a_disk_is_replaced(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(100, b"x" * 10_000)
+    node = stage.follower()
+    machine = stage.world.machines[node]
+    stage.world.kill(node)
+    machine.disk.lose(f"{machine.config.data_dir}/t-0")
+    stage.world.start(node)
+    await stage.until(lambda: stage.has_replicas(node) and node not in stage.partition().in_sync_replicas, "it is out")
+    began = stage.world.scheduler.now
+    receipts = await stage.writes(5)
+    await stage.until(lambda: all(receipt.done() for receipt in receipts), "writes go on", 2.0)
+    await stage.until(lambda: node in stage.partition().in_sync_replicas, "it is in sync again", 60.0)
+    took = stage.world.scheduler.now - began
+    assert 5 < took < 20, f"a megabyte at 100 kB/s took {took:.1f} s"
 
 
 @scenario_in(FIVE)
