@@ -143,6 +143,11 @@ class Broker:
         """The monotonic time by which lags are told."""
         return self._surroundings.clock.now()
 
+    def metadata_lag_s(self) -> float:
+        """Returns for how long metadata may have been committed that this broker does not know."""
+        silent_s = self.membership.unanswered_s if self.membership.in_doubt else 0.0  # a stream may hang and not break
+        return max(self.metadata.lag_s(), silent_s)
+
     # what clients ask
 
     async def produce(

@@ -100,8 +100,12 @@ class Membership:
     @property
     def in_doubt(self) -> bool:
         """Whether no controller has answered for longer than a session: others may lead what this broker leads."""
-        patience_s = max(self._session_timeout_s, ANSWER_S)
-        return self._surroundings.clock.now() - self._answered > patience_s
+        return self.unanswered_s > max(self._session_timeout_s, ANSWER_S)
+
+    @property
+    def unanswered_s(self) -> float:
+        """For how long no controller has answered a heartbeat; not every one is."""
+        return self._surroundings.clock.now() - self._answered
 
     def ready(self) -> None:
         """The replicas are what the image says: from now on the controller is asked to unfence."""

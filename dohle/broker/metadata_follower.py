@@ -22,6 +22,7 @@ from dohle.model.errors import (
     UnknownServerError,
     error_for,
 )
+from dohle.model.ids import NO_NODE
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata_batch import MetadataBatch, decode_metadata
@@ -50,13 +51,27 @@ class MetadataFollower:
         on_batches: OnBatches,
     ) -> None:
         self.image: ClusterImage = EMPTY_IMAGE
-        self.controller_id = -1
+        self.controller_id: int = NO_NODE
         self.committed_end = 0  # of the metadata log, as the active controller said last
         self._controller = controller
         self._identity = identity
         self._network = network
         self._clock = clock
         self._on_batches = on_batches
+        self._current_until = clock.now()
+
+    def lag_s(self) -> float:
+        """Returns for how long this broker has not known, as far as it can tell, all that is committed."""
+        return 0.0 if self._is_current else self._clock.now() - self._current_until
+
+    @property
+    def _is_current(self) -> bool:
+        return self.controller_id != NO_NODE and self.image.next_offset >= self.committed_end
+
+    def _note_time(self) -> None:
+        """To be called before anything changes that may end being current."""
+        if self._is_current:
+            self._current_until = self._clock.now()
 
     async def run(self) -> None:
         failures = 0
@@ -67,10 +82,11 @@ class MetadataFollower:
                 await self._controller.reach(node_id)
                 await self._install(address, await self._follow(address))
             except (NotController, NetworkException, RequestTimedOut) as error:
-                level = logging.DEBUG if self.controller_id == -1 else logging.INFO
+                level = logging.DEBUG if self.controller_id == NO_NODE else logging.INFO
                 log.log(level, "no more metadata from node %d at %s: %s", node_id, address, error.message)
                 self._controller.failed(node_id, error)
-            self.controller_id = -1
+            self._note_time()
+            self.controller_id = NO_NODE
             failures = 1 if self.image.next_offset > before else failures + 1
             await self._controller.pause(failures)
 
@@ -86,6 +102,7 @@ class MetadataFollower:
             while (message := await self._next(stream)) is not None:
                 if message.HasField("hello"):
                     self._identity.check(message.hello)
+                self._note_time()
                 self.controller_id = message.leader_id
                 self.committed_end = max(self.committed_end, message.committed_end)
                 if message.snapshot_end_offset:

@@ -125,6 +125,7 @@ def _of_cluster(broker: Broker) -> Iterator[Metric]:
     )
     lag = max(0, broker.metadata.committed_end - image.next_offset)
     yield GaugeMetricFamily("dohle_metadata_lag_records", "Committed and not known here", float(lag))
+    yield GaugeMetricFamily("dohle_metadata_lag_seconds", "For how long that may be so", broker.metadata_lag_s())
     yield GaugeMetricFamily("dohle_metadata_offset", "Up to where this node knows metadata", float(image.next_offset))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from dohle.model.ids import TopicId, TopicPartition
 from dohle.model.metadata import RemoveTopic
 from tests.broker.brokers import KEY, Cluster, until
@@ -50,3 +52,18 @@ async def test_a_running_broker_that_missed_changes_acts_on_all_of_them_at_once(
     await cluster.healed(key)
     assert list(node.broker.replicas.partitions) == [key]
     assert not [name for name in node.disk.list(PATH) if name.endswith("-stray")], "it was deleted, not lost"
+
+
+@in_virtual_time
+async def test_the_lag_behind_the_metadata_is_told_in_seconds_and_grows_without_a_controller() -> None:
+    cluster = await Cluster.started()
+    cluster.controller.topic(TOPIC_ID, [[1, 2, 3]])
+    await cluster.led()
+    broker = cluster.nodes[1].broker
+    await asyncio.sleep(5)
+    assert broker.metadata_lag_s() == 0
+    cluster.world.kill("controller")
+    await asyncio.sleep(2)
+    assert 1.9 < broker.metadata_lag_s() < 2.1
+    await asyncio.sleep(2)
+    assert 3.9 < broker.metadata_lag_s() < 5
