@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dohle.cli.lags import Lag, lags_in
 from dohle.cli.moves import listed_nodes, replicas_by_node
-from dohle.cli.output import counted, print_json, print_table
+from dohle.cli.output import age, counted, print_json, print_table
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.cli.step_words import is_unclean, what_happened
 from dohle.model.errors import UnknownTopicOrPartition
@@ -79,7 +80,7 @@ def leader_words(history: PartitionHistory) -> str:
         first -= 1
     step = history.steps[first]
     before = history.steps[first - 1] if first else None
-    since = f"since {_time(step.time_ms)} ({_age((history.now_ms - step.time_ms) / 1000)} ago)"
+    since = f"since {_time(step.time_ms)} ({age((history.now_ms - step.time_ms) / 1000)} ago)"
     who = f"broker {newest.leader} leads" if newest.leader >= 0 else "nobody leads"
     return f"{who} {since}, in epoch {newest.leader_epoch}: {what_happened(before, step)}"
 
@@ -103,19 +104,18 @@ def _rows(
     for node in described.assigned_replicas:
         state = _state(node, described)
         held = replicas.get(node)
-        end = held.durable_end if held is not None else "?"
+        end = _known_end(node, leading, held)
         if node == described.leader:
-            rows.append((node, state, end, "-", "-", ""))
+            rows.append((node, state, "?" if end is None else end, "-", "-", ""))
             continue
-        behind = _behind(leading, held)
-        lag_ms = _lag_ms(leading, node)
+        lag = _lag(leading, node)
         rows.append(
             (
                 node,
                 state,
-                end,
-                "?" if behind is None else behind,
-                "?" if lag_ms is None else _age(lag_ms / 1000),
+                "?" if end is None else end,
+                "?" if lag is None or lag.records is None else lag.records,
+                "?" if lag is None else age(lag.lag_ms / 1000),
                 why_behind(node, leading, held, cluster),
             )
         )
@@ -140,13 +140,16 @@ def _state(node: int, described: PartitionDescription) -> str:
     return "eligible" if node in described.eligible_replicas else "behind"
 
 
-def _behind(leading: ReplicaDescription | None, held: ReplicaDescription | None) -> int | None:
-    return None if leading is None or held is None else max(0, leading.log_end_offset - held.durable_end)
+def _lag(leading: ReplicaDescription | None, node: int) -> Lag | None:
+    return next((lag for lag in lags_in(leading) if lag.node_id == node), None) if leading is not None else None
 
 
-def _lag_ms(leading: ReplicaDescription | None, node: int) -> int | None:
-    followers = {} if leading is None else {one.node_id: one for one in leading.followers}
-    return followers[node].lag_ms if node in followers else None
+def _known_end(node: int, leading: ReplicaDescription | None, held: ReplicaDescription | None) -> int | None:
+    """Returns where a replica ends, by its broker or, if that does not answer, as it last told its leader."""
+    if held is not None:
+        return held.durable_end
+    told = next((one.durable_end for one in leading.followers if one.node_id == node), -1) if leading else -1
+    return told if told >= 0 else None
 
 
 def why_behind(
@@ -169,19 +172,12 @@ def why_behind(
     follower = next((one for one in leading.followers if one.node_id == node), None)
     if follower is None or not follower.subscribed:
         return "it is not connected to the leader"
-    behind = _behind(leading, held)
-    return f"it catches up, {counted(behind, 'record')} to go" if behind and follower.lag_ms > 1000 else ""
+    behind = leading.log_end_offset - held.durable_end
+    return f"it catches up, {counted(behind, 'record')} to go" if behind > 0 and follower.lag_ms > 1000 else ""
 
 
 def _time(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
-
-
-def _age(seconds: float) -> str:
-    if seconds < 60:
-        return f"{max(0.0, seconds):.1f} s"
-    minutes, hours = int(seconds // 60), int(seconds // 3600)
-    return f"{minutes} min" if hours == 0 else f"{hours} h {minutes % 60} min"
 
 
 def _to_json(
@@ -191,7 +187,6 @@ def _to_json(
     replicas: _Replicas,
     cluster: ClusterDescription,
 ) -> dict[str, Any]:
-    leading = replicas.get(described.leader)
     steps: list[dict[str, Any]] = []
     before: PartitionStep | None = None
     for step in history.steps:
@@ -219,17 +214,22 @@ def _to_json(
         "in_sync_replicas": list(described.in_sync_replicas),
         "eligible_replicas": list(described.eligible_replicas),
         "last_known_leader": described.last_known_leader,
-        "replicas": [
-            {
-                "node_id": node,
-                "in_sync": node in described.in_sync_replicas,
-                "durable_end": replicas[node].durable_end if node in replicas else None,
-                "records_behind": 0 if node == described.leader else _behind(leading, replicas.get(node)),
-                "lag_ms": 0 if node == described.leader else _lag_ms(leading, node),
-                "why": "" if node == described.leader else why_behind(node, leading, replicas.get(node), cluster),
-            }
-            for node in described.assigned_replicas
-        ],
+        "replicas": [_replica_json(node, described, replicas, cluster) for node in described.assigned_replicas],
         "history": steps,
         "history_from_metadata_offset": history.read_from_offset,
+    }
+
+
+def _replica_json(
+    node: int, described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription
+) -> dict[str, Any]:
+    leading, held = replicas.get(described.leader), replicas.get(node)
+    leads, lag = node == described.leader, _lag(leading, node)
+    return {
+        "node_id": node,
+        "in_sync": node in described.in_sync_replicas,
+        "durable_end": _known_end(node, leading, held),
+        "records_behind": 0 if leads else None if lag is None else lag.records,
+        "lag_ms": 0 if leads else None if lag is None else lag.lag_ms,
+        "why": "" if leads else why_behind(node, leading, held, cluster),
     }

@@ -75,3 +75,11 @@ def leader_text(leader: int, last_known_leader: int) -> str:
     if leader >= 0:
         return str(leader)
     return "none" if last_known_leader < 0 else f"none (last {last_known_leader})"
+
+
+def age(seconds: float) -> str:
+    """Returns a length of time for people."""
+    if seconds < 60:
+        return f"{max(0.0, seconds):.1f} s"
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    return f"{minutes} min" if hours == 0 else f"{hours} h {minutes % 60} min"

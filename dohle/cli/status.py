@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dohle.cli.lags import Lags, lag_words, lags_of
 from dohle.cli.output import counted, leader_text, print_json, print_table, rich_table
 from dohle.cli.session import bootstrap_option, json_option, local_state, run_async, timeout_option
 from dohle.model.errors import BrokerNotAvailable, DohleError
-from dohle.model.ids import id_text
+from dohle.model.ids import TopicPartition, id_text
 
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _WATCH_INTERVAL_S = 0.5
 _NODE_COLUMNS = ("NODE", "ADDRESS", "RACK", "STATE", "ROLE", "LEADS", "REPLICAS")
-_UNHEALTHY_COLUMNS = ("PARTITION", "LEADER", "IN SYNC", "ASSIGNED", "MISSING")
+_UNHEALTHY_COLUMNS = ("PARTITION", "LEADER", "IN SYNC", "ASSIGNED", "MISSING", "BEHIND BY")
 _MOST_SHOWN = 20
 _WATCH_LINES = 12  # of the live view, beside the rows of its tables
 
@@ -49,7 +50,7 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
     state = local_state()
     is_local = state is not None and state.bootstrap == bootstrap
     try:
-        description = run_async(_describe(bootstrap, timeout_s))
+        description, lags = run_async(_describe(bootstrap, timeout_s))
     except BrokerNotAvailable as error:
         if state is None or not is_local:
             raise
@@ -59,15 +60,17 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
         # the node that answered has not heard of its cluster yet, but whose node it is, is known here
         description = dataclasses.replace(description, cluster_id=state.cluster_id)
     if as_json:
-        print_json({"healthy": health.good, **to_json(description, _pids(state, description.cluster_id))})
+        print_json({"healthy": health.good, **to_json(description, _pids(state, description.cluster_id), lags)})
     else:
         click.echo(headline(description))
         click.echo(f"{counted(description.topics, 'topic')}, {counted(description.partitions, 'partition')}\n")
         print_table(_NODE_COLUMNS, node_rows(description))
         if description.unhealthy:
             click.echo()
-            print_table(unhealthy_columns(description), unhealthy_rows(description)[:_MOST_SHOWN])
+            print_table(unhealthy_columns(description), unhealthy_rows(description, lags)[:_MOST_SHOWN])
             click.echo(_not_shown(description, _MOST_SHOWN), nl=False)
+            first = description.unhealthy[0]
+            click.echo(f"\n`dohle explain partition {first.topic} {first.partition}` says why")
     return 0 if health.good else 1
 
 
@@ -77,11 +80,12 @@ def _not_shown(description: ClusterDescription, shown: int) -> str:
     return f"and {more} more; `dohle status --json` lists all\n" if more > 0 else ""
 
 
-async def _describe(bootstrap: str, timeout_s: float) -> ClusterDescription:
+async def _describe(bootstrap: str, timeout_s: float) -> tuple[ClusterDescription, Lags]:
     from dohle.client.admin import Admin
 
     async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-status") as admin:
-        return await admin.describe_cluster()
+        description = await admin.describe_cluster()
+        return description, await lags_of(admin, description.unhealthy)
 
 
 def running_words(state: LocalState) -> str:
@@ -161,7 +165,7 @@ def unhealthy_columns(description: ClusterDescription) -> tuple[str, ...]:
     return (*_UNHEALTHY_COLUMNS, "ELIGIBLE") if has_eligible else _UNHEALTHY_COLUMNS
 
 
-def unhealthy_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
+def unhealthy_rows(description: ClusterDescription, lags: Lags) -> list[tuple[object, ...]]:
     """Returns a row for every partition that lacks a replica, leader or enough of both."""
     shows_eligible = len(unhealthy_columns(description)) > len(_UNHEALTHY_COLUMNS)
     return [
@@ -171,13 +175,14 @@ def unhealthy_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
             ",".join(map(str, partition.in_sync_replicas)),
             ",".join(map(str, partition.assigned_replicas)),
             ",".join(str(node) for node in partition.assigned_replicas if node not in partition.in_sync_replicas),
+            lag_words(lags.get(TopicPartition(partition.topic, partition.partition))),
             *((",".join(map(str, partition.eligible_replicas)),) if shows_eligible else ()),
         )
         for partition in description.unhealthy
     ]
 
 
-def to_json(description: ClusterDescription, pids: Mapping[int, int]) -> dict[str, Any]:
+def to_json(description: ClusterDescription, pids: Mapping[int, int], lags: Lags) -> dict[str, Any]:
     """Returns the description for scripts; ids as text. `pids` are of the nodes that are known to run here."""
     return {
         "cluster_id": description.cluster_id,
@@ -219,6 +224,7 @@ def to_json(description: ClusterDescription, pids: Mapping[int, int]) -> dict[st
                 "min_insync_replicas": partition.min_insync_replicas,
                 "eligible_replicas": list(partition.eligible_replicas),
                 "last_known_leader": partition.last_known_leader,
+                "behind": [lag.to_json() for lag in lags.get(TopicPartition(partition.topic, partition.partition), ())],
             }
             for partition in description.unhealthy
         ],
@@ -252,6 +258,7 @@ async def _watch_on_terminal(admin: Admin) -> None:
         while True:
             try:
                 description = await admin.describe_cluster()
+                lags = await lags_of(admin, description.unhealthy[:_MOST_SHOWN])
             except DohleError as error:
                 live.update(Text(f"no answer: {error.message}", style="red"), refresh=True)
             else:
@@ -264,7 +271,7 @@ async def _watch_on_terminal(admin: Admin) -> None:
                     # no more than fits: what is too long for the screen would lose its end
                     most = max(1, min(_MOST_SHOWN, live.console.height - len(nodes) - _WATCH_LINES))
                     parts.append(
-                        rich_table(unhealthy_columns(description), _as_text(unhealthy_rows(description)[:most]))
+                        rich_table(unhealthy_columns(description), _as_text(unhealthy_rows(description, lags)[:most]))
                     )
                     parts.append(Text(_not_shown(description, most), end=""))
                 live.update(Group(*parts, Text("Ctrl-C leaves the cluster running", style="dim")), refresh=True)

@@ -28,8 +28,8 @@ OLDEST_METADATA_VERSION = 1
 NEWEST_METADATA_VERSION = 2
 """The highest one, at which new clusters are formatted.
 
-2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966); snapshots keep the
-CRC of the log's first batch.
+2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966); snapshots keep
+the CRC of the log's first batch.
 """
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dohle.cli.lags import Lag
 from dohle.cli.measure import payloads, quantile
 from dohle.cli.output import counted, print_table, progress, size_text
 from dohle.cli.session import parse_time
@@ -22,6 +23,7 @@ from dohle.client.values import (
     UnhealthyPartition,
     VoterDescription,
 )
+from dohle.model.ids import TopicPartition
 from dohle.model.topic_config import NOT_CARRIED_OUT
 from dohle.runtime.network import Address
 
@@ -56,8 +58,14 @@ def test_everything_that_is_wrong_is_said():
     assert health_of(cluster).words == (
         "no active controller is known; node 2 down; 1 partition without a leader; 1 partition under-replicated"
     )
-    assert unhealthy_rows(cluster) == [("t-0", "1", "1", "1,2", "2"), ("t-1", "none", "", "1,2", "1,2")]
-    assert to_json(cluster, {})["unhealthy"][1]["leader"] == -1
+    lags = {TopicPartition("t", 0): [Lag(2, 98, 6700)]}
+    assert unhealthy_rows(cluster, lags) == [
+        ("t-0", "1", "1", "1,2", "2", "2: 98 records, 6.7 s"),
+        ("t-1", "none", "", "1,2", "1,2", "?"),
+    ]
+    told = to_json(cluster, {}, lags)["unhealthy"]
+    assert told[0]["behind"] == [{"node_id": 2, "records_behind": 98, "lag_ms": 6700}]
+    assert (told[1]["leader"], told[1]["behind"]) == (-1, [])
 
 
 def test_a_node_that_has_heard_of_nothing_yet_says_so():
@@ -77,7 +85,7 @@ def test_the_keys_that_have_no_effect_are_those_that_the_documentation_marks():
 
 
 def test_nodes_that_run_here_have_a_pid():
-    assert [node["pid"] for node in to_json(_cluster(), {2: 77})["nodes"]] == [None, 77]
+    assert [node["pid"] for node in to_json(_cluster(), {2: 77}, {})["nodes"]] == [None, 77]
 
 
 def test_controllers_that_are_no_brokers_have_a_row_too():
