@@ -303,15 +303,19 @@ class Fetcher:
     def _lost(self, partitions: list[AssignedPartition], failure: DohleError, node: int) -> None:
         log.debug("a fetch got no answer: %s", failure.message)
         self.metadata.request_refresh()
+        again = [partition for partition in partitions if partition.preferred.node != node]
         for partition in partitions:
             if partition.preferred.node == node:
                 self._back_to_leader(partition, failure)
-            else:
-                self._try_again(partition)
+        if again:
+            self._try_again(*again)
 
-    def _try_again(self, partition: AssignedPartition) -> None:
-        wait_s = partition.backoff.next_s()
-        partition.retry_at = self._seams.clock.now() + wait_s
+    def _try_again(self, *partitions: AssignedPartition) -> None:
+        """Has them asked for again a while from now, together: who does not answer is not asked once for each."""
+        wait_s = min(partition.backoff.next_s() for partition in partitions)
+        retry_at = self._seams.clock.now() + wait_s
+        for partition in partitions:
+            partition.retry_at = retry_at
         asyncio.get_running_loop().call_later(wait_s, self.wake)
 
 

@@ -218,7 +218,15 @@ class ProduceStream:
         lost = failure if not failure.definite else NetworkException(f"{self.address} refused: {failure.message}")
         unanswered, self._unanswered = self._unanswered, {}
         now = self._seams.clock.now()
+        queues: dict[PartitionQueue, None] = {}
         for request in unanswered.values():
             for queue, batch in request.batches.values():
                 queue.failed(batch, lost, now)
-                self._on_progress(queue, lost)
+                queues[queue] = None
+        # together: who does not answer is not dialled once for each partition
+        waiting = [queue for queue in queues if queue.retry_at > now]
+        retry_at = min((queue.retry_at for queue in waiting), default=now)
+        for queue in waiting:
+            queue.retry_at = retry_at
+        for queue in queues:
+            self._on_progress(queue, lost)

@@ -32,6 +32,8 @@ _INIT_PRODUCER_ID: Final = methods_of(broker_pb2.DESCRIPTOR.services_by_name["Br
 _WATCH_S: Final = 0.1
 _SUSPICIOUS_S: Final = 0.5
 """An answer that takes longer may come from a broker that leads no more: ask the others."""
+_SUSPICION_GROWS: Final = 0.25
+"""How late a new leader may be noticed, as a share of how long the answer has taken."""
 _CALL_S: Final = 2.0
 
 
@@ -55,6 +57,7 @@ class Sender:
         self._streams: dict[int, ProduceStream] = {}
         self._identity: ProducerIdentity | None = None
         self._fetching_identity = False
+        self._suspect_at = 0.0
         self._busy = asyncio.Event()
         self._watching = False
 
@@ -188,9 +191,16 @@ class Sender:
                     queue.expire(now)
                     self._wake_in_time(queue)
             for node in sorted(self._streams):
-                stream = self._streams[node]
-                stream.check(now)
-                if stream.oldest_wait_s(now) > _SUSPICIOUS_S:
-                    self.metadata.request_refresh()
+                self._streams[node].check(now)
+            self._suspect(max((self._streams[node].oldest_wait_s(now) for node in sorted(self._streams)), default=0.0))
             if not any(len(queue) for queue in self.queues):
                 self._busy.clear()
+
+    def _suspect(self, slowest_s: float) -> None:
+        """Asks who leads where an answer takes so long: again and again, yet less often the longer it takes."""
+        now = self._seams.clock.now()
+        if slowest_s <= _SUSPICIOUS_S:
+            self._suspect_at = now
+        elif now >= self._suspect_at:
+            self._suspect_at = now + min(slowest_s * _SUSPICION_GROWS, _SUSPICIOUS_S)
+            self.metadata.request_refresh()
