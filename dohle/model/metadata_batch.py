@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dohle.model.batch import Bytes, split_batches
 from dohle.model.ids import ClusterId
 from dohle.model.metadata import OLDEST_METADATA_VERSION, MetadataRecord, Voters
 from dohle.model.metadata_forms import decode_record, encode_record
 from dohle.model.records import Record, decode_records, encode_batch
+
+_SMALL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,15 @@ def decode_metadata(batches: Bytes) -> Iterator[MetadataBatch]:
     Raises CorruptMessage, CorruptLog or UnsupportedVersion where a batch or a record cannot be read.
     """
     for position, header in split_batches(batches):
-        yield MetadataBatch(
-            header.base_offset,
-            header.next_offset,
-            header.partition_leader_epoch,
-            tuple(decode_record(record.value or b"") for record in decode_records(batches, position)),
-        )
+        batch = bytes(batches[position : position + header.size_bytes])
+        read = _read if header.size_bytes <= _SMALL_BYTES else _read.__wrapped__
+        yield MetadataBatch(header.base_offset, header.next_offset, header.partition_leader_epoch, read(batch))
+
+
+@lru_cache(maxsize=64)
+def _read(batch: bytes) -> tuple[MetadataRecord, ...]:
+    """Small ones are remembered: a node that is controller and broker reads each change as the one and as the other."""
+    return tuple(decode_record(record.value or b"") for record in decode_records(batch))
 
 
 _VOTERS_MARK = encode_record(Voters(ClusterId(""), ()), OLDEST_METADATA_VERSION)[:3]
