@@ -35,24 +35,22 @@ class Storm:
             blow = Blow(self._world, planned.kind, planned.node_id, planned.duration_s, chance, self.faults)
             self._blows.append(blow)
             director.spawn(self._strike(blow, planned.kind, planned.at_s), f"fault {number}")
-        director.spawn(self._undertake(), "undertaker")
+        self._world.on_over = self._bury
 
     async def _strike(self, blow: Blow, kind: str, at_s: float) -> None:
         await self._world.clock.sleep(at_s)
         if not self._over:
             await kind_named(kind).strike(blow)
 
-    async def _undertake(self) -> None:
-        """Buries nodes that ended by themselves, which only a failing disk or lost data excuses."""
-        while True:
-            await self._world.clock.sleep(0.1)
-            for node_id, machine in self._world.machines.items():
-                process = machine.process
-                if process is not None and process.over and process.ended is not None:
-                    self._world.say(f"{process.name} ended: {process.ended}")
-                    if not process.met_disk_failure and not machine.harmed:
-                        self._world.report(f"{process.name} ended by itself: {process.ended!r}")
-                    self._world.kill(node_id)
+    def _bury(self, node_id: int) -> None:
+        """Buries a node that ended by itself, which only a failing disk or lost data excuses."""
+        machine = self._world.machines[node_id]
+        process = machine.process
+        if process is not None and process.over and process.ended is not None:
+            self._world.say(f"{process.name} ended: {process.ended}")
+            if not process.met_disk_failure and not machine.harmed:
+                self._world.report(f"{process.name} ended by itself: {process.ended!r}")
+            self._world.kill(node_id)
 
     async def heal(self, chance: Random) -> None:
         """Ends every fault, and brings back just enough: of the nodes that are expendable, chance leaves some dead."""

@@ -86,16 +86,18 @@ class Invariants:
             if len(partitions) != len(seen.replicas):
                 known = {replica.partition: replica for replica in seen.replicas}
                 seen.replicas = [known.get(one) or SeenReplica(one) for one in partitions.values()]
-            for replica in seen.replicas:  # by identity: what was not set anew is the same object
+            for replica in seen.replicas:
                 log = replica.log
-                if (
-                    log._durable_end is not replica.durable_end
-                    or log._high_watermark is not replica.high_watermark
-                    or replica.partition.role is not replica.role
-                    or log.generation is not replica.generation
-                    or log._truncation is not replica.truncation
-                ):
+                state = (
+                    log._durable_end,
+                    log._high_watermark,
+                    log.generation,
+                    log._truncation,
+                    replica.partition.role,
+                )
+                if state != replica.state:
                     self._partitions.moved(seen.process, node.broker, replica)
+                    replica.state = state
             for folder in node.broker.log_dirs.folders:
                 recovery_points = folder._checkpoints._written[RECOVERY_POINTS]
                 if recovery_points is not seen.recovery_points.get(folder.path):

@@ -37,9 +37,19 @@ from dohle.testing.world.world import World
 
 
 class SeenReplica:
-    """A replica in one process's life, and what it was like when it was last looked at: the very objects."""
+    """A replica in one process's life, and what it was like when it was last looked at."""
 
-    __slots__ = ("durable_end", "epochs", "generation", "high_watermark", "log", "partition", "role", "truncation")
+    __slots__ = (
+        "durable_end",
+        "epochs",
+        "generation",
+        "high_watermark",
+        "log",
+        "partition",
+        "role",
+        "state",
+        "truncation",
+    )
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
@@ -47,6 +57,7 @@ class SeenReplica:
         self.role: Leading | Following | None = None
         self.high_watermark = self.durable_end = self.generation = self.epochs = -1
         self.truncation: object | None = None  # when it is over, the bytes are gone
+        self.state: tuple[object, ...] = ()  # all of it that a look after a turn compares
 
 
 @dataclass(slots=True)

@@ -73,7 +73,9 @@ class Connection:
         if here.gone:
             return
         arrival = self._scheduler.now + self._links.delay_s(here.machine, there.machine, size_bytes)
-        arrival = there.last_arrival = max(arrival, there.last_arrival)
+        if arrival < there.last_arrival:
+            arrival = there.last_arrival
+        there.last_arrival = arrival
         self._scheduler.at(arrival, self._arrived, here, there, deliver, args)
 
     def _arrived(self, here: Side, there: Side, deliver: Callable[..., object], args: tuple[Any, ...]) -> None:

@@ -18,6 +18,7 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from random import Random
 from typing import Union
 
@@ -369,25 +370,27 @@ class SimDisk:
 
     async def wait_for_read(self) -> None:
         """Most reads find the page cache; the others wait for the device."""
-        await self._freeze_if_abandoned()
+        if self.abandoned:
+            await self._freeze()
         if self._random.random() < 0.1:
             await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S / 4 * self.faults.slowness)))
 
-    async def _freeze_if_abandoned(self) -> None:
-        if self.abandoned:
-            await self._clock.sleep(1.0)  # of a loop that is dead: it never ends
+    async def _freeze(self) -> None:
+        await self._clock.sleep(1.0)  # of a loop that is dead: it never ends
 
     async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
-        await self._freeze_if_abandoned()
+        if self.abandoned:
+            await self._freeze()
         contents = [_content(file) for file in files]
         sizes = [len(content.cached) for content in contents]
         begun = [content.begin_sync() for content in contents]
         begun += [self._folder(folder).begin_sync() for folder in folders]
-        self.reached(Moment.SYNC_BEGUN)
-        if any(_VOTE_FILE in file.path for file in files):
-            self.reached(Moment.VOTE)
-        if any(f"{_SNAPSHOT_SUFFIX}." in file.path for file in files):
-            self.reached(Moment.SNAPSHOT)
+        if self.faults.traps:
+            self.reached(Moment.SYNC_BEGUN)
+            if any(_VOTE_FILE in file.path for file in files):
+                self.reached(Moment.VOTE)
+            if any(f"{_SNAPSHOT_SUFFIX}." in file.path for file in files):
+                self.reached(Moment.SNAPSHOT)
         chance_s = self._random.expovariate(1 / (_SYNC_S * self.faults.slowness))
         await self._clock.sleep(self.faults.least_sync_s + chance_s)
         if self.faults.sync_fails:
@@ -399,7 +402,8 @@ class SimDisk:
             finish()
         self.trace.note("synced")
         self.reached(Moment.SYNC_DONE)
-        await self._freeze_if_abandoned()
+        if self.abandoned:  # the trap was for this moment
+            await self._freeze()
 
     def lock(self, path: str) -> SimLock:
         self.open(path, create=True).close()
@@ -429,12 +433,13 @@ class SimDisk:
         return entry
 
     def _parent(self, path: str) -> tuple[Folder, str]:
-        names = _names(path)
-        return self._folder("/".join(names[:-1])), names[-1]
+        *folders, name = _names(path)
+        return self._folder("/".join(folders)), name
 
 
-def _names(path: str) -> list[str]:
-    return [name for name in path.split("/") if name not in ("", ".")]
+@lru_cache(maxsize=4096)
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(name for name in path.split("/") if name not in ("", "."))
 
 
 def _content(file: File) -> Content:

@@ -62,6 +62,7 @@ class NodeProcess(SimProcess):
         fabric: Fabric,
         chance: Random,
         on_bug: OnBug,
+        on_over: Callable[[], object],
         *,
         clock_rate: float,
     ) -> None:
@@ -73,6 +74,7 @@ class NodeProcess(SimProcess):
         self.ended: DohleError | OSError | None = None  # why it ended by itself
         self.over = False
         self._on_end: list[Callable[[], None]] = []
+        self._on_over = on_over
         self.loop.call_soon(self._begin, config, seams)
         self.node: Node | None = None
 
@@ -119,3 +121,4 @@ class NodeProcess(SimProcess):
         self.over = True
         for tell in self._on_end:
             tell()
+        self._on_over()

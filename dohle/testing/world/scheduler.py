@@ -85,11 +85,14 @@ class Scheduler:
         timers = self._timers
         if not timers:
             raise SimulationStuck(f"a deadlock at {self.now:.3f}: no timer, and nothing can run.\n" + self._waiting())
-        now = max(self.now, timers[0][0])
+        now = timers[0][0]
         if now > self.deadline:
             self.stop()
             return
-        self.now = now
+        if now > self.now:
+            self.now = now
+        else:
+            now = self.now
         while timers and timers[0][0] <= now:
             _, _, happens, args = heapq.heappop(timers)
             happens(*args)

@@ -25,6 +25,7 @@ from dohle.testing.world.scheduler import Scheduler
 from dohle.testing.world.seams import SimClock
 from dohle.testing.world.topology import THREE_COMBINED, NodePlan, Topology
 
+_LOOK_S = 0.05
 PORT = 7092
 DATA = "data"
 FILL_BYTES_PER_S = NodeConfig().replica_fill_bytes_per_s
@@ -89,6 +90,7 @@ class World:
         self.fabric = Fabric(self.scheduler, self.links)
         self.bugs: list[str] = []
         self.timeline: list[str] = []
+        self.on_over: Callable[[int], None] = lambda _: None  # hears of each node that has ended, in the next turn
         self._clients = 0
         self._cluster_id = ""
         self.director = SimProcess("director", "director", self.fabric, self.random("director"), self.report)
@@ -223,6 +225,7 @@ class World:
             self.fabric,
             self.random(f"process {name}"),
             self.report,
+            lambda: self.director.loop.call_soon(lambda: self.on_over(node_id)),
             clock_rate=machine.clock_rate,
         )
         machine.process.clock.wall_offset_ms += machine.wall_offset_ms
@@ -287,7 +290,7 @@ class World:
         deadline = self.scheduler.now + within_s
         while not condition():
             assert self.scheduler.now < deadline, f"after {within_s:g} s not yet: {what}"
-            await self.clock.sleep(0.02)
+            await self.clock.sleep(_LOOK_S)
 
     async def all_ready(self, within_s: float = 30.0) -> None:
         """Returns once every machine's node serves."""
