@@ -36,10 +36,10 @@ class Wish(Enum):
 class Reader:
     """Reads `topic` until `over`, from replicas in `rack` where there are any."""
 
-    def __init__(self, client: SimClient, topic: str, rack: str = "") -> None:
+    def __init__(self, client: SimClient, topic: str, rack: str = "", *, fetch_wait_ms: int = 500) -> None:
         self._client = client
         self._topic = topic
-        self._consumer = Consumer(client.bootstrap, rack=rack, **client.seams)
+        self._consumer = Consumer(client.bootstrap, rack=rack, max_wait_ms=fetch_wait_ms, **client.seams)
 
     async def run(self, wish: Wish, over: Callable[[], bool]) -> None:
         chance = self._client.random

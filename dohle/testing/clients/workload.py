@@ -50,6 +50,7 @@ class Mix:
     operating_every_s: float = 0.0  # on average; replicas move, and leaders are elected; 0: never
     remakes_a_topic: bool = False
     reader_racks: tuple[str, ...] = ("",)  # where each reader says that it is
+    fetch_waits_ms: tuple[int, ...] = (500,)  # for so long a reader's fetches wait for records
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -58,7 +59,7 @@ class Mix:
             segment_ms=chance.choice((500, 5_000, 86_400_000)),
             writers=chance.randint(1, 3),
             keys_each=chance.randint(2, 8),
-            records_per_s=chance.choice((25, 30, 40)),
+            records_per_s=chance.choice((20, 22, 25)),
             largest_burst=chance.choice((10, 20, 40)),
             linger_ms=_some(chance, (0, 5, 50)),
             compressions=_some(chance, ("none", "gzip", "snappy", "lz4", "zstd")),
@@ -67,6 +68,7 @@ class Mix:
             housekeeping_every_s=chance.choice((4, 8, 16)),
             operating_every_s=chance.choice((0.0, 2.0, 5.0, 10.0)),
             remakes_a_topic=chance.random() < _REMAKES,
+            fetch_waits_ms=_some(chance, (500, 2_000, 10_000)),
         )
         return replace(mix, reader_racks=tuple(chance.choice(("", *RACKS)) for _ in mix.readers))
 
@@ -141,7 +143,7 @@ class Workload:
             self._begin(client, self._write(client, number))
         for number, wish in enumerate(mix.readers):
             client = self._client(f"reader{number}")
-            self._begin(client, self._read(client, Wish(wish), _turn(mix.reader_racks, number)))
+            self._begin(client, self._read(client, Wish(wish), number))
         client = self._client("housekeeper")
         replication_factor = self._world.topology.replication_factor
         self.housekeeper = Housekeeper(client, TOPIC, replication_factor, mix.housekeeping_every_s)
@@ -190,8 +192,9 @@ class Workload:
         )
         await writer.run(producer, self._is_over)
 
-    async def _read(self, client: SimClient, wish: Wish, rack: str) -> None:
-        await Reader(client, TOPIC, rack).run(wish, self._is_over)
+    async def _read(self, client: SimClient, wish: Wish, number: int) -> None:
+        rack, wait_ms = _turn(self._mix.reader_racks, number), _turn(self._mix.fetch_waits_ms, number)
+        await Reader(client, TOPIC, rack, fetch_wait_ms=wait_ms).run(wish, self._is_over)
 
     def _is_over(self) -> bool:
         return self._over

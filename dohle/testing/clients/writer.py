@@ -26,8 +26,8 @@ class Writer:
     ) -> None:
         self._client = client
         self._topic = topic
-        self._partitions = partitions
-        self._keys = keys
+        self._keys = [b"%s-%d" % (client.process.name.encode(), number) for number in range(keys)]
+        self._logs = {key: str(TopicPartition(topic, partition_for(key, partitions))) for key in self._keys}
         self._largest_burst = largest_burst
         self._bursts_per_s = records_per_s / ((1 + largest_burst) / 2)
         self._number = 0
@@ -37,18 +37,13 @@ class Writer:
         async with producer:
             while not over():
                 for _ in range(chance.randint(1, self._largest_burst)):
-                    await self._send(producer, b"%s-%d" % (self._name, chance.randrange(self._keys)))
+                    await self._send(producer, self._keys[chance.randrange(len(self._keys))])
                 await self._client.clock.sleep(chance.expovariate(self._bursts_per_s))
-
-    @property
-    def _name(self) -> bytes:
-        return self._client.process.name.encode()
 
     async def _send(self, producer: Producer, key: bytes) -> None:
         self._number += 1
         value = b"%s:%d:" % (key, self._number) + b"." * self._client.random.choice(_PADDING)
-        log = str(TopicPartition(self._topic, partition_for(key, self._partitions)))
-        operation = self._client.invoke(Send(log, value.decode()))
+        operation = self._client.invoke(Send(self._logs[key], value.decode()))
         try:
             receipt = await producer.send(self._topic, value, key=key)
         except DohleError as error:  # it was not taken
