@@ -35,10 +35,11 @@ async def make_topic(world: World) -> None:
     await world.until(lambda: bool(made), 5, "the topic is made")
 
 
-def test_a_cluster_starts_within_a_simulated_second() -> None:
+def test_a_cluster_starts_within_a_simulated_second_and_few_events() -> None:
     world = World(1)
     world.run(started(world))
     assert world.scheduler.now < 1.0
+    assert world.scheduler.events < 900  # some 50 us each: who tests with a cluster waits 50 ms for it at the most
     world.end()
 
 

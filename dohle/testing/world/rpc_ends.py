@@ -89,8 +89,9 @@ class RpcEnd:
         self._inbox.clear()
         if not self.finished:
             self._connection.transmit(1 - self._side, self._far().abandoned)
-        self.end(NetworkException(f"the stream with {self._peer} was closed"))
-        self._failure = NetworkException(f"the stream with {self._peer} was closed")
+        closed = NetworkException(f"the stream with {self._peer} was closed")
+        self.end(closed)
+        self._failure = closed
 
     def finish(self, failure: DohleError | None) -> None:
         """The handler has ended: says so to the far side, after all that was sent."""
