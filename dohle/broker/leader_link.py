@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -44,6 +43,14 @@ class _Unsynced:
     push_number: int
     ends: list[tuple[Following, int, int]]  # whose, in which subscription, up to where
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether everybody counts it who still follows in that subscription."""
+        return all(
+            following.subscription != subscription or following.log.counted_end >= end
+            for following, subscription, end in self.ends
+        )
+
 
 @dataclass(slots=True)
 class _ToSay:
@@ -74,7 +81,7 @@ class LeaderLink:
         self._partitions: dict[PartitionKey, Following] = {}
         self._to_say = _ToSay()
         self._something_to_say = asyncio.Event()
-        self._unsynced: deque[_Unsynced] = deque()
+        self._unsynced: list[_Unsynced] = []
         self._received_push = 0
         self._durable_push = 0
         self._reckoning = False
@@ -276,11 +283,9 @@ class LeaderLink:
     def _reckon(self) -> None:
         self._reckoning = False
         before = self._durable_push
-        while self._unsynced and all(
-            following.subscription != subscription or following.log.counted_end >= end
-            for following, subscription, end in self._unsynced[0].ends
-        ):
-            self._durable_push = self._unsynced.popleft().push_number
+        # a push that waits for a slow disk keeps none that came later
+        self._unsynced = [push for push in self._unsynced if not push.is_durable]
+        self._durable_push = self._unsynced[0].push_number - 1 if self._unsynced else self._received_push
         if self._durable_push != before or self._unacknowledged():
             self._something_to_say.set()
 

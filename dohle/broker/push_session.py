@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from dohle.broker.catch_up_bounds import CatchUpBound, CatchUpBounds
 from dohle.broker.leading import Leading
+from dohle.broker.push_window import PUSH_BYTES, SLOW_S, PushWindow
 from dohle.model.batch import split_batches
 from dohle.model.errors import DohleError, OffsetOutOfRange
 from dohle.model.ids import NodeId, PartitionKey, TopicId
@@ -27,10 +28,6 @@ from dohle.runtime.network import Stream
 
 log = logging.getLogger(__name__)
 
-PUSH_BYTES = 1 << 20
-"""What a push gathers at the most, but for a single larger batch; more than this waiting is a backlog."""
-PUSHES_AHEAD = 4
-"""How many pushes of a backlog may be received and not yet durable."""
 QUEUE_BYTES = 16 << 20
 """What a follower's feeds hold in memory before they fall back to the log."""
 CHUNK_BYTES = 1 << 20
@@ -142,7 +139,8 @@ class PushSession:
         self._opening: common_pb2.Hello | None = opening
         self._queued_bytes = 0
         self._catch_up_bytes = 0  # chunks read and not acknowledged
-        self._sent_push = self._received_push = self._durable_push = 0
+        self._window = PushWindow(clock.now)
+        self._slow_timer: asyncio.TimerHandle | None = None
         self._watermark_timer: asyncio.TimerHandle | None = None
         self._watermarks_due = False
         self._work = asyncio.Event()
@@ -191,17 +189,18 @@ class PushSession:
                 await self._stream.send(message)
 
     def _wake_if_open(self) -> None:
-        if self._ready and self._window_is_open():
+        if self._ready and self._window.is_open(self._queued_bytes):
             self._work.set()
 
-    def _window_is_open(self) -> bool:
-        if self._sent_push == self._durable_push:
-            return True
-        return (
-            self._queued_bytes > PUSH_BYTES
-            and self._received_push == self._sent_push
-            and self._sent_push - self._durable_push < PUSHES_AHEAD
-        )
+    def _look_for_slow(self) -> None:
+        self._slow_timer = None
+        self._wake_if_open()
+        if self._window.is_waiting:
+            self._watch_for_slow()
+
+    def _watch_for_slow(self) -> None:
+        if self._slow_timer is None:
+            self._slow_timer = asyncio.get_running_loop().call_later(SLOW_S, self._look_for_slow)
 
     def _compose(self) -> replication_pb2.LeaderMessage | None:
         if self._opening is not None:
@@ -210,8 +209,8 @@ class PushSession:
         if self._refusals:
             refusals, self._refusals = self._refusals, []
             return replication_pb2.LeaderMessage(refusals=refusals)
-        if self._ready and self._window_is_open():
-            return self._compose_push()
+        if self._ready and (pushable := self._window.pushable(self._ready, self._queued_bytes)):
+            return self._compose_push(pushable)
         if self._chunks:
             return self._compose_chunk()
         if self._watermarks_due:
@@ -221,13 +220,14 @@ class PushSession:
                 return replication_pb2.LeaderMessage(pushes=[feed.push(b"") for feed in stale.values()])
         return None
 
-    def _compose_push(self) -> replication_pb2.LeaderMessage:
-        self._sent_push += 1
-        message = replication_pb2.LeaderMessage(push_number=self._sent_push)
+    def _compose_push(self, pushable: list[PartitionKey]) -> replication_pb2.LeaderMessage:
+        message = replication_pb2.LeaderMessage()
+        ends: dict[PartitionKey, int] = {}
         gathered = 0
-        while self._ready and (gathered == 0 or gathered < PUSH_BYTES):
-            key, feed = next(iter(self._ready.items()))
-            del self._ready[key]
+        for key in pushable:
+            if gathered >= PUSH_BYTES:
+                break
+            feed = self._ready.pop(key)
             taken, rest = _take(feed.queue, PUSH_BYTES - gathered, at_least_one=gathered == 0)
             if not taken:
                 self._ready[key] = feed
@@ -235,8 +235,9 @@ class PushSession:
             batches = taken[0] if len(taken) == 1 else b"".join(taken)
             feed.queue = rest
             feed.queued_bytes -= len(batches)
+            ends[key] = feed.next_offset
             if rest:
-                feed.queue_start = _base_offset(rest[0])
+                ends[key] = feed.queue_start = _base_offset(rest[0])
                 self._ready[key] = feed  # behind the others: no partition starves its neighbours
             self._queued_bytes -= len(batches)
             gathered += len(batches)
@@ -245,7 +246,9 @@ class PushSession:
         for feed in self._stale.values():
             message.pushes.append(feed.push(b""))
         self._stale = {}
+        message.push_number = self._window.send(ends)
         message.backlogged = self._queued_bytes > PUSH_BYTES
+        self._watch_for_slow()
         return message
 
     def _compose_chunk(self) -> replication_pb2.LeaderMessage:
@@ -327,8 +330,7 @@ class PushSession:
         """Returns when the follower has ended the stream."""
         while (message := await self._stream.receive()) is not None:
             now = self._clock.now()
-            self._received_push = max(self._received_push, message.received_push)
-            self._durable_push = max(self._durable_push, message.durable_push)
+            self._window.arrived(message.received_push, message.durable_push)
             for acknowledgement in message.acknowledgements:
                 self._acknowledged(acknowledgement, now)
             for unsubscription in message.unsubscriptions:
@@ -347,6 +349,7 @@ class PushSession:
         feed = self._feeds.get(PartitionKey(TopicId(acknowledgement.topic_id), acknowledgement.partition))
         if feed is None:
             return
+        self._window.acknowledged(feed.key, acknowledgement.durable_end)
         while feed.unacknowledged and feed.unacknowledged[0][0] <= acknowledgement.durable_end:
             self._catch_up_bytes -= feed.unacknowledged.popleft()[1]
             self._behind.set()
@@ -418,6 +421,7 @@ class PushSession:
             del self._feeds[feed.key]
         self._ready.pop(feed.key, None)
         self._stale.pop(feed.key, None)
+        self._window.forget(feed.key)
         self._queued_bytes -= feed.queued_bytes
         feed.fall_back()
         if feed.unacknowledged:
@@ -428,7 +432,7 @@ class PushSession:
 
     def close(self) -> None:
         """The stream is over: every feed ends."""
-        for timer in (self._watermark_timer, self._pausing):
+        for timer in (self._watermark_timer, self._pausing, self._slow_timer):
             if timer is not None:
                 timer.cancel()
         for feed in list(self._feeds.values()):

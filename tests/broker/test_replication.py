@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dohle.broker import push_session
+from dohle.broker import push_session, push_window
 from dohle.broker.following import Following
 from dohle.broker.push_session import PushSession
 from dohle.model.errors import InvalidRecord
 from dohle.model.ids import PartitionKey
+from dohle.model.topic_config import TopicConfig
 from dohle.rpc.v1 import common_pb2, replication_pb2
 from dohle.runtime.tasks import Tasks
-from tests.broker.logs import TOPIC_ID, batch, content, fill, new_log
+from dohle.storage.log_folder import NewLog
+from tests.broker.logs import TOPIC_ID, batch, content, fill, new_log, open_dirs
 from tests.broker.pair import EPOCH, FOLLOWER, FOLLOWER_EPOCH, LEADER, Pair
 from tests.broker.slow_disk import SlowDisk
 from tests.broker.virtual_time import VirtualClock, in_virtual_time
@@ -53,23 +55,23 @@ async def test_one_small_push_is_unacknowledged_and_what_comes_meanwhile_gathers
     for _ in range(10):
         pair.append()
         await asyncio.sleep(0.01)
-    assert (pair.session._sent_push, pair.session._durable_push) == (1, 0)
+    assert (pair.session._window._sent, len(pair.session._window._flying)) == (1, 1)
     assert pair.logs[1][0].log_end_offset == 1
     pair.disks[1].gate.set()
     await pair.caught_up()
-    assert pair.session._sent_push == 2
+    assert pair.session._window._sent == 2
 
 
 @in_virtual_time
 async def test_a_backlog_runs_ahead_on_receipt_a_few_pushes_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(push_session, "PUSH_BYTES", 1000)
+    for module in (push_session, push_window):
+        monkeypatch.setattr(module, "PUSH_BYTES", 1000)
     pair = await Pair.joined(network_s=0.0)
     pair.disks[1].gate.clear()
     for _ in range(50):
         pair.append(size=400)
     await asyncio.sleep(1.0)
-    assert pair.session._sent_push == push_session.PUSHES_AHEAD
-    assert pair.session._durable_push == 0
+    assert pair.session._window._sent == len(pair.session._window._flying) == push_window.PUSHES_AHEAD
     pair.disks[1].gate.set()
     await pair.caught_up()
 
@@ -406,4 +408,29 @@ async def test_a_leader_that_resigns_ends_its_feeds_alone() -> None:
     pair.leadings.pop(0).resign(InvalidRecord())
     assert feed.key not in pair.session._feeds
     pair.append(1)
+    await pair.caught_up()
+
+
+@in_virtual_time
+async def test_a_follower_with_one_slow_disk_acknowledges_what_lies_on_its_others() -> None:
+    pair = await Pair.new(3)
+    slow = SlowDisk(pair.random)
+    dirs = await open_dirs(slow, pair.tasks, FOLLOWER)
+    [pair.logs[1][0]] = await dirs.create_logs([NewLog("t", 0, TOPIC_ID, TopicConfig())])
+    for number in range(3):
+        pair.lead(number)
+        pair.follow(number)
+    await pair.caught_up()
+    slow.gate.clear()
+    taken: list[float] = []
+    for step in range(50):
+        pair.append(0)
+        pair.append(1 + step % 2)
+        began, end = pair.now, pair.logs[0][1 + step % 2].log_end_offset
+        while pair.logs[0][1 + step % 2].high_watermark < end:
+            await asyncio.sleep(0.001)
+            assert pair.now - began < 1.0, "a slow disk holds up what lies on another"
+        taken.append(pair.now - began)
+    assert sum(taken) < 50 * 0.02, f"acknowledgements took {sum(taken) / 50:.3f} s on average"
+    slow.gate.set()
     await pair.caught_up()

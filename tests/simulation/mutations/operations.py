@@ -5,6 +5,7 @@ from __future__ import annotations
 from dohle.broker import catch_up_bounds
 from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.push_session import PushSession
+from dohle.broker.push_window import PushWindow
 from dohle.broker.replicas import Replicas
 from dohle.controller import leader_elections, reassignment, replica_sets
 from dohle.controller.elections import Revisions
@@ -126,6 +127,20 @@ OPERATIONS = (
             """,
         ),
         scenario=scenarios.a_broker_is_fed_by_two_leaders,
+    ),
+    mutation(
+        "pushes: a slow log holds up the others",
+        "replication 5",
+        "a partition whose push takes long is waited for by itself alone",
+        edit(
+            PushWindow,
+            "_lets_pass",
+            """
+            - return len(self._flying) < PUSHES_PASSING and not self.is_waiting
+            + return not mutated()
+            """,
+        ),
+        scenario=scenarios.one_of_a_followers_logs_is_slow,
     ),
     mutation(
         "catch-up: a new disk is filled as fast as can be",

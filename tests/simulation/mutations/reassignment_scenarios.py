@@ -9,6 +9,7 @@ from dohle import Admin, Producer
 from dohle.client.partition_changes import Reassignment
 from dohle.client.values import NewTopic
 from dohle.model.ids import NodeId
+from dohle.storage.group_commit import Flushed
 from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.world.topology import Topology
 from tests.simulation.mutations.stage import Stage, scenario_in
@@ -118,6 +119,37 @@ async def a_broker_is_fed_by_two_leaders(stage: Stage) -> None:
     await stage.until(lambda: not any(one.is_reassigning for one in stage.topics()[0].partitions), "it ends", 60.0)
     took = stage.world.scheduler.now - began
     assert 8 < took < 25, f"a broker got a megabyte at 100 kB/s in {took:.1f} s"
+
+
+@scenario_in(Topology.combined(3))
+async def one_of_a_followers_logs_is_slow(stage: Stage) -> None:
+    await stage.asks(lambda admin: admin.create_topics([NewTopic("t", assignments=((1, 2, 3), (1, 2, 3)))]))
+    await stage.until(lambda: stage.has_replicas(2), "the follower has its logs")
+    slow, commit = stage.log(2), stage.broker(2).log_dirs.folders[0]._commit
+    request = commit.request
+
+    def request_of_others(flushed: Flushed) -> None:
+        if flushed is not slow:
+            request(flushed)
+
+    commit.request = request_of_others  # type: ignore[method-assign]
+    process, taken = stage.world.client("writer"), list[float]()
+
+    async def write() -> None:
+        async with Producer(stage.world.bootstrap, **seams_of(process)) as producer:
+            await producer.send("t", b"slow", partition=0)
+            await process.clock.sleep(1.0)
+            for _ in range(20):
+                began = process.clock.now()
+                await producer.send_and_wait("t", b"quick", partition=1)
+                taken.append(process.clock.now() - began)
+            commit.request = request  # type: ignore[method-assign]
+            commit.request(slow)
+
+    process.spawn(write(), "write")
+    await stage.until(lambda: len(taken) == 20, "a log is not held up by another", 5.0)
+    assert max(taken) < 0.1, f"a slow log holds up another for {max(taken):.3f} s"
+    await stage.until(lambda: stage.log(1).high_watermark == 1, "the slow one is committed")
 
 
 @scenario_in(Topology.combined(3), fill_bytes_per_s=100_000)
