@@ -158,11 +158,13 @@ class Broker:
         Waits only where the topic stores another codec than the batch has.
         """
         try:
-            leading = self.replicas.partition(key).leading()
+            partition = self.replicas.partition(key)
+            leading = partition.leading()
             codec = wanted_codec(leading.log.config)
             if codec is not None:
                 batch = await self._in_codec(batch, codec, leading.log.config)
-                leading = self.replicas.partition(key).leading()
+                partition = self.replicas.partition(key)
+                leading = partition.leading()
             now = self._surroundings.clock.now()
             future = leading.append(batch, acks, now + timeout_s, now, self._surroundings.clock.wall_ms())
         except DohleError:
@@ -170,6 +172,7 @@ class Broker:
             raise
         self.traffic.produced_batches += 1
         self.traffic.produced_bytes += len(batch)
+        partition.bytes_in.count(len(batch), now)
         return future
 
     async def _in_codec(self, batch: bytes, codec: Codec, config: TopicConfig) -> bytes:

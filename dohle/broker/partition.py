@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from dohle.broker.following import Following
 from dohle.broker.leading import Leading
+from dohle.broker.rate import Rate
 from dohle.model.errors import NotLeaderOrFollower
 from dohle.model.ids import PartitionKey, TopicPartition
 from dohle.storage.log import Log
@@ -21,12 +22,14 @@ Watcher = Callable[[], None]
 class Partition:
     """A replica; `role` is None while it neither leads nor follows: no leader is known, or its log is damaged."""
 
-    def __init__(self, key: PartitionKey, name: TopicPartition, log: Log) -> None:
+    def __init__(self, key: PartitionKey, name: TopicPartition, log: Log, now: float) -> None:
         self.key = key
         self.name = name
         self.log = log
         self.role: Leading | Following | None = None
         self.fills = False  # it was made by this process, and has not been in sync
+        self.bytes_in = Rate(now)  # from producers
+        self.bytes_out = Rate(now)  # to consumers
         self._watchers: dict[Watcher, None] = {}
 
     def leading(self) -> Leading:

@@ -97,6 +97,7 @@ class Reads:
                     self._traffic.fetches += 1
                     self._traffic.fetched_bytes += found_bytes
                     self._traffic.followed_bytes += sum(len(answer.batches) for answer in answers if answer.follows)
+                    self._count(answers)
                     return answers
                 try:
                     async with asyncio.timeout(remaining):
@@ -106,6 +107,13 @@ class Reads:
         finally:
             for partition in watched:
                 partition.unwatch(woken.set)
+
+    def _count(self, answers: Sequence[Fetched]) -> None:
+        now = self._clock.now()
+        for answer in answers:
+            partition = self._replicas.partitions.get(answer.key) if answer.batches else None
+            if partition is not None:
+                partition.bytes_out.count(len(answer.batches), now)
 
     async def _read(self, wanted: Sequence[FetchWanted], max_bytes: int) -> list[Fetched]:
         answers: list[Fetched] = []

@@ -167,13 +167,18 @@ class Replicas:
             present = self._dirs.log((topic.name, key.partition))
             if present is not None:
                 present.configure(topic.config)
-                self.partitions[key] = Partition(key, TopicPartition(topic.name, key.partition), present)
+                self.partitions[key] = Partition(
+                    key, TopicPartition(topic.name, key.partition), present, self._surroundings.clock.now()
+                )
             else:
                 new.append((key, NewLog(topic.name, key.partition, key.topic_id, topic.config)))
         logs = await self._dirs.create_logs([wanted for _, wanted in new]) if new else []
         for (key, wanted), made in zip(new, logs, strict=True):
-            partition = self.partitions[key] = Partition(key, TopicPartition(wanted.topic, wanted.partition), made)
+            partition = Partition(
+                key, TopicPartition(wanted.topic, wanted.partition), made, self._surroundings.clock.now()
+            )
             partition.fills = True
+            self.partitions[key] = partition
         if new:
             await self._durable_offset.write(self.image.next_offset)
 

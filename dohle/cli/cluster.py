@@ -10,6 +10,7 @@ from dohle.cli.cluster_drain import drain
 from dohle.cli.cluster_elect import elect
 from dohle.cli.cluster_features import features
 from dohle.cli.cluster_reassign import reassign
+from dohle.cli.cluster_rebalance import rebalance
 from dohle.cli.cluster_unregister import unregister
 from dohle.cli.output import counted, print_json, print_table
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
@@ -25,7 +26,7 @@ def cluster() -> None:
     """See and change the cluster as a whole."""
 
 
-for command in (drain, elect, features, reassign, unregister, voters):
+for command in (drain, elect, features, reassign, rebalance, unregister, voters):
     cluster.add_command(command)
 
 

@@ -72,7 +72,7 @@ def reassign(
             if show_list:
                 return await _list(admin, as_json)
             if cancel:
-                return await _cancel(admin, given, as_json)
+                return await cancel_moves(admin, given, as_json)
             return await _move(admin, given, throttle, dry_run=dry_run, waits=not no_wait, as_json=as_json)
 
     return run_async(work())
@@ -92,7 +92,8 @@ async def _list(admin: Admin, as_json: bool) -> int:
     return 0
 
 
-async def _cancel(admin: Admin, given: Sequence[Reassignment], as_json: bool) -> int:
+async def cancel_moves(admin: Admin, given: Sequence[Reassignment], as_json: bool) -> int:
+    """Takes these moves back, or all that are on their way."""
     if not given:
         listed = (await admin.list_partition_reassignments()).reassignments
         given = [Reassignment(one.topic, one.partition, None) for one in listed]
@@ -114,20 +115,20 @@ async def _move(
         click.echo(f"throttle: {size_text(throttle)}/s" if throttle else "throttle: none")
         return 0
     await until_arrived(admin, outcomes)
-    strayed = await _strayed(admin, plan)
-    code = told(dict.fromkeys(outcomes), as_json, done="taken back meanwhile" if strayed else "done")
-    return 1 if strayed else code
+    astray = await strayed(admin, plan)
+    code = told(dict.fromkeys(outcomes), as_json, done="taken back meanwhile" if astray else "done")
+    return 1 if astray else code
 
 
-async def _strayed(admin: Admin, plan: Sequence[Reassignment]) -> list[Reassignment]:
+async def strayed(admin: Admin, plan: Sequence[Reassignment]) -> list[Reassignment]:
     """Returns the moves that were taken back; the broker that is asked may be a moment behind."""
     for _ in range(_LOOKS):
         after = await partitions_of(admin, {wanted.topic for wanted in plan})
-        strayed = [wanted for wanted in plan if wanted.replicas != _replicas(after.get(wanted.name))]
-        if not strayed:
+        astray = [wanted for wanted in plan if wanted.replicas != _replicas(after.get(wanted.name))]
+        if not astray:
             break
         await asyncio.sleep(_LOOK_EVERY_S)
-    return strayed
+    return astray
 
 
 async def partitions_of(admin: Admin, topics: set[str]) -> dict[TopicPartition, PartitionDescription]:

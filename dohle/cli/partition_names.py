@@ -13,7 +13,8 @@ from dohle.model.errors import ConfigurationError
 from dohle.model.ids import TopicPartition
 
 _RATE = re.compile(r"(\d+)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
-_FACTORS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
+_SIZE = re.compile(r"(\d+)\s*([kKmMgGtT]?)(?:i?[bB])?")
+_FACTORS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 
 
 def parse_partition(text: str) -> TopicPartition:
@@ -40,6 +41,16 @@ def parse_rate(_context: click.Context, _parameter: click.Parameter, text: str |
     found = _RATE.fullmatch(text.strip())
     if found is None:
         raise click.BadParameter(f"{text!r} is no rate: write bytes a second, as in 500k, 10M or 0 for no bound")
+    return int(found[1]) * _FACTORS[found[2].lower()]
+
+
+def parse_size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    """Returns bytes for 500k, 50G or a plain number."""
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no size: write bytes, as in 500M or 50G")
     return int(found[1]) * _FACTORS[found[2].lower()]
 
 

@@ -185,4 +185,6 @@ def _replica(replica: admin_pb2.ReplicaDescription) -> ReplicaDescription:
         followers=tuple(
             FollowerDescription(one.node_id, one.durable_end, one.lag_ms, one.subscribed) for one in replica.followers
         ),
+        bytes_in_per_s=replica.bytes_in_per_s,
+        bytes_out_per_s=replica.bytes_out_per_s,
     )

@@ -239,6 +239,8 @@ class ReplicaDescription:
     leads: bool
     failure: DohleError | None
     followers: tuple[FollowerDescription, ...] = ()  # if it leads
+    bytes_in_per_s: float = 0.0  # what producers had appended here in the last two minutes
+    bytes_out_per_s: float = 0.0  # what consumers have read here
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,8 @@ def _replica(partition: Partition, now: float) -> admin_pb2.ReplicaDescription:
         leads=isinstance(partition.role, Leading),
         followers=[] if not isinstance(partition.role, Leading) else _followers(partition.role, now),
         failure=None if damaged is None else failure(damaged),
+        bytes_in_per_s=partition.bytes_in.per_s(now),
+        bytes_out_per_s=partition.bytes_out.per_s(now),
     )
 
 

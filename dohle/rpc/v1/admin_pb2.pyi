@@ -503,7 +503,7 @@ class LogDir(_message.Message):
     def __init__(self, path: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., free_bytes: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaDescription, _Mapping]]] = ...) -> None: ...
 
 class ReplicaDescription(_message.Message):
-    __slots__ = ("topic", "topic_id", "partition", "size_bytes", "log_start_offset", "log_end_offset", "durable_end", "high_watermark", "leads", "failure", "followers")
+    __slots__ = ("topic", "topic_id", "partition", "size_bytes", "log_start_offset", "log_end_offset", "durable_end", "high_watermark", "leads", "failure", "followers", "bytes_in_per_s", "bytes_out_per_s")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
@@ -515,6 +515,8 @@ class ReplicaDescription(_message.Message):
     LEADS_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     FOLLOWERS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_IN_PER_S_FIELD_NUMBER: _ClassVar[int]
+    BYTES_OUT_PER_S_FIELD_NUMBER: _ClassVar[int]
     topic: str
     topic_id: bytes
     partition: int
@@ -526,7 +528,9 @@ class ReplicaDescription(_message.Message):
     leads: bool
     failure: _common_pb2.Failure
     followers: _containers.RepeatedCompositeFieldContainer[FollowerDescription]
-    def __init__(self, topic: _Optional[str] = ..., topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., size_bytes: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., log_end_offset: _Optional[int] = ..., durable_end: _Optional[int] = ..., high_watermark: _Optional[int] = ..., leads: _Optional[bool] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., followers: _Optional[_Iterable[_Union[FollowerDescription, _Mapping]]] = ...) -> None: ...
+    bytes_in_per_s: float
+    bytes_out_per_s: float
+    def __init__(self, topic: _Optional[str] = ..., topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., size_bytes: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., log_end_offset: _Optional[int] = ..., durable_end: _Optional[int] = ..., high_watermark: _Optional[int] = ..., leads: _Optional[bool] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., followers: _Optional[_Iterable[_Union[FollowerDescription, _Mapping]]] = ..., bytes_in_per_s: _Optional[float] = ..., bytes_out_per_s: _Optional[float] = ...) -> None: ...
 
 class FollowerDescription(_message.Message):
     __slots__ = ("node_id", "durable_end", "lag_ms", "subscribed")

@@ -1,0 +1,128 @@
+"""Rebalancing: which replicas go where so that brokers carry alike, with few bytes moved. A pure search, no I/O.
+
+What is sought is a placement of a small `score` (dohle.client.balance), by simulated annealing from the one that is
+there. A step gives one replica to another broker, or a partition another preferred leader, or both; or two partitions
+exchange brokers, since where numbers are even nothing can move by itself. Small clusters are annealed several times and
+then polished by every step and exchange that there is.
+
+The search is repeated from what it found for as long as it finds more: so a plan that was run is followed by an empty
+one, where five repetitions are enough and no bound on moved bytes has cut it short. It draws from a number of its own
+and counts its work instead of looking at a clock: the same cluster, the same plan. How close it comes to the best of
+all placements is tested beside an exact solver.
+
+Kept by every step, so that the plan keeps it: a partition has as many replicas as before, on different brokers, nowhere
+but on the brokers given, in no more crowded racks; partitions that are not free stay; no broker gets more bytes than it
+has room for; and no more than the bound on moved bytes is moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import exp, inf
+from random import Random
+
+from dohle.client.balance import DEFAULT_TOLERANCE, BrokerRoom, PlacedPartition
+from dohle.client.placement_draft import Change, PlacementDraft
+
+_MOST_REPETITIONS = 5
+_LEAST_GAIN = 1e-9
+_SAMPLES = 300
+"""Changes by which it is learned what a usual one is worth: that times a heat is the temperature."""
+_COOLING = 0.002
+_EXCHANGES = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard a search tries: a heat for each annealing, tries for each partition, and at most so many."""
+
+    heats: tuple[float, ...]
+    tries_each: int
+    most_tries: int
+    polishes: bool
+
+
+_SMALL = 50
+_FOR_SMALL = Effort((0.3, 0.3, 0.3, 0.3, 0.3, 0.3), 400, 20_000, polishes=True)
+_FOR_LARGE = Effort((0.02,), 400, 100_000, polishes=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceTerms:
+    """What an operator wants: within which share of the average all is even enough, and how much may be moved."""
+
+    tolerance: float = DEFAULT_TOLERANCE
+    most_moved_bytes: int | None = None
+
+
+def rebalanced(
+    brokers: Sequence[BrokerRoom], partitions: Sequence[PlacedPartition], terms: RebalanceTerms
+) -> list[PlacedPartition]:
+    """Returns the partitions, in their order, where they should be."""
+    placed = list(partitions)
+    if len(brokers) < 2 or not partitions:
+        return placed
+    for _ in range(_MOST_REPETITIONS if terms.most_moved_bytes is None else 1):
+        draft = PlacementDraft(brokers, placed, terms.tolerance, terms.most_moved_bytes)
+        _Search(draft).run()
+        before = placed
+        placed = [replace(one, replicas=draft.replicas(number)) for number, one in enumerate(before)]
+        if placed == before:
+            break
+    return placed
+
+
+class _Search:
+    """One search from where the draft is."""
+
+    def __init__(self, draft: PlacementDraft) -> None:
+        self._draft = draft
+        self._chance: Callable[[], float] = Random(0).random  # noqa: S311 - the same cluster, the same plan
+
+    def run(self) -> None:
+        draft = self._draft
+        effort = _FOR_SMALL if len(draft.free) <= _SMALL else _FOR_LARGE
+        usual = self._usual_change()
+        for heat in effort.heats:
+            if draft.score > _LEAST_GAIN and usual:
+                self._anneal(heat * usual, min(effort.most_tries, effort.tries_each * len(draft.free)))
+                if effort.polishes:
+                    self._polish()
+
+    def _usual_change(self) -> float:
+        """Returns by how much a step makes things worse on average; 0 if there is none that may be."""
+        drawn = [self._draft.drawn_step(self._chance) for _ in range(_SAMPLES)] if self._draft.free else []
+        changes = [self._draft.change_by(step) for step in drawn if step is not None]
+        worse = [change for change in changes if 0 < change < inf]
+        return sum(worse) / len(worse) if worse else float(any(change < 0 for change in changes))
+
+    def _anneal(self, hot: float, tries: int) -> None:
+        """Takes steps that make it better, and others as long as it is hot; ends at the best that it came by."""
+        draft, chance = self._draft, self._chance
+        best, found = draft.score, draft.placed()
+        for tried in range(tries):
+            change = draft.drawn_exchange(chance) if chance() < _EXCHANGES else draft.drawn_step(chance)
+            if change is None:
+                continue
+            gains = draft.change_by(change)
+            if gains <= 0 or (gains < inf and chance() < exp(-gains / (hot * _COOLING ** (tried / tries)))):
+                draft.take(change, gains)
+                if draft.score < best - _LEAST_GAIN:
+                    best, found = draft.score, draft.placed()
+        draft.restore(found)
+
+    def _polish(self) -> None:
+        """Takes the best of all steps, or of all exchanges if no step gains anything, until none does."""
+        draft = self._draft
+        while True:
+            best: Change | None = None
+            gains = -_LEAST_GAIN
+            for changes in (draft.all_steps, draft.all_exchanges):
+                for change in changes() if best is None else ():
+                    worth = draft.change_by(change)
+                    if worth < gains:
+                        best, gains = change, worth
+            if best is None:
+                return
+            draft.take(best, gains)
