@@ -25,6 +25,7 @@ from dohle.model.errors import (
 from dohle.model.ids import NO_NODE
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
+from dohle.model.metadata import check_levels
 from dohle.model.metadata_batch import MetadataBatch, decode_metadata
 from dohle.model.snapshot import SnapshotReader
 from dohle.rpc.identity import NodeIdentity
@@ -134,6 +135,7 @@ class MetadataFollower:
             image = reader.finish()
         except (CorruptLog, OffsetNotAvailable) as error:
             raise NetworkException(f"no snapshot of the metadata: {error.message}") from error
+        check_levels(image.features, self._identity.features, "this node")
         log.info("took the snapshot of metadata up to offset %d from %s", image.next_offset, address)
         self.image = image
         await self._on_batches(image, None)
@@ -143,6 +145,8 @@ class MetadataFollower:
         image = self.image
         for batch in batches:
             image = apply_batch(image, batch.records, batch.base_offset)
+        if image.features is not self.image.features:
+            check_levels(image.features, self._identity.features, "this node")
         if image.voters != self.image.voters:
             self._controller.know({voter.node_id: Address(voter.host, voter.port) for voter in image.voters})
         self.image = image

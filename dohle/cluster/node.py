@@ -25,7 +25,7 @@ from dohle.controller.topics import TopicDefaults
 from dohle.listeners.admin_service import AdminService
 from dohle.listeners.broker_service import BrokerService
 from dohle.model.ids import IncarnationId, NodeId, new_id
-from dohle.model.metadata import SUPPORTED_FEATURES, Endpoint
+from dohle.model.metadata import SUPPORTED_FEATURES, Endpoint, FeatureRange
 from dohle.raft.config import RaftConfig
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.methods import service
@@ -58,10 +58,21 @@ class Seams:
 
 
 class Node:
-    """One start of one node. `on_failure` is told of what it cannot go on after; its owner then stops it."""
+    """One start of one node. `on_failure` is told of what it cannot go on after; its owner then stops it.
 
-    def __init__(self, config: NodeConfig, seams: Seams, *, on_failure: OnFailure) -> None:
+    `features` are the levels that it says it supports, and keeps to.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        seams: Seams,
+        *,
+        on_failure: OnFailure,
+        features: tuple[FeatureRange, ...] = SUPPORTED_FEATURES,
+    ) -> None:
         self.config = config
+        self.features = features
         self.identity: NodeIdentity | None = None
         self.controller: ControllerPart | None = None
         self.broker: Broker | None = None
@@ -88,7 +99,7 @@ class Node:
             NodeId(config.node_id),
             IncarnationId(new_id(seams.random)),
             folder.directory_id,
-            SUPPORTED_FEATURES,
+            self.features,
         )
         services = [NodeService(self.identity).service()]
         if config.is_controller:

@@ -28,6 +28,7 @@ from dohle.model.errors import DohleError, ThrottlingQuotaExceeded
 from dohle.model.ids import NO_NODE
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
+from dohle.model.metadata import check_levels
 from dohle.model.metadata_batch import MetadataBatch
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class Controller:
     def _commit(self, batch: MetadataBatch) -> None:
         if self.is_active:
             self.counts.count(self.committed, batch.records)
-        self.committed = apply_batch(self.committed, batch.records, batch.base_offset)
+        self._take(apply_batch(self.committed, batch.records, batch.base_offset))
         if self._pending is not None and self._pending.next_offset == self.committed.next_offset:
             self._pending = self.committed  # equal; only one of the two has to be kept
         while self._waiters and self._waiters[0].offset <= self.committed.next_offset:
@@ -159,8 +160,13 @@ class Controller:
 
     def _install(self, image: ClusterImage) -> None:
         assert self._pending is None, "the active controller has all that is committed"
-        self.committed = image
+        self._take(image)
         self._announce()
+
+    def _take(self, image: ClusterImage) -> None:
+        if image.features is not self.committed.features:
+            check_levels(image.features, self.quorum.identity.features, "this node")
+        self.committed = image
 
     def _take_office(self, _term: int) -> None:
         self._pending = self.committed

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision
-from dohle.model.errors import InvalidUpdateVersion, UnsupportedVersion
+from dohle.model.errors import InvalidUpdateVersion
 from dohle.model.ids import NodeId
 from dohle.model.image import ClusterImage
 from dohle.model.metadata import METADATA_VERSION, FeatureLevel, FeatureRange
@@ -119,17 +119,6 @@ def update_features(
     answer = admin_pb2.UpdateFeaturesResponse(metadata_version=wanted, previous_metadata_version=before)
     changes = wanted > before and not request.validate_only
     return Decision((FeatureLevel(METADATA_VERSION, wanted),) if changes else (), answer)
-
-
-def check_supported(image: ClusterImage, node_id: NodeId, features: Sequence[FeatureRange]) -> None:
-    """Raises UnsupportedVersion if a node with these features cannot work at the finalised levels."""
-    for name, level in image.features.items():
-        found = next((feature for feature in features if feature.name == name), None)
-        if found is None or not found.min_level <= level <= found.max_level:
-            known = "nothing of it" if found is None else f"{found.min_level} to {found.max_level}"
-            raise UnsupportedVersion(
-                f"this cluster works at {name} {level}, node {node_id} knows {known}: run it with software that does"
-            )
 
 
 def newest_version(features: Sequence[FeatureRange]) -> int:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from dohle.controller.decision import Decision
 from dohle.controller.elections import Revisions
-from dohle.controller.features import check_supported
 from dohle.model.errors import (
     DuplicateBrokerRegistration,
     InconsistentClusterId,
@@ -28,7 +27,7 @@ from dohle.model.errors import (
 from dohle.model.ids import DirectoryId, IncarnationId, NodeId, PartitionKey, TopicId, id_text
 from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
 from dohle.model.image_apply import apply
-from dohle.model.metadata import Doubt, Endpoint, RegisterBroker
+from dohle.model.metadata import Doubt, Endpoint, RegisterBroker, check_levels
 from dohle.rpc.identity import features_of
 from dohle.rpc.v1.controller_pb2 import HeldReplica, RegisterBrokerRequest, RegisterBrokerResponse
 
@@ -184,7 +183,7 @@ def _checked(image: ClusterImage, request: RegisterBrokerRequest) -> RegisterBro
     )
     features = features_of(hello)
     _demand(len({feature.name for feature in features}) == len(features), "a feature is named twice")
-    check_supported(image, NodeId(hello.node_id), features)
+    check_levels(image.features, features, f"node {hello.node_id}")
     return RegisterBroker(
         node_id=NodeId(hello.node_id),
         incarnation_id=IncarnationId(hello.incarnation_id),

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision
-from dohle.controller.features import check_supported
 from dohle.controller.quorum import Quorum
 from dohle.model.errors import BrokerNotAvailable, InvalidRequest, VoterNotFound
 from dohle.model.ids import NodeId
 from dohle.model.image import ClusterImage
-from dohle.model.metadata import Voter, Voters
+from dohle.model.metadata import Voter, Voters, check_levels
 from dohle.raft.quorum import ReplicaKey
 from dohle.rpc.v1 import admin_pb2
 from dohle.runtime.clock import Clock
@@ -67,7 +66,7 @@ class VoterChanges:
                 _check_same_folder(voting, key)
                 return Decision((), False)
             self._check_settled()
-            check_supported(image, node_id, self._quorum.supported_features().get(key, ()))
+            check_levels(image.features, self._quorum.supported_features().get(key, ()), f"node {node_id}")
             if len(image.voters) >= _MOST_VOTERS:
                 raise InvalidRequest(f"{_MOST_VOTERS} controllers vote already, and more only make it slower")
             return self._decision(image, tuple(sorted((*image.voters, voter))), f"node {node_id} were added")

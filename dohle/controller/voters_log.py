@@ -14,7 +14,7 @@ from dohle.controller.raft_wire import voter_set
 from dohle.controller.vote_file import HOW_TO_GO_ON
 from dohle.model.errors import DataFolderError
 from dohle.model.image import ClusterImage
-from dohle.model.metadata import FeatureLevel, Voter, Voters, check_level
+from dohle.model.metadata import FeatureLevel, Voter, Voters, check_levels
 from dohle.raft.configurations import Configuration
 from dohle.raft.quorum import NO_VOTERS, ReplicaKey, VoterSet
 from dohle.rpc.identity import NodeIdentity
@@ -85,6 +85,7 @@ async def read_voters(
     first = None if recovered.image is None else voters_said_by(recovered.image)
     if first is None and not log.log_end_offset and disk.exists(joining):
         return VotersLog(None, [])
+    levels = {} if recovered.image is None else dict(recovered.image.features)
     said: list[tuple[int, Voters]] = []
     offset = recovered.snapshot.end_offset
     while offset < log.log_end_offset:
@@ -96,12 +97,13 @@ async def read_voters(
                     case Voters():
                         said.append((batch.end_offset, record))
                     case FeatureLevel(name, level):
-                        check_level(name, level)  # before this node has said a word
+                        levels[name] = level
     known = said[0][1] if first is None and said else first
     if known is None:
         raise DataFolderError(f"{folder} does not begin with the first voters: {HOW_TO_GO_ON}")
     if known.cluster_id != identity.cluster_id:
         raise DataFolderError(f"{folder} belongs to cluster {known.cluster_id}, this node to {identity.cluster_id}")
+    check_levels(levels, identity.features, "this node")  # before it has said a word
     if disk.exists(joining):  # it has joined: from now on an empty log is a lost one
         disk.delete(joining)
         await disk.sync([], [folder])

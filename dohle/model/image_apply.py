@@ -1,8 +1,8 @@
 """What each metadata record does to the cluster image: a pure function, the same on every node.
 
 `apply_batch` is the unit in which metadata takes effect: one batch of the log, one new image. Whatever contradicts the
-image is an error that is fatal to the node (CorruptLog, or UnsupportedVersion for a feature level beyond it): an image
-that skipped a record would no longer be the cluster's.
+image is an error that is fatal to the node (CorruptLog): an image that skipped a record would no longer be the
+cluster's. Whether a node can work at the levels in an image, it says itself (`check_levels`).
 
 Cost: copying each topic's tuple of partitions once a batch, plus a few microseconds a record.
 """
@@ -32,7 +32,6 @@ from dohle.model.metadata import (
     TopicOverride,
     UnregisterBroker,
     Voters,
-    check_level,
 )
 from dohle.model.topic_draft import Contradiction, TopicDraft, demand
 
@@ -322,7 +321,6 @@ class _Draft:
         topic.config = None
 
     def _finalise(self, name: str, level: int) -> None:
-        check_level(name, level)
         self._features = dict(sorted({**self._features, name: level}.items()))
 
 

@@ -13,6 +13,7 @@ What is not here: how records are written (`dohle.model.metadata_forms`), and th
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -305,13 +306,15 @@ MetadataRecord: TypeAlias = (
 )
 
 
-def check_level(name: str, level: int) -> None:
-    """Raises UnsupportedVersion if this software cannot work where this level of the feature is finalised."""
-    if name == METADATA_VERSION and not OLDEST_METADATA_VERSION <= level <= NEWEST_METADATA_VERSION:
-        raise UnsupportedVersion(
-            f"the cluster works at metadata.version {level}; this node knows {OLDEST_METADATA_VERSION} to "
-            f"{NEWEST_METADATA_VERSION}: run it with software that knows {level}"
-        )
+def check_levels(levels: Mapping[str, int], supported: Sequence[FeatureRange], node: str) -> None:
+    """Raises UnsupportedVersion if a node that supports these ranges cannot work where these levels are finalised."""
+    for name, level in levels.items():
+        found = next((feature for feature in supported if feature.name == name), None)
+        if found is None or not found.min_level <= level <= found.max_level:
+            known = "nothing of it" if found is None else f"{found.min_level} to {found.max_level}"
+            raise UnsupportedVersion(
+                f"the cluster works at {name} {level}; {node} knows {known}: run it with software that knows {level}"
+            )
 
 
 def bootstrap_records(

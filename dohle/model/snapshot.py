@@ -31,7 +31,6 @@ from dohle.model.metadata import (
     SnapshotHeader,
     TopicOverride,
     TopicState,
-    check_level,
 )
 from dohle.model.metadata_batch import MetadataBatch, decode_metadata, encode_metadata
 from dohle.model.topic_config import DEFAULTS, TopicConfig
@@ -199,7 +198,6 @@ class _ImageDraft:
                 broker = BrokerImage(*_broker_values(record))
                 self._brokers = self._brokers.insert(broker.node_id, broker)
             case FeatureLevel(name, level):
-                check_level(name, level)
                 self._features[name] = level
             case SnapshotHeader():
                 self._header = record

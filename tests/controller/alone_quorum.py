@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from dohle.controller.controller import Controller
 from dohle.controller.quorum_listener import QuorumListener
 from dohle.model.errors import NotController
-from dohle.model.ids import NO_NODE
-from dohle.model.metadata import MetadataRecord
+from dohle.model.ids import NO_NODE, IncarnationId
+from dohle.model.metadata import SUPPORTED_FEATURES, MetadataRecord
 from dohle.model.metadata_batch import MetadataBatch
-from tests.controller.decided_cluster import DecidedCluster
+from dohle.rpc.identity import NodeIdentity
+from tests.controller.decided_cluster import CLUSTER_ID, VOTER, DecidedCluster
 
 
 class AloneQuorum:
     def __init__(self) -> None:
+        self.identity = NodeIdentity(
+            CLUSTER_ID, VOTER.node_id, IncarnationId(bytes(16)), VOTER.directory_id, SUPPORTED_FEATURES
+        )
         self.leader_id = NO_NODE
         self.is_transferring = False
         self.commit_offset = 0

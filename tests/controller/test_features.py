@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from dohle.controller.features import check_supported, describe_features, update_features
+from dohle.controller.features import describe_features, update_features
 from dohle.controller.registration import register_broker
-from dohle.model.errors import InvalidUpdateVersion, UnsupportedVersion
+from dohle.model.errors import InvalidUpdateVersion
 from dohle.model.ids import DirectoryId, NodeId
 from dohle.model.metadata import METADATA_VERSION, FeatureRange
 from dohle.raft.quorum import ReplicaKey
@@ -118,11 +118,3 @@ def test_what_is_shown_says_who_supports_what_and_why_not_yet(cluster):
         (ME.node_id, NODE_ROLE_VOTER),
         (9, NODE_ROLE_LEARNER),
     ]
-
-
-def test_who_does_not_support_the_finalised_level_may_not_join(cluster):
-    level = cluster.image.metadata_version
-    check_supported(cluster.image, NodeId(7), up_to(level))
-    for features in (up_to(level + 1, level + 1), ()):
-        with pytest.raises(UnsupportedVersion, match=f"works at metadata.version {level}, node 7 knows"):
-            check_supported(cluster.image, NodeId(7), features)

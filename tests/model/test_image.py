@@ -2,12 +2,12 @@
 
 import pytest
 
-from dohle.model.errors import CorruptLog, UnsupportedVersion
+from dohle.model.errors import CorruptLog
 from dohle.model.ids import NO_NODE, PartitionKey
 from dohle.model.image import EMPTY_IMAGE
 from dohle.model.image_apply import apply, apply_batch
 from dohle.model.metadata import (
-    NEWEST_METADATA_VERSION,
+    OLDEST_METADATA_VERSION,
     BrokerChange,
     Doubt,
     Endpoint,
@@ -182,7 +182,8 @@ def test_records_out_of_order_are_fatal(image):
         apply(image, NoOp(), 9)
 
 
-def test_a_feature_level_beyond_this_software_is_fatal(image):
-    with pytest.raises(UnsupportedVersion, match=r"works at metadata\.version \d+; this node knows 1 to"):
-        after(image, FeatureLevel("metadata.version", NEWEST_METADATA_VERSION + 1))
-    assert dict(after(image, FeatureLevel("metadata.version", 1)).features) == {"metadata.version": 1}
+def test_a_feature_level_is_the_last_that_was_said(image):
+    assert image.metadata_version == OLDEST_METADATA_VERSION
+    image = after(after(image, FeatureLevel("metadata.version", 2)), FeatureLevel("another", 7))
+    assert dict(image.features) == {"another": 7, "metadata.version": 2}
+    assert image.metadata_version == 2

@@ -19,6 +19,7 @@ from dohle.model.metadata import (
     Doubt,
     Endpoint,
     FeatureLevel,
+    FeatureRange,
     NoOp,
     Partition,
     PartitionChange,
@@ -30,6 +31,7 @@ from dohle.model.metadata import (
     Voter,
     Voters,
     bootstrap_records,
+    check_levels,
 )
 from dohle.model.metadata_batch import encode_metadata, voters_in
 from dohle.model.metadata_forms import decode_record, encode_record
@@ -159,3 +161,11 @@ def test_forms_are_in_order_and_only_the_newest_of_a_kind_has_all_its_fields():
         assert all(len(later.fields) > len(earlier.fields) for later, earlier in itertools.pairwise(forms))
         assert len({one.record_type for one in forms}) == 1
     assert max(forms[0].version for forms in metadata_forms._FORMS_OF.values()) <= NEWEST_METADATA_VERSION
+
+
+def test_a_node_cannot_work_at_a_level_that_it_does_not_support():
+    check_levels({"metadata.version": 2}, (FeatureRange("metadata.version", 1, 2),), "this node")
+    with pytest.raises(UnsupportedVersion, match=r"works at metadata\.version 3; this node knows 1 to 2: run it with"):
+        check_levels({"metadata.version": 3}, (FeatureRange("metadata.version", 1, 2),), "this node")
+    with pytest.raises(UnsupportedVersion, match="node 7 knows nothing of it"):
+        check_levels({"metadata.version": 3}, (), "node 7")

@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dohle.model.batch import split_batches
-from dohle.model.errors import CorruptLog, UnsupportedVersion
+from dohle.model.errors import CorruptLog
 from dohle.model.ids import NO_NODE, SnapshotId
 from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage, PartitionImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import (
     METADATA_VERSION,
-    NEWEST_METADATA_VERSION,
     BrokerChange,
     BrokerState,
     Doubt,
@@ -200,12 +199,6 @@ def test_states_name_every_field_of_the_image():
         *("next_offset", "cluster_id", "voters", "features", "next_producer_id", "brokers", "topics"),
         *("topic_ids", "hosted", "reassigning", "reassignment_bytes_per_s"),
     ]
-
-
-def test_a_snapshot_of_a_cluster_that_works_at_a_newer_version_is_not_read(image):
-    newer = dataclasses.replace(image, features={METADATA_VERSION: NEWEST_METADATA_VERSION + 1})
-    with pytest.raises(UnsupportedVersion, match=f"works at metadata.version {NEWEST_METADATA_VERSION + 1}; this node"):
-        read(*written(newer))
 
 
 def test_a_snapshot_keeps_the_crc_of_the_first_batch_once_the_cluster_works_at_a_version_that_knows_it():

@@ -11,6 +11,7 @@ from random import Random
 
 from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.model.errors import ConfigurationError
+from dohle.model.metadata import NEWEST_METADATA_VERSION, OLDEST_METADATA_VERSION
 from dohle.testing.clients.workload import Mix
 from dohle.testing.faults.faults import KINDS, kind_named
 from dohle.testing.world.topology import Topology
@@ -20,6 +21,8 @@ STORM_S = 60.0
 LONGEST_STORM_S = 86_400.0
 _LEAST_FAULTS = 5
 _FILL_BYTES_PER_S = (20_000, 100_000, FILL_BYTES_PER_S)
+_UPGRADED = 0.25
+"""The share of clusters that begin with nodes of an older version."""
 _SNAPSHOT_BYTES = (500, 2000, 8000, SnapshotConfig().max_bytes_between)
 _CALM_END = 0.1
 """The share of a storm at its end in which no fault begins."""
@@ -62,6 +65,8 @@ class Plan:
     """So much metadata lies between two snapshots of it."""
     fill_bytes_per_s: int = FILL_BYTES_PER_S
     """How fast replicas are filled that begin with nothing."""
+    formatted_at: int = 0
+    """The metadata.version that it begins with, while its nodes are upgraded; 0: the newest, which all know."""
 
     def __post_init__(self) -> None:
         _check_length(self.storm_s)
@@ -80,6 +85,7 @@ class Plan:
             _drawn_faults(_chance(seed, "faults"), topology, storm_s),
             snapshot_bytes,
             _chance(seed, "fills").choice(_FILL_BYTES_PER_S),
+            _drawn_version(_chance(seed, "version")),
         )
 
     def without(self, faults: Collection[int]) -> Plan:
@@ -99,6 +105,10 @@ def _check_length(storm_s: float) -> None:
 
 def _chance(seed: int, purpose: str) -> Random:
     return Random(f"{seed}/plan/{purpose}")  # noqa: S311 - replays, and no secrets
+
+
+def _drawn_version(chance: Random) -> int:
+    return chance.randrange(OLDEST_METADATA_VERSION, NEWEST_METADATA_VERSION) if chance.random() < _UPGRADED else 0
 
 
 def _drawn_faults(chance: Random, topology: Topology, storm_s: float) -> tuple[PlannedFault, ...]:

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.testing.campaigns.plan import STORM_S, Plan
 from dohle.testing.clients.workload import Workload
 from dohle.testing.faults.storm import Storm
@@ -49,7 +50,11 @@ class Simulation:
 
     def __init__(self, plan: Plan) -> None:
         self.world = World(
-            plan.seed, plan.topology, snapshot_bytes=plan.snapshot_bytes, fill_bytes_per_s=plan.fill_bytes_per_s
+            plan.seed,
+            plan.topology,
+            snapshot_bytes=plan.snapshot_bytes,
+            fill_bytes_per_s=plan.fill_bytes_per_s,
+            formatted_at=plan.formatted_at or NEWEST_METADATA_VERSION,
         )
         self._plan = plan
         self._invariants = Invariants(self.world)

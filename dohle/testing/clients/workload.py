@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from dohle.client.admin import Admin
 from dohle.client.producer import Producer
 from dohle.model.errors import DohleError, TopicAlreadyExists
+from dohle.model.metadata import NEWEST_METADATA_VERSION
+from dohle.testing.clients.finaliser import Finaliser
 from dohle.testing.clients.housekeeper import Housekeeper
 from dohle.testing.clients.operator import Operator
 from dohle.testing.clients.reader import Reader, Wish
@@ -82,6 +84,7 @@ class Workload:
         self.housekeeper: Housekeeper | None = None  # once the topic is made
         self.operator: Operator | None = None
         self.remaker: Remaker | None = None  # likewise, if the mix has one
+        self.finaliser: Finaliser | None = None  # likewise, if nodes are upgraded
         self._world = world
         self._mix = mix
         self._over = False
@@ -152,6 +155,10 @@ class Workload:
             client = self._client("operator")
             self.operator = Operator(client, TOPIC, replication_factor, mix.operating_every_s)
             self._begin(client, self.operator.run(self._is_over))
+        if self._world.formatted_at < NEWEST_METADATA_VERSION:
+            client = self._client("finaliser")
+            self.finaliser = Finaliser(client)
+            self._begin(client, self.finaliser.run(self._is_over))
         if mix.remakes_a_topic:
             client = self._client("remaker")
             self.remaker = Remaker(client, replication_factor)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+from dohle.model.errors import UnsupportedVersion
+from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.faults.blow import Blow
 from dohle.testing.faults.faults import kind_named
@@ -43,12 +45,14 @@ class Storm:
             await kind_named(kind).strike(blow)
 
     def _bury(self, node_id: int) -> None:
-        """Buries a node that ended by itself, which only a failing disk or lost data excuses."""
+        """Buries a node that ended by itself: a failing disk excuses it, lost data, and software that is too old."""
         machine = self._world.machines[node_id]
         process = machine.process
         if process is not None and process.over and process.ended is not None:
             self._world.say(f"{process.name} ended: {process.ended}")
-            if not process.met_disk_failure and not machine.harmed:
+            is_old = machine.newest_version < NEWEST_METADATA_VERSION
+            too_old = is_old and isinstance(process.ended, UnsupportedVersion)
+            if not process.met_disk_failure and not machine.harmed and not too_old:
                 self._world.report(f"{process.name} ended by itself: {process.ended!r}")
             self._world.kill(node_id)
 

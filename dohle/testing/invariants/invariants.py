@@ -19,6 +19,7 @@ from dohle.storage.checkpoints import RECOVERY_POINTS, LogKey
 from dohle.testing.invariants.bounds import overflows
 from dohle.testing.invariants.partition_watch import PartitionWatch, SeenReplica
 from dohle.testing.invariants.quorum_watch import QuorumWatch, RaftState, raft_state
+from dohle.testing.invariants.version_watch import VersionWatch
 from dohle.testing.world.process import NodeProcess
 from dohle.testing.world.process_loop import ProcessLoop
 from dohle.testing.world.world import World
@@ -56,6 +57,7 @@ class Invariants:
         self._images: dict[int, ClusterImage] = {}
         self._quorum = QuorumWatch(world, self._violated)
         self._partitions = PartitionWatch(world, self._violated)
+        self._versions = VersionWatch(world, self._violated)
 
     @property
     def newest(self) -> ClusterImage:
@@ -139,6 +141,7 @@ class Invariants:
             self._violated(f"the image of the {part} of {process.name} differs from another's at offset {offset}")
         if offset > self.newest.next_offset:
             self._partitions.image_moved(image)
+            self._versions.image_moved(image)
 
     def look(self) -> None:
         """Looks at all disks, whoever runs: what is committed would outlive a loss of power everywhere."""
@@ -155,6 +158,9 @@ class Invariants:
         for name in lagging:
             self._violated(f"{name} still lacks what was committed below metadata offset {offset}, or knows no leader")
         await self._compare_replicas()
+        for process, node in self._running():
+            if node.controller is not None:
+                await self._versions.records(process.name, node.controller)
 
     def _controllers_below(self, offset: int) -> list[str]:
         parts = [(process.name, node.controller) for process, node in self._running() if node.controller is not None]

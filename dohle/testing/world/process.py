@@ -13,6 +13,12 @@ from typing import Any
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.node import Node, Seams
 from dohle.model.errors import DohleError
+from dohle.model.metadata import (
+    METADATA_VERSION,
+    NEWEST_METADATA_VERSION,
+    OLDEST_METADATA_VERSION,
+    FeatureRange,
+)
 from dohle.runtime.tasks import Tasks
 from dohle.testing.world.disk import SimDisk
 from dohle.testing.world.drifting_loop import DriftingLoop
@@ -65,8 +71,10 @@ class NodeProcess(SimProcess):
         on_over: Callable[[], object],
         *,
         clock_rate: float,
+        newest_version: int = NEWEST_METADATA_VERSION,
     ) -> None:
         super().__init__(name, config.host, fabric, chance, on_bug, clock_rate=clock_rate)
+        self._features = (FeatureRange(METADATA_VERSION, OLDEST_METADATA_VERSION, newest_version),)
         seams = Seams(self.clock, disk, self.network, chance, InlineWorkers(self.clock))
         self.ready = False
         self._disk = disk
@@ -79,7 +87,7 @@ class NodeProcess(SimProcess):
         self.node: Node | None = None
 
     def _begin(self, config: NodeConfig, seams: Seams) -> None:
-        self.node = Node(config, seams, on_failure=self._failed)
+        self.node = Node(config, seams, on_failure=self._failed, features=self._features)
         self._tasks.spawn(self._start(self.node), "start")
 
     async def _start(self, node: Node) -> None:

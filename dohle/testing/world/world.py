@@ -16,6 +16,7 @@ from dohle.cluster.formatting import format_node
 from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.model import metadata
 from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
+from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.runtime.network import Address
 from dohle.testing.world.disk import SimDisk
 from dohle.testing.world.links import Links
@@ -60,6 +61,7 @@ class Machine:
         self.has_forgotten = False  # its metadata or its vote is gone, or rots
         self.spoilt: list[str] = []  # folders of replicas that rot, until they are set aside
         self.in_service = False  # an operator works on its disk; nobody starts it
+        self.newest_version = NEWEST_METADATA_VERSION  # that its software knows
 
     @property
     def name(self) -> str:
@@ -72,7 +74,11 @@ class Machine:
 
 
 class World:
-    """A cluster of the shape `topology`. Make it, then `run` what is to happen in it."""
+    """A cluster of the shape `topology`. Make it, then `run` what is to happen in it.
+
+    Where it is `formatted_at` an older metadata.version, machines have software that knows no newer one, until they are
+    upgraded: by lot, as their nodes start.
+    """
 
     def __init__(
         self,
@@ -82,8 +88,12 @@ class World:
         event_budget: int = 20_000_000,
         snapshot_bytes: int = SnapshotConfig().max_bytes_between,
         fill_bytes_per_s: int = FILL_BYTES_PER_S,
+        formatted_at: int = NEWEST_METADATA_VERSION,
+        upgrades: float = 0.6,
     ) -> None:
         self.seed = seed
+        self.formatted_at = formatted_at
+        self._upgrades = upgrades  # how often a start is one of newer software, where there is newer
         self.topology = topology
         self.scheduler = Scheduler(self.random("scheduler"), event_budget=event_budget)
         self.links = Links(self.random("links"), lambda: self.scheduler.now)
@@ -104,6 +114,8 @@ class World:
             )
             for node in topology.nodes
         }
+        for machine in self.machines.values():
+            machine.newest_version = formatted_at
 
     def random(self, purpose: str) -> Random:
         """Returns the seed's source of chance for `purpose`, so that one part's draws do not shift another's."""
@@ -173,7 +185,13 @@ class World:
         ]
         for machine in self.machines.values():
             await format_node(
-                machine.disk, self.clock, machine.config, cluster_id=cluster_id, voters=voters, random=random
+                machine.disk,
+                self.clock,
+                machine.config,
+                cluster_id=cluster_id,
+                voters=voters,
+                random=random,
+                metadata_version=self.formatted_at,
             )
 
     async def format_anew(self, node_id: int) -> None:
@@ -218,6 +236,7 @@ class World:
         self.links.speak(machine.name)
         machine.disk.process_starts()
         name = f"{machine.name}.{machine.starts}"
+        self._upgrade(machine, name)
         machine.process = NodeProcess(
             machine.config,
             machine.disk,
@@ -227,9 +246,21 @@ class World:
             self.report,
             lambda: self.director.loop.call_soon(lambda: self.on_over(node_id)),
             clock_rate=machine.clock_rate,
+            newest_version=machine.newest_version,
         )
         machine.process.clock.wall_offset_ms += machine.wall_offset_ms
         self.say(f"{name} starts")
+
+    def _upgrade(self, machine: Machine, name: str) -> None:
+        """Perhaps gives a machine newer software; surely where the cluster has finalised what the old does not know."""
+        if machine.newest_version == NEWEST_METADATA_VERSION:
+            return
+        nodes = [one.process.node for one in self.machines.values() if one.process is not None]
+        images = [node.controller.controller.committed for node in nodes if node is not None and node.controller]
+        is_needed = any(image.metadata_version > machine.newest_version for image in images)
+        if is_needed or self.random(f"software {name}").random() < self._upgrades:
+            machine.newest_version = NEWEST_METADATA_VERSION
+            self.say(f"{machine.name} has newer software")
 
     def kill(self, node_id: int) -> None:
         """Ends the node as SIGKILL does."""

@@ -127,6 +127,10 @@ class Stage:
         """As if all power went now."""
         self._invariants.look()
 
+    async def compares(self) -> None:
+        """Compares all replicas, and looks at all records of the metadata."""
+        await self._invariants.replicas_agree()
+
     async def passes(self, seconds: float) -> None:
         await self.world.clock.sleep(seconds)
         assert not self._invariants.violations, "an invariant fell"

@@ -13,8 +13,9 @@ from tests.simulation.mutations.readers import READERS
 from tests.simulation.mutations.replication import REPLICATION
 from tests.simulation.mutations.snapshots import SNAPSHOTS
 from tests.simulation.mutations.storage import STORAGE
+from tests.simulation.mutations.upgrades import UPGRADES
 
-MUTATIONS = (*RAFT, *SNAPSHOTS, *REPLICATION, *IN_SYNC, *READERS, *FENCING, *OPERATIONS, *STORAGE)
+MUTATIONS = (*RAFT, *SNAPSHOTS, *REPLICATION, *IN_SYNC, *READERS, *FENCING, *OPERATIONS, *STORAGE, *UPGRADES)
 
 KEPT_FILE = Path(__file__).with_name("kept.toml")
 
