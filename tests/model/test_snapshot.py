@@ -17,6 +17,7 @@ from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage, PartitionI
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import (
     METADATA_VERSION,
+    NEWEST_METADATA_VERSION,
     BrokerChange,
     BrokerState,
     Doubt,
