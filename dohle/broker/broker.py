@@ -117,7 +117,6 @@ class Broker:
         self.reads = Reads(self.replicas, readers, clock, self.traffic)
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
         self.replication_service = ReplicationService(self._surroundings, self.replicas)
-        self._acting = asyncio.Lock()
         self._past_registration = asyncio.Event()
         self._active = False
 
@@ -193,7 +192,7 @@ class Broker:
         await self.membership.register(await self._registration(), timeout_s=None)
         await self._past_registration_reached()
         await self.log_dirs.findings_reported()
-        async with self._acting:
+        async with self.replicas.acting:
             acted_on = self.image
             await self.replicas.act(acted_on, None)
             await self._durable_offset.write(acted_on.next_offset)  # a folder that served and says less was wiped
@@ -230,7 +229,7 @@ class Broker:
         self.membership.metadata_offset = image.next_offset
         if 0 <= self.membership.broker_epoch < image.next_offset:
             self._past_registration.set()
-        async with self._acting:
+        async with self.replicas.acting:
             if not self._active:
                 return
             changed, brokers_changed = (None, True) if batches is None else self._touched(batches)
@@ -269,7 +268,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Ends every role and task. The folder is the owner's to close."""
-        async with self._acting:
+        async with self.replicas.acting:
             self._active = False
             await self.replicas.close()
         await self._tasks.close()

@@ -43,6 +43,7 @@ class Following:
         self.ended = False
         self.fills = fills  # it was made anew, and has not been in sync
         self._watermark_moved = watermark_moved
+        self.says_damaged = False  # the subscription that runs is no more than that: nothing is taken or acknowledged
         self._changing = asyncio.Lock()
         # an epoch without data, which this replica led, may not be the leader's: what was written before it may go on
         log.epochs.truncate_to(log.log_end_offset)
@@ -55,6 +56,7 @@ class Following:
     def subscribe(self, number: int) -> replication_pb2.Subscription:
         """Begins subscription `number`: says where the log ends now."""
         self.subscription = number
+        self.says_damaged = self.log.damage is not None
         self.acknowledged_end = self.log.counted_end
         return replication_pb2.Subscription(
             topic_id=self.key.topic_id,
@@ -66,6 +68,7 @@ class Following:
             durable_end=self.log.counted_end,
             log_start_offset=self.log.log_start_offset,
             fills=self.fills,
+            damaged=self.says_damaged,
         )
 
     def take(self, push: replication_pb2.Push) -> bool:
@@ -76,6 +79,8 @@ class Following:
         """
         if self.ended or push.subscription != self.subscription or push.leader_epoch != self.leader_epoch:
             return False
+        if self.says_damaged:
+            return False  # of a leader that does not know yet that a replica can be
         if push.batches:
             base_offset = read_header(push.batches).base_offset
             if base_offset != self.log.log_end_offset:
@@ -91,7 +96,12 @@ class Following:
     def acknowledgement(self) -> replication_pb2.Acknowledgement | None:
         """Returns what the leader has not been told yet, or None."""
         counted_end = self.log.counted_end
-        if self.ended or self.subscription == NO_SUBSCRIPTION or counted_end <= self.acknowledged_end:
+        if (
+            self.ended
+            or self.says_damaged
+            or self.subscription == NO_SUBSCRIPTION
+            or counted_end <= self.acknowledged_end
+        ):
             return None
         self.acknowledged_end = counted_end
         return replication_pb2.Acknowledgement(

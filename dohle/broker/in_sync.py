@@ -16,10 +16,11 @@ from dohle.model.ids import NodeId
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A change asked of the controller. `partition_epoch` is the one it builds on."""
+    """A change asked of the controller. `partition_epoch` is the one it builds on; `damaged` leave for damage."""
 
     members: tuple[NodeId, ...]
     partition_epoch: int
+    damaged: tuple[NodeId, ...] = ()
 
 
 class InSyncSet:
@@ -47,10 +48,15 @@ class InSyncSet:
         out = [node_id for node_id in self.committed if node_id in set(leaving)][:spare]
         return self._propose(set(self.committed) - set(out))
 
-    def _propose(self, members: set[NodeId]) -> Proposal | None:
+    def propose_without(self, damaged: Iterable[NodeId]) -> Proposal | None:
+        """Returns the change that takes out the damaged, whoever that leaves (rule 16)."""
+        out = tuple(sorted(damaged))
+        return self._propose(set(self.committed) - set(out), out)
+
+    def _propose(self, members: set[NodeId], damaged: tuple[NodeId, ...] = ()) -> Proposal | None:
         if self.proposal is not None or members == set(self.committed):
             return None
-        self.proposal = Proposal(tuple(sorted(members)), self.partition_epoch)
+        self.proposal = Proposal(tuple(sorted(members)), self.partition_epoch, damaged)
         return self.proposal
 
     def committed_as(self, members: Iterable[NodeId], partition_epoch: int) -> bool:

@@ -96,6 +96,7 @@ class IsrChanges:
                         controller_pb2.IsrMember(broker_id=member, broker_epoch=self._member_epoch(change, member))
                         for member in change.proposal.members
                     ],
+                    damaged_replicas=change.proposal.damaged,
                 )
                 for key, change in asked.items()
             ],

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from dohle.broker.following import NO_SUBSCRIPTION, Following
 from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import (
     CorruptMessage,
+    DamagedReplica,
     DohleError,
     InvalidRecord,
     NetworkException,
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_S = 0.02
 RETRY_MOST_S = 0.5
+DAMAGE_RETRY_S = 5.0
+"""Before a leader that cannot read what comes next is asked again: only another leader, or a person, can help."""
 
 FOLLOW = methods_of(replication_pb2.DESCRIPTOR.services_by_name["Replication"])["Follow"]
 LeaderStream = Stream[replication_pb2.FollowerMessage, replication_pb2.LeaderMessage]
@@ -71,10 +75,12 @@ class LeaderLink:
         broker_epoch: int,
         numbers: Iterator[int],
         surroundings: Surroundings,
+        begin_anew: Callable[[Following], Coroutine[Any, Any, None]],
     ) -> None:
         self.leader = leader
         self.address = address
         self._surroundings = surroundings
+        self._begin_anew = begin_anew
         self._broker_epoch = broker_epoch
         self._numbers = numbers  # of subscriptions: ascending over all links of this incarnation
         self._stream: LeaderStream | None = None
@@ -112,6 +118,12 @@ class LeaderLink:
         self.address = address
         if self._stream is not None:
             self._stream.close()
+
+    def tell_of_damage(self, following: Following) -> None:
+        """The partition's log has been found damaged since the subscription that runs began."""
+        if not following.says_damaged:
+            self._unsubscribe(following)
+            self._subscribe_soon(following)
 
     def close(self) -> None:
         """Ends the stream and its task; partitions must have left before."""
@@ -244,15 +256,24 @@ class LeaderLink:
                 self._subscribe_later(following)
             case StorageFailure():  # the disk is full, say; if it has failed, the node's owner knows
                 self._subscribe_later(following, RETRY_MOST_S)
+            case DamagedReplica():
+                self._subscribe_later(following)
             case _:
-                pass  # the log is damaged or gone: it follows nobody any more
+                pass  # the log is gone: it follows nobody any more
 
     def _refused(self, refusal: replication_pb2.Refusal) -> None:
         following = self._partitions.get(PartitionKey(TopicId(refusal.topic_id), refusal.partition))
         if following is None or following.subscription != refusal.subscription:
             return
         following.subscription = NO_SUBSCRIPTION
-        if refusal.failure.code in (0, OffsetOutOfRange.code):
+        if refusal.begin_anew and following.says_damaged:
+            self._surroundings.tasks.spawn(self._begin_anew(following), f"begin {following.log.name} anew")
+        elif refusal.failure.code == CorruptMessage.code:
+            log.warning(
+                "%s: leader %d lacks what comes next: %s", following.log.name, self.leader, refusal.failure.message
+            )
+            self._subscribe_later(following, DAMAGE_RETRY_S)
+        elif refusal.failure.code in (0, OffsetOutOfRange.code):
             self._surroundings.tasks.spawn(self._reconcile(following, refusal), f"reconcile {following.log.name}")
         else:
             self._subscribe_later(following)
@@ -266,6 +287,8 @@ class LeaderLink:
                 again = await following.start_over(refusal.log_start_offset)
         except DohleError as error:
             log.error("%s: cannot be brought in line with leader %d: %s", following.log.name, self.leader, error)
+            if isinstance(error, DamagedReplica):
+                self._subscribe_later(following)
             return
         if again and following.log.log_end_offset != before:
             self._subscribe_soon(following)

@@ -1,10 +1,11 @@
-"""A partition's leader, for one leader epoch (rules 1, 3, 6-10, 17 and 19 of replication).
+"""A partition's leader, for one leader epoch (rules 1, 3, 6-10, 16, 17 and 19 of replication).
 
 Kept at every moment:
 
 - the high watermark is at most the least counted end of the maximal in-sync set, and only moves forward;
 - it does not move while the committed set is smaller than min(min.insync.replicas, replication factor);
-- a replica's ends are those of its newest subscription.
+- a replica's ends are those of its newest subscription;
+- whoever is known to be damaged, the leader itself included, is not proposed as a member while another is sound.
 
 It does no I/O but appends to its log; what is to be sent goes to its subscribers, what is to be asked of the controller
 to `ask_controller`. Streams, time-outs and the controller's answers are driven from outside.
@@ -13,6 +14,7 @@ to `ask_controller`. Streams, time-outs and the controller's answers are driven 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,10 +23,13 @@ from dohle.broker.in_sync import InSyncSet, Proposal
 from dohle.broker.lag import AppendHistory
 from dohle.broker.waiting import Acknowledgements, Produced
 from dohle.model.errors import (
+    CorruptMessage,
+    DamagedReplica,
     DohleError,
     InvalidRequiredAcks,
     NotEnoughReplicas,
     NotEnoughReplicasAfterAppend,
+    NotLeaderOrFollower,
     RequestTimedOut,
 )
 from dohle.model.ids import NodeId
@@ -32,10 +37,13 @@ from dohle.model.image import PartitionImage
 from dohle.model.produced import validate_produced_batch
 from dohle.storage.log import Log
 
+log = logging.getLogger(__name__)
+
 ACKS_ALL = -1
 ACKS_LEADER = 1
 ACKS_NONE = 0
 
+NOBODY_ELSE = "no other replica is in sync and alive: it cannot be read before one is, all else can"
 JOIN_WAIT_S = 0.1
 """How long the watermark waits for a replica that is about to join (amendment 8)."""
 JOIN_DISTANCE_BYTES = 1 << 20
@@ -68,6 +76,7 @@ class Replica:
     subscriber: Subscriber | None = None
     joins_until: float | None = None  # how long the watermark waits for it to join; None: it has not waited yet
     read_until: float = 0.0  # consumers that were sent there may read it until then
+    damaged: bool = False  # as it says itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ class Leading:
         self.in_sync = InSyncSet(partition.in_sync_replicas, partition.partition_epoch)
         self._terms = terms
         self._history = AppendHistory(now, log.log_end_offset, terms.lag_time_max_s / 100)
+        self._has_alarmed = False
         self._for_all = Acknowledgements()
         self._for_leader = Acknowledgements()
         self._partition = partition
@@ -126,6 +136,7 @@ class Leading:
         """Whether no time-out can come due: nothing waits, and every replica is in sync and has everything."""
         return (
             len(self.in_sync.committed) == len(self._partition.assigned_replicas)
+            and self.log.damage is None
             and not (self._for_all or self._for_leader)
             and all(replica.durable_end >= self.log.log_end_offset for replica in self.replicas.values())
         )
@@ -192,6 +203,16 @@ class Leading:
         """Begins a subscription that was found in order; it replaces all that was known of the replica's ends."""
         self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, subscriber)
         self._replica_moved(node_id, now)
+
+    def told_of_damage(self, node_id: NodeId, broker_epoch: int, subscription: int, now: float) -> bool:
+        """A replica is damaged, and wants to begin anew in place of subscribing. Returns whether it may.
+
+        It may when the controller cannot have it in the in-sync set any more: what it holds counts until then. Nor may
+        it as long as this log is damaged as well, for then nobody knows which of the two is the better one.
+        """
+        self.replicas[node_id] = Replica(broker_epoch, subscription, damaged=True)
+        self._change_in_sync(now)
+        return node_id not in self.in_sync.maximal and self.log.damage is None
 
     def unsubscribed(self, node_id: NodeId, subscriber: Subscriber) -> None:
         """Ends a subscription, unless a newer one has taken its place; the replica's lag goes on counting."""
@@ -283,11 +304,39 @@ class Leading:
         self.advance(now)
 
     def _change_in_sync(self, now: float) -> None:
+        damaged = self._damaged_members()
+        if damaged:
+            self._ask(self.in_sync.propose_without(damaged))
         for node_id in sorted(self.replicas):
             self._let_join(node_id, now)
         fenced = self._fenced()
         if fenced and self.live_in_sync >= self.min_in_sync:  # they stayed for want of others (amendment 1)
             self._ask(self.in_sync.propose_leave(fenced, at_least=self.min_in_sync))
+
+    # damage
+
+    def _damaged_members(self) -> list[NodeId]:
+        """Who is to leave the in-sync set for damage: this replica only where another one can lead."""
+        damaged = [node_id for node_id, replica in self.replicas.items() if replica.damaged]
+        found = [node_id for node_id in self.in_sync.committed if node_id in damaged]
+        return [*found, self._terms.me] if self.log.damage is not None and self._successors() else found
+
+    def _successors(self) -> list[NodeId]:
+        return [
+            node_id
+            for node_id in self.in_sync.committed
+            if node_id != self._terms.me and self._terms.is_live(node_id) and not self.replicas[node_id].damaged
+        ]
+
+    def found_damage(self, failure: DamagedReplica, now: float) -> DohleError:
+        """A read has come upon damage. Asks to be relieved of the lead, and returns what to tell whoever reads."""
+        self._change_in_sync(now)
+        if self._successors():
+            return NotLeaderOrFollower(f"{failure.message}; another replica is about to lead")
+        if not self._has_alarmed:
+            self._has_alarmed = True
+            log.error("%s; this replica leads on, since no other is in sync and alive: the rest can be read", failure)
+        return CorruptMessage(f"{failure.message}; {NOBODY_ELSE}")
 
     # the watermark
 

@@ -20,7 +20,7 @@ from dohle.broker.catch_up_bounds import CatchUpBound, CatchUpBounds
 from dohle.broker.leading import Leading
 from dohle.broker.push_window import PUSH_BYTES, SLOW_S, PushWindow
 from dohle.model.batch import split_batches
-from dohle.model.errors import DohleError, OffsetOutOfRange
+from dohle.model.errors import DamagedReplica, DohleError, OffsetOutOfRange, ReplicaNotAvailable
 from dohle.model.ids import NodeId, PartitionKey, TopicId
 from dohle.rpc.v1 import common_pb2, replication_pb2
 from dohle.runtime.clock import Clock
@@ -300,9 +300,12 @@ class PushSession:
         feed.next_offset = end
         try:
             batches = await leader_log.read(start, most_bytes, up_to=end) if start < end else b""
-        except DohleError as error:
+        except DohleError as failure:
             if self._feeds.get(feed.key) is not feed:
                 return
+            error = failure
+            if isinstance(failure, DamagedReplica):
+                error = feed.leading.found_damage(failure, self._clock.now())
             self.end(feed)
             self._refuse(feed.key, feed.number, error, leader_log.log_start_offset)
             return
@@ -369,6 +372,10 @@ class PushSession:
         if leading.has_newer(self._follower, self._broker_epoch, number):
             return  # by a stream that has taken this one's place
         leader_log = leading.log
+        if subscription.damaged:
+            begin_anew = leading.told_of_damage(self._follower, self._broker_epoch, number, now)
+            self._refuse(key, number, ReplicaNotAvailable("the replica is damaged"), -1, begin_anew=begin_anew)
+            return
         if subscription.last_epoch >= 0:  # an empty log never diverges (amendment 10)
             epoch, end = leader_log.end_offset_for_epoch(subscription.last_epoch)
             if epoch != subscription.last_epoch or end < subscription.position:
@@ -403,7 +410,9 @@ class PushSession:
         )
         self._work.set()
 
-    def _refuse(self, key: PartitionKey, number: int, error: DohleError, log_start_offset: int) -> None:
+    def _refuse(
+        self, key: PartitionKey, number: int, error: DohleError, log_start_offset: int, *, begin_anew: bool = False
+    ) -> None:
         self._refusals.append(
             replication_pb2.Refusal(
                 topic_id=key.topic_id,
@@ -411,6 +420,7 @@ class PushSession:
                 subscription=number,
                 failure=common_pb2.Failure(code=error.code, message=error.message),
                 log_start_offset=log_start_offset,
+                begin_anew=begin_anew,
             )
         )
         self._work.set()

@@ -49,6 +49,8 @@ class Readers:
             why = "hears nothing from the leader"
         elif assigned is None or self._membership.node_id not in assigned.in_sync_replicas:
             why = "is not in sync"
+        elif partition.log.damage is not None:
+            why = "is damaged"
         if why:
             raise NotLeaderOrFollower(f"this replica of {partition.name} {why}: read from the leader")
         log = partition.log

@@ -16,7 +16,7 @@ from dohle.broker.following import Following
 from dohle.broker.readers import Readers
 from dohle.broker.replicas import Replicas, check_leader_epoch
 from dohle.broker.traffic import Traffic
-from dohle.model.errors import DohleError, OffsetNotAvailable, OffsetOutOfRange
+from dohle.model.errors import DamagedReplica, DohleError, NotLeaderOrFollower, OffsetNotAvailable, OffsetOutOfRange
 from dohle.model.ids import NodeId, PartitionKey
 from dohle.runtime.clock import Clock
 from dohle.storage.log import Log
@@ -131,7 +131,11 @@ class Reads:
         if isinstance(partition.role, Following) and wanted.rack:
             check_leader_epoch(wanted.current_leader_epoch, partition.role)
             self._readers.check_following(partition, partition.role, wanted.fetch_offset)
-            return dataclasses.replace(await _read_log(partition.log, wanted, max_bytes, first=first), follows=True)
+            try:
+                found = await _read_log(partition.log, wanted, max_bytes, first=first)
+            except DamagedReplica as failure:
+                raise NotLeaderOrFollower(f"{failure.message}; read from the leader") from failure
+            return dataclasses.replace(found, follows=True)
         leading = partition.leading()
         check_leader_epoch(wanted.current_leader_epoch, leading)
         source = leading.log
@@ -141,7 +145,10 @@ class Reads:
                 f" {source.log_end_offset}"
             )
         read_from = self._readers.replica_for(leading, wanted.rack, wanted.fetch_offset)
-        found = await _read_log(source, wanted, max_bytes, first=first)
+        try:
+            found = await _read_log(source, wanted, max_bytes, first=first)
+        except DamagedReplica as failure:
+            raise leading.found_damage(failure, self._clock.now()) from failure
         return found if read_from is None else dataclasses.replace(found, read_from=read_from)
 
     async def find_offset(self, key: PartitionKey, timestamp_ms: int, current_leader_epoch: int) -> FoundOffset:
@@ -159,7 +166,10 @@ class Reads:
         if timestamp_ms == LATEST:
             return FoundOffset(source.high_watermark, -1, leading.leader_epoch)
         high_watermark = source.high_watermark
-        found = await source.offset_for_timestamp(timestamp_ms, up_to=high_watermark)
+        try:
+            found = await source.offset_for_timestamp(timestamp_ms, up_to=high_watermark)
+        except DamagedReplica as failure:
+            raise leading.found_damage(failure, self._clock.now()) from failure
         if found is None or found[0] >= high_watermark:
             return FoundOffset(-1, -1, leading.leader_epoch)
         return FoundOffset(found[0], found[1], leading.leader_epoch)

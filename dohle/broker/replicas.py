@@ -68,6 +68,7 @@ class Replicas:
         self.catch_up_bounds = CatchUpBounds(surroundings.clock, lambda: self.image, fill_bytes_per_s)
         self._links: dict[NodeId, LeaderLink] = {}
         self._numbers = itertools.count(1)
+        self.acting = asyncio.Lock()  # held while folders and roles are changed
 
     def held(self) -> list[controller_pb2.HeldReplica]:
         """Returns what the folders hold, for the registration (rule 12)."""
@@ -79,7 +80,7 @@ class Replicas:
                 durable_end=replica.durable_end,
                 cut_bytes=replica.recovered.cut_bytes,
                 proven=replica.proven,
-                damaged=replica.damage is not None,
+                damaged=not replica.has_end,
             )
             for replica in self._dirs.logs()
         ]
@@ -108,7 +109,8 @@ class Replicas:
     # metadata
 
     async def act(self, image: ClusterImage, changed: Iterable[PartitionKey] | None) -> None:
-        """Makes the replicas what `image` says; `changed` None means that all of it is to be compared."""
+        """Makes the replicas what `image` says; `changed` None means that all of it is to be compared. `acting` is the
+        caller's."""
         self.image = image
         if changed is None:
             wanted = {key: None for key, _ in image.replicas_of(self._surroundings.me)}
@@ -188,11 +190,13 @@ class Replicas:
         topic = self.image.topics[partition.key.topic_id]
         if partition.log.config != topic.config:
             partition.log.configure(topic.config)
-        if partition.log.damage is not None:
-            await self._end_role(partition, NotLeaderOrFollower(f"{partition.name} is damaged: {partition.log.damage}"))
-            return
         if assigned.leader == self._surroundings.me:
-            await self._lead(partition, assigned)
+            if partition.log.has_end:
+                await self._lead(partition, assigned)
+            else:
+                await self._end_role(
+                    partition, NotLeaderOrFollower(f"{partition.name} is damaged: {partition.log.damage}")
+                )
         else:
             await self._follow(partition, assigned)
 
@@ -294,6 +298,7 @@ class Replicas:
                 self.image.brokers[self._surroundings.me].broker_epoch,
                 self._numbers,
                 self._surroundings,
+                self.begin_anew,
             )
             self._links[leader] = link
         return link
@@ -313,6 +318,28 @@ class Replicas:
                 link.close()
                 del self._links[leader]
 
+    # damage
+
+    async def begin_anew(self, following: Following) -> None:
+        """Sets a damaged replica aside, of which its leader says that it is in no in-sync set, and makes an empty one.
+
+        What was set aside is not touched again: it may be the only copy of what another replica has lost.
+        """
+        async with self.acting:
+            partition = self.partitions.get(following.key)
+            if partition is None or partition.role is not following:
+                return  # deleted, or another leads: it will say so as well
+            damaged, name = partition.log, partition.name
+            assert damaged.damage is not None, f"{name} is not damaged"
+            await self._end_role(partition, NotLeaderOrFollower(f"{name} is damaged, and begins anew"))
+            folder = await self._dirs.mark_stray(name.topic, name.partition)
+            log.warning(
+                "%s: %s; set aside as %s, and filled anew by leader %d", name, damaged.damage, folder, following.leader
+            )
+            anew = NewLog(name.topic, name.partition, partition.key.topic_id, damaged.config)
+            [partition.log] = await self._dirs.create_logs([anew])
+            await self._act_on(partition)
+
     # time and the end
 
     def brokers_changed(self) -> None:
@@ -323,11 +350,16 @@ class Replicas:
                 partition.role.look_again(now)
 
     def tick(self) -> None:
-        """Lets every leading role look at the time; what is idle costs a comparison."""
+        """Lets every leading role look at the time, and damaged followers say so; what is idle costs a comparison."""
         now = self._surroundings.clock.now()
         for partition in self.partitions.values():
-            if isinstance(partition.role, Leading) and not partition.role.is_idle:
-                partition.role.tick(now)
+            match partition.role:
+                case Leading() if not partition.role.is_idle:
+                    partition.role.tick(now)
+                case Following() if partition.log.damage is not None:
+                    self._links[partition.role.leader].tell_of_damage(partition.role)
+                case _:
+                    pass
 
     async def close(self) -> None:
         for partition in self.partitions.values():

@@ -294,6 +294,8 @@ class Fetcher:
                     partition,
                     OffsetOutOfRange(f"{partition.name} has no offset {partition.position}; seek to one that it has"),
                 )
+            case CorruptMessage():  # a leader says so only when no other replica can take its place
+                self.stop(partition, failure)
             case _ if failure.retriable:
                 self.metadata.request_refresh()
                 self._try_again(partition)

@@ -139,6 +139,7 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     leads = GaugeMetricFamily("dohle_partition_leader", "1 where this node leads", labels=labels)
     leaders = 0
     damaged = 0
+    alone = 0
     partitions = sorted(broker.replicas.partitions.values(), key=lambda partition: partition.name)
     for partition in partitions:
         values = [partition.name.topic, str(partition.name.partition)]
@@ -151,9 +152,11 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
         leads.add_metric(values, float(isinstance(partition.role, Leading)))
         leaders += isinstance(partition.role, Leading)
         damaged += log.damage is not None
+        alone += log.damage is not None and isinstance(partition.role, Leading)
     yield GaugeMetricFamily("dohle_replicas", "Replicas on this node", float(len(partitions)))
     yield GaugeMetricFamily("dohle_leaders", "Partitions that this node leads", float(leaders))
-    yield GaugeMetricFamily("dohle_damaged_replicas", "Replicas neither served nor led from", float(damaged))
+    yield GaugeMetricFamily("dohle_damaged_replicas", "Replicas in which damage was found", float(damaged))
+    yield GaugeMetricFamily("dohle_damaged_leaders", "Partitions led from one for want of another", float(alone))
     yield from (start, end, durable, watermark, size, leads)
 
 

@@ -3,9 +3,14 @@
 The checks are made in the rule's order. Whoever *joins* must be registered, unfenced, not shutting down, and of the
 broker epoch that the leader knows. Members that were there before stay as they are, fenced ones too, since below the
 effective min.insync.replicas nobody leaves over silence: a proposal that would go there is not attempted.
+
+Damaged ones leave whatever the minimum is. If the leader is one of them another member leads, in the same record; while
+no other can, the leader stays, damaged as it is (rule 16).
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from dohle.controller.decision import Decision, failure_of, registered
 from dohle.controller.elections import Revisions, enough_remain
@@ -62,12 +67,17 @@ def _alter(
     strangers = [node for node in members if node not in before.assigned_replicas]
     if strangers:
         raise InvalidRequest(f"brokers {strangers} are not among the replicas {list(before.assigned_replicas)}")
-    if leader not in members:
+    damaged = [NodeId(node) for node in proposal.damaged_replicas]
+    if leader not in members and leader not in damaged:
         raise InvalidRequest(f"the leader, {leader}, is not in the proposed ISR {sorted(members)}")
     for node, broker_epoch in members.items():
         if node not in before.in_sync_replicas:
             _check_joining(image, node, broker_epoch)
-    shrinks = any(node not in members for node in before.in_sync_replicas)
+    if leader not in members and not _some_can_lead(image, before, members):
+        raise OperationNotAttempted(
+            f"broker {leader} is damaged, and no other member of {sorted(members)} can lead now"
+        )
+    shrinks = any(node not in members and node not in damaged for node in before.in_sync_replicas)
     if shrinks and not enough_remain(image, key, members):
         raise OperationNotAttempted(
             f"the ISR stays {list(before.in_sync_replicas)}: fewer live members than min.insync.replicas would remain"
@@ -80,6 +90,14 @@ def _alter(
         partition_epoch=now.partition_epoch,
         in_sync_replicas=now.in_sync_replicas,
         min_insync_replicas=image.topics[key.topic_id].effective_min_insync(key.partition),
+    )
+
+
+def _some_can_lead(image: ClusterImage, before: PartitionImage, members: Collection[NodeId]) -> bool:
+    """Whether, of these members, one was there before, is active and beyond doubt."""
+    return any(
+        node in before.in_sync_replicas and image.is_active(node) and before.doubt_about(node) is None
+        for node in members
     )
 
 

@@ -49,7 +49,7 @@ class CheckpointedLog(Protocol):
     @property
     def epochs(self) -> EpochCache: ...
     @property
-    def damage(self) -> object | None: ...
+    def has_end(self) -> bool: ...
     @property
     def durable_end(self) -> int: ...
     @property
@@ -108,7 +108,7 @@ class Checkpoints:
     async def _write(self) -> None:
         logs = self._logs()
         # captured before the epochs are written: a recovery point must not get ahead of the epoch file
-        sound = {key: log for key, log in logs.items() if log.damage is None}
+        sound = {key: log for key, log in logs.items() if log.has_end}
         state = {key: offsets_of(self._written, key) for key in logs}
         for key, log in sound.items():
             state[key] = Offsets(log.durable_end, log.high_watermark, log.log_start_offset)

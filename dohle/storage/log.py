@@ -5,7 +5,8 @@ Appends are plain calls that reach the page cache; a group commit makes them dur
 what lies below `counted_end` may be acknowledged or counted. Every truncation raises `generation`; a sync that began
 in an older one moves nothing.
 
-A damaged log (a batch that is bad where no crash explains it) is neither read nor appended to. Batches are taken as
+A log of which a recovery could not tell the end, for a batch is bad where no crash explains it, is neither read nor
+appended to. Damage that a read finds is noted in the folder, and only what it hits cannot be read. Batches are taken as
 they come: what a leader demands of them is checked before (`dohle.model.produced`), and repeated ones are told by
 `producers.check`. Retention and compaction are left out.
 """
@@ -14,18 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from dohle.model.batch import BatchHeader, Bytes, check_crc, read_header, split_batches, stamp, stamp_append_time
+from dohle.model.batch import BatchHeader, Bytes, read_header, stamp, stamp_append_time
 from dohle.model.errors import (
-    CorruptMessage,
     DamagedReplica,
-    DohleError,
-    InvalidRecord,
     OffsetOutOfRange,
     RecordListTooLarge,
     StorageFailure,
@@ -35,9 +32,12 @@ from dohle.model.topic_config import TopicConfig
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk, File
 from dohle.storage.checkpoints import Checkpoints, LogKey
+from dohle.storage.damage_note import DAMAGE_FILE, write_damage
+from dohle.storage.flush_waiters import FlushWaiters
 from dohle.storage.group_commit import Flush, GroupCommit
 from dohle.storage.log_reader import LogReader
 from dohle.storage.opened import UNSYNCED_FILE, Damage, MarkState, Opened
+from dohle.storage.pushed_batches import check_pushed
 from dohle.storage.roll import must_roll
 from dohle.storage.segment import DamagedFile, Segment
 
@@ -135,7 +135,7 @@ class Log:
         self._files_unsynced: list[File] = []  # indexes and snapshots, closed once they are synced
         self._unsynced_records = 0
         self._unsynced_since = 0.0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting = FlushWaiters()
         self.configure(config)
 
     # Where the log begins and ends
@@ -176,7 +176,12 @@ class Log:
     @property
     def proven(self) -> bool:
         """Rule 13: nothing that ever counted here can have been lost by the last stop."""
-        return self.recovered.proven and self.damage is None
+        return self.recovered.proven and self.has_end
+
+    @property
+    def has_end(self) -> bool:
+        """Whether it is known where the log ends, damaged or not."""
+        return self.damage is None or self.damage.offsets is not None
 
     @property
     def size_bytes(self) -> int:
@@ -233,23 +238,11 @@ class Log:
         StorageFailure, where whole batches may have been appended; `log_end_offset` tells.
         """
         self._check_appendable(-1)
-        found = list(split_batches(batches))
-        if not found:
-            raise InvalidRecord(f"{self.name}: no batch was sent")
-        end, epoch = self._end, self.last_batch_epoch
-        for position, header in found:
-            if header.base_offset < end or header.last_offset_delta < 0:
-                raise InvalidRecord(f"{self.name}: a batch of offset {header.base_offset} where {end} comes next")
-            if not epoch <= header.partition_leader_epoch <= leader_epoch:
-                raise InvalidRecord(
-                    f"{self.name}: a batch of leader epoch {header.partition_leader_epoch} at offset "
-                    f"{header.base_offset}, after one of epoch {epoch} and from a leader of epoch {leader_epoch}"
-                )
-            if not check_crc(batches, position, header):
-                raise CorruptMessage(f"{self.name}: the batch of offset {header.base_offset} was damaged on its way")
-            end, epoch = header.next_offset, header.partition_leader_epoch
+        found = check_pushed(
+            batches, name=self.name, end=self._end, epoch=self.last_batch_epoch, leader_epoch=leader_epoch
+        )
         self._append(batches, found)
-        return Appended(found[0][1].base_offset, end, -1, batches)
+        return Appended(found[0][1].base_offset, found[-1][1].next_offset, -1, batches)
 
     def _check_appendable(self, leader_epoch: int) -> None:
         assert self._truncation is None, f"{self.name}: an append while it is truncated"
@@ -260,7 +253,7 @@ class Log:
         if self._closed:
             raise UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node")
         self._commit.check()
-        if self.damage is not None:
+        if not self.has_end:
             raise DamagedReplica(f"{self.name}: {self.damage}; the replica is neither served nor led from")
 
     def _append(self, buffer: Bytes, batches: list[tuple[int, BatchHeader]]) -> None:
@@ -356,23 +349,12 @@ class Log:
 
     def fail_flushes(self, failure: StorageFailure) -> None:
         """Tells everyone who waits; for the group commit."""
-        self._end_waiting(failure)
-
-    def _end_waiting(self, failure: DohleError | None) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for waiter in [waiter for _, waiter in waiting if not waiter.done()]:
-            if failure is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(type(failure)(failure.message))
+        self._waiting.end_all(failure)
 
     def _durable_moved_to(self, end: int) -> None:
         assert self._durable_end <= end <= self._end
         self._durable_end = end
-        while self._waiting and self._waiting[0][0] <= end:
-            _, waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+        self._waiting.reached(end)
         if self.on_durable is not None:
             self.on_durable()
 
@@ -386,8 +368,7 @@ class Log:
             await asyncio.shield(self._truncation)
         self._commit.check()
         if self._durable_end < self._end:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append((self._end, waiter))
+            waiter = self._waiting.wait_for(self._end)
             self._commit.request(self)
             await waiter
         return self._durable_end
@@ -403,8 +384,9 @@ class Log:
     async def read(self, offset: int, max_bytes: int, *, up_to: int, min_one: bool = True) -> bytes:
         """Returns whole batches, from the one on that holds `offset`, all of which end at or below `up_to`.
 
-        They take at most `max_bytes`, unless `min_one` lets a first one through that is larger. Raises
-        OffsetOutOfRange outside [log start, log end], DamagedReplica, StorageFailure.
+        They take at most `max_bytes`, unless `min_one` lets a first one through that is larger, and their checksums are
+        right. Raises OffsetOutOfRange outside [log start, log end], StorageFailure, and DamagedReplica where the first
+        of them is damaged.
         """
         while True:
             self._check_sound()
@@ -440,12 +422,27 @@ class Log:
             with self._commit.using():
                 return await work
         except DamagedFile as error:
+            await self._note_damage(error, generation)
             if generation != self.generation:
                 return None
-            self.damage = Damage(error.file, error.position, error.reason)
-            logger.error("%s: %s", self.name, self.damage)
             self._check_sound()
-            raise
+            raise DamagedReplica(f"{self.name}: {error.message}") from error
+
+    async def _note_damage(self, error: DamagedFile, generation: int) -> None:
+        """Nobody hears of damage before it is noted durably: what is done about it must not be forgotten at a stop.
+
+        The quorum's log, which has no topic, ends with it: no other log there takes its place.
+        """
+        offsets = None if self.topic_id is None else error.offsets
+        damage = Damage(error.file, error.position, error.reason, offsets)
+        async with self._checkpoints.writing:  # held while the folder is renamed or deleted
+            if self._closed or generation != self.generation or self.damage is not None:
+                return
+            if offsets is not None:
+                with self._commit.syncing():
+                    await write_damage(self._disk, self.folder, damage)
+            self.damage = damage
+        logger.error("%s: %s", self.name, damage)
 
     # Epochs and watermark
 
@@ -525,6 +522,8 @@ class Log:
                 first = self._segments.bases[0]
                 self.damage = None  # goes with all the rest
                 await self._leave_above(first)
+                if self._disk.exists(f"{self.folder}/{DAMAGE_FILE}"):
+                    self._disk.delete(f"{self.folder}/{DAMAGE_FILE}")
                 while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
                     self._segments.drop_last().delete()
                 self._segments.active.delete()
@@ -568,7 +567,7 @@ class Log:
             self._counts_at_once = self.config.flush_messages > 1
 
     def _release_after_truncation(self) -> None:
-        self._end_waiting(None)  # everything that is left is durable
+        self._waiting.end_all(None)
         if self.on_durable is not None:
             self.on_durable()
 
@@ -594,7 +593,7 @@ class Log:
         if self._truncation is not None:
             await asyncio.shield(self._truncation)
         await self._commit.settled()
-        self._end_waiting(UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node"))
+        self._waiting.end_all(UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node"))
         for file in (*self._files_unsynced, *self._files_in_flight):
             file.close()
         self._segments.close()

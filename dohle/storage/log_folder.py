@@ -148,9 +148,9 @@ class LogFolder:
         for log in self.logs.values():
             if log.damage is not None:
                 logger.error(
-                    "%s is out of service; to have it copied from its other replicas, stop this node, rename the"
-                    " folder so that it ends in -stray, and start the node again",
+                    "%s: %s; once another replica is in sync without it, it is set aside and filled anew",
                     log.folder,
+                    log.damage,
                 )
         await self._keep_findings()
 
@@ -291,7 +291,12 @@ class LogFolder:
         key = (topic, partition)
         log = self.logs.pop(key)
         assert log.topic_id is not None
-        name = f"{log.name}.{id_text(log.topic_id)}-{suffix}"
+        first = name = f"{log.name}.{id_text(log.topic_id)}"
+        number = 1
+        while self._disk.exists(f"{self.path}/{name}-{suffix}"):  # one that was set aside before
+            number += 1
+            name = f"{first}.{number}"
+        name = f"{name}-{suffix}"
         await log.close()
         async with self._checkpoints.writing:
             with self._commit.syncing():
@@ -339,7 +344,7 @@ class LogFolder:
     async def _stop_cleanly(self, broker_epoch: int) -> None:
         logs = list(self.logs.values())
         await asyncio.gather(*(log.flush() for log in logs))
-        sound = [log for log in logs if log.damage is None]
+        sound = [log for log in logs if log.has_end]
         for start in range(0, len(sound), _GROUP):
             written: list[tuple[str, list[File]]] = []
             for number, log in enumerate(sound[start : start + _GROUP]):

@@ -1,8 +1,12 @@
 """Log reader: finds batches by offset and by timestamp in a log's segments.
 
 A read is one bulk read of whole batches. Readers mostly go on where they stopped, so the positions where the last few
-reads ended are remembered; others go through the sparse index and the headers behind its entry. Only headers are
-looked at: no CRC, no record, except for the one batch that a timestamp leads to.
+reads ended are remembered; others go through the sparse index and the headers behind its entry.
+
+Every batch that leaves is checked: its CRC, and what the CRC does not cover as far as its neighbours tell. Nobody knows
+what comes from the device and what still lies in the page cache, so both are: 1.4 microseconds for a batch of 200 bytes
+and 2.7 for one of 16 KiB. For most reads handing it to a thread would cost more, so it is done on the loop, in turns.
+What a lookup only passes by is looked at by its header alone.
 
 Reads may wait for the device while the log grows, rolls, or is truncated; `forget` is called at a truncation, and the
 log asks again when one came in between.
@@ -10,13 +14,27 @@ log asks again when one came in between.
 
 from __future__ import annotations
 
-from dohle.model.batch import HEADER, HEADER_BYTES, LENGTH_END, BatchHeader
+from typing import NamedTuple
+
+from crc32c import crc32c
+
+from dohle.model.batch import CRC_END, HEADER, HEADER_BYTES, LENGTH_END, MAGIC, BatchHeader
 from dohle.model.errors import CorruptMessage
 from dohle.model.records import decode_records
+from dohle.runtime.tasks import turn
 from dohle.storage.segment import DamagedFile, Segment
 from dohle.storage.segments import Segments
 
 _ENDS_KEPT = 16
+_IN_A_TURN = 512  # batches that are checked before the loop does what waits
+
+
+class _Checked(NamedTuple):
+    """How far a check has come: where the next batch begins in what was read, and its offset, -1 if unknown."""
+
+    at: int
+    following: int
+    is_over: bool
 
 
 class LogReader:
@@ -32,17 +50,25 @@ class LogReader:
         self._ends.clear()
 
     async def read(self, offset: int, max_bytes: int, up_to: int, min_one: bool) -> bytes:
-        """Returns whole batches from the one on that holds `offset`, all ending at or below `up_to`."""
+        """Returns whole batches from the one on that holds `offset`, all of them sound and ending at or below `up_to`.
+
+        Raises DamagedFile where the first of them is not, or is not to be found.
+        """
         segment = self._segments.floor(offset)
         if segment.base_offset < up_to:
             self._segments.touch(segment)
-            data = await self._read_in(segment, offset, max_bytes, up_to, min_one)
+            following = self._segments.after(segment)
+            try:
+                data = await self._read_in(segment, offset, max_bytes, up_to, min_one)
+            except DamagedFile as error:
+                if error.offsets is None:  # no header tells where it ends
+                    error.offsets = (offset, following.base_offset if following is not None else up_to)
+                raise
             if data is not None:
                 return data
-            following = self._segments.after(segment)
             if following is not None:  # a roll begins at the log's end, so that no gap is between two segments
                 reason = f"the batches from offset {offset} to {following.base_offset} are missing"
-                raise DamagedFile(segment.log_path, segment.size, reason)
+                raise DamagedFile(segment.log_path, segment.size, reason, (offset, following.base_offset))
         return b""
 
     async def _read_in(self, segment: Segment, offset: int, max_bytes: int, up_to: int, min_one: bool) -> bytes | None:
@@ -54,16 +80,22 @@ class LogReader:
             return None
         data = await segment.file().read_at(start, min(max(max_bytes, HEADER_BYTES), size - start))
         first = segment.header_in(data, 0, start)
-        if first.next_offset > up_to or (first.size_bytes > max_bytes and not min_one):
+        if first.size_bytes > size - start:
+            raise DamagedFile(segment.log_path, start, "the batch is cut")
+        if first.size_bytes > max_bytes and not min_one:
             return b""
         if first.size_bytes > len(data):
             data = await segment.file().read_at(start, first.size_bytes)
-            if len(data) < first.size_bytes:
-                raise DamagedFile(segment.log_path, start, "the batch is cut")
-        end, following = _whole_batches(segment, data, start, up_to)
-        if following >= 0:
-            self._remember(following, segment, start + end)
-        return data if end == len(data) else data[:end]
+        if first.base_offset > offset:
+            raise DamagedFile(segment.log_path, start, f"a batch of offset {first.base_offset} where {offset} comes")
+        checked = _check(segment, data, start, _Checked(0, first.base_offset, False), up_to)
+        while not checked.is_over:
+            await turn(0, every=1)
+            checked = _check(segment, data, start, checked, up_to)
+        if not checked.at:
+            return b""
+        self._remember(checked.following, segment, start + checked.at)
+        return data if checked.at == len(data) else data[: checked.at]
 
     def _remember(self, offset: int, segment: Segment, position: int) -> None:
         self._ends.pop(offset, None)
@@ -124,21 +156,32 @@ class LogReader:
         return None
 
 
-def _whole_batches(segment: Segment, data: bytes, start: int, up_to: int) -> tuple[int, int]:
-    """Returns where the whole batches below `up_to` end in `data`, and the offset that follows them, -1 if unknown.
+def _check(segment: Segment, data: bytes, start: int, checked: _Checked, up_to: int) -> _Checked:
+    """Goes on checking the batches in `data`, which was read at `start`, up to the last whole one below `up_to`.
 
-    `data` was read at `start`, and its first batch is one of them.
+    What comes behind a damaged batch is left to the read that begins there. Raises DamagedFile where the first is.
     """
-    known = segment.index.last_position_within(start + len(data), up_to - segment.base_offset)
-    at, limit, following = max(known - start, 0), len(data), -1
-    while at + HEADER_BYTES <= limit:
-        fields = HEADER.unpack_from(data, at)
-        base_offset, length, delta = fields[0], fields[1], fields[6]
-        following = base_offset
-        if base_offset + delta + 1 > up_to or at + length + LENGTH_END > limit:
-            break
-        if length < HEADER_BYTES - LENGTH_END:
-            raise DamagedFile(segment.log_path, start + at, f"no batch begins here: its length would be {length}")
-        at += length + LENGTH_END
-        following = base_offset + delta + 1
-    return at, following
+    view, limit, at, expected = memoryview(data), len(data), checked.at, checked.following
+    for _ in range(_IN_A_TURN):
+        if at + HEADER_BYTES > limit:
+            return _Checked(at, expected, True)
+        base_offset, length, _epoch, magic, crc, _attributes, delta = HEADER.unpack_from(data, at)[:7]
+        end, following = at + length + LENGTH_END, base_offset + delta + 1
+        if end > limit and at:
+            return _Checked(at, expected, True)  # cut off by the read, or damaged, which the next one finds
+        if magic != MAGIC or end < at + HEADER_BYTES:
+            fault = "no batch begins here"
+        elif crc32c(view[at + CRC_END : end]) != crc:
+            fault = f"the CRC-32C of the batch of offset {expected} does not match"
+        elif base_offset != expected or delta < 0:
+            fault = f"a batch of offset {base_offset} where {expected} comes next"
+        elif following > up_to:
+            return _Checked(at, expected, True)
+        else:
+            at, expected = end, following
+            continue
+        if at:
+            return _Checked(at, expected, True)
+        following = following if base_offset == expected < following <= up_to else expected + 1
+        raise DamagedFile(segment.log_path, start, fault, (expected, following))
+    return _Checked(at, expected, False)

@@ -30,6 +30,8 @@ class Damage:
     file: str
     position: int
     reason: str
+    offsets: tuple[int, int] | None = None
+    """From the first to before the second they cannot be read. None: of all that comes behind nothing is known."""
 
     def __str__(self) -> str:
         return f"{self.file} is damaged at byte {self.position}: {self.reason}"

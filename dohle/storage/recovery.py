@@ -20,6 +20,7 @@ from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.model.topic_config import DEFAULTS
 from dohle.runtime.disk import Disk, File
 from dohle.storage.checkpoints import Offsets, read_small
+from dohle.storage.damage_note import DAMAGE_FILE, read_damage
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened, Recovery
@@ -98,6 +99,9 @@ class LogFiles:
         segments = Segments(self._segments)
         start = max(self._segments[0].base_offset, min(written.log_start_offset, found.end_offset))
         producers = ProducerStates()
+        damage = found.damage
+        if damage is None and DAMAGE_FILE in self._names:
+            damage = await read_damage(self._disk, self._folder)
         if found.damage is None:
             await snapshots.restore(producers, segments, start, found.end_offset, now)
         for segment in self._segments:
@@ -112,7 +116,7 @@ class LogFiles:
             high_watermark=max(start, min(written.high_watermark, found.end_offset)),
             unsynced_marked=marked,
             recovered=recovered,
-            damage=found.damage,
+            damage=damage,
         )
 
     async def _read_epochs(self, log_start_offset: int) -> EpochCache | None:

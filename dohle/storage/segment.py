@@ -30,11 +30,12 @@ log = logging.getLogger(__name__)
 class DamagedFile(CorruptLog):
     """A place in a file where no batch is, though one must be there."""
 
-    def __init__(self, file: str, position: int, reason: str) -> None:
+    def __init__(self, file: str, position: int, reason: str, offsets: tuple[int, int] | None = None) -> None:
         super().__init__(f"{file} is damaged at byte {position}: {reason}")
         self.file = file
         self.position = position
         self.reason = reason
+        self.offsets = offsets  # which cannot be read for it, as far as whoever raises this knows
 
 
 def segment_name(base_offset: int) -> str:

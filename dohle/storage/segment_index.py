@@ -56,11 +56,6 @@ class OffsetIndex:
         found = bisect_right(self._offsets, relative_offset) - 1
         return IndexEntry(self._offsets[found], self._positions[found]) if found >= 0 else None
 
-    def last_position_within(self, position: int, relative_offset: int) -> int:
-        """Returns the last known batch start <= `position` of a batch that ends before `relative_offset`; 0 if none."""
-        found = min(bisect_right(self._positions, position), bisect_left(self._offsets, relative_offset)) - 1
-        return self._positions[found] if found >= 0 else 0
-
     def truncate_to(self, size: int) -> None:
         """Forgets the batches at file position `size` and above. All entries are in memory."""
         assert not self.missing

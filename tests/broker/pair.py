@@ -39,6 +39,10 @@ FOLLOWER_EPOCH = 22
 EPOCH = 100
 
 
+async def _never(following: Following) -> None:
+    raise AssertionError(f"{following.log.name} is not damaged")
+
+
 class Pair:
     """Partition `n` of the topic has a log on both; `lead` and `follow` give them their roles."""
 
@@ -81,7 +85,7 @@ class Pair:
             self.random,
             self.tasks,
         )
-        self.link = LeaderLink(LEADER, ADDRESS, FOLLOWER_EPOCH, self.numbers, self.surroundings)
+        self.link = LeaderLink(LEADER, ADDRESS, FOLLOWER_EPOCH, self.numbers, self.surroundings, _never)
         return self
 
     def lead(

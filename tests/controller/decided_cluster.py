@@ -168,6 +168,7 @@ class DecidedCluster:
             partition_epoch=partition.partition_epoch,
             in_sync_replicas=[IsrMember(broker_id=n, broker_epoch=self._epoch(n)) for n in isr],
         )
+        entry.damaged_replicas.extend(changes.pop("damaged", []))
         leader = changes.pop("broker_id", partition.leader)
         leader_broker_epoch = changes.pop("broker_epoch", self._epoch(leader))
         for field, value in changes.items():

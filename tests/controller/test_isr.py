@@ -117,3 +117,34 @@ def test_one_bad_proposal_does_not_spoil_another(cluster):
     answers = cluster.take(alter_partitions(cluster.image, request)).partitions
     assert [answer.failure.code for answer in answers] == [InvalidRequest.code, 0, InvalidRequest.code]
     assert cluster.led("u") == (1, 0, (1,))
+
+
+def test_a_damaged_leader_is_followed_by_another_member_in_the_same_record(cluster):
+    cluster.topic("u", [1, 2, 3], min_insync_replicas="3")
+    answer = cluster.propose("u", [2, 3], damaged=[1])
+    assert (answer.failure.code, answer.leader, answer.leader_epoch, answer.partition_epoch) == (0, 2, 1, 1)
+    assert cluster.led("u") == (2, 1, (2, 3))
+
+
+def test_a_damaged_leader_stays_while_no_other_member_can_lead(cluster):
+    cluster.topic("u", [1, 2], min_insync_replicas="2")
+    cluster.fence(2)
+    assert cluster.propose("u", [2], damaged=[1]).failure.code == OperationNotAttempted.code
+    assert cluster.propose("u", [3], damaged=[1]).failure.code == InvalidRequest.code
+    assert cluster.propose("u", [], damaged=[1]).failure.code == OperationNotAttempted.code
+    assert cluster.led("u") == (1, 0, (1, 2))
+    cluster.beat(2)
+    assert not cluster.propose("u", [2], damaged=[1]).failure.code
+    assert cluster.led("u") == (2, 1, (2,))
+
+
+def test_a_damaged_follower_leaves_whatever_the_minimum_is(cluster):
+    cluster.topic("u", [1, 2], min_insync_replicas="2")
+    assert not cluster.propose("u", [1], damaged=[2]).failure.code
+    assert cluster.led("u") == (1, 0, (1,))
+
+
+def test_who_only_lags_does_not_leave_with_the_damaged(cluster):
+    cluster.topic("u", [1, 2, 3], min_insync_replicas="2")
+    assert cluster.propose("u", [1], damaged=[2]).failure.code == OperationNotAttempted.code
+    assert cluster.led("u") == (1, 0, (1, 2, 3))

@@ -1,4 +1,4 @@
-"""Files damaged while a node is down: what can be made again is, what cannot is kept out of service and named."""
+"""Damaged files, of nodes that are down and of nodes that run: what can be made again is, nothing bad is served."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 
 from dohle import Admin, Consumer
 from dohle.cli.replica_files import differing
-from dohle.model.errors import DamagedReplica
+from dohle.model.errors import CorruptMessage, DamagedReplica
 from dohle.model.ids import TopicPartition
+from tests.integration.clusters import until
 from tests.integration.load import read_all, write_some
 
 COUNT = 600
@@ -29,40 +30,108 @@ def _write_part(trio, topic, part):
     return asyncio.run(write_some(trio.bootstrap, topic, COUNT // 6, prefix="x" * 60 + f"{part}-"))
 
 
-def test_a_damaged_segment_is_neither_served_nor_led_from(trio, written):
+def test_a_segment_damaged_at_rest_is_never_served_and_filled_anew(trio, written):
     topic, values = written
     leader = trio.partition(topic).leader
     folder = trio.data(leader) / f"{topic}-0"
     trio.kill(leader)
-    segment = folder / f"{0:020d}.log"
-    content = bytearray(segment.read_bytes())
-    content[len(content) // 2] ^= 1
-    segment.write_bytes(content)
+    content = _damage(folder)
     trio.up(leader)
-    try:
-        assert f"{segment} is damaged at byte " in trio.log(leader)
-        assert f"{folder} is out of service" in trio.log(leader)
-        assert bytes(content) == segment.read_bytes()
-        now = trio.partition(topic)
-        assert now.leader not in (-1, leader)
-        assert leader not in now.in_sync_replicas
-        failure = asyncio.run(_failure(trio.bootstrap, leader, topic))
-        assert isinstance(failure, DamagedReplica)
-        assert str(segment) in failure.message
-        assert "byte" in failure.message
-        more = asyncio.run(write_some(trio.bootstrap, topic, 20, prefix="more"))
-        assert sorted(asyncio.run(read_all(trio.bootstrap, topic)).values()) == sorted(values + more)
-        status = trio.dohle("status")
-        assert status.returncode == 1
-        assert "under-replicated" in status.stdout
-    finally:  # as the node's log says
-        trio.down(leader)
-        folder.rename(f"{folder}.damaged-stray")
-        trio.up(leader)
-        trio.until_healthy()
+    assert f"{folder}/{0:020d}.log is damaged at byte " in trio.log(leader)
+    assert sorted(asyncio.run(read_all(trio.bootstrap, topic)).values()) == sorted(values)
+    more = asyncio.run(write_some(trio.bootstrap, topic, 20, prefix="more"))
+    _is_filled_anew(trio, leader, folder, content)
+    assert sorted(asyncio.run(read_all(trio.bootstrap, topic)).values()) == sorted(values + more)
     trio.down()
     folders = [str(trio.data(node) / f"{topic}-0") for node in trio.node_ids]
     assert differing(folders, COUNT + 20) == []
+
+
+def test_rot_under_a_running_leader_is_read_from_another(trio, written):
+    topic, values = written
+    before = trio.partition(topic)
+    folder = trio.data(before.leader) / f"{topic}-0"
+    content = _damage(folder)
+    assert sorted(asyncio.run(read_all(trio.bootstrap, topic)).values()) == sorted(values)
+    assert f"{topic}-0: {folder}/{0:020d}.log is damaged at byte " in trio.log(before.leader)
+    assert trio.partition(topic).leader_epoch > before.leader_epoch
+    more = asyncio.run(write_some(trio.bootstrap, topic, 20, prefix="more"))
+    _is_filled_anew(trio, before.leader, folder, content)
+    assert sorted(asyncio.run(read_all(trio.bootstrap, topic)).values()) == sorted(values + more)
+    trio.down()
+    folders = [str(trio.data(node) / f"{topic}-0") for node in trio.node_ids]
+    assert differing(folders, COUNT + 20) == []
+
+
+def test_the_only_replica_refuses_what_is_damaged_and_serves_the_rest(trio):
+    topic = "damage.alone"
+    trio.done("topic", "create", topic, "-p", "1", "-r", "1")
+    for part in range(6):
+        _write_part(trio, topic, part)
+    leader = trio.partition(topic).leader
+    folder = trio.data(leader) / f"{topic}-0"
+    _damage(folder)
+    first, last = asyncio.run(_around_damage(trio.bootstrap, topic))
+    assert 0 < first <= last < COUNT
+    assert asyncio.run(write_some(trio.bootstrap, topic, 5))
+    assert "this replica leads on" in trio.log(leader)
+    failure = asyncio.run(_failure(trio.bootstrap, leader, topic))
+    assert isinstance(failure, DamagedReplica)
+    assert f"{folder}/{0:020d}.log is damaged at byte " in failure.message
+    trio.down(leader)
+    trio.up(leader)
+    assert trio.partition(topic).leader == leader, "a clean stop forgets nothing, and takes nothing away"
+    assert isinstance(asyncio.run(_failure(trio.bootstrap, leader, topic)), DamagedReplica)
+    trio.done("topic", "delete", topic, "--yes")
+
+
+def _damage(folder):
+    """Changes a byte in the middle of the first segment, in place; returns the segment as it is then."""
+    with (folder / f"{0:020d}.log").open("r+b") as segment:
+        content = bytearray(segment.read())
+        content[len(content) // 2] ^= 1
+        segment.seek(len(content) // 2)
+        segment.write(content[len(content) // 2 : len(content) // 2 + 1])
+    return content
+
+
+def _is_filled_anew(cluster, node, folder, content):
+    until(lambda: list(folder.parent.glob(f"{folder.name}.*-stray")), "the damaged folder is set aside")
+    cluster.until_healthy()
+    [stray] = folder.parent.glob(f"{folder.name}.*-stray")
+    assert (stray / f"{0:020d}.log").read_bytes() == bytes(content), "it is kept as it was"
+    assert f"set aside as {stray.name}" in cluster.log(node)
+
+
+async def _around_damage(bootstrap, topic):
+    """Reads up to the damage, and from the end back to it; returns the first and last offset that cannot be read."""
+    partition = TopicPartition(topic, 0)
+    async with Consumer(bootstrap) as consumer:
+        await consumer.assign(partition)
+        consumer.seek(partition, 0)
+        first = 0
+        while (records := await _batch(consumer)) is not None:
+            first = records[-1].offset + 1
+        last = first
+        while True:
+            consumer.seek(partition, last + 1)
+            records = await _batch(consumer)
+            if records is not None:
+                assert records[0].offset == last + 1
+                return first, last
+            last += 1
+
+
+async def _batch(consumer):
+    """Returns None where what comes next is refused as damaged."""
+    try:
+        records = await consumer.batch(timeout_ms=10_000)
+    except CorruptMessage as failure:
+        if "no other replica is in sync" not in failure.message:
+            raise
+        return None
+    assert records
+    return records
 
 
 async def _failure(bootstrap, node, topic):

@@ -452,7 +452,7 @@ def test_a_committed_batch_that_is_on_too_few_disks(cluster: Cluster) -> None:
 def test_what_a_harmed_machine_lost_is_held_against_nobody(cluster: Cluster) -> None:
     for follower in cluster.others(cluster.leader):
         alter(cluster, follower, without_last_byte)
-        cluster.world.machines[follower].spoilt.append("data/t-0")
+        cluster.world.machines[follower].note_rot("data/t-0")
         cluster.replica(follower).log.generation += 1
         cluster.look_at(follower)
     cluster.eyes.look()
@@ -463,10 +463,10 @@ def test_what_is_still_missing_once_the_harm_is_seen_to_counts(cluster: Cluster)
     follower = cluster.others(cluster.leader)[0]
     alter(cluster, follower, without_last_byte)
     machine = cluster.world.machines[follower]
-    machine.spoilt.append("data/other-0")
+    machine.note_rot("data/t-0")
     cluster.replica(follower).log.generation += 1
     assert not cluster.look_at(follower)
-    machine.spoilt.clear()
+    machine._rotten.clear()
     cluster.replica(follower).log.generation += 1
     assert fell(cluster.look_at(follower), "and its disk has 9")
 

@@ -149,10 +149,13 @@ def test_a_machine_is_harmed_until_somebody_has_seen_to_it() -> None:
         assert machine.harmed
         await world.format_anew(2)
         assert not machine.harmed
-        machine.spoilt.append("data/t-0")
-        assert machine.harmed
-        await world.set_spoilt_aside(2)
-        assert not machine.harmed
+        machine.disk.make_folder("data/t-0")
+        machine.note_rot("data/t-0")
+        assert machine.rots("data/t-0")
+        machine.disk.delete("data/t-0")
+        assert not machine.rots("data/t-0")
+        machine.disk.make_folder("data/t-0")
+        assert not machine.rots("data/t-0"), "it is another one"
 
     world.run(script())
     world.end()

@@ -131,18 +131,20 @@ class AlterPartitionsRequest(_message.Message):
     def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[AlterPartition, _Mapping]]] = ...) -> None: ...
 
 class AlterPartition(_message.Message):
-    __slots__ = ("topic_id", "partition", "leader_epoch", "partition_epoch", "in_sync_replicas")
+    __slots__ = ("topic_id", "partition", "leader_epoch", "partition_epoch", "in_sync_replicas", "damaged_replicas")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     PARTITION_EPOCH_FIELD_NUMBER: _ClassVar[int]
     IN_SYNC_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     leader_epoch: int
     partition_epoch: int
     in_sync_replicas: _containers.RepeatedCompositeFieldContainer[IsrMember]
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., in_sync_replicas: _Optional[_Iterable[_Union[IsrMember, _Mapping]]] = ...) -> None: ...
+    damaged_replicas: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., in_sync_replicas: _Optional[_Iterable[_Union[IsrMember, _Mapping]]] = ..., damaged_replicas: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class IsrMember(_message.Message):
     __slots__ = ("broker_id", "broker_epoch")

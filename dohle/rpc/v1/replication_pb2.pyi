@@ -32,7 +32,7 @@ class FollowerOpening(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., broker_epoch: _Optional[int] = ...) -> None: ...
 
 class Subscription(_message.Message):
-    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "position", "last_epoch", "durable_end", "log_start_offset", "fills")
+    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "position", "last_epoch", "durable_end", "log_start_offset", "fills", "damaged")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class Subscription(_message.Message):
     DURABLE_END_FIELD_NUMBER: _ClassVar[int]
     LOG_START_OFFSET_FIELD_NUMBER: _ClassVar[int]
     FILLS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     leader_epoch: int
@@ -51,7 +52,8 @@ class Subscription(_message.Message):
     durable_end: int
     log_start_offset: int
     fills: bool
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., position: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., fills: _Optional[bool] = ...) -> None: ...
+    damaged: bool
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., position: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., fills: _Optional[bool] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class Unsubscription(_message.Message):
     __slots__ = ("topic_id", "partition", "subscription")
@@ -112,7 +114,7 @@ class Push(_message.Message):
     def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., batches: _Optional[bytes] = ..., high_watermark: _Optional[int] = ..., log_start_offset: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("topic_id", "partition", "subscription", "failure", "diverging_epoch", "diverging_end_offset", "log_start_offset")
+    __slots__ = ("topic_id", "partition", "subscription", "failure", "diverging_epoch", "diverging_end_offset", "log_start_offset", "begin_anew")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +122,7 @@ class Refusal(_message.Message):
     DIVERGING_EPOCH_FIELD_NUMBER: _ClassVar[int]
     DIVERGING_END_OFFSET_FIELD_NUMBER: _ClassVar[int]
     LOG_START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_ANEW_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     subscription: int
@@ -127,4 +130,5 @@ class Refusal(_message.Message):
     diverging_epoch: int
     diverging_end_offset: int
     log_start_offset: int
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., subscription: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., diverging_epoch: _Optional[int] = ..., diverging_end_offset: _Optional[int] = ..., log_start_offset: _Optional[int] = ...) -> None: ...
+    begin_anew: bool
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., subscription: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., diverging_epoch: _Optional[int] = ..., diverging_end_offset: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., begin_anew: _Optional[bool] = ...) -> None: ...

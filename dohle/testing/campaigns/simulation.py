@@ -14,6 +14,7 @@ from dohle.testing.history.history import check
 from dohle.testing.history.history_lines import write_lines
 from dohle.testing.history.operations import Operation, Outcome, Send
 from dohle.testing.invariants.invariants import Invariants
+from dohle.testing.invariants.pushes import watched_pushes
 from dohle.testing.invariants.rare import Rare
 from dohle.testing.invariants.recovery import what_is_missing
 from dohle.testing.world.scheduler import SimulationStuck
@@ -69,7 +70,7 @@ class Simulation:
         violations: list[str] = []
         rare = Rare()
         try:
-            with rare:
+            with rare, watched_pushes(self._invariants.violated):
                 self.world.run(self._script())
         except (AssertionError, SimulationStuck) as failure:
             if not self._invariants.violations:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from enum import Enum
 
+from dohle.broker.leading import NOBODY_ELSE
 from dohle.client.consumer import Consumer, ConsumerRecord
-from dohle.model.errors import DohleError
+from dohle.model.errors import CorruptMessage, DohleError
 from dohle.model.ids import TopicPartition
 from dohle.testing.clients.sim_client import SimClient
 from dohle.testing.history.operations import Assign, Ends, Outcome, Poll
@@ -109,7 +110,16 @@ class Reader:
 
     async def _poll(self, most: int) -> list[ConsumerRecord]:
         operation = self._client.invoke(Poll())
-        records = await self._consumer.batch(most, _POLL_MS)
+        try:
+            records = await self._consumer.batch(most, _POLL_MS)
+        except CorruptMessage as failure:
+            if NOBODY_ELSE not in failure.message:
+                raise  # a broker that has checked what it sends never lets that through
+            self._client.complete(operation, Outcome.FAIL, why=failure.message)
+            await self._client.clock.sleep(_RETRY_S)
+            for partition in self._consumer.assignment():
+                self._consumer.seek(partition, await self._consumer.position(partition))
+            return []
         self._client.complete(operation, Outcome.OK, Poll(_by_log(records)))
         return records
 

@@ -1,7 +1,7 @@
 """Faults that take synced data away: rot, lost files, empty disks. Only what right code survives (Topology says where).
 
-The operator follows the product's advice: a damaged replica's folder is set aside, an empty broker's disk is formatted
-anew. A controller that has lost its metadata or its vote is dead for good, and says so at every start.
+A rotten replica is the product's to fill anew. An empty broker's disk the operator formats anew. A controller that has
+lost its metadata or its vote is dead for good, and says so at every start.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from dohle.model.batch import read_header
+from dohle.broker.leading import Leading
+from dohle.model.batch import HEADER_BYTES, read_header
 from dohle.model.errors import CorruptMessage
 from dohle.model.snapshot import SUFFIX as SNAPSHOT_SUFFIX
 from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS
@@ -24,6 +25,8 @@ _METADATA = f"{DATA}/{METADATA_LOG}"
 _VOTE = f"{_METADATA}/quorum-state"
 _UNCHECKED_BYTES = 21
 """Of a batch: the CRC does not cover its epoch, and a log that has no second copy cannot tell a wrong one."""
+_NEW_BATCHES = 100
+"""Whoever reads along, or goes back a little, is likely to come upon these."""
 _REBUILT = (".index", ".timeindex", ".snapshot", "leader-epoch-checkpoint")
 _LEARNT_AGAIN = (HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, CLEAN_MARK)
 
@@ -53,16 +56,29 @@ async def bit_rot(blow: Blow) -> None:
         folder = blow.chance.choice(folders)
         spoilt = _spoil_a_batch(blow, folder, f"{DATA}/{RECOVERY_POINTS}")
         if spoilt:
-            blow.machine.spoilt.append(folder)
+            blow.machine.note_rot(folder)
             blow.strikes(spoilt)
     await blow.lasts()
     blow.start(blow.node_id)
-    await blow.lasts()
-    machine = blow.machine
-    if machine.spoilt and not machine.in_service and not blow.over and blow.chance.random() < 0.5:
-        blow.end(blow.node_id, power=False)
-        await blow.world.set_spoilt_aside(blow.node_id)
-        blow.start(blow.node_id)
+
+
+async def rot_while_it_runs(blow: Blow) -> None:
+    """A synced batch is another one now, of a partition that the node leads if it leads any: whoever reads it finds
+    that, and nobody is told before."""
+    if not _moved_to_one_of(blow, may_rot(blow.world.topology)):
+        return
+    process = blow.machine.process
+    if process is None or process.node is None or process.node.broker is None:
+        return
+    partitions = process.node.broker.replicas.partitions.values()
+    led = [one for one in partitions if isinstance(one.role, Leading)]
+    logs = [one.log for one in led or partitions if one.log.damage is None and blow.machine.disk.exists(one.log.folder)]
+    if logs:
+        log = blow.chance.choice(logs)
+        spoilt = rot_a_batch(blow.machine.disk, log.folder, blow.chance, most=blow.chance.choice((_NEW_BATCHES, None)))
+        if spoilt:
+            blow.machine.note_rot(log.folder, of_records=True)
+            blow.strikes(spoilt)
 
 
 async def lost_file(blow: Blow) -> None:
@@ -95,7 +111,6 @@ async def empty_disk(blow: Blow) -> None:
         return
     blow.end(blow.node_id, power=True)
     disk = blow.machine.disk
-    blow.machine.spoilt.clear()
     disk.wipe()
     blow.strikes()
     await blow.lasts()
@@ -173,18 +188,29 @@ def _spoil_a_batch(blow: Blow, folder: str, checkpoint: str) -> str:
     if not batches:
         return ""
     start, end = blow.chance.choice(batches)
-    return _rot(disk, path, start, end, blow.chance)
+    return _rot(disk, path, start + _UNCHECKED_BYTES, end, blow.chance)
 
 
-def rot_a_batch(disk: SimDisk, folder: str, chance: Random) -> str:
-    """Changes bits of any batch of the log in `folder`. Returns which, or nothing if there is no batch."""
+def rot_a_batch(disk: SimDisk, folder: str, chance: Random, *, most: int | None = None) -> str:
+    """Changes bits of a record of a synced batch of the log in `folder`: any, or one of the last `most`.
+
+    Returns which, or nothing if there is no batch.
+    """
     paths = [f"{folder}/{name}" for name in disk.list(folder) if name.endswith(".log")]
-    batches = [(path, start, end) for path in paths for start, end, _ in _batches(disk.peek(path))]
-    return _rot(disk, *chance.choice(batches), chance) if batches else ""
+    batches = [
+        (path, start, end)
+        for path in paths
+        for start, end, _ in _batches(disk.peek(path))
+        if end <= disk.sure_bytes(path)
+    ]
+    if not batches:
+        return ""
+    path, start, end = chance.choice(batches[-most:] if most is not None else batches)
+    return _rot(disk, path, start + HEADER_BYTES, end, chance)
 
 
 def _rot(disk: SimDisk, path: str, start: int, end: int, chance: Random) -> str:
-    position = chance.randrange(start + _UNCHECKED_BYTES, end)
+    position = chance.randrange(start, end)
     disk.spoil(path, position, chance.randint(1, 255))
     return f"byte {position} of {path}"
 

@@ -48,6 +48,7 @@ KINDS: dict[str, FaultKind] = {
     "failing sync": FaultKind(disk_faults.failing_sync, 0.7),
     "failing write": FaultKind(disk_faults.failing_write, 0.7),
     "bit rot": FaultKind(damage.bit_rot, 0.7, damage.may_rot),
+    "rot while it runs": FaultKind(damage.rot_while_it_runs, 1.0, damage.may_rot),
     "lost file": FaultKind(damage.lost_file, 0.7),
     "empty disk": FaultKind(damage.empty_disk, 0.5, damage.may_be_emptied),
     "lost metadata": FaultKind(damage.lost_metadata, 0.3, damage.may_forget),

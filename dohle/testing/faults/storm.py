@@ -73,7 +73,7 @@ class Storm:
             machine.disk.faults.mend()
             machine.disk.faults.traps.clear()
             process = machine.process
-            if process is not None and (machine.lost or machine.spoilt or process.ending or process.met_disk_failure):
+            if process is not None and (machine.lost or process.ending or process.met_disk_failure):
                 world.kill(node_id)
             elif process is not None and process.loop.paused:
                 world.resume(node_id)
@@ -82,8 +82,6 @@ class Storm:
 
     async def _bring_back(self, node_id: int) -> None:
         world, machine = self._world, self._world.machines[node_id]
-        if machine.spoilt:
-            await world.set_spoilt_aside(node_id)
         if not machine.disk.exists(DATA):
             await world.format_anew(node_id)
         world.start(node_id)

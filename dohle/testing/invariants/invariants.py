@@ -13,6 +13,7 @@ from dohle.broker.partition import Partition
 from dohle.cluster.node import Node
 from dohle.controller.part import ControllerPart
 from dohle.model.batch import split_batches
+from dohle.model.errors import DamagedReplica
 from dohle.model.ids import NO_NODE, PartitionKey
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.storage.checkpoints import RECOVERY_POINTS, LogKey
@@ -55,16 +56,16 @@ class Invariants:
         self._world = world
         self._seen: dict[int, _Seen | None] = {}  # by the loop's number; None: no node's
         self._images: dict[int, ClusterImage] = {}
-        self._quorum = QuorumWatch(world, self._violated)
-        self._partitions = PartitionWatch(world, self._violated)
-        self._versions = VersionWatch(world, self._violated)
+        self._quorum = QuorumWatch(world, self.violated)
+        self._partitions = PartitionWatch(world, self.violated)
+        self._versions = VersionWatch(world, self.violated)
 
     @property
     def newest(self) -> ClusterImage:
         """The image of all that is known to be committed."""
         return self._partitions.image
 
-    def _violated(self, what: str) -> None:
+    def violated(self, what: str) -> None:
         if len(self.violations) < MOST_VIOLATIONS:
             self._world.say(f"VIOLATION {what}")
             self.violations.append(what)
@@ -108,7 +109,7 @@ class Invariants:
         seen.turns += 1
         if not seen.turns % _TURNS_BETWEEN_BOUNDS:
             for what in overflows(node):
-                self._violated(f"{seen.process.name} keeps too much: {what}")
+                self.violated(f"{seen.process.name} keeps too much: {what}")
 
     def _find(self, loop: ProcessLoop) -> _Seen | None:
         for machine in self._world.machines.values():
@@ -133,12 +134,12 @@ class Invariants:
     def _image(self, part: str, process: NodeProcess, before: ClusterImage, image: ClusterImage) -> None:
         offset = image.next_offset
         if before.next_offset > offset:
-            self._violated(
+            self.violated(
                 f"the image of the {part} of {process.name} went back from offset {before.next_offset} to {offset}"
             )
         known = self._images.setdefault(offset, image)
         if known is not image and known != image:
-            self._violated(f"the image of the {part} of {process.name} differs from another's at offset {offset}")
+            self.violated(f"the image of the {part} of {process.name} differs from another's at offset {offset}")
         if offset > self.newest.next_offset:
             self._partitions.image_moved(image)
             self._versions.image_moved(image)
@@ -156,7 +157,7 @@ class Invariants:
         while (lagging := self._controllers_below(offset)) and self._world.scheduler.now < deadline:
             await self._world.clock.sleep(0.1)
         for name in lagging:
-            self._violated(f"{name} still lacks what was committed below metadata offset {offset}, or knows no leader")
+            self.violated(f"{name} still lacks what was committed below metadata offset {offset}, or knows no leader")
         await self._compare_replicas()
         for process, node in self._running():
             if node.controller is not None:
@@ -183,13 +184,21 @@ class Invariants:
         for same in replicas.values():
             end = min(partition.log.high_watermark for _, partition in same)
             contents = [(name, await _content(partition, end)) for name, partition in same]
-            first_name, first = contents[0]
-            for name, content in contents[1:]:
-                if content != first:
-                    self._violated(f"{same[0][1].name}: the replicas of {first_name} and {name} differ below {end}")
+            whole = [(name, content) for name, content in contents if content is not None]
+            for name, content in whole[1:]:
+                if content != whole[0][1]:
+                    self.violated(f"{same[0][1].name}: the replicas of {whole[0][0]} and {name} differ below {end}")
 
 
-async def _content(partition: Partition, end: int) -> bytes:
+async def _content(partition: Partition, end: int) -> bytes | None:
+    """Returns None where there is rot that nobody has come upon before."""
+    try:
+        return await _sound_content(partition, end)
+    except DamagedReplica:
+        return None
+
+
+async def _sound_content(partition: Partition, end: int) -> bytes:
     found = bytearray()
     offset = partition.log.log_start_offset
     while offset < end:

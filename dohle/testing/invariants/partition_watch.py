@@ -9,8 +9,8 @@ others, or is taken back whole.
 
 Who may be a member of an in-sync set at all, `members` says.
 
-A replica is not sound whose machine lost what was synced there. Topics that count appends before they are synced, or
-that allow unclean elections, promise none of what is said here of disks.
+A replica is not sound whose machine lost what was synced there, and no other is ever found damaged. Topics that count
+appends before they are synced, or that allow unclean elections, promise none of what is said here of disks.
 """
 
 from __future__ import annotations
@@ -53,8 +53,11 @@ class SeenReplica:
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
-        self.log = partition.log
         self.role: Leading | Following | None = None
+        self.begins_with(partition.log)
+
+    def begins_with(self, log: Log) -> None:
+        self.log = log
         self.high_watermark = self.durable_end = self.generation = self.epochs = -1
         self.truncation: object | None = None  # when it is over, the bytes are gone
         self.state: tuple[object, ...] = ()  # all of it that a look after a turn compares
@@ -170,6 +173,8 @@ class PartitionWatch:
 
     def moved(self, process: NodeProcess, broker: Broker, seen: SeenReplica) -> None:
         """A replica is not what it was when it was last seen."""
+        if seen.log is not seen.partition.log:
+            seen.begins_with(seen.partition.log)  # what it had was set aside
         log, role, shared = seen.log, seen.partition.role, self._shared.get(seen.partition.key)
         begins = seen.durable_end < 0
         was_cut = log.generation != seen.generation or log._truncation is not seen.truncation
@@ -185,11 +190,13 @@ class PartitionWatch:
             )
         if shared is None:
             return  # deleted
+        if log.damage is not None and not log._closed and not self._is_harmed(shared, broker.node_id):
+            self._violated(f"{shared.name} on {process.name} is damaged, and nothing rots there: {log.damage}")
         if begins:
             self._returned(shared, process, broker.node_id, log)
         if log_moved:
             self._log_moved(shared, process, broker.node_id, log)
-        if has_other_epochs and log.damage is None and not self._is_harmed(broker.node_id):
+        if has_other_epochs and log.damage is None and not self._is_harmed(shared, broker.node_id):
             failure = wrong_epochs(log, role, self._look(shared, broker.node_id).batches)
             if failure is not None:
                 self._violated(f"{shared.name} on {process.name}: {failure}")
@@ -216,7 +223,7 @@ class PartitionWatch:
     def _log_moved(self, shared: _Shared, process: NodeProcess, node_id: NodeId, log: Log) -> None:
         disk = self._look(shared, node_id)
         shared.told[node_id] = log.durable_end
-        if disk.end < log.durable_end and log.damage is None and not self._is_harmed(node_id):
+        if disk.end < log.durable_end and log.damage is None and not self._is_harmed(shared, node_id):
             self._violated(
                 f"{shared.name} on {process.name} counts as durable below {log.durable_end}, and its disk has"
                 f" {disk.end}"
@@ -232,7 +239,7 @@ class PartitionWatch:
             if partition.log.key not in folder.logs:
                 continue
             shared, point = self._shared.get(key), recovery_points.get(partition.log.key, 0)
-            if shared is None or partition.log.damage is not None or self._is_harmed(broker.node_id):
+            if shared is None or partition.log.damage is not None or self._is_harmed(shared, broker.node_id):
                 continue
             disk = self._look(shared, broker.node_id)
             if disk.end < point:
@@ -325,10 +332,11 @@ class PartitionWatch:
         return holders, [n for n in assigned if n not in holders and self._is_lost(shared, n)]
 
     def _is_lost(self, shared: _Shared, node_id: NodeId) -> bool:
-        return shared.disks[node_id].replaced or self._is_harmed(node_id)
+        return shared.disks[node_id].replaced or self._is_harmed(shared, node_id)
 
-    def _is_harmed(self, node_id: NodeId) -> bool:
-        return self._world.machines[node_id].harmed
+    def _is_harmed(self, shared: _Shared, node_id: NodeId) -> bool:
+        machine = self._world.machines[node_id]
+        return machine.harmed or machine.rots(f"{machine.config.data_dir}/{shared.name}")
 
     def _look(self, shared: _Shared, node_id: NodeId) -> SureLog:
         disk = shared.disks[node_id]

@@ -16,6 +16,7 @@ from dohle.broker.leading import Leading
 from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.push_session import PushSession
 from dohle.broker.readers import Readers
+from dohle.broker.replicas import Replicas
 from dohle.controller import isr, quorum, registration
 from dohle.controller.controller import Controller
 from dohle.controller.failure_detector import FailureDetector
@@ -75,7 +76,10 @@ RARE = (
     "an append is refused for want of replicas",
     "an ISR grows",
     "an ISR shrinks",
+    "a damaged leader is relieved",
+    "a damaged replica begins anew",
     "damage is found at a start",
+    "damage is found by a read",
     "the watermark waits for a replica that is about to join",
 )
 """What is counted; a campaign that never meets one of them has not tried."""
@@ -120,6 +124,16 @@ def _(counts: Counts, original: Callable[..., Awaitable[Opened]]) -> Callable[..
         return opened
 
     return open_log
+
+
+@_around(Log, Log._note_damage)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def note_damage(self: Log, *arguments: Any) -> None:
+        before = self.damage
+        await original(self, *arguments)
+        counts.add("damage is found by a read", before is None and self.damage is not None)
+
+    return note_damage
 
 
 @_around(Log, Log._roll)
@@ -237,6 +251,7 @@ def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
 def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
     def resign(self: Leading, failure: DohleError) -> None:
         counts.add("acknowledgements fail with their epoch", len(self._for_all) > 0)
+        counts.add("a damaged leader is relieved", self.log.damage is not None)
         original(self, failure)
 
     return resign
@@ -263,6 +278,16 @@ def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
         return original(self)
 
     return compose_chunk
+
+
+@_around(Replicas, Replicas.begin_anew)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def begin_anew(self: Replicas, following: Following) -> None:
+        await original(self, following)
+        partition = self.partitions.get(following.key)
+        counts.add("a damaged replica begins anew", partition is not None and partition.log is not following.log)
+
+    return begin_anew
 
 
 # brokers

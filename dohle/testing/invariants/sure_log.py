@@ -151,6 +151,12 @@ class SureLog:
             first = len(self.batches)
             self._segments.append(_Segment(base_offset, content, content.durable, content._cuts, first))
 
+    @property
+    def _rots_behind_headers(self) -> bool:
+        """Whether a wrong checksum says nothing of where the batch is and ends."""
+        path = "/".join(self._names)
+        return self._machine.rots(path) and self._machine.has_sound_headers(path)
+
     def _read(self, segment: _Segment) -> None:
         durable, position, sure = segment.durable, segment.position, _sure_size(segment.content)
         if position == sure:
@@ -162,7 +168,7 @@ class SureLog:
             following = position + header.batch_length + LENGTH_END
             if header.magic != MAGIC or header.base_offset != end or not position < following <= sure:
                 break
-            if segment.is_found and not check_crc(durable, position, header):
+            if segment.is_found and not check_crc(durable, position, header) and not self._rots_behind_headers:
                 break
             self.batches.append(header)
             self._has_held = True

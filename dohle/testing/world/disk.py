@@ -296,6 +296,17 @@ class SimDisk:
         folder, name = self._parent(path)
         folder.forget(name)
 
+    def folder(self, path: str) -> Folder | None:
+        """Returns the folder that has this name now: the same object for as long as it is that one."""
+        entry = self._find(path)
+        return entry if isinstance(entry, Folder) else None
+
+    def sure_bytes(self, path: str) -> int:
+        """Returns how many of a file's bytes have been synced, at least."""
+        content = self._find(path)
+        assert isinstance(content, Content), f"{path} is no file"
+        return min(content.shared, len(content.durable), len(content.cached))
+
     def peek(self, path: str) -> bytes:
         """Returns what a file holds, without a process that reads it."""
         content = self._find(path)

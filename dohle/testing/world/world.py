@@ -18,7 +18,7 @@ from dohle.model import metadata
 from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
 from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.runtime.network import Address
-from dohle.testing.world.disk import SimDisk
+from dohle.testing.world.disk import Folder, SimDisk
 from dohle.testing.world.links import Links
 from dohle.testing.world.network import Fabric
 from dohle.testing.world.process import NodeProcess, SimProcess
@@ -59,7 +59,8 @@ class Machine:
         self.clock_rate = 1.0  # monotonic seconds a second, from the next start on
         self.lost = False  # dead for good
         self.has_forgotten = False  # its metadata or its vote is gone, or rots
-        self.spoilt: list[str] = []  # folders of replicas that rot, until they are set aside
+        self._rotten: dict[str, Folder] = {}  # where replicas' folders lay when they began to rot
+        self._bad_headers: dict[Folder, None] = {}  # those of them in which more than records may rot
         self.in_service = False  # an operator works on its disk; nobody starts it
         self.newest_version = NEWEST_METADATA_VERSION  # that its software knows
 
@@ -70,7 +71,24 @@ class Machine:
     @property
     def harmed(self) -> bool:
         """Whether synced data was lost here and nobody has seen to it: the node may refuse to run, and says why."""
-        return self.has_forgotten or bool(self.spoilt) or not self.disk.exists(DATA)
+        return self.has_forgotten or not self.disk.exists(DATA)
+
+    def rots(self, path: str) -> bool:
+        """Whether the replica in this folder does."""
+        return path in self._rotten and self.disk.folder(path) is self._rotten[path]
+
+    def has_sound_headers(self, path: str) -> bool:
+        """Whether the headers of batches in this folder are what they were, whatever their records are."""
+        folder = self.disk.folder(path)
+        return folder is not None and folder not in self._bad_headers
+
+    def note_rot(self, path: str, *, of_records: bool = False) -> None:
+        """The replica in this folder rots from now on; `of_records`: none of its batches' headers does."""
+        folder = self.disk.folder(path)
+        assert folder is not None, f"there is no folder {path}"
+        self._rotten[path] = folder
+        if not of_records:
+            self._bad_headers[folder] = None
 
 
 class World:
@@ -202,16 +220,6 @@ class World:
                 machine.disk, self.clock, machine.config, cluster_id=self._cluster_id, voters=(), random=random
             )
         self.say(f"{machine.name} is formatted anew")
-
-    async def set_spoilt_aside(self, node_id: int) -> None:
-        """Renames the folders of rotten replicas, as the product says, for them to be copied from the others."""
-        with self._service(node_id) as machine:
-            spoilt, machine.spoilt = machine.spoilt, []
-            for number, folder in enumerate(spoilt):
-                if machine.disk.exists(folder):
-                    machine.disk.rename(folder, f"{folder}.{machine.starts}.{number}-stray")
-                    self.say(f"{machine.name}: {folder} is set aside")
-            await machine.disk.sync([], [DATA])
 
     def nobody_is_serviced(self) -> bool:
         return not any(machine.in_service for machine in self.machines.values())

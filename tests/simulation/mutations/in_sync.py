@@ -296,8 +296,8 @@ IN_SYNC = (
             isr,
             "_alter",
             """
-            - if leader not in members:
-            + if leader not in members and not mutated():
+            - if leader not in members and leader not in damaged:
+            + if leader not in members and leader not in damaged and not mutated():
             """,
         ),
         scenario=late.the_controller_is_asked_for_what_it_must_refuse,

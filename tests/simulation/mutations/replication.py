@@ -14,7 +14,6 @@ from dohle.storage.log import Log
 from dohle.storage.recovery import LogFiles
 from tests.simulation.mutations import divergence_scenarios as divergence
 from tests.simulation.mutations import replication_scenarios as scenarios
-from tests.simulation.mutations import storage_scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
 REPLICATION = (
@@ -199,20 +198,6 @@ REPLICATION = (
             """,
         ),
         scenario=divergence.a_push_takes_longer_than_two_elections,
-    ),
-    mutation(
-        "push: one that was damaged on its way is appended",
-        "storage, on append",
-        "followers append what the leader sent after checking its CRC",
-        edit(
-            Log,
-            "append_as_follower",
-            """
-            - if not check_crc(batches, position, header):
-            + if not check_crc(batches, position, header) and not mutated():
-            """,
-        ),
-        scenario=storage_scenarios.a_leaders_batch_rots_before_a_follower_has_it,
     ),
     mutation(
         "push: the watermark is taken as it comes",

@@ -38,7 +38,6 @@ async def a_replica_is_gone_from_its_disk(stage: Stage) -> None:
     stage.world.kill(robbed)
     folder = f"{machine.config.data_dir}/t-0"
     machine.disk.lose(folder)
-    machine.spoilt.append(folder)
     stage.world.start(robbed)
     while True:
         await stage.passes(0.001)

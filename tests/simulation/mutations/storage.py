@@ -367,8 +367,8 @@ STORAGE = (
             Replicas,
             "held",
             """
-            - damaged=replica.damage is not None,
-            + damaged=replica.damage is not None and not mutated(),
+            - damaged=not replica.has_end,
+            + damaged=not replica.has_end and not mutated(),
             """,
         ),
         scenario=scenarios.the_only_replica_is_damaged,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
+from tests.simulation.mutations.damage import DAMAGE
 from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.operations import OPERATIONS
@@ -15,7 +16,18 @@ from tests.simulation.mutations.snapshots import SNAPSHOTS
 from tests.simulation.mutations.storage import STORAGE
 from tests.simulation.mutations.upgrades import UPGRADES
 
-MUTATIONS = (*RAFT, *SNAPSHOTS, *REPLICATION, *IN_SYNC, *READERS, *FENCING, *OPERATIONS, *STORAGE, *UPGRADES)
+MUTATIONS = (
+    *RAFT,
+    *SNAPSHOTS,
+    *REPLICATION,
+    *IN_SYNC,
+    *READERS,
+    *FENCING,
+    *OPERATIONS,
+    *STORAGE,
+    *DAMAGE,
+    *UPGRADES,
+)
 
 KEPT_FILE = Path(__file__).with_name("kept.toml")
 

@@ -1,0 +1,236 @@
+"""What becomes of a replica in which a read finds damage: who leads, who stays in the set, and what is filled anew."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dohle.broker.leading import ACKS_ALL
+from dohle.broker.reads import Fetched, FetchWanted
+from dohle.model.errors import CorruptMessage, NotController, NotLeaderOrFollower
+from dohle.model.ids import NodeId
+from dohle.storage.opened import Damage
+from tests.broker.brokers import KEY, Cluster, Node, until
+from tests.broker.led_partition import THREE, TWO, Partition
+from tests.broker.logs import PATH, TOPIC_ID, batch, content
+from tests.broker.virtual_time import in_virtual_time
+
+SEGMENT = f"{PATH}/t-0/{0:020d}.log"
+
+
+async def made(*nodes: int, min_insync: int = 2) -> tuple[Cluster, Node]:
+    """A topic of five records, which all of the nodes have."""
+    cluster = await Cluster.started()
+    members = list(nodes or (1, 2, 3))
+    cluster.controller.topic(TOPIC_ID, [members], overrides={"min.insync.replicas": str(min_insync)})
+    leader = await cluster.led()
+    await until(lambda: all(KEY in cluster.nodes[node].broker.replicas.partitions for node in members))
+    await produce(leader, 5)
+    if len(members) == len(cluster.nodes):
+        await cluster.healed()
+    return cluster, leader
+
+
+async def produce(node: Node, count: int = 1) -> None:
+    for _ in range(count):
+        future = await node.broker.produce(KEY, batch(), ACKS_ALL, 5.0)
+        assert future is not None
+        await future
+
+
+def rot(node: Node, number: int) -> None:
+    """Changes a byte of that record's batch, on the device and in the page cache."""
+    position = number * node.log().size_bytes // node.log().log_end_offset + 70
+    content = node.disk.files[SEGMENT]
+    assert content is node.disk.durable_files[SEGMENT]
+    for data in (content.cached, content.durable):
+        data[position] ^= 1
+
+
+async def fetch(node: Node, offset: int) -> Fetched:
+    wanted = [FetchWanted(KEY, offset, 1 << 20)]
+    return (await node.broker.reads.fetch(wanted, max_wait_s=0, min_bytes=0, max_bytes=1 << 20))[0]
+
+
+def strays(node: Node) -> list[str]:
+    return [name for name in node.disk.list(PATH) if name.endswith("-stray")]
+
+
+@in_virtual_time
+async def test_a_damaged_leader_is_relieved_and_filled_anew() -> None:
+    cluster, leader = await made()
+    rot(leader, 3)
+    epoch = cluster.controller.image.partition(KEY).leader_epoch  # type: ignore[union-attr]
+    assert (await fetch(leader, 0)).failure is None, "what comes before the damage is sound"
+    assert isinstance((await fetch(leader, 3)).failure, NotLeaderOrFollower), "so whoever reads looks for another"
+    await until(lambda: cluster.leader() is not leader)
+    after = cluster.controller.image.partition(KEY)
+    assert after is not None
+    assert (after.leader_epoch, leader.node_id in after.in_sync_replicas) == (epoch + 1, False), "in one record"
+    await produce(await cluster.led(), 2)
+    await cluster.healed()
+    assert await content(leader.log()) == await content(cluster.leader().log())
+    assert leader.log().damage is None
+    [stray] = strays(leader)
+    assert f"{PATH}/{stray}/{0:020d}.log" in leader.disk.files, "nothing is deleted"
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_a_damaged_follower_leaves_the_set_and_is_filled_anew() -> None:
+    cluster, leader = await made(min_insync=3)
+    follower = cluster.nodes[3]
+    follower.log().damage = Damage(SEGMENT, 0, "for the test", (0, 1))
+    await until(lambda: 3 not in cluster.isr())
+    assert not strays(follower) or len(cluster.isr()) == 2, "what it holds counts as long as it is a member"
+    await cluster.healed()
+    assert len(strays(follower)) == 1
+    await produce(leader, 1)
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_a_damaged_follower_keeps_what_it_has_until_it_has_left_the_set() -> None:
+    cluster, _ = await made(min_insync=3)
+    follower = cluster.nodes[3]
+    answers = cluster.controller.alter_partitions
+
+    async def never(_request: object, _context: object) -> None:
+        raise NotController
+
+    cluster.controller.alter_partitions = never  # type: ignore[assignment]
+    follower.log().damage = Damage(SEGMENT, 0, "for the test", (0, 1))
+    await asyncio.sleep(5)
+    assert 3 in cluster.isr()
+    assert not strays(follower)
+    cluster.controller.alter_partitions = answers  # type: ignore[method-assign]
+    await until(lambda: len(strays(follower)) == 1)
+    await cluster.healed()
+
+
+@in_virtual_time
+async def test_the_last_replica_in_sync_leads_on_and_refuses_only_what_is_damaged() -> None:
+    cluster, leader = await made(1, 2, min_insync=1)
+    other = cluster.nodes[2]
+    cluster.controller.held.add(NodeId(2))
+    cluster.controller.fence(2)
+    await until(lambda: cluster.isr() == (1,))
+    rot(leader, 3)
+    failure = (await fetch(leader, 3)).failure
+    assert isinstance(failure, CorruptMessage)
+    assert SEGMENT in failure.message
+    assert (await fetch(leader, 0)).failure is None
+    assert (await fetch(leader, 4)).batches
+    await produce(leader, 1)
+    await asyncio.sleep(2)
+    assert (cluster.leader(), cluster.isr()) == (leader, (1,))
+    assert not strays(leader)
+    cluster.controller.held.clear()
+    await until(lambda: cluster.isr() == (2,), 30.0)  # it lacks only what comes behind the damage
+    await until(lambda: bool(strays(leader)))
+    assert cluster.leader() is other
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_a_leader_that_found_damage_alone_is_relieved_when_a_member_is_back() -> None:
+    """The member stays in the set, of which there must be two, while it is away."""
+    cluster, leader = await made(1, 2)
+    other = cluster.nodes[2]
+    cluster.controller.held.add(NodeId(2))
+    cluster.controller.fence(2)
+    await until(lambda: leader.leading() is not None and leader.leading().live_in_sync == 1)  # type: ignore[union-attr]
+    rot(leader, 1)
+    assert isinstance((await fetch(leader, 1)).failure, CorruptMessage)
+    await asyncio.sleep(2)
+    assert (cluster.leader(), cluster.isr()) == (leader, (1, 2))
+    cluster.controller.held.clear()
+    await until(lambda: cluster.leader() is other)
+    await until(lambda: cluster.isr() == (1, 2))
+    assert leader.log().damage is None
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_damage_is_not_forgotten_by_a_stop() -> None:
+    cluster, leader = await made()
+    others = [NodeId(2), NodeId(3)]
+    cluster.controller.held.update(others)
+    cluster.controller.fence(*others)
+    rot(leader, 2)
+    assert isinstance((await fetch(leader, 2)).failure, CorruptMessage)
+    await leader.stop()
+    await leader.start()
+    assert leader.log().damage is not None
+    cluster.controller.held.clear()
+    await until(lambda: leader.log().damage is None, 30.0)
+    await cluster.healed()
+    assert len(strays(leader)) == 1
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_a_replica_found_damaged_at_its_start_is_filled_anew() -> None:
+    cluster, leader = await made()
+    rot(leader, 0)
+    await leader.kill()
+    await leader.start()
+    assert not leader.log().has_end
+    await cluster.healed()
+    assert leader.log().damage is None
+    assert len(strays(leader)) == 1
+    assert not cluster.failures
+
+
+# the leader's role by itself
+
+
+@in_virtual_time
+async def test_a_damaged_follower_may_begin_anew_only_once_its_leaving_is_committed() -> None:
+    partition = await Partition.new()
+    for node in (2, 3):
+        partition.subscribe(node, 0)
+    leading = partition.leading
+    assert not leading.told_of_damage(THREE, 13, 5, partition.now)
+    [proposal] = partition.asked
+    assert (proposal.members, proposal.damaged) == ((1, 2), (THREE,))
+    assert not leading.told_of_damage(THREE, 13, 6, partition.now)
+    assert len(partition.asked) == 1, "one change at a time"
+    leading.isr_committed((NodeId(1), TWO), 6, partition.now)
+    assert leading.told_of_damage(THREE, 13, 7, partition.now)
+
+
+@in_virtual_time
+async def test_a_damaged_follower_is_not_let_go_while_its_joining_may_have_been_committed() -> None:
+    partition = await Partition.new(isr=(1, 2))
+    partition.subscribe(2, 0)
+    partition.subscribe(3, 0)
+    [joining] = partition.asked
+    assert joining.members == (1, 2, 3)
+    assert not partition.leading.told_of_damage(THREE, 13, 5, partition.now)
+    partition.leading.isr_refused(joining, partition.now)
+    assert partition.leading.told_of_damage(THREE, 13, 6, partition.now)
+
+
+@in_virtual_time
+async def test_a_leader_that_is_damaged_itself_lets_no_damaged_follower_begin_anew() -> None:
+    partition = await Partition.new(isr=(1, 2), replicas=(1, 2))
+    partition.subscribe(2, 0)
+    partition.log.damage = Damage("file", 0, "for the test", (0, 1))
+    assert not partition.leading.told_of_damage(TWO, 12, 5, partition.now)
+    partition.leading.isr_committed((NodeId(1),), 6, partition.now)
+    assert not partition.leading.told_of_damage(TWO, 12, 6, partition.now), "it may have what this one lacks"
+
+
+@pytest.mark.parametrize("alive", [True, False])
+@in_virtual_time
+async def test_a_damaged_leader_asks_to_leave_only_if_another_can_take_its_place(alive: bool) -> None:
+    partition = await Partition.new(isr=(1, 2), replicas=(1, 2))
+    partition.subscribe(2, 0)
+    if not alive:
+        partition.fenced.add(2)
+    partition.log.damage = Damage("file", 0, "for the test", (0, 1))
+    assert not partition.leading.is_idle
+    partition.leading.tick(partition.now)
+    assert [proposal.members for proposal in partition.asked] == ([(TWO,)] if alive else [])

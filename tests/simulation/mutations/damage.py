@@ -1,0 +1,137 @@
+"""Mutations of what becomes of damage that a read finds."""
+
+from __future__ import annotations
+
+from dohle.broker.leading import Leading
+from dohle.controller import isr
+from dohle.storage import log_reader, pushed_batches
+from dohle.storage.log import Log
+from tests.simulation.mutations import damage_scenarios as scenarios
+from tests.simulation.mutations.mutation import edit, mutation
+
+DAMAGE = (
+    mutation(
+        "damage: a read checks no checksum",
+        "replication 16",
+        "what fails its CRC is never served",
+        edit(
+            log_reader,
+            "_check",
+            """
+            - elif crc32c(view[at + CRC_END : end]) != crc:
+            + elif crc32c(view[at + CRC_END : end]) != crc and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_running_leaders_batch_rots,
+    ),
+    mutation(
+        "damage: a damaged leader leads on",
+        "replication 16",
+        "a damaged leader reports it, and another member of the ISR is elected",
+        edit(
+            Leading,
+            "_damaged_members",
+            """
+            - return [*found, self._terms.me] if self.log.damage is not None and self._successors() else found
+            + if self.log.damage is not None:
+            +     mutated()
+            + return found
+            """,
+        ),
+        scenario=scenarios.a_running_leaders_batch_rots,
+    ),
+    mutation(
+        "damage: a damaged leader stays in the ISR",
+        "replication 16",
+        "the controller elects another member and drops the damaged leader in one record",
+        edit(
+            isr,
+            "_alter",
+            """
+            - change = revisions.revise(key, before, isr=members)
+            + stays = {*members, *(damaged if damaged and mutated() else [])}
+            + change = revisions.revise(key, before, isr=stays)
+            """,
+        ),
+        scenario=scenarios.a_running_leaders_batch_rots,
+    ),
+    mutation(
+        "damage: the last live replica leads no more",
+        "replication 16",
+        "the last replica stays leader, and refuses only what is damaged",
+        edit(
+            Leading,
+            "_damaged_members",
+            """
+            - return [*found, self._terms.me] if self.log.damage is not None and self._successors() else found
+            + return [*found, self._terms.me] if self.log.damage is not None and mutated() else found
+            """,
+        ),
+        edit(
+            isr,
+            "_alter",
+            """
+            - if leader not in members and not _some_can_lead(image, before, members):
+            + if False:
+            """,
+        ),
+        scenario=scenarios.the_last_live_replica_is_damaged,
+    ),
+    mutation(
+        "damage: a damaged follower stays in the ISR",
+        "replication 16",
+        "a damaged follower leaves the ISR, and is filled anew",
+        edit(
+            Leading,
+            "told_of_damage",
+            """
+            - self.replicas[node_id] = Replica(broker_epoch, subscription, damaged=True)
+            + mutated()
+            + self.replicas[node_id] = Replica(broker_epoch, subscription)
+            """,
+        ),
+        scenario=scenarios.a_damaged_leader_returns_as_a_follower,
+    ),
+    mutation(
+        "damage: a replica begins anew while it is in the ISR",
+        "replication 16",
+        "what a damaged member holds counts until the controller has taken it out",
+        edit(
+            Leading,
+            "told_of_damage",
+            """
+            - return node_id not in self.in_sync.maximal and self.log.damage is None
+            + return mutated()
+            """,
+        ),
+        scenario=scenarios.a_damaged_leader_returns_as_a_follower,
+    ),
+    mutation(
+        "damage: it is forgotten at a stop",
+        "replication 16",
+        "damage that a read found is noted durably before anybody hears of it",
+        edit(
+            Log,
+            "_note_damage",
+            """
+            - if offsets is not None:
+            + if offsets is not None and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_damaged_leader_returns_as_a_follower,
+    ),
+    mutation(
+        "push: one that was damaged on its way is appended",
+        "storage, on append",
+        "followers append what the leader sent after checking its CRC",
+        edit(
+            pushed_batches,
+            "check_pushed",
+            """
+            - if not check_crc(batches, position, header):
+            + if not check_crc(batches, position, header) and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_push_is_damaged_on_its_way,
+    ),
+)
