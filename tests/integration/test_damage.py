@@ -100,7 +100,7 @@ def _is_filled_anew(cluster, node, folder, content):
     cluster.until_healthy()
     [stray] = folder.parent.glob(f"{folder.name}.*-stray")
     assert (stray / f"{0:020d}.log").read_bytes() == bytes(content), "it is kept as it was"
-    assert f"set aside as {stray.name}" in cluster.log(node)
+    assert f"set aside as {stray}" in cluster.log(node)
 
 
 async def _around_damage(bootstrap, topic):
