@@ -251,3 +251,30 @@ def test_a_lock_is_held_until_it_is_released_or_its_process_dies() -> None:
 
 def test_chance_is_handed_in() -> None:
     assert World(7).random("disk 1").random() == World(7).random("disk 1").random() != Random(7).random()
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_disk_that_hangs_answers_nothing_and_then_goes_on(everything: bool) -> None:
+    ended: list[tuple[str, float]] = []
+    world = World(1)
+    disk = world.machines[1].disk
+
+    async def note(what: str, work: Awaitable[object]) -> None:
+        await work
+        ended.append((what, world.scheduler.now))
+
+    async def script() -> None:
+        file = disk.open("log", create=True)
+        file.append([b"x" * 10])
+        disk.faults.reads_hang, disk.faults.syncs_hang = True, everything
+        world.director.spawn(note("read", file.read_at(0, 10)), "read")
+        world.director.spawn(note("sync", disk.sync([file], [""])), "sync")
+        await world.clock.sleep(5)
+        assert [what for what, _ in ended] == ([] if everything else ["sync"])
+        disk.faults.mend()
+        await world.clock.sleep(1)
+
+    world.run(script())
+    assert sorted(what for what, _ in ended) == ["read", "sync"]
+    disk.lose_power()
+    assert content(disk, "log") == b"x" * 10, "what was synced late is synced all the same"

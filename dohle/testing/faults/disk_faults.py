@@ -1,4 +1,4 @@
-"""Faults of disks that lose nothing: slow, full, failing. After a failure the node has ended, and begins anew."""
+"""Faults of disks that lose nothing: slow, hanging, full, failing. After a failure the node has ended."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ async def slow_disk(blow: Blow) -> None:
     faults.slowness = slowness
     await blow.lasts()
     faults.slowness = 1.0
+
+
+async def hanging_disk(blow: Blow) -> None:
+    """Reads, or reads and syncs, get no answer for a while; then all goes on as if nothing had been."""
+    faults, everything = blow.machine.disk.faults, blow.chance.random() < 0.5
+    blow.strikes(f"{'reads and syncs' if everything else 'reads'} for {blow.duration_s:.2f} s")
+    faults.reads_hang, faults.syncs_hang = True, everything
+    await blow.lasts()
+    faults.reads_hang = faults.syncs_hang = False
 
 
 async def full_disk(blow: Blow) -> None:

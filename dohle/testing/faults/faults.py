@@ -44,6 +44,7 @@ KINDS: dict[str, FaultKind] = {
     "bad weather": FaultKind(link_faults.bad_weather),
     "throttled links": FaultKind(link_faults.throttled_links),
     "slow disk": FaultKind(disk_faults.slow_disk),
+    "hanging disk": FaultKind(disk_faults.hanging_disk),
     "full disk": FaultKind(disk_faults.full_disk, 0.7),
     "failing sync": FaultKind(disk_faults.failing_sync, 0.7),
     "failing write": FaultKind(disk_faults.failing_write, 0.7),

@@ -27,6 +27,7 @@ from dohle.testing.world.seams import SimClock
 from dohle.testing.world.trace import Trace
 
 SECTOR_BYTES = 512
+_HANGS_S = 0.1  # between two looks whether a disk that hangs goes on
 _SYNC_S = 0.0008
 _CAPACITY_BYTES = 1 << 40
 _VOTE_FILE = "quorum-state"
@@ -174,6 +175,9 @@ class DiskFaults:
     least_sync_s: float = 0.0
     forgetful: bool = False
     """A loss of power takes all that was not synced, instead of what chance takes."""
+    reads_hang: bool = False
+    """No read ends while it does, one that the page cache could answer neither."""
+    syncs_hang: bool = False
     full: bool = False
     sync_fails: bool = False
     write_fails: bool = False
@@ -183,6 +187,7 @@ class DiskFaults:
     def mend(self) -> None:
         self.slowness = 1.0
         self.least_sync_s = 0.0
+        self.reads_hang = self.syncs_hang = False
         self.full = self.sync_fails = self.write_fails = False
 
 
@@ -383,6 +388,8 @@ class SimDisk:
         """Most reads find the page cache; the others wait for the device."""
         if self.abandoned:
             await self._freeze()
+        while self.faults.reads_hang:
+            await self._clock.sleep(_HANGS_S)
         if self._random.random() < 0.1:
             await self._clock.sleep(self._random.expovariate(1 / (_SYNC_S / 4 * self.faults.slowness)))
 
@@ -404,6 +411,8 @@ class SimDisk:
                 self.reached(Moment.SNAPSHOT)
         chance_s = self._random.expovariate(1 / (_SYNC_S * self.faults.slowness))
         await self._clock.sleep(self.faults.least_sync_s + chance_s)
+        while self.faults.syncs_hang:
+            await self._clock.sleep(_HANGS_S)
         if self.faults.sync_fails:
             self.failures += 1
             for content, size in zip(contents, sizes, strict=True):
