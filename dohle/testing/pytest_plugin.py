@@ -39,13 +39,17 @@ class WorldSettings:
 
     - seed: the world's seed
     - seeds: run the test once with each of these
-    - nodes: how many nodes the world has, each a controller and a broker
+    - nodes: how many nodes the world has
+    - controllers: how many of them, the first, have a vote; all, if nothing is said
+    - apart: the controllers are no brokers
     - time_limit_s: after how many simulated seconds, beyond those of `advance`, a test counts as hanging
     """
 
     seed: int = 0
     seeds: Sequence[int] = ()
     nodes: int = 3
+    controllers: int | None = None
+    apart: bool = False
     time_limit_s: float = 300.0
 
 
@@ -74,8 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
         )  # one, also where tests run in many processes
     config.addinivalue_line(
         "markers",
-        "dohle_world(seed=0, seeds=(), nodes=3, time_limit_s=300): what kind of world dohle_world is, or with which"
-        " seeds the test is run",
+        "dohle_world(seed=0, seeds=(), nodes=3, controllers=None, apart=False, time_limit_s=300): what kind of world"
+        " dohle_world is, or with which seeds the test is run",
     )
 
 
@@ -128,7 +132,13 @@ def dohle_world(request: pytest.FixtureRequest) -> Generator[SimulatedCluster]:
         raise pytest.UsageError(_ONE_OF_BOTH)
     asked = request.config.getoption("--dohle-seed")
     seed = getattr(request, "param", settings.seed) if asked is None else asked
-    world = SimulatedCluster(seed, nodes=settings.nodes, time_limit_s=settings.time_limit_s)
+    world = SimulatedCluster(
+        seed,
+        nodes=settings.nodes,
+        controllers=settings.controllers,
+        apart=settings.apart,
+        time_limit_s=settings.time_limit_s,
+    )
     item.stash[_WORLD] = world
     item.stash[_TEST] = request.function
     with pytest.MonkeyPatch.context() as patch:

@@ -136,7 +136,7 @@ async def test_a_lost_file_is_built_or_learnt_again(dohle_world, topic):
     assert await values(dohle_world, topic, 1) == [b"an order"]
 
 
-async def test_a_lost_disk_is_lost_for_good_and_the_records_are_not(dohle_world, topic):
+async def test_a_lost_disk_is_noticed_and_replaced_and_the_records_are_not_lost(dohle_world, topic):
     await send(dohle_world, topic)
     leader = await dohle_world.leader(topic)
     dohle_world.kill(leader)
@@ -144,6 +144,49 @@ async def test_a_lost_disk_is_lost_for_good_and_the_records_are_not(dohle_world,
     with pytest.raises(DohleError, match="is not formatted"):
         await dohle_world.start(leader)
     await send(dohle_world, topic, b"another")
+    assert await values(dohle_world, topic, 2) == [b"an order", b"another"]
+    await dohle_world.replace_disk(leader)
+    await dohle_world.wait_healthy()
+    others = [node for node in dohle_world.nodes if node != leader]
+    dohle_world.kill(others[0])  # so that it has a vote again, and all records
+    await send(dohle_world, topic, b"a third")
+    assert await values(dohle_world, topic, 3) == [b"an order", b"another", b"a third"]
+
+
+@pytest.mark.dohle_world(nodes=6, controllers=3, apart=True)
+async def test_controllers_and_brokers_apart(dohle_world, topic):
+    assert (dohle_world.controllers, dohle_world.brokers) == ((1, 2, 3), (4, 5, 6))
+    await send(dohle_world, topic)
+    leader = await dohle_world.leader(topic)
+    assert leader in dohle_world.brokers
+    await dohle_world.wait_healthy()
+    dohle_world.kill(leader, 1)
+    dohle_world.lose_disk(leader)
+    await send(dohle_world, topic, b"another")
+    await dohle_world.replace_disk(leader)
+    await dohle_world.start(1)
+    await dohle_world.wait_healthy()
+    assert await values(dohle_world, topic, 2) == [b"an order", b"another"]
+
+
+@pytest.mark.dohle_world(nodes=4, controllers=1)
+async def test_a_lost_disk_of_the_only_controller_cannot_be_replaced(dohle_world):
+    assert (dohle_world.controllers, dohle_world.brokers) == ((1,), (1, 2, 3, 4))
+    dohle_world.kill(1)
+    dohle_world.lose_disk(1)
+    with pytest.raises(DohleError, match="the only controller"):
+        await dohle_world.replace_disk(1)
+
+
+@pytest.mark.parametrize("reads_only", [True, False])
+async def test_a_disk_that_hangs_holds_up_what_needs_it_and_goes_on(dohle_world, topic, reads_only):
+    await send(dohle_world, topic)
+    dohle_world.hang_disk(*dohle_world.nodes, reads_only=reads_only)
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(send(dohle_world, topic, b"another"))
+        await dohle_world.advance(2)
+        assert sending.done() == reads_only
+        dohle_world.heal()
     assert await values(dohle_world, topic, 2) == [b"an order", b"another"]
 
 

@@ -324,7 +324,7 @@ def test_bad_input_is_told_what_there_is(run):
         import asyncio, socket, pytest
         from dohle import DohleError
 
-        WHAT = "kill pause resume lose_power fill_disk fail_disk slow_disk partition"
+        WHAT = "kill pause resume lose_power fill_disk fail_disk slow_disk hang_disk partition"
         WHAT += " fail_writes lose_file lose_disk reset_connections refuse_connections"
 
         @pytest.mark.parametrize("what", WHAT.split())

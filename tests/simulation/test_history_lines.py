@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dohle.model.errors import InvalidRequest
+from dohle.testing.history.checker import judge
 from dohle.testing.history.history_lines import read_lines, write_lines
 from dohle.testing.history.operations import Assign, Ends, Outcome, Poll, Send, Subscribe
 from tests.simulation.model_log import ModelClients
@@ -88,3 +91,12 @@ def test_a_history_that_is_cut_off_in_its_last_line_is_told_so():
 def test_a_line_that_is_no_event_is_refused_by_its_number(line):
     with pytest.raises(InvalidRequest, match="line 2 of the history"):
         read_lines([INVOKE, line])
+
+
+def test_the_example_of_the_page_is_a_sound_history() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    history = read_lines(example.splitlines(keepends=True))
+    assert len(history.operations) == 4
+    assert judge(history.operations).anomalies == ()
+    assert [json.loads(line) for line in write_lines(history)] == [json.loads(line) for line in example.splitlines()]

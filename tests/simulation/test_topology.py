@@ -89,3 +89,16 @@ def test_controllers_and_brokers_apart_make_a_cluster_that_takes_writes_while_on
     world.run(script())
     assert not world.bugs
     world.end()
+
+
+def test_nodes_that_are_controllers_brokers_or_both_by_their_numbers() -> None:
+    mixed, apart = Topology.of(5, 3, apart=False), Topology.of(6, 3, apart=True)
+    assert (mixed.controllers, mixed.brokers) == ((1, 2, 3), (1, 2, 3, 4, 5))
+    assert (apart.controllers, apart.brokers) == ((1, 2, 3), (4, 5, 6))
+    assert (Topology.of(2, 1, apart=True).replication_factor, apart.min_in_sync_replicas) == (1, 2)
+
+
+@pytest.mark.parametrize(("nodes", "controllers", "apart"), [(3, 0, False), (3, 4, False), (3, 3, True), (0, 0, False)])
+def test_a_shape_without_controllers_or_brokers_is_none(nodes: int, controllers: int, apart: bool) -> None:
+    with pytest.raises(ConfigurationError, match=f"{controllers} controllers among {nodes} nodes"):
+        Topology.of(nodes, controllers, apart=apart)

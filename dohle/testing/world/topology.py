@@ -97,6 +97,21 @@ class Topology:
         return cls(tuple(NodePlan(number, True, True) for number in range(1, nodes + 1)), replicas, in_sync)
 
     @classmethod
+    def of(cls, nodes: int, controllers: int, *, apart: bool) -> Topology:
+        """Returns `nodes` nodes, the first `controllers` of which have a vote; `apart`: these are no brokers.
+
+        Three replicas and two in sync, as far as there are brokers for it. Raises ConfigurationError if it cannot be.
+        """
+        if not 1 <= controllers <= nodes - apart:
+            others = "; apart, at least one node is left to be a broker" if apart else ""
+            raise ConfigurationError(
+                f"{controllers} controllers among {nodes} nodes: give 1 to {nodes - apart}{others}"
+            )
+        brokers = nodes - controllers if apart else nodes
+        plans = [NodePlan(n, n <= controllers, not apart or n > controllers) for n in range(1, nodes + 1)]
+        return cls(tuple(plans), min(brokers, 3), min(brokers, 2))
+
+    @classmethod
     def drawn(cls, chance: Random) -> Topology:
         """Returns what a seed runs: three to seven nodes, one to five voters, combined or apart."""
         count = chance.choices((3, 4, 5, 6, 7), (45, 20, 20, 8, 7))[0]
