@@ -19,6 +19,7 @@ from dohle.testing.clients.finaliser import Finaliser
 from dohle.testing.clients.housekeeper import Housekeeper
 from dohle.testing.clients.operator import Operator
 from dohle.testing.clients.reader import Reader, Wish
+from dohle.testing.clients.rebalancer import Rebalancer
 from dohle.testing.clients.remaker import Remaker
 from dohle.testing.clients.sim_client import SimClient, seams_of
 from dohle.testing.clients.writer import Writer
@@ -53,6 +54,7 @@ class Mix:
     remakes_a_topic: bool = False
     reader_racks: tuple[str, ...] = ("",)  # where each reader says that it is
     fetch_waits_ms: tuple[int, ...] = (500,)  # for so long a reader's fetches wait for records
+    rebalancing_every_s: float = 0.0  # on average; what brokers carry is evened; 0: never
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -72,7 +74,8 @@ class Mix:
             remakes_a_topic=chance.random() < _REMAKES,
             fetch_waits_ms=_some(chance, (500, 2_000, 10_000)),
         )
-        return replace(mix, reader_racks=tuple(chance.choice(("", *RACKS)) for _ in mix.readers))
+        mix = replace(mix, reader_racks=tuple(chance.choice(("", *RACKS)) for _ in mix.readers))
+        return replace(mix, rebalancing_every_s=chance.choice((0.0, 0.0, 0.0, 10.0, 20.0)))
 
 
 class Workload:
@@ -85,6 +88,7 @@ class Workload:
         self.operator: Operator | None = None
         self.remaker: Remaker | None = None  # likewise, if the mix has one
         self.finaliser: Finaliser | None = None  # likewise, if nodes are upgraded
+        self.rebalancer: Rebalancer | None = None
         self._world = world
         self._mix = mix
         self._over = False
@@ -159,6 +163,10 @@ class Workload:
             client = self._client("finaliser")
             self.finaliser = Finaliser(client)
             self._begin(client, self.finaliser.run(self._is_over))
+        if mix.rebalancing_every_s:
+            client = self._client("rebalancer")
+            self.rebalancer = Rebalancer(client, mix.rebalancing_every_s)
+            self._begin(client, self.rebalancer.run(self._is_calm))
         if mix.remakes_a_topic:
             client = self._client("remaker")
             self.remaker = Remaker(client, replication_factor)
@@ -205,6 +213,9 @@ class Workload:
 
     def _is_over(self) -> bool:
         return self._over
+
+    def _is_calm(self) -> bool:
+        return self._calm or self._over
 
 
 def _turn(choices: tuple[Choice, ...], number: int) -> Choice:

@@ -17,6 +17,8 @@ from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.push_session import PushSession
 from dohle.broker.readers import Readers
 from dohle.broker.replicas import Replicas
+from dohle.client import rebalance_plan
+from dohle.client.rebalance_plan import RebalancePlan
 from dohle.controller import isr, quorum, registration
 from dohle.controller.controller import Controller
 from dohle.controller.failure_detector import FailureDetector
@@ -55,6 +57,7 @@ RARE = (
     "a metadata follower changes its controller",
     "a PreVote is refused",
     "a process is killed while it writes its vote",
+    "a rebalance moves replicas",
     "a producer snapshot is loaded",
     "a reader is sent to a follower",
     "a reader is sent back to its leader",
@@ -288,6 +291,19 @@ def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[...,
         counts.add("a damaged replica begins anew", partition is not None and partition.log is not following.log)
 
     return begin_anew
+
+
+# clients
+
+
+@_around(rebalance_plan, rebalance_plan.plan_rebalance)
+def _(counts: Counts, original: Callable[..., Awaitable[RebalancePlan]]) -> Callable[..., Awaitable[RebalancePlan]]:
+    async def plan_rebalance(*arguments: Any) -> RebalancePlan:
+        plan = await original(*arguments)
+        counts.add("a rebalance moves replicas", any(set(move.before) != set(move.after) for move in plan.moves))
+        return plan
+
+    return plan_rebalance
 
 
 # brokers
