@@ -11,6 +11,7 @@ from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.operations import OPERATIONS
 from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.readers import READERS
+from tests.simulation.mutations.rebalance import REBALANCE
 from tests.simulation.mutations.replication import REPLICATION
 from tests.simulation.mutations.snapshots import SNAPSHOTS
 from tests.simulation.mutations.storage import STORAGE
@@ -24,6 +25,7 @@ MUTATIONS = (
     *READERS,
     *FENCING,
     *OPERATIONS,
+    *REBALANCE,
     *STORAGE,
     *DAMAGE,
     *UPGRADES,
