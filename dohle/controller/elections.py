@@ -110,7 +110,8 @@ class Revisions:
                 leader, members, replicas = successor, replicas.targets, ReplicaSets(replicas.targets)
         eligible = eligible_after(self._image, key, candidates, members, replicas)
         sound = _sound(members, doubts)
-        if leader == NO_NODE and self._present not in sound and (successor := self._first_active(eligible)) != NO_NODE:
+        waits = self._present in sound
+        if leader == NO_NODE and not waits and (successor := self._first_active(eligible)) != NO_NODE:
             sound.append(successor)
             self._alarm(key, _eligible_leads(successor, members))
             leader, members, doubts = successor, tuple([node for node in replicas.assigned if node in sound]), ()

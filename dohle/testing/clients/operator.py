@@ -33,20 +33,25 @@ class Operator:
     topic: str
     replication_factor: int
     every_s: float
+    least_in_sync: int = 0  # min.insync.replicas as the topic was made; 0: this operator leaves it alone
+    calm: Callable[[], bool] = lambda: False  # whether it is to be so again
     done: Counter[str] = field(default_factory=Counter)
+    _raised: bool = False  # maybe
 
     async def run(self, over: Callable[[], bool]) -> None:
         chance = self.client.random
-        actions = (self._move, self._move, self._move, self._cancel, self._elect, self._elect_uncleanly)
+        actions = [self._move, self._move, self._move, self._cancel, self._elect, self._elect_uncleanly]
+        if self.least_in_sync:
+            actions += [self._change_minimum, self._change_minimum]
         async with Admin(self.client.bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS, **self.client.seams) as admin:
             while not over():
                 try:
-                    await chance.choice(actions)(admin)
+                    await (self._restore_minimum if self._is_to_restore() else chance.choice(actions))(admin)
                 except DohleError as error:
                     if error.definite and not error.retriable:
                         raise
                 until = self.client.clock.now() + chance.expovariate(1 / self.every_s)
-                while self.client.clock.now() < until and not over():
+                while self.client.clock.now() < until and not over() and not self._is_to_restore():
                     await self.client.clock.sleep(_LOOK_UP_S)
 
     async def _move(self, admin: Admin) -> None:
@@ -80,6 +85,23 @@ class Operator:
         for name, outcome in (await admin.elect_leaders({self.topic: []}, unclean=True)).items():
             assert isinstance(outcome, DohleError), f"{name} was given a leader that is not in sync"
             self._note("elect uncleanly", outcome)
+
+    def _is_to_restore(self) -> bool:
+        return self._raised and self.calm()
+
+    async def _change_minimum(self, admin: Admin) -> None:
+        """Above what the topic was made with, or back: never below, by which the world reckons what may be lost."""
+        if self.calm():
+            return
+        self._raised = True
+        minimum = self.client.random.randint(self.least_in_sync, self.replication_factor)
+        await admin.alter_configs(self.topic, {"min.insync.replicas": str(minimum)})
+        self._note("change minimum", None)
+
+    async def _restore_minimum(self, admin: Admin) -> None:
+        await self.client.clock.sleep(_LOOK_UP_S)
+        await admin.alter_configs(self.topic, {"min.insync.replicas": str(self.least_in_sync)})
+        self._raised = False
 
     async def _some_partition(self, admin: Admin) -> PartitionDescription:
         return self.client.random.choice((await admin.describe_topic(self.topic)).partitions)

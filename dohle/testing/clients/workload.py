@@ -33,6 +33,7 @@ Choice = TypeVar("Choice")
 TOPIC = "t"
 _READ_ALL_WITHIN_S = 60.0
 _REMAKES = 0.3
+_CHANGES_OF_THE_MINIMUM = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Mix:
     reader_racks: tuple[str, ...] = ("",)  # where each reader says that it is
     fetch_waits_ms: tuple[int, ...] = (500,)  # for so long a reader's fetches wait for records
     rebalancing_every_s: float = 0.0  # on average; what brokers carry is evened; 0: never
+    changes_the_minimum: bool = False  # the operator does, of min.insync.replicas
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -75,7 +77,11 @@ class Mix:
             fetch_waits_ms=_some(chance, (500, 2_000, 10_000)),
         )
         mix = replace(mix, reader_racks=tuple(chance.choice(("", *RACKS)) for _ in mix.readers))
-        return replace(mix, rebalancing_every_s=chance.choice((0.0, 0.0, 0.0, 10.0, 20.0)))
+        return replace(
+            mix,
+            rebalancing_every_s=chance.choice((0.0, 0.0, 0.0, 10.0, 20.0)),
+            changes_the_minimum=chance.random() < _CHANGES_OF_THE_MINIMUM,
+        )
 
 
 class Workload:
@@ -157,7 +163,10 @@ class Workload:
         self._begin(client, self.housekeeper.run(self._is_over))
         if mix.operating_every_s:
             client = self._client("operator")
-            self.operator = Operator(client, TOPIC, replication_factor, mix.operating_every_s)
+            least = self._world.topology.min_in_sync_replicas if mix.changes_the_minimum else 0
+            self.operator = Operator(
+                client, TOPIC, replication_factor, mix.operating_every_s, least, lambda: self._calm
+            )
             self._begin(client, self.operator.run(self._is_over))
         if self._world.formatted_at < NEWEST_METADATA_VERSION:
             client = self._client("finaliser")

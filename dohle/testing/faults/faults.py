@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dohle.model.errors import ConfigurationError
-from dohle.testing.faults import damage, disk_faults, link_faults, membership, process_faults
+from dohle.testing.faults import damage, disk_faults, link_faults, membership, process_faults, torn
 from dohle.testing.faults.aimed import death_at
 from dohle.testing.faults.blow import Fault
 from dohle.testing.world.disk import Moment
@@ -27,6 +27,7 @@ KINDS: dict[str, FaultKind] = {
     "kill of all": FaultKind(process_faults.kill_of_all, 0.5),
     "power loss": FaultKind(process_faults.power_loss),
     "power loss of all": FaultKind(process_faults.power_loss_of_all, 0.5),
+    "torn tails": FaultKind(torn.torn_tails, 0.7),
     "pause": FaultKind(process_faults.pause),
     "stop": FaultKind(process_faults.stop, 0.7),
     "rolling restart": FaultKind(process_faults.rolling_restart, 0.2),

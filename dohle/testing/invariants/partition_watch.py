@@ -7,7 +7,7 @@ producer's sequence is written once. What a log counts as durable is on its disk
 be durable. A replica's epoch cache says what its batches say. A reassignment ends with all its targets in sync and no
 others, or is taken back whole.
 
-Who may be a member of an in-sync set at all, `members` says.
+Who may be a member of an in-sync set at all, `members` says; who may be eligible, or lead, `eligible`.
 
 A replica is not sound whose machine lost what was synced there, and no other is ever found damaged. Topics that count
 appends before they are synced, or that allow unclean elections, promise none of what is said here of disks.
@@ -15,6 +15,7 @@ appends before they are synced, or that allow unclean elections, promise none of
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicIm
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
 from dohle.storage.log_folder import PARTITION_FILE, LogFolder
+from dohle.testing.invariants.eligible import eligible_wrongly, led_wrongly
 from dohle.testing.invariants.epochs import wrong_epochs
 from dohle.testing.invariants.ledger import Ledger
 from dohle.testing.invariants.members import not_counted, unfenced_too_soon, unfit_to_join
@@ -78,12 +80,14 @@ class _Shared:
     leading: Leading | None = None  # the newest role, whether or not its process lives
     epochs: dict[int, int] = field(default_factory=dict)  # by which metadata offset each was known, at the latest
     told: dict[NodeId, int] = field(default_factory=dict)  # below which offset each broker has vouched for its disk
+    fewest_copies: int = sys.maxsize  # the least that the effective min.insync.replicas has ever been
+    gambles: bool = False  # it was not strict at some time
 
     @property
     def is_strict(self) -> bool:
-        """Whether nothing counts before it is synced, and nothing is lost by choice."""
+        """Whether nothing counts before it is synced, and nothing is lost by choice, now and ever."""
         config = self.topic.config
-        return config.flush_messages == 1 and not config.unclean_leader_election_enable
+        return config.flush_messages == 1 and not config.unclean_leader_election_enable and not self.gambles
 
     @property
     def least_copies(self) -> int:
@@ -112,9 +116,14 @@ class PartitionWatch:
                 key = PartitionKey(topic.topic_id, number)
                 shared, was = self._of(key, topic, partition), before.partition(key)
                 shared.topic, shared.image = topic, partition
+                shared.gambles = shared.gambles or not shared.is_strict
+                shared.fewest_copies = min(shared.fewest_copies, shared.least_copies)
+                if was is not None:
+                    self._tell_all(shared.name, eligible_wrongly(topic, number, before.topics[topic.topic_id]))
                 self._replicas_moved(shared, was)
                 shared.epochs.setdefault(partition.leader_epoch, image.next_offset)
                 if was is not None and partition != was:
+                    self._tell_all(shared.name, led_wrongly(partition, topic, was, image, before))
                     self._check_who_left(shared, was, before)
                     self._tell_all(shared.name, unfit_to_join(was, partition, before, image))
                     self._tell_all(shared.name, not_counted(partition, shared.leading))
@@ -146,6 +155,9 @@ class PartitionWatch:
         """Below the minimum only those leave the in-sync set whose data is doubted or lost (amendment 1)."""
         if before.doubts and not shared.is_strict:
             return  # settled, maybe: of those that came back the one with the most leads (rule 13)
+        allowed = shared.topic.config.unclean_leader_election_enable
+        if allowed and shared.image.in_sync_replicas == (shared.image.leader,):
+            return  # an unclean election, maybe
         members, brokers = shared.image.in_sync_replicas, self.image.brokers
         left = [
             node_id
@@ -156,10 +168,11 @@ class PartitionWatch:
             and brokers[node_id].broker_epoch == image.brokers[node_id].broker_epoch
             and not self._is_lost(shared, node_id)
         ]
-        if left and len(members) < shared.least_copies:
+        least = min(shared.least_copies, image.topics[shared.key.topic_id].effective_min_insync(shared.key.partition))
+        if left and len(members) < least:
             self._violated(
                 f"{shared.name}: nodes {left} have left the in-sync set, of which only {list(members)} remain, though"
-                f" it needs {shared.least_copies}"
+                f" it needs {least}"
             )
 
     def _of(self, key: PartitionKey, topic: TopicImage, partition: PartitionImage) -> _Shared:
@@ -228,7 +241,8 @@ class PartitionWatch:
                 f"{shared.name} on {process.name} counts as durable below {log.durable_end}, and its disk has"
                 f" {disk.end}"
             )
-        if disk.end < shared.ledger.end and node_id in shared.image.in_sync_replicas and log.damage is None:
+        counts = (*shared.image.in_sync_replicas, *shared.image.eligible_replicas)
+        if disk.end < shared.ledger.end and node_id in counts and log.damage is None:
             self._look_at_members(shared)
 
     def checkpointed(
@@ -293,7 +307,8 @@ class PartitionWatch:
     # disks
 
     def _look_at_members(self, shared: _Shared, least: int = 0) -> None:
-        """Every sound member of the in-sync set has all that is committed, and `least` disks had it."""
+        """Every sound member of the in-sync set and every eligible replica has all that is committed, and `least` disks
+        had it."""
         ledger = shared.ledger
         if not ledger.end or not shared.is_strict:
             return
@@ -312,6 +327,12 @@ class PartitionWatch:
                     f"{shared.name}: everything below {ledger.end} was committed, and the disk of node {node_id}, in"
                     f" sync with {list(shared.image.in_sync_replicas)}, has it only below {disk.end}"
                 )
+        for node_id in shared.image.eligible_replicas:
+            if node_id not in holders and node_id not in lost:
+                self._violated(
+                    f"{shared.name}: everything below {ledger.end} was committed, and the disk of node {node_id}, an"
+                    f" eligible replica, has it only below {shared.disks[node_id].end}"
+                )
 
     def every_copy_counts(self) -> None:
         """Checks that what was ever committed is on as many disks as the topic asks for, lost ones aside."""
@@ -319,7 +340,7 @@ class PartitionWatch:
             if not shared.is_strict:
                 continue
             holders, lost = self._copies(shared)
-            if len(holders) + len(lost) < shared.least_copies:
+            if len(holders) + len(lost) < shared.fewest_copies:
                 self._violated(
                     f"{shared.name}: what was committed below {shared.ledger.end} is only on the disks of nodes"
                     f" {holders}"

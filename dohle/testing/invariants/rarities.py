@@ -19,7 +19,7 @@ from dohle.broker.readers import Readers
 from dohle.broker.replicas import Replicas
 from dohle.client import rebalance_plan
 from dohle.client.rebalance_plan import RebalancePlan
-from dohle.controller import isr, quorum, registration
+from dohle.controller import elections, isr, quorum, registration
 from dohle.controller.controller import Controller
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.quorum_snapshots import QuorumSnapshots
@@ -28,8 +28,8 @@ from dohle.controller.snapshot_fetch import SnapshotFetch
 from dohle.controller.snapshot_files import SnapshotFiles
 from dohle.controller.vote_file import write_vote
 from dohle.model.errors import CorruptLog, DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
-from dohle.model.ids import NodeId, SnapshotId
-from dohle.model.image import BrokerImage, ClusterImage
+from dohle.model.ids import NodeId, PartitionKey, SnapshotId
+from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
 from dohle.model.metadata import Doubt
 from dohle.raft.core import Core
 from dohle.raft.leader import Leader
@@ -65,6 +65,7 @@ RARE = (
     "a Raft leader without its majority steps down",
     "a Raft log is truncated",
     "a replica catches up by chunks",
+    "a replica is eligible",
     "a segment is rolled",
     "a snapshot is fetched at a start",
     "a snapshot is installed",
@@ -77,6 +78,7 @@ RARE = (
     "all leaderships are handed over in a controlled shutdown",
     "an early fencing is undone",
     "an append is refused for want of replicas",
+    "an eligible replica leads",
     "an ISR grows",
     "an ISR shrinks",
     "a damaged leader is relieved",
@@ -365,6 +367,17 @@ def _(counts: Counts, original: Callable[..., Doubt | None]) -> Callable[..., Do
         return found
 
     return doubt
+
+
+@_around(elections.Revisions, elections.Revisions._note)
+def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
+    def note(self: object, key: PartitionKey, before: PartitionImage, outcome: Any) -> Any:
+        became = [node for node in outcome.eligible if node not in before.eligible_replicas]
+        counts.add("a replica is eligible", len(became))
+        counts.add("an eligible replica leads", outcome.leader in before.eligible_replicas)
+        return original(self, key, before, outcome)
+
+    return note
 
 
 @_around(FailureDetector, FailureDetector._fence_early)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
 from tests.simulation.mutations.damage import DAMAGE
+from tests.simulation.mutations.eligible import ELIGIBLE
 from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.operations import OPERATIONS
@@ -24,6 +25,7 @@ MUTATIONS = (
     *IN_SYNC,
     *READERS,
     *FENCING,
+    *ELIGIBLE,
     *OPERATIONS,
     *REBALANCE,
     *STORAGE,
