@@ -74,8 +74,10 @@ def format_command(
     if ignore_formatted:
         _format_further(cluster_id, settings, as_json)
         return
-    if not cluster_id or not (voters or join):
-        raise click.UsageError("--cluster-id and --voters are needed: `dohle format --new --voters …` prints them")
+    if not (voters or join):
+        raise click.UsageError(
+            "a new cluster needs --voters, which `dohle format --new --voters …` prints; one that runs needs --join"
+        )
     _format(cluster_id, voters, metadata_version, settings, as_json)
 
 
@@ -110,7 +112,7 @@ def _print_new(voters: str, metadata_version: int | None, as_json: bool) -> None
 
 
 def _format(
-    cluster_id: str, voters: str | None, metadata_version: int | None, settings: tuple[str, ...], as_json: bool
+    cluster_id: str | None, voters: str | None, metadata_version: int | None, settings: tuple[str, ...], as_json: bool
 ) -> None:
     import asyncio
 
@@ -120,6 +122,9 @@ def _format(
     from dohle.runtime.files import RealDisk
 
     config = _config(settings, cluster_id)
+    cluster_id = cluster_id or config.cluster_id
+    if not cluster_id:
+        raise click.UsageError("--cluster-id is needed, as the configuration names no cluster_id")
     disk = RealDisk(threads=2)
     try:
         ids = asyncio.run(

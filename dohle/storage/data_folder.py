@@ -99,9 +99,8 @@ class DataFolder:
         meta_path = f"{path}/{META_FILE}"
         if not disk.exists(meta_path):
             raise DataFolderError(
-                f"{path} is not formatted: correct the path, or run `dohle format` if this node is new or a broker that"
-                " lost its data. A controller that lost its data must not come back under its old directory id, since"
-                " it may have voted: restore its folder"
+                f"{path} is not formatted: correct the path, or run `dohle format` if this node is new, with --join if"
+                " it lost its data; a controller gets a new vote then (`dohle cluster voters remove`, then `add`)"
             )
         try:
             lock = disk.lock(f"{path}/{LOCK_FILE}")

@@ -98,7 +98,7 @@ def test_a_data_folder_that_was_never_formatted(solo, tmp_path):
     assert "is not formatted" in complaint
     assert "dohle format" in complaint
     assert not (tmp_path / "nothing").exists()
-    assert "is not empty" in solo.refused(
+    assert "is formatted already" in solo.refused(
         "format", "--config", str(solo.config(1)), "--cluster-id", solo.local.state.cluster_id, "--voters",
         "1@127.0.0.1:7092:AAAAAAAAAAAAAAAAAAAAAA",
     )  # fmt: skip
