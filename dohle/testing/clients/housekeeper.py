@@ -11,12 +11,17 @@ from dataclasses import dataclass, field
 
 from dohle.client.admin import Admin
 from dohle.client.consumer import Consumer
+from dohle.client.producer import Producer
 from dohle.model.errors import DohleError, InvalidReplicationFactor, TopicAlreadyExists, UnknownTopicOrPartition
 from dohle.testing.clients.sim_client import SimClient
 
 _TOPICS = ("aside", "beside")
+_RISKY = "beside"
+"""Where it gambles, this topic counts what is not synced, and lets replicas lead that lack records."""
+_RISKY_CONFIGS = {"flush.messages": "1000", "unclean.leader.election.enable": "true"}
 _MOST_PARTITIONS = 3
 _REQUEST_TIMEOUT_MS = 8_000
+_SCRIBBLE_MS = 2_000
 _LOOK_UP_S = 1.0
 _EXPECTED = (
     TopicAlreadyExists,  # it was made by a request whose answer got lost
@@ -33,11 +38,14 @@ class Housekeeper:
     topic: str
     replication_factor: int
     every_s: float
+    gambles: bool = False
     done: Counter[str] = field(default_factory=Counter)
 
     async def run(self, over: Callable[[], bool]) -> None:
         chance = self.client.random
         tasks = {"create": self._create, "delete": self._delete, "describe": self._describe, "ends": self._list_offsets}
+        if self.gambles:
+            tasks["scribble"] = self._scribble
         async with Admin(self.client.bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS, **self.client.seams) as admin:
             while not over():
                 name = chance.choice(sorted(tasks))
@@ -58,7 +66,27 @@ class Housekeeper:
     async def _create(self, admin: Admin) -> None:
         partitions = self.client.random.randint(1, _MOST_PARTITIONS)
         name = self.client.random.choice(_TOPICS)
-        await admin.create_topic(name, partitions=partitions, replication_factor=self.replication_factor)
+        configs = {}
+        if self.gambles and name == _RISKY:
+            minimum = self.client.random.randint(1, self.replication_factor)
+            configs = {**_RISKY_CONFIGS, "min.insync.replicas": str(minimum)}
+        await admin.create_topic(
+            name, partitions=partitions, replication_factor=self.replication_factor, configs=configs
+        )
+
+    async def _scribble(self, _admin: Admin) -> None:
+        """Writes what nobody reads, so that there is something to lose."""
+        async with Producer(
+            self.client.bootstrap,
+            acks=self.client.random.choice((1, "all")),
+            idempotent=False,
+            delivery_timeout_ms=_SCRIBBLE_MS,
+            request_timeout_ms=_SCRIBBLE_MS,
+            max_block_ms=_SCRIBBLE_MS,
+            **self.client.seams,
+        ) as producer:
+            for number in range(self.client.random.randint(1, 30)):
+                await producer.send(_RISKY, b"%d" % number)
 
     async def _delete(self, admin: Admin) -> None:
         there = [topic.name for topic in await admin.list_topics() if topic.name in _TOPICS]

@@ -34,6 +34,7 @@ TOPIC = "t"
 _READ_ALL_WITHIN_S = 60.0
 _REMAKES = 0.3
 _CHANGES_OF_THE_MINIMUM = 0.4
+_GAMBLES = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Mix:
     fetch_waits_ms: tuple[int, ...] = (500,)  # for so long a reader's fetches wait for records
     rebalancing_every_s: float = 0.0  # on average; what brokers carry is evened; 0: never
     changes_the_minimum: bool = False  # the operator does, of min.insync.replicas
+    gambles: bool = False  # the housekeeper does, with a topic that may lose records
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -81,6 +83,7 @@ class Mix:
             mix,
             rebalancing_every_s=chance.choice((0.0, 0.0, 0.0, 10.0, 20.0)),
             changes_the_minimum=chance.random() < _CHANGES_OF_THE_MINIMUM,
+            gambles=chance.random() < _GAMBLES,
         )
 
 
@@ -159,7 +162,7 @@ class Workload:
             self._begin(client, self._read(client, Wish(wish), number))
         client = self._client("housekeeper")
         replication_factor = self._world.topology.replication_factor
-        self.housekeeper = Housekeeper(client, TOPIC, replication_factor, mix.housekeeping_every_s)
+        self.housekeeper = Housekeeper(client, TOPIC, replication_factor, mix.housekeeping_every_s, mix.gambles)
         self._begin(client, self.housekeeper.run(self._is_over))
         if mix.operating_every_s:
             client = self._client("operator")

@@ -79,12 +79,14 @@ RARE = (
     "an early fencing is undone",
     "an append is refused for want of replicas",
     "an eligible replica leads",
+    "an unclean election is held",
     "an ISR grows",
     "an ISR shrinks",
     "a damaged leader is relieved",
     "a damaged replica begins anew",
     "damage is found at a start",
     "damage is found by a read",
+    "the last known leader leads uncleanly",
     "the watermark waits for a replica that is about to join",
 )
 """What is counted; a campaign that never meets one of them has not tried."""
@@ -378,6 +380,16 @@ def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
         return original(self, key, before, outcome)
 
     return note
+
+
+@_around(elections.Revisions, elections.Revisions._alarm_unclean)
+def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
+    def alarm_unclean(self: object, key: PartitionKey, before: PartitionImage, leader: NodeId) -> None:
+        counts.add("an unclean election is held")
+        counts.add("the last known leader leads uncleanly", leader == before.last_known_leader)
+        original(self, key, before, leader)
+
+    return alarm_unclean
 
 
 @_around(FailureDetector, FailureDetector._fence_early)
