@@ -92,6 +92,32 @@ def test_a_partition_moves_and_every_step_is_shown(cluster, topic, capsys):
     assert counted(cluster, "dohle_cluster_reassigning_partitions") == 0
 
 
+def test_a_rebalance_shows_asks_runs_and_leaves_the_way_back(cluster, topic, capsys, tmp_path):
+    only = [
+        part
+        for name in json.loads(said(capsys, "topic", "list", "--json"))
+        if name["name"] != topic
+        for part in ("--exclude", name["name"])
+    ]
+    shown = said(capsys, "cluster", "rebalance", "--plan", *only)
+    assert "to copy" in shown
+    assert "of excluded topics: left alone" in shown or not only
+    before = described(capsys, topic)
+    back = tmp_path / "back.json"
+    rebalance = ("cluster", "rebalance", "--yes", "--undo-plan", str(back), *only)
+    assert "copied" in said(capsys, *rebalance)
+    after = described(capsys, topic)
+    assert {node for one in after.values() for node in one["assigned_replicas"]} == {1, 2, 3, 4}
+    assert said(capsys, "cluster", "rebalance", "--cancel") == "Nothing is on its way.\n"
+    said(capsys, "cluster", "reassign", "--plan", str(back))
+    assert {n: one["assigned_replicas"] for n, one in described(capsys, topic).items()} == {
+        n: one["assigned_replicas"] for n, one in before.items()
+    }
+    said(capsys, *rebalance, code=1)  # the file is there, and is not written over
+    assert described(capsys, topic)[0]["assigned_replicas"] == before[0]["assigned_replicas"]
+    said(capsys, "cluster", "rebalance", "--json", code=2)
+
+
 def test_what_cannot_be_is_refused_whole_and_says_why(topic, capsys):
     before = described(capsys, topic)
     assert run(["cluster", "reassign", f"{topic}:0=4,2,3", f"{topic}:1=4,9"]) == 1
