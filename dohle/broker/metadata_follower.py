@@ -7,6 +7,7 @@ log reaches back, takes a snapshot in place of the batches: whole or not at all.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
@@ -59,6 +60,7 @@ class MetadataFollower:
         self._network = network
         self._clock = clock
         self._on_batches = on_batches
+        self._grown = asyncio.Event()
         self._current_until = clock.now()
 
     def lag_s(self) -> float:
@@ -90,6 +92,16 @@ class MetadataFollower:
             self.controller_id = NO_NODE
             failures = 1 if self.image.next_offset > before else failures + 1
             await self._controller.pause(failures)
+
+    async def reached(self, offset: int, within_s: float) -> None:
+        """Returns once everything below `offset` is in the image, and acted on; or when time is up."""
+        try:
+            async with asyncio.timeout(within_s):
+                while self.image.next_offset < offset:
+                    self._grown.clear()
+                    await self._grown.wait()
+        except TimeoutError:
+            pass
 
     async def _follow(self, address: Address) -> int:
         """Returns, if ever, how far a snapshot has to reach, which comes next."""
@@ -139,6 +151,7 @@ class MetadataFollower:
         log.info("took the snapshot of metadata up to offset %d from %s", image.next_offset, address)
         self.image = image
         await self._on_batches(image, None)
+        self._grown.set()
 
     async def _apply(self, encoded: bytes) -> None:
         batches = list(decode_metadata(encoded))
@@ -152,6 +165,7 @@ class MetadataFollower:
         self.image = image
         if batches:
             await self._on_batches(image, batches)
+            self._grown.set()
 
 
 @contextlib.contextmanager

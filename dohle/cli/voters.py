@@ -84,7 +84,7 @@ def add(node: int, bootstrap: str, timeout_s: float, as_json: bool) -> None:
 def remove(node: int, bootstrap: str, timeout_s: float, as_json: bool) -> None:
     """Take the vote of the controller NODE away; it may be down, and its disk lost."""
 
-    async def do(admin: Admin) -> QuorumDescription:
+    async def do(admin: Admin) -> tuple[bool, QuorumDescription]:
         before = await admin.describe_quorum()
         left = [voter for voter in before.voters if voter.node_id != node]
         if left and len(left) < len(before.voters):
@@ -94,10 +94,10 @@ def remove(node: int, bootstrap: str, timeout_s: float, as_json: bool) -> None:
                 f"removing node {node} from the voters {_numbers(before.voters)}:{decides} then {len(left) // 2 + 1} "
                 f"of {len(left)} have to agree",
             )
-        await admin.remove_voter(node)
-        return await admin.describe_quorum()
+        return await admin.remove_voter(node), await admin.describe_quorum()
 
-    _tell(as_json, True, f"node {node} has no vote any more", _ask(bootstrap, timeout_s, do))
+    changed, after = _ask(bootstrap, timeout_s, do)
+    _tell(as_json, changed, f"node {node} has no vote any more" if changed else f"node {node} had no vote", after)
 
 
 @voters.command()

@@ -40,7 +40,7 @@ _PROBE_S: Final = 1.0
 """How long a node may take to say that it is there, before the next is asked."""
 _READ_S: Final = 5.0
 """How long one node may take to answer what only reads."""
-_GRACE_S: Final = 1.0
+_GRACE_S: Final = 2.0
 """How much longer than the time-out that it was given a node may take to answer."""
 
 
@@ -239,9 +239,11 @@ class Admin:
         changed: bool = (await self._change("AddVoter", request)).changed
         return changed
 
-    async def remove_voter(self, node_id: int) -> None:
-        """Takes a controller's vote away; it may be down. Raises VoterNotFound, InvalidRequest."""
-        await self._change("RemoveVoter", admin_pb2.RemoveVoterRequest(node_id=node_id, timeout_ms=self._timeout_ms))
+    async def remove_voter(self, node_id: int) -> bool:
+        """Takes a controller's vote away, which may be down; returns whether it had one. Raises InvalidRequest."""
+        request = admin_pb2.RemoveVoterRequest(node_id=node_id, timeout_ms=self._timeout_ms)
+        changed: bool = (await self._change("RemoveVoter", request)).changed
+        return changed
 
     async def transfer_controller(self, node_id: int | None = None) -> int:
         """Lets another voter be the active controller, by choice the furthest; returns which one is then.

@@ -440,8 +440,8 @@ class Admin:
     def add_voter(self, node_id: int) -> bool:
         return self._on_loop.wait(self._on_loop.client.add_voter(node_id))
 
-    def remove_voter(self, node_id: int) -> None:
-        self._on_loop.wait(self._on_loop.client.remove_voter(node_id))
+    def remove_voter(self, node_id: int) -> bool:
+        return self._on_loop.wait(self._on_loop.client.remove_voter(node_id))
 
     def transfer_controller(self, node_id: int | None = None) -> int:
         return self._on_loop.wait(self._on_loop.client.transfer_controller(node_id))

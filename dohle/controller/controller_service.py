@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from dohle.controller.brokers import allocate_producer_ids, heartbeat, unregister_broker
 from dohle.controller.controller import Controller
@@ -42,6 +42,13 @@ _SAY_AGAIN_S = 0.9  # a broker waits 2 s for an answer; each costs an idle clust
 _DEFAULT_TIMEOUT_S = 30.0
 
 T = TypeVar("T")
+
+
+class _Changed(Protocol):
+    metadata_offset: int
+
+
+Change = TypeVar("Change", bound=_Changed)
 
 Beats = Stream[controller_pb2.HeartbeatResponse, controller_pb2.HeartbeatRequest]
 
@@ -200,7 +207,7 @@ class ControllerService:
     async def list_partition_reassignments(
         self, request: admin_pb2.ListPartitionReassignmentsRequest, _context: RequestContext
     ) -> admin_pb2.ListPartitionReassignmentsResponse:
-        return await self._change_within(request.timeout_ms, lambda image: list_partition_reassignments(image, request))
+        return await self._decide_within(request.timeout_ms, lambda image: list_partition_reassignments(image, request))
 
     async def elect_leaders(
         self, request: admin_pb2.ElectLeadersRequest, _context: RequestContext
@@ -227,14 +234,15 @@ class ControllerService:
         self, request: admin_pb2.AddVoterRequest, _context: RequestContext
     ) -> admin_pb2.AddVoterResponse:
         await self._controller.leader_found()
-        return admin_pb2.AddVoterResponse(changed=await self._voter_changes.add(NodeId(request.node_id)))
+        changed = await self._voter_changes.add(NodeId(request.node_id))
+        return admin_pb2.AddVoterResponse(changed=changed, metadata_offset=self._controller.committed.next_offset)
 
     async def remove_voter(
         self, request: admin_pb2.RemoveVoterRequest, _context: RequestContext
     ) -> admin_pb2.RemoveVoterResponse:
         await self._controller.leader_found()
-        await self._voter_changes.remove(NodeId(request.node_id))
-        return admin_pb2.RemoveVoterResponse()
+        changed = await self._voter_changes.remove(NodeId(request.node_id))
+        return admin_pb2.RemoveVoterResponse(changed=changed, metadata_offset=self._controller.committed.next_offset)
 
     async def transfer_controller(
         self, request: admin_pb2.TransferControllerRequest, _context: RequestContext
@@ -248,7 +256,7 @@ class ControllerService:
     ) -> admin_pb2.DescribeFeaturesResponse:
         quorum, newest = self._controller.quorum, newest_version(self._identity.features)
         await voters_called(self._controller, self._clock)
-        return await self._change_within(
+        return await self._decide_within(
             request.timeout_ms, lambda image: describe_features(image, quorum.supported_features(), newest)
         )
 
@@ -261,7 +269,13 @@ class ControllerService:
             request.timeout_ms, lambda image: update_features(image, request, quorum.supported_features(), newest)
         )
 
-    async def _change_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[T]]) -> T:
+    async def _change_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[Change]]) -> Change:
+        """As `_decide_within`; the answer says up to where the metadata has the change."""
+        answer = await self._decide_within(timeout_ms, decide)
+        answer.metadata_offset = self._controller.committed.next_offset
+        return answer
+
+    async def _decide_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[T]]) -> T:
         """As `Controller.change`; a time-out of 0 means the default."""
         try:
             async with asyncio.timeout(timeout_ms / 1000 if timeout_ms > 0 else _DEFAULT_TIMEOUT_S):

@@ -74,12 +74,13 @@ class VoterChanges:
         return await self._controller.change(decide)
 
     async def remove(self, node_id: NodeId) -> bool:
-        """Takes the vote of `node_id` away. Raises VoterNotFound, InvalidRequest."""
+        """Takes the vote of `node_id` away; tells whether it had one, so that it may be asked for again. Raises
+        InvalidRequest if it may not be."""
 
         def decide(image: ClusterImage) -> Decision[bool]:
             left = tuple(voter for voter in image.voters if voter.node_id != node_id)
             if len(left) == len(image.voters):
-                raise VoterNotFound(f"node {node_id} has no vote; those that have: {_names(image.voters)}")
+                return Decision((), False)
             if not left:
                 raise InvalidRequest(
                     f"node {node_id} is the only voter, and without one there is no cluster: add another one first"

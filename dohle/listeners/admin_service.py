@@ -16,6 +16,7 @@ from dohle.runtime.disk import Disk
 from dohle.runtime.network import RequestContext
 
 DEFAULT_TIMEOUT_S = 30.0
+_CATCH_UP_S = 1.0
 
 
 class AdminService:
@@ -67,31 +68,31 @@ class AdminService:
     async def create_topics(
         self, request: admin_pb2.CreateTopicsRequest, context: RequestContext
     ) -> admin_pb2.CreateTopicsResponse:
-        response: admin_pb2.CreateTopicsResponse = await self._pass_on("CreateTopics", request)
+        response: admin_pb2.CreateTopicsResponse = await self._change("CreateTopics", request)
         return response
 
     async def delete_topics(
         self, request: admin_pb2.DeleteTopicsRequest, context: RequestContext
     ) -> admin_pb2.DeleteTopicsResponse:
-        response: admin_pb2.DeleteTopicsResponse = await self._pass_on("DeleteTopics", request)
+        response: admin_pb2.DeleteTopicsResponse = await self._change("DeleteTopics", request)
         return response
 
     async def create_partitions(
         self, request: admin_pb2.CreatePartitionsRequest, context: RequestContext
     ) -> admin_pb2.CreatePartitionsResponse:
-        response: admin_pb2.CreatePartitionsResponse = await self._pass_on("CreatePartitions", request)
+        response: admin_pb2.CreatePartitionsResponse = await self._change("CreatePartitions", request)
         return response
 
     async def alter_configs(
         self, request: admin_pb2.AlterConfigsRequest, context: RequestContext
     ) -> admin_pb2.AlterConfigsResponse:
-        response: admin_pb2.AlterConfigsResponse = await self._pass_on("AlterConfigs", request)
+        response: admin_pb2.AlterConfigsResponse = await self._change("AlterConfigs", request)
         return response
 
     async def alter_partition_reassignments(
         self, request: admin_pb2.AlterPartitionReassignmentsRequest, context: RequestContext
     ) -> admin_pb2.AlterPartitionReassignmentsResponse:
-        response: admin_pb2.AlterPartitionReassignmentsResponse = await self._pass_on(
+        response: admin_pb2.AlterPartitionReassignmentsResponse = await self._change(
             "AlterPartitionReassignments", request
         )
         return response
@@ -107,13 +108,13 @@ class AdminService:
     async def elect_leaders(
         self, request: admin_pb2.ElectLeadersRequest, context: RequestContext
     ) -> admin_pb2.ElectLeadersResponse:
-        response: admin_pb2.ElectLeadersResponse = await self._pass_on("ElectLeaders", request)
+        response: admin_pb2.ElectLeadersResponse = await self._change("ElectLeaders", request)
         return response
 
     async def unregister_broker(
         self, request: admin_pb2.UnregisterBrokerRequest, context: RequestContext
     ) -> admin_pb2.UnregisterBrokerResponse:
-        response: admin_pb2.UnregisterBrokerResponse = await self._pass_on("UnregisterBroker", request)
+        response: admin_pb2.UnregisterBrokerResponse = await self._change("UnregisterBroker", request)
         return response
 
     async def describe_partition_history(
@@ -131,13 +132,13 @@ class AdminService:
     async def add_voter(
         self, request: admin_pb2.AddVoterRequest, context: RequestContext
     ) -> admin_pb2.AddVoterResponse:
-        response: admin_pb2.AddVoterResponse = await self._pass_on("AddVoter", request)
+        response: admin_pb2.AddVoterResponse = await self._change("AddVoter", request)
         return response
 
     async def remove_voter(
         self, request: admin_pb2.RemoveVoterRequest, context: RequestContext
     ) -> admin_pb2.RemoveVoterResponse:
-        response: admin_pb2.RemoveVoterResponse = await self._pass_on("RemoveVoter", request)
+        response: admin_pb2.RemoveVoterResponse = await self._change("RemoveVoter", request)
         return response
 
     async def transfer_controller(
@@ -155,8 +156,14 @@ class AdminService:
     async def update_features(
         self, request: admin_pb2.UpdateFeaturesRequest, context: RequestContext
     ) -> admin_pb2.UpdateFeaturesResponse:
-        response: admin_pb2.UpdateFeaturesResponse = await self._pass_on("UpdateFeatures", request)
+        response: admin_pb2.UpdateFeaturesResponse = await self._change("UpdateFeatures", request)
         return response
+
+    async def _change(self, method: str, request: Any) -> Any:
+        """Passes a change on, and waits a little until this broker has it: who has changed something reads it here."""
+        answer = await self._pass_on(method, request)
+        await self._broker.metadata.reached(answer.metadata_offset, _CATCH_UP_S)
+        return answer
 
     async def _pass_on(self, method: str, request: Any) -> Any:
         timeout_s = request.timeout_ms / 1000 if request.timeout_ms > 0 else DEFAULT_TIMEOUT_S

@@ -147,10 +147,12 @@ class ConfigEntry(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class CreateTopicsResponse(_message.Message):
-    __slots__ = ("topics",)
+    __slots__ = ("topics", "metadata_offset")
     TOPICS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     topics: _containers.RepeatedCompositeFieldContainer[CreatedTopic]
-    def __init__(self, topics: _Optional[_Iterable[_Union[CreatedTopic, _Mapping]]] = ...) -> None: ...
+    metadata_offset: int
+    def __init__(self, topics: _Optional[_Iterable[_Union[CreatedTopic, _Mapping]]] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class CreatedTopic(_message.Message):
     __slots__ = ("name", "failure", "topic_id", "partitions", "replication_factor")
@@ -175,10 +177,12 @@ class DeleteTopicsRequest(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[str]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class DeleteTopicsResponse(_message.Message):
-    __slots__ = ("topics",)
+    __slots__ = ("topics", "metadata_offset")
     TOPICS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     topics: _containers.RepeatedCompositeFieldContainer[DeletedTopic]
-    def __init__(self, topics: _Optional[_Iterable[_Union[DeletedTopic, _Mapping]]] = ...) -> None: ...
+    metadata_offset: int
+    def __init__(self, topics: _Optional[_Iterable[_Union[DeletedTopic, _Mapping]]] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class DeletedTopic(_message.Message):
     __slots__ = ("name", "failure", "topic_id")
@@ -209,10 +213,12 @@ class NewPartitions(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., total_count: _Optional[int] = ...) -> None: ...
 
 class CreatePartitionsResponse(_message.Message):
-    __slots__ = ("topics",)
+    __slots__ = ("topics", "metadata_offset")
     TOPICS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     topics: _containers.RepeatedCompositeFieldContainer[CreatedPartitions]
-    def __init__(self, topics: _Optional[_Iterable[_Union[CreatedPartitions, _Mapping]]] = ...) -> None: ...
+    metadata_offset: int
+    def __init__(self, topics: _Optional[_Iterable[_Union[CreatedPartitions, _Mapping]]] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class CreatedPartitions(_message.Message):
     __slots__ = ("topic", "failure")
@@ -279,10 +285,12 @@ class AlterTopicConfigs(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., set: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., remove: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AlterConfigsResponse(_message.Message):
-    __slots__ = ("topics",)
+    __slots__ = ("topics", "metadata_offset")
     TOPICS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     topics: _containers.RepeatedCompositeFieldContainer[AlteredConfigs]
-    def __init__(self, topics: _Optional[_Iterable[_Union[AlteredConfigs, _Mapping]]] = ...) -> None: ...
+    metadata_offset: int
+    def __init__(self, topics: _Optional[_Iterable[_Union[AlteredConfigs, _Mapping]]] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class AlteredConfigs(_message.Message):
     __slots__ = ("topic", "failure")
@@ -319,10 +327,12 @@ class WantedReassignment(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., cancel: _Optional[bool] = ..., partition_epoch: _Optional[int] = ...) -> None: ...
 
 class AlterPartitionReassignmentsResponse(_message.Message):
-    __slots__ = ("partitions",)
+    __slots__ = ("partitions", "metadata_offset")
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     partitions: _containers.RepeatedCompositeFieldContainer[AlteredReassignment]
-    def __init__(self, partitions: _Optional[_Iterable[_Union[AlteredReassignment, _Mapping]]] = ...) -> None: ...
+    metadata_offset: int
+    def __init__(self, partitions: _Optional[_Iterable[_Union[AlteredReassignment, _Mapping]]] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class AlteredReassignment(_message.Message):
     __slots__ = ("topic", "partition", "failure")
@@ -387,10 +397,12 @@ class ElectionOf(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., partitions: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ElectLeadersResponse(_message.Message):
-    __slots__ = ("partitions",)
+    __slots__ = ("partitions", "metadata_offset")
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     partitions: _containers.RepeatedCompositeFieldContainer[ElectedLeader]
-    def __init__(self, partitions: _Optional[_Iterable[_Union[ElectedLeader, _Mapping]]] = ...) -> None: ...
+    metadata_offset: int
+    def __init__(self, partitions: _Optional[_Iterable[_Union[ElectedLeader, _Mapping]]] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class ElectedLeader(_message.Message):
     __slots__ = ("topic", "partition", "failure", "leader", "leader_epoch")
@@ -415,8 +427,10 @@ class UnregisterBrokerRequest(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class UnregisterBrokerResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("metadata_offset",)
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    metadata_offset: int
+    def __init__(self, metadata_offset: _Optional[int] = ...) -> None: ...
 
 class DescribePartitionHistoryRequest(_message.Message):
     __slots__ = ("topic", "partition", "most_changes", "timeout_ms")
@@ -591,10 +605,12 @@ class AddVoterRequest(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class AddVoterResponse(_message.Message):
-    __slots__ = ("changed",)
+    __slots__ = ("changed", "metadata_offset")
     CHANGED_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     changed: bool
-    def __init__(self, changed: _Optional[bool] = ...) -> None: ...
+    metadata_offset: int
+    def __init__(self, changed: _Optional[bool] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class RemoveVoterRequest(_message.Message):
     __slots__ = ("node_id", "timeout_ms")
@@ -605,8 +621,12 @@ class RemoveVoterRequest(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class RemoveVoterResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("changed", "metadata_offset")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    metadata_offset: int
+    def __init__(self, changed: _Optional[bool] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class TransferControllerRequest(_message.Message):
     __slots__ = ("node_id", "timeout_ms")
@@ -665,9 +685,11 @@ class UpdateFeaturesRequest(_message.Message):
     def __init__(self, metadata_version: _Optional[int] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class UpdateFeaturesResponse(_message.Message):
-    __slots__ = ("metadata_version", "previous_metadata_version")
+    __slots__ = ("metadata_version", "previous_metadata_version", "metadata_offset")
     METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_METADATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     metadata_version: int
     previous_metadata_version: int
-    def __init__(self, metadata_version: _Optional[int] = ..., previous_metadata_version: _Optional[int] = ...) -> None: ...
+    metadata_offset: int
+    def __init__(self, metadata_version: _Optional[int] = ..., previous_metadata_version: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
