@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dohle.broker.metadata_follower import MetadataFollower
 from dohle.controller import features
+from dohle.controller.controller import Controller
 from dohle.controller.features import _Support
 from dohle.model import snapshot
 from tests.simulation.mutations import upgrade_scenarios as scenarios
@@ -65,6 +66,21 @@ UPGRADES = (
             """,
         ),
         scenario=scenarios.an_old_broker_was_cut_off_while_the_new_version_was_finalised,
+    ),
+    mutation(
+        "upgrade: the log is written in the newest forms",
+        "upgrades",
+        "log and snapshots are written in forms that are finalised",
+        edit(
+            Controller,
+            "change",
+            """
+            - end_offset = self.quorum.propose(decision.records, pending.metadata_version)
+            + end_offset = self.quorum.propose(decision.records, 2)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_cluster_is_upgraded_and_asked_for_its_new_version_all_the_time,
     ),
     mutation(
         "upgrade: snapshots are written in the newest forms",
