@@ -33,6 +33,7 @@ class Following:
         watermark_moved: Callable[[], None] = lambda: None,
         *,
         fills: bool = False,
+        disk: int = 0,
     ) -> None:
         self.key = key
         self.log = log
@@ -42,6 +43,7 @@ class Following:
         self.acknowledged_end = -1
         self.ended = False
         self.fills = fills  # it was made anew, and has not been in sync
+        self._disk = disk  # which of the broker's log folders it lies in
         self._watermark_moved = watermark_moved
         self.says_damaged = False  # the subscription that runs is no more than that: nothing is taken or acknowledged
         self._changing = asyncio.Lock()
@@ -69,6 +71,7 @@ class Following:
             log_start_offset=self.log.log_start_offset,
             fills=self.fills,
             damaged=self.says_damaged,
+            disk=self._disk,
         )
 
     def take(self, push: replication_pb2.Push) -> bool:

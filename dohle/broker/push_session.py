@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from dohle.broker.catch_up_bounds import CatchUpBound, CatchUpBounds
 from dohle.broker.leading import Leading
-from dohle.broker.push_window import PUSH_BYTES, SLOW_S, PushWindow
+from dohle.broker.push_window import PUSH_BYTES, PushWindow
 from dohle.model.batch import split_batches
 from dohle.model.errors import DamagedReplica, DohleError, OffsetOutOfRange, ReplicaNotAvailable
 from dohle.model.ids import NodeId, PartitionKey, TopicId
@@ -54,6 +54,7 @@ class Feed:
         self.leading = leading
         self.key = PartitionKey(TopicId(subscription.topic_id), subscription.partition)
         self.number = subscription.subscription
+        self.disk = subscription.disk
         self.next_offset = subscription.position
         self.queue: list[Bytes] = []
         self.queued_bytes = 0
@@ -132,15 +133,14 @@ class PushSession:
         self._find = find
         self._clock = clock
         self._feeds: dict[PartitionKey, Feed] = {}
-        self._ready: dict[PartitionKey, Feed] = {}  # live, with something queued
+        self._ready: defaultdict[int, dict[PartitionKey, Feed]] = defaultdict(dict)  # live, with something queued
         self._stale: dict[PartitionKey, Feed] = {}  # watermark moved since the last push
         self._chunks: deque[_Chunk] = deque()
         self._refusals: list[replication_pb2.Refusal] = []
         self._opening: common_pb2.Hello | None = opening
         self._queued_bytes = 0
         self._catch_up_bytes = 0  # chunks read and not acknowledged
-        self._window = PushWindow(clock.now)
-        self._slow_timer: asyncio.TimerHandle | None = None
+        self._window = PushWindow()
         self._watermark_timer: asyncio.TimerHandle | None = None
         self._watermarks_due = False
         self._work = asyncio.Event()
@@ -155,12 +155,12 @@ class PushSession:
             self._fall_back(feed)
             return
         if feed.is_live:
-            self._ready[feed.key] = feed
+            self._ready[feed.disk][feed.key] = feed
             self._wake_if_open()
 
     def _fall_back(self, feed: Feed) -> None:
         self._queued_bytes -= feed.queued_bytes
-        self._ready.pop(feed.key, None)
+        self._ready[feed.disk].pop(feed.key, None)
         feed.fall_back()
         self._behind.set()
 
@@ -189,18 +189,15 @@ class PushSession:
                 await self._stream.send(message)
 
     def _wake_if_open(self) -> None:
-        if self._ready and self._window.is_open(self._queued_bytes):
+        if self._open_disk() is not None:
             self._work.set()
 
-    def _look_for_slow(self) -> None:
-        self._slow_timer = None
-        self._wake_if_open()
-        if self._window.is_waiting:
-            self._watch_for_slow()
-
-    def _watch_for_slow(self) -> None:
-        if self._slow_timer is None:
-            self._slow_timer = asyncio.get_running_loop().call_later(SLOW_S, self._look_for_slow)
+    def _open_disk(self) -> int | None:
+        """Returns for which of the follower's disks a push may go, of those for which something waits."""
+        for disk, ready in self._ready.items():
+            if ready and self._window.is_open(disk, self._queued_bytes):
+                return disk
+        return None
 
     def _compose(self) -> replication_pb2.LeaderMessage | None:
         if self._opening is not None:
@@ -209,8 +206,8 @@ class PushSession:
         if self._refusals:
             refusals, self._refusals = self._refusals, []
             return replication_pb2.LeaderMessage(refusals=refusals)
-        if self._ready and (pushable := self._window.pushable(self._ready, self._queued_bytes)):
-            return self._compose_push(pushable)
+        if (disk := self._open_disk()) is not None:
+            return self._compose_push(disk)
         if self._chunks:
             return self._compose_chunk()
         if self._watermarks_due:
@@ -220,17 +217,18 @@ class PushSession:
                 return replication_pb2.LeaderMessage(pushes=[feed.push(b"") for feed in stale.values()])
         return None
 
-    def _compose_push(self, pushable: list[PartitionKey]) -> replication_pb2.LeaderMessage:
+    def _compose_push(self, disk: int) -> replication_pb2.LeaderMessage:
         message = replication_pb2.LeaderMessage()
         ends: dict[PartitionKey, int] = {}
         gathered = 0
-        for key in pushable:
+        ready = self._ready[disk]
+        for key in list(ready):
             if gathered >= PUSH_BYTES:
                 break
-            feed = self._ready.pop(key)
+            feed = ready.pop(key)
             taken, rest = _take(feed.queue, PUSH_BYTES - gathered, at_least_one=gathered == 0)
             if not taken:
-                self._ready[key] = feed
+                ready[key] = feed
                 break
             batches = taken[0] if len(taken) == 1 else b"".join(taken)
             feed.queue = rest
@@ -238,7 +236,7 @@ class PushSession:
             ends[key] = feed.next_offset
             if rest:
                 ends[key] = feed.queue_start = _base_offset(rest[0])
-                self._ready[key] = feed  # behind the others: no partition starves its neighbours
+                ready[key] = feed  # behind the others: no partition starves its neighbours
             self._queued_bytes -= len(batches)
             gathered += len(batches)
             self._stale.pop(key, None)
@@ -246,9 +244,8 @@ class PushSession:
         for feed in self._stale.values():
             message.pushes.append(feed.push(b""))
         self._stale = {}
-        message.push_number = self._window.send(ends)
+        message.push_number = self._window.send(disk, ends)
         message.backlogged = self._queued_bytes > PUSH_BYTES
-        self._watch_for_slow()
         return message
 
     def _compose_chunk(self) -> replication_pb2.LeaderMessage:
@@ -259,7 +256,7 @@ class PushSession:
             feed.is_joining = False
             feed.is_live = True
             if feed.queue:
-                self._ready[feed.key] = feed
+                self._ready[feed.disk][feed.key] = feed
         return replication_pb2.LeaderMessage(pushes=[feed.push(chunk.batches)])
 
     # catching up: one task, that reads
@@ -429,7 +426,7 @@ class PushSession:
         """Ends one partition's feed; what it queued is dropped."""
         if self._feeds.get(feed.key) is feed:
             del self._feeds[feed.key]
-        self._ready.pop(feed.key, None)
+        self._ready[feed.disk].pop(feed.key, None)
         self._stale.pop(feed.key, None)
         self._window.forget(feed.key)
         self._queued_bytes -= feed.queued_bytes
@@ -442,7 +439,7 @@ class PushSession:
 
     def close(self) -> None:
         """The stream is over: every feed ends."""
-        for timer in (self._watermark_timer, self._pausing, self._slow_timer):
+        for timer in (self._watermark_timer, self._pausing):
             if timer is not None:
                 timer.cancel()
         for feed in list(self._feeds.values()):

@@ -268,6 +268,7 @@ class Replicas:
                 assigned.leader_epoch,
                 partition.wake_watchers,
                 fills=partition.fills,
+                disk=self._dirs.number_of((partition.name.topic, partition.name.partition)),
             )
             partition.role = following
             link.follow(following)

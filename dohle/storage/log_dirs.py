@@ -69,6 +69,10 @@ class LogDirs:
         """Returns where this replica lies, which is somewhere."""
         return next(folder for folder in self.folders if key in folder.logs)
 
+    def number_of(self, key: LogKey) -> int:
+        """Returns which of the folders holds this log."""
+        return self.folders.index(self.folder_of(key))
+
     async def create_logs(self, new: Sequence[NewLog]) -> list[Log]:
         """Makes empty logs, durably, each in the folder that then has the fewest. Raises StorageFailure."""
         counts = [len(folder.logs) for folder in self.folders]

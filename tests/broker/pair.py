@@ -109,8 +109,10 @@ class Pair:
         self.leadings[number] = leading
         return leading
 
-    def follow(self, number: int = 0, *, epoch: int = EPOCH, fills: bool = False) -> Following:
-        following = Following(PartitionKey(TOPIC_ID, number), self.logs[1][number], LEADER, epoch, fills=fills)
+    def follow(self, number: int = 0, *, epoch: int = EPOCH, fills: bool = False, disk: int = 0) -> Following:
+        following = Following(
+            PartitionKey(TOPIC_ID, number), self.logs[1][number], LEADER, epoch, fills=fills, disk=disk
+        )
         self.followings[number] = following
         self.link.follow(following)
         return following

@@ -419,7 +419,7 @@ async def test_a_follower_with_one_slow_disk_acknowledges_what_lies_on_its_other
     [pair.logs[1][0]] = await dirs.create_logs([NewLog("t", 0, TOPIC_ID, TopicConfig())])
     for number in range(3):
         pair.lead(number)
-        pair.follow(number)
+        pair.follow(number, disk=0 if number else 1)
     await pair.caught_up()
     slow.gate.clear()
     taken: list[float] = []

@@ -32,7 +32,7 @@ class FollowerOpening(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., broker_epoch: _Optional[int] = ...) -> None: ...
 
 class Subscription(_message.Message):
-    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "position", "last_epoch", "durable_end", "log_start_offset", "fills", "damaged")
+    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "position", "last_epoch", "durable_end", "log_start_offset", "fills", "damaged", "disk")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class Subscription(_message.Message):
     LOG_START_OFFSET_FIELD_NUMBER: _ClassVar[int]
     FILLS_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    DISK_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     leader_epoch: int
@@ -53,7 +54,8 @@ class Subscription(_message.Message):
     log_start_offset: int
     fills: bool
     damaged: bool
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., position: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., fills: _Optional[bool] = ..., damaged: _Optional[bool] = ...) -> None: ...
+    disk: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., position: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., fills: _Optional[bool] = ..., damaged: _Optional[bool] = ..., disk: _Optional[int] = ...) -> None: ...
 
 class Unsubscription(_message.Message):
     __slots__ = ("topic_id", "partition", "subscription")

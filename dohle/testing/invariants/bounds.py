@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dohle.broker.leading import Leading
 from dohle.broker.push_session import CATCH_UP_BYTES, CHUNK_BYTES, QUEUE_BYTES, Feed
-from dohle.broker.push_window import PUSHES_PASSING
+from dohle.broker.push_window import PUSHES_AHEAD
 from dohle.broker.replicas import Replicas
 from dohle.cluster.node import Node
 from dohle.controller.controller import _MOST_WAITING
@@ -54,8 +54,11 @@ def _of_broker(replicas: Replicas) -> Iterator[str]:
 
 
 def _of_links(replicas: Replicas) -> Iterator[str]:
+    disks = len(replicas._dirs.folders)
     for leader, link in replicas._links.items():
-        yield from _over(f"pushes of leader {leader} that are not durable", len(link._unsynced), PUSHES_PASSING + 1)
+        yield from _over(
+            f"pushes of leader {leader} that are not durable", len(link._unsynced), (PUSHES_AHEAD + 1) * disks
+        )
 
 
 def _over(what: str, count: int, most: int) -> Iterator[str]:
