@@ -82,7 +82,7 @@ def _alter(
         raise OperationNotAttempted(
             f"the ISR stays {list(before.in_sync_replicas)}: fewer live members than min.insync.replicas would remain"
         )
-    change = revisions.revise(key, before, isr=members)
+    change = revisions.revise(key, before, isr=members, lost=damaged)
     now = before if change is None else change
     return AlteredPartition(
         leader=now.leader,

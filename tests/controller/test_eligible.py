@@ -287,3 +287,13 @@ def test_of_replicas_out_of_sync_the_last_known_leader_comes_first():
     cluster.register(3, held=[cluster.held(cluster.key("t"), proven=False, durable_end=9)])
     cluster.beat(3)
     assert cluster.led("t") == (3, 4, (3,))
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_who_leaves_below_the_minimum_since_it_is_damaged_is_not_eligible(damaged):
+    cluster = Cluster(brokers=2)
+    cluster.topic("t", [1, 2], min_insync_replicas="2")
+    other = 3 - damaged
+    assert not cluster.propose("t", [other], damaged=[damaged]).failure.code
+    assert cluster.led("t")[0] == other
+    assert cluster.remembered() == ((other,), (), NO_NODE)

@@ -48,7 +48,7 @@ DAMAGE = (
             isr,
             "_alter",
             """
-            - change = revisions.revise(key, before, isr=members)
+            - change = revisions.revise(key, before, isr=members, lost=damaged)
             + stays = {*members, *(damaged if damaged and mutated() else [])}
             + change = revisions.revise(key, before, isr=stays)
             """,
