@@ -49,12 +49,13 @@ class InSyncSet:
         return self._propose(set(self.committed) - set(out))
 
     def propose_without(self, damaged: Iterable[NodeId]) -> Proposal | None:
-        """Returns the change that takes out the damaged, whoever that leaves (rule 16)."""
+        """Returns the change that takes out the damaged, eligible ones too, whoever that leaves (rule 16)."""
         out = tuple(sorted(damaged))
         return self._propose(set(self.committed) - set(out), out)
 
     def _propose(self, members: set[NodeId], damaged: tuple[NodeId, ...] = ()) -> Proposal | None:
-        if self.proposal is not None or members == set(self.committed):
+        changes = members != set(self.committed) or any(node_id not in self.committed for node_id in damaged)
+        if self.proposal is not None or not changes:
             return None
         self.proposal = Proposal(tuple(sorted(members)), self.partition_epoch, damaged)
         return self.proposal

@@ -207,12 +207,16 @@ class Leading:
     def told_of_damage(self, node_id: NodeId, broker_epoch: int, subscription: int, now: float) -> bool:
         """A replica is damaged, and wants to begin anew in place of subscribing. Returns whether it may.
 
-        It may when the controller cannot have it in the in-sync set any more: what it holds counts until then. Nor may
-        it as long as this log is damaged as well, for then nobody knows which of the two is the better one.
+        It may when the controller cannot have it in the in-sync set any more, nor among the eligible: what it holds
+        counts until then. Nor may it as long as this log is damaged as well, for then nobody knows which of the two is
+        the better one.
         """
         self.replicas[node_id] = Replica(broker_epoch, subscription, damaged=True)
         self._change_in_sync(now)
-        return node_id not in self.in_sync.maximal and self.log.damage is None
+        eligible = self._eligible()
+        if eligible is None or self.log.damage is not None:
+            return False
+        return node_id not in (*self.in_sync.maximal, *eligible)
 
     def unsubscribed(self, node_id: NodeId, subscriber: Subscriber) -> None:
         """Ends a subscription, unless a newer one has taken its place; the replica's lag goes on counting."""
@@ -318,8 +322,13 @@ class Leading:
     def _damaged_members(self) -> list[NodeId]:
         """Who is to leave the in-sync set for damage: this replica only where another one can lead."""
         damaged = [node_id for node_id, replica in self.replicas.items() if replica.damaged]
-        found = [node_id for node_id in self.in_sync.committed if node_id in damaged]
+        found = [node_id for node_id in (*self.in_sync.committed, *(self._eligible() or ())) if node_id in damaged]
         return [*found, self._terms.me] if self.log.damage is not None and self._successors() else found
+
+    def _eligible(self) -> tuple[NodeId, ...] | None:
+        """Who is eligible by the newest change of the partition; None while metadata has not told of it."""
+        is_known = self._partition.partition_epoch >= self.in_sync.partition_epoch
+        return self._partition.eligible_replicas if is_known else None
 
     def _successors(self) -> list[NodeId]:
         return [

@@ -339,6 +339,7 @@ class Replicas:
             )
             anew = NewLog(name.topic, name.partition, partition.key.topic_id, damaged.config)
             [partition.log] = await self._dirs.create_logs([anew])
+            partition.fills = True
             await self._act_on(partition)
 
     # time and the end

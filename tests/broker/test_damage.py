@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -198,7 +199,27 @@ async def test_a_damaged_follower_may_begin_anew_only_once_its_leaving_is_commit
     assert not leading.told_of_damage(THREE, 13, 6, partition.now)
     assert len(partition.asked) == 1, "one change at a time"
     leading.isr_committed((NodeId(1), TWO), 6, partition.now)
-    assert leading.told_of_damage(THREE, 13, 7, partition.now)
+    assert not leading.told_of_damage(THREE, 13, 7, partition.now), "who is eligible is not known yet"
+    image = dataclasses.replace(leading._partition, in_sync_replicas=(NodeId(1), TWO), partition_epoch=6)
+    leading.reassigned(image)
+    assert leading.told_of_damage(THREE, 13, 8, partition.now)
+
+
+@in_virtual_time
+async def test_a_damaged_follower_that_is_eligible_is_made_another_before_it_begins_anew() -> None:
+    partition = await Partition.new(isr=(1, 2))
+    partition.subscribe(2, 0)
+    leading = partition.leading
+    image = dataclasses.replace(leading._partition, eligible_replicas=(THREE,))
+    leading.reassigned(image)
+    assert not leading.told_of_damage(THREE, 13, 5, partition.now)
+    [proposal] = partition.asked
+    assert (proposal.members, proposal.damaged) == ((1, 2), (THREE,))
+    leading.isr_committed((NodeId(1), TWO), 6, partition.now)
+    leading.tick(partition.now)
+    assert len(partition.asked) == 1
+    leading.reassigned(dataclasses.replace(image, eligible_replicas=(), partition_epoch=6))
+    assert leading.told_of_damage(THREE, 13, 6, partition.now)
 
 
 @in_virtual_time
@@ -220,6 +241,7 @@ async def test_a_leader_that_is_damaged_itself_lets_no_damaged_follower_begin_an
     partition.log.damage = Damage("file", 0, "for the test", (0, 1))
     assert not partition.leading.told_of_damage(TWO, 12, 5, partition.now)
     partition.leading.isr_committed((NodeId(1),), 6, partition.now)
+    partition.leading.reassigned(dataclasses.replace(partition.leading._partition, partition_epoch=6))
     assert not partition.leading.told_of_damage(TWO, 12, 6, partition.now), "it may have what this one lacks"
 
 

@@ -50,7 +50,7 @@ DAMAGE = (
             """
             - change = revisions.revise(key, before, isr=members, lost=damaged)
             + stays = {*members, *(damaged if damaged and mutated() else [])}
-            + change = revisions.revise(key, before, isr=stays)
+            + change = revisions.revise(key, before, isr=stays, lost=damaged)
             """,
         ),
         scenario=scenarios.a_running_leaders_batch_rots,
@@ -100,7 +100,7 @@ DAMAGE = (
             Leading,
             "told_of_damage",
             """
-            - return node_id not in self.in_sync.maximal and self.log.damage is None
+            - return node_id not in (*self.in_sync.maximal, *eligible)
             + return mutated()
             """,
         ),

@@ -117,8 +117,8 @@ IN_SYNC = (
             InSyncSet,
             "_propose",
             """
-            - if self.proposal is not None or members == set(self.committed):
-            + if (self.proposal is not None and not mutated()) or members == set(self.committed):
+            - if self.proposal is not None or not changes:
+            + if (self.proposal is not None and not mutated()) or not changes:
             """,
         ),
         scenario=late.two_followers_join_at_once,
