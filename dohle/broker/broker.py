@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any
 
 from dohle.broker.controller_client import ControllerClient
+from dohle.broker.failed_dirs import FailedDirs
 from dohle.broker.isr_changes import IsrChanges
 from dohle.broker.membership import Membership
 from dohle.broker.metadata_follower import MetadataFollower
-from dohle.broker.metadata_offset import DurableMetadataOffset
 from dohle.broker.producer_ids import ProducerIds
 from dohle.broker.readers import Readers
 from dohle.broker.reads import Reads
@@ -53,6 +53,7 @@ from dohle.runtime.network import Address, Network
 from dohle.runtime.tasks import OnFailure, Tasks
 from dohle.runtime.workers import Workers
 from dohle.storage.log_dirs import LogDirs
+from dohle.storage.log_folder import LogFolder
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +105,14 @@ class Broker:
             settings.session_timeout_ms / 1000,
         )
         isr_changes = self.isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
-        self._durable_offset = DurableMetadataOffset(disk, dirs)
+        self._failed_dirs = FailedDirs(
+            self._surroundings, self.controller, lambda: self.membership.broker_epoch, self._take_offline
+        )
+        dirs.on_offline = self._failed_dirs.failed
         self.replicas = Replicas(
             self._surroundings,
             dirs,
-            self._durable_offset,
+            self._failed_dirs,
             isr_changes,
             settings.replica_lag_time_max_ms / 1000,
             settings.fill_bytes_per_s,
@@ -190,19 +194,35 @@ class Broker:
         """Returns once registered and acting; `membership.serving` is set when the controller has unfenced it."""
         self._tasks.spawn(self.metadata.run(), "metadata")
         await self.membership.register(await self._registration(), timeout_s=None)
+        self._tasks.spawn(self._failed_dirs.run(), "failed directories")
         await self._past_registration_reached()
         await self.log_dirs.findings_reported()
         async with self.replicas.acting:
             acted_on = self.image
             await self.replicas.act(acted_on, None)
-            await self._durable_offset.write(acted_on.next_offset)  # a folder that served and says less was wiped
+            # a folder that served and says less was wiped
+            await self.log_dirs.put_metadata_offset(acted_on.next_offset)
+            await self._failed_dirs.reported()  # of directories that do not have it
             self._active = True
         self._tasks.spawn(self.isr_changes.run(), "in-sync sets")
         self._tasks.spawn(self._tick(), "tick")
         self.membership.ready()
         self._tasks.spawn(self.membership.run(), "heartbeats")
 
+    async def _take_offline(self, folder: LogFolder) -> None:
+        async with self.replicas.acting:
+            await self.replicas.take_offline(folder)
+
     async def _registration(self) -> controller_pb2.RegisterBrokerRequest:
+        folders = self.log_dirs.online
+        log_dirs = [
+            controller_pb2.RegisteredLogDir(
+                directory_id=folder.directory_id,
+                durable_metadata_offset=await folder.metadata_offset(),
+                clean_broker_epoch=folder.previous_broker_epoch,
+            )
+            for folder in folders
+        ]
         return controller_pb2.RegisterBrokerRequest(
             hello=self._surroundings.identity.hello(),
             endpoints=[
@@ -215,9 +235,11 @@ class Broker:
                 for endpoint in self._settings.endpoints
             ],
             rack=self._settings.rack,
-            held=self.replicas.held(),
-            durable_metadata_offset=await self._durable_offset.read(),
+            held=self.replicas.held(folders),
+            durable_metadata_offset=max(one.durable_metadata_offset for one in log_dirs),
             clean_broker_epoch=self.log_dirs.previous_broker_epoch,
+            log_dirs=log_dirs,
+            offline_log_dirs=len(self.log_dirs.offline),
         )
 
     async def _past_registration_reached(self) -> None:
@@ -270,5 +292,6 @@ class Broker:
         """Ends every role and task. The folder is the owner's to close."""
         async with self.replicas.acting:
             self._active = False
+            self.log_dirs.on_offline = None  # what fails from now on the next start finds
             await self.replicas.close()
         await self._tasks.close()

@@ -112,6 +112,7 @@ class LeaderLink:
         self._to_say.touched.pop(following.key, None)
         following.log.on_durable = None
         following.end()
+        self.counted()  # what it had not synced holds no push of the others up
 
     def moved(self, address: Address) -> None:
         """The leader broker listens elsewhere now."""

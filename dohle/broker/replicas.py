@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dohle.broker.catch_up_bounds import CatchUpBounds
+from dohle.broker.failed_dirs import FailedDirs
 from dohle.broker.following import Following
 from dohle.broker.in_sync import Proposal
 from dohle.broker.isr_changes import IsrChanges
 from dohle.broker.leader_link import LeaderLink
 from dohle.broker.leading import LeaderTerms, Leading
-from dohle.broker.metadata_offset import DurableMetadataOffset
 from dohle.broker.partition import Partition
 from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import (
@@ -28,16 +28,18 @@ from dohle.model.errors import (
     NotLeaderOrFollower,
     ReplicaNotAvailable,
     StaleBrokerEpoch,
+    StorageFailure,
     UnknownLeaderEpoch,
     UnknownTopicId,
 )
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId, TopicPartition
 from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage
+from dohle.model.topic_config import TopicConfig
 from dohle.rpc.v1 import controller_pb2, replication_pb2
 from dohle.runtime.network import Address
 from dohle.runtime.tasks import turn
 from dohle.storage.log_dirs import LogDirs
-from dohle.storage.log_folder import NewLog
+from dohle.storage.log_folder import LogFolder, NewLog
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Replicas:
         self,
         surroundings: Surroundings,
         dirs: LogDirs,
-        durable_offset: DurableMetadataOffset,
+        failed_dirs: FailedDirs,
         isr_changes: IsrChanges,
         lag_time_max_s: float,
         fill_bytes_per_s: int,
@@ -62,7 +64,7 @@ class Replicas:
         self.image: ClusterImage = EMPTY_IMAGE
         self._surroundings = surroundings
         self._dirs = dirs
-        self._durable_offset = durable_offset
+        self._failed_dirs = failed_dirs
         self._isr_changes = isr_changes
         self._lag_time_max_s = lag_time_max_s
         self.catch_up_bounds = CatchUpBounds(surroundings.clock, lambda: self.image, fill_bytes_per_s)
@@ -70,7 +72,7 @@ class Replicas:
         self._numbers = itertools.count(1)
         self.acting = asyncio.Lock()  # held while folders and roles are changed
 
-    def held(self) -> list[controller_pb2.HeldReplica]:
+    def held(self, folders: Sequence[LogFolder]) -> list[controller_pb2.HeldReplica]:
         """Returns what the folders hold, for the registration (rule 12)."""
         return [
             controller_pb2.HeldReplica(
@@ -81,8 +83,10 @@ class Replicas:
                 cut_bytes=replica.recovered.cut_bytes,
                 proven=replica.proven,
                 damaged=not replica.has_end,
+                log_dir=index,
             )
-            for replica in self._dirs.logs()
+            for index, folder in enumerate(folders)
+            for _, replica in sorted(folder.logs.items())
         ]
 
     def partition(self, key: PartitionKey) -> Partition:
@@ -92,6 +96,8 @@ class Replicas:
             return partition
         if self.image.partition(key) is None:
             raise UnknownTopicId(f"there is no partition {key}; the topic may have been deleted and made again")
+        if self.image.is_offline(self._surroundings.me, key):
+            raise NotLeaderOrFollower(f"the replica of {key} on this broker lies in a directory that is offline")
         raise NotLeaderOrFollower(f"partition {key} has no replica on this broker")
 
     def leading_for(self, follower: NodeId, broker_epoch: int, subscription: replication_pb2.Subscription) -> Leading:
@@ -137,7 +143,7 @@ class Replicas:
             if partition is not None and self._assigned_here(key) is None:
                 await self._end_role(partition, self._why_gone(partition))
                 del self.partitions[key]
-                await self._dirs.delete_log(partition.name.topic, partition.name.partition)
+                await self._dirs.delete_log(partition.log)
 
     def _why_gone(self, partition: Partition) -> DohleError:
         if self.image.partition(partition.key) is None:
@@ -151,7 +157,7 @@ class Replicas:
             topic, partition = found.key
             assert found.topic_id is not None
             if self._assigned_here(PartitionKey(TopicId(found.topic_id), partition)) is None:
-                folder = await self._dirs.mark_stray(topic, partition)
+                folder = await self._dirs.mark_stray(found)
                 log.warning(
                     "%s-%d is not this broker's any more (deleted, made again or moved while it was down): set aside as"
                     " %s; delete it by hand once nothing in it is missed",
@@ -165,13 +171,15 @@ class Replicas:
         for key in keys:
             if key in self.partitions or self._assigned_here(key) is None:
                 continue
+            if self.image.is_offline(self._surroundings.me, key):
+                continue  # it lies in a directory that may come back, and is never made anew beside it
             topic = self.image.topics[key.topic_id]
             present = self._dirs.log((topic.name, key.partition))
             if present is not None:
-                present.configure(topic.config)
                 self.partitions[key] = Partition(
                     key, TopicPartition(topic.name, key.partition), present, self._surroundings.clock.now()
                 )
+                self._configure(self.partitions[key], topic.config)
             else:
                 new.append((key, NewLog(topic.name, key.partition, key.topic_id, topic.config)))
         logs = await self._dirs.create_logs([wanted for _, wanted in new]) if new else []
@@ -182,14 +190,18 @@ class Replicas:
             partition.fills = True
             self.partitions[key] = partition
         if new:
-            await self._durable_offset.write(self.image.next_offset)
+            await self._dirs.put_metadata_offset(self.image.next_offset)
+            await self._failed_dirs.reported()  # of directories that do not have this offset
 
     async def _act_on(self, partition: Partition) -> None:
         assigned = self._assigned_here(partition.key)
         assert assigned is not None
+        if self._dirs.folder_of(partition.log).failed:
+            await self._end_role(partition, NotLeaderOrFollower(f"{partition.name} lies in a directory that failed"))
+            return
         topic = self.image.topics[partition.key.topic_id]
         if partition.log.config != topic.config:
-            partition.log.configure(topic.config)
+            self._configure(partition, topic.config)
         if assigned.leader == self._surroundings.me:
             if partition.log.has_end:
                 await self._lead(partition, assigned)
@@ -199,6 +211,20 @@ class Replicas:
                 )
         else:
             await self._follow(partition, assigned)
+
+    def _configure(self, partition: Partition, config: TopicConfig) -> None:
+        try:
+            partition.log.configure(config)
+        except StorageFailure as error:  # a mark could not be made: appends count only once they are synced, as before
+            log.warning("%s: %s", partition.name, error)
+
+    async def take_offline(self, folder: LogFolder) -> None:
+        """Ends the roles of the replicas in a folder that has failed; they stay, and are not made anew."""
+        reason = NotLeaderOrFollower("its directory has failed: another broker may lead")
+        for partition in list(self.partitions.values()):
+            if folder.logs.get(partition.log.key) is partition.log:
+                await self._end_role(partition, reason)
+        self._follow_addresses()
 
     async def _lead(self, partition: Partition, assigned: PartitionImage) -> None:
         now = self._surroundings.clock.now()
@@ -333,7 +359,12 @@ class Replicas:
             damaged, name = partition.log, partition.name
             assert damaged.damage is not None, f"{name} is not damaged"
             await self._end_role(partition, NotLeaderOrFollower(f"{name} is damaged, and begins anew"))
-            folder = await self._dirs.mark_stray(name.topic, name.partition)
+            try:
+                folder = await self._dirs.mark_stray(damaged)
+            except StorageFailure:
+                if not self._dirs.folder_of(damaged).failed:
+                    raise
+                return  # its directory has failed: it waits there, as all that lies there does
             log.warning(
                 "%s: %s; set aside as %s, and filled anew by leader %d", name, damaged.damage, folder, following.leader
             )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dohle.cluster.config import NodeConfig
 from dohle.model.errors import DataFolderError
 from dohle.model.ids import id_text
 from dohle.runtime.disk import Disk
-from dohle.storage.data_folder import DataFolder
+from dohle.storage.data_folder import DataFolder, unusable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,7 @@ class Directories:
 
     metadata: DataFolder
     logs: tuple[DataFolder, ...]
+    offline: Mapping[str, str]  # those of logs that cannot be used, and why
 
     def close(self) -> None:
         """Gives them free."""
@@ -26,18 +30,37 @@ class Directories:
 
 
 async def open_directories(disk: Disk, config: NodeConfig) -> Directories:
-    """Opens all directories of `config`. Raises DataFolderError, and then holds none."""
+    """Opens the directories of `config`, as far as they can be used. Raises DataFolderError, and then holds none.
+
+    A node goes on without some of its logs, but not without all, and a controller not without its metadata.
+    """
     opened: dict[str, DataFolder] = {}
+    offline: dict[str, str] = {}
     cluster_id = config.cluster_id or None
     try:
         for path in config.directories:
+            is_needed = config.is_controller and path == config.metadata_directory
+            last = path == config.directories[-1] and not opened
+            if not (is_needed or last) and (reason := unusable(disk, path)) is not None:
+                offline[path] = reason
+                continue
             opened[path] = await DataFolder.open(disk, path, cluster_id=cluster_id, node_id=config.node_id)
         _check_apart(list(opened.values()))
     except DataFolderError:
-        for folder in opened.values():
-            folder.close()
+        _close(opened)
         raise
-    return Directories(opened[config.metadata_directory], tuple([opened[path] for path in config.log_directories]))
+    logs = tuple([opened[path] for path in config.log_directories if path in opened])
+    if config.is_broker and not logs:
+        _close(opened)
+        raise DataFolderError(next(iter(offline.values())))
+    for reason in offline.values():
+        log.error("a log directory is offline, and with it all replicas that lie there: %s", reason)
+    return Directories(opened.get(config.metadata_directory) or next(iter(opened.values())), logs, offline)
+
+
+def _close(opened: Mapping[str, DataFolder]) -> None:
+    for folder in opened.values():
+        folder.close()
 
 
 def _check_apart(folders: Sequence[DataFolder]) -> None:

@@ -189,6 +189,8 @@ class Node:
             self._tasks,
             on_failure=self._fail,
             producer_expiration_ms=config.producer_id_expiration_ms,
+            offline=directories.offline,
+            essential=config.metadata_directory if config.is_controller else None,
         )
         self._parts.push_async_callback(self._close_logs, logs)
         host = config.reachable_host

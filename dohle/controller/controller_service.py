@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from dohle.controller.brokers import allocate_producer_ids, heartbeat, unregister_broker
 from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision, failure_of
+from dohle.controller.failed_dirs import fail_log_dirs
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.features import describe_features, newest_version, update_features, voters_called
 from dohle.controller.isr import alter_partitions
@@ -159,6 +160,12 @@ class ControllerService:
             )
         except DohleError as error:
             return controller_pb2.HeartbeatResponse(failure=failure_of(error))
+
+    async def fail_log_dirs(
+        self, request: controller_pb2.FailLogDirsRequest, _context: RequestContext
+    ) -> controller_pb2.FailLogDirsResponse:
+        await self._controller.leader_found()
+        return await self._controller.change(lambda image: fail_log_dirs(image, request))
 
     async def alter_partitions(
         self, request: controller_pb2.AlterPartitionsRequest, _context: RequestContext

@@ -95,6 +95,7 @@ class Revisions:
         doubts = before.doubts if doubts is None else doubts
         proven = before.proven_replicas if proven is None else proven
         lost = {*lost, *(doubt.node_id for doubt in doubts if doubt.lost)}
+        lost |= {node for node in replicas.assigned if self._image.is_offline(node, key)}
         eligible = before.eligible_replicas if eligible is None else eligible
         candidates = [node for node in whole(before, eligible, doubts, proven) if node not in lost]
         if doubts:
@@ -178,7 +179,8 @@ class Revisions:
             return None
         for doubt in outcome.doubts:
             if doubt.lost and doubt not in before.doubts:
-                self._alarm(key, f"offline: the last in-sync replica, on broker {doubt.node_id}, is missing or damaged")
+                what = "in a failed directory" if self._image.is_offline(doubt.node_id, key) else "missing or damaged"
+                self._alarm(key, f"offline: the last in-sync replica, on broker {doubt.node_id}, is {what}")
         replicas = outcome.replicas
         gone = any(node not in replicas.assigned for node in before.assigned_replicas)
         same = PartitionChange(

@@ -72,7 +72,7 @@ def _alter(
         raise InvalidRequest(f"the leader, {leader}, is not in the proposed ISR {sorted(members)}")
     for node, broker_epoch in members.items():
         if node not in before.in_sync_replicas:
-            _check_joining(image, node, broker_epoch)
+            _check_joining(image, key, node, broker_epoch)
     if leader not in members and not _some_can_lead(image, before, members):
         raise OperationNotAttempted(
             f"broker {leader} is damaged, and no other member of {sorted(members)} can lead now"
@@ -126,7 +126,7 @@ def _check_epochs(before: PartitionImage, leader: NodeId, proposal: AlterPartiti
         )
 
 
-def _check_joining(image: ClusterImage, node: NodeId, broker_epoch: int) -> None:
+def _check_joining(image: ClusterImage, key: PartitionKey, node: NodeId, broker_epoch: int) -> None:
     broker = image.brokers.get(node)
     if broker is None:
         raise IneligibleReplica(f"broker {node} is not registered")
@@ -134,5 +134,7 @@ def _check_joining(image: ClusterImage, node: NodeId, broker_epoch: int) -> None
         raise IneligibleReplica(f"broker {node} is fenced")
     if broker.shutting_down:
         raise IneligibleReplica(f"broker {node} is shutting down")
+    if key in broker.offline_replicas:
+        raise IneligibleReplica(f"the replica of broker {node} lies in a directory that has failed")
     if broker.broker_epoch != broker_epoch:
         raise IneligibleReplica(f"broker {node} has epoch {broker.broker_epoch}, not {broker_epoch}")

@@ -138,7 +138,9 @@ def _elect(
             f"{name} would lose acknowledged records: its topic does not allow unclean elections. Bring back one of"
             f" brokers {list(partition.in_sync_replicas)}, or accept the loss by setting unclean.leader.election.enable"
         )
-    candidate = may_lead_uncleanly(image, partition)
+    candidate = may_lead_uncleanly(
+        image, partition, [node for node in partition.assigned_replicas if image.is_offline(node, key)]
+    )
     if candidate == NO_NODE:
         raise EligibleLeadersNotAvailable(
             f"none of the replicas of {name}, {list(partition.assigned_replicas)}, is available: start one of them"

@@ -4,8 +4,10 @@ Whatever partitions it led, each gets a new leader epoch, with another leader or
 older than its registration. It stays in the ISR where its data is known to be whole. Where it is not, a doubt is noted,
 and `elections` does what follows from it:
 
-- *lost*: another data folder, or one that was wiped, a replica that is missing, or one that is damaged. A replica that
+- *lost*: another directory, or one that was wiped, a replica that is missing, or one that is damaged. A replica that
   was assigned after the metadata offset up to which the broker's folders are durable is not missing but empty.
+- *out of reach*: a replica that is missing while some directory cannot be used. It is lost for as long as that lasts,
+  and the broker is told not to make it anew: it is `offline`.
 - *doubtful*: an unclean stop, after which recovery cut a torn tail, or not every append had been fsynced. A broker that
   names the broker epoch before as cleanly ended is taken at its word.
 
@@ -19,15 +21,26 @@ from dataclasses import dataclass
 
 from dohle.controller.decision import Decision
 from dohle.controller.elections import Revisions
+from dohle.controller.registered_dirs import Evidence
 from dohle.model.errors import (
     DuplicateBrokerRegistration,
     InconsistentClusterId,
     InvalidRegistration,
+    UnsupportedVersion,
 )
 from dohle.model.ids import DirectoryId, IncarnationId, NodeId, PartitionKey, TopicId, id_text
-from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
-from dohle.model.image_apply import apply
-from dohle.model.metadata import Doubt, Endpoint, RegisterBroker, check_levels
+from dohle.model.image import ClusterImage, PartitionImage
+from dohle.model.image_apply import apply_batch
+from dohle.model.metadata import (
+    LOG_DIRECTORIES_VERSION,
+    METADATA_VERSION,
+    UNKNOWN_END,
+    Doubt,
+    Endpoint,
+    LogDirectories,
+    RegisterBroker,
+    check_levels,
+)
 from dohle.rpc.identity import features_of
 from dohle.rpc.v1.controller_pb2 import HeldReplica, RegisterBrokerRequest, RegisterBrokerResponse
 
@@ -57,13 +70,20 @@ def register_broker(
             "if that is another process, stop it, or give this node another id"
         )
     broker_epoch = image.next_offset
-    revisions = Revisions(apply(image, record, broker_epoch), present=record.node_id)
+    evidence = Evidence.of(previous, request)
     held = {PartitionKey(TopicId(replica.topic_id), replica.partition): replica for replica in request.held}
-    for key, partition in image.replicas_of(record.node_id):
-        assert previous is not None, "a broker with replicas was registered before"
-        _Returning(image, previous, request, key, partition, held.get(key)).revise(revisions)
+    returning = {
+        key: _Returning(image, record.node_id, evidence, key, partition, held.get(key))
+        for key, partition in image.replicas_of(record.node_id)
+    }
+    directories = evidence.record(broker_epoch, [key for key, one in returning.items() if one.is_out_of_reach()])
+    records = (record,) if directories is None else (record, directories)
+    _check_log_dirs(image, evidence, directories)
+    revisions = Revisions(apply_batch(image, records, broker_epoch), present=record.node_id)
+    for one in returning.values():
+        one.revise(revisions)
     answer = RegisterBrokerResponse(broker_epoch=broker_epoch)
-    return Decision((record, *revisions.changes), answer, tuple(revisions.alarms))
+    return Decision((*records, *revisions.changes), answer, tuple(revisions.alarms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +91,19 @@ class _Returning:
     """A replica whose broker registers."""
 
     image: ClusterImage
-    previous: BrokerImage
-    request: RegisterBrokerRequest
+    node_id: NodeId
+    evidence: Evidence
     key: PartitionKey
     partition: PartitionImage
     held: HeldReplica | None
 
+    def is_out_of_reach(self) -> bool:
+        """Whether it is missing, and may lie in a directory that the broker cannot use."""
+        return self.held is None and self.evidence.lacks_some and self._was_durable()
+
     def revise(self, revisions: Revisions) -> None:
         """Notes what the partition becomes: a doubt about a member; who is none, but eligible or led last, may go."""
-        node_id, partition = self.previous.node_id, self.partition
+        node_id, partition = self.node_id, self.partition
         remembered = node_id in partition.eligible_replicas or node_id == partition.last_known_leader
         if node_id not in partition.in_sync_replicas and not remembered:
             return
@@ -100,57 +124,72 @@ class _Returning:
 
     def is_proven(self) -> bool:
         """Whether it has all that it ever acknowledged, though recovery may have cut what it had not."""
-        node_id, held = self.previous.node_id, self.held
+        node_id, held = self.node_id, self.held
         earlier = self.partition.doubt_about(node_id)
         return (
             held is not None
             and held.proven
             and not held.damaged
-            and not self._was_replaced()
+            and self.evidence.is_known(held.log_dir)
             and (earlier is None or node_id in self.partition.proven_replicas)
         )
 
     def doubt(self) -> Doubt | None:
-        """Returns what stands against the replica, None if its data is known to be whole."""
-        node_id, held = self.previous.node_id, self.held
-        clean = self.request.clean_broker_epoch == self.previous.broker_epoch
-        earlier = self.partition.doubt_about(node_id)
+        """Returns what stands against a member of the ISR, None if its data is known to be whole."""
+        held, earlier = self.held, self.partition.doubt_about(self.node_id)
         was_lost = earlier is not None and earlier.lost
         was_doubtful = earlier is not None and not earlier.lost  # and nobody has led since
-        if self._was_replaced():
-            return Doubt(node_id, -1, 0, lost=True)
         if held is None:
             if self._was_durable() or was_lost:
-                return Doubt(node_id, -1, 0, lost=True)
-            return Doubt(node_id, -1, 0, lost=False) if was_doubtful or (self._relaxed() and not clean) else None
+                return self._missing(earlier)
+            relaxed = self._relaxed() and not self.evidence.clean
+            return Doubt(self.node_id, -1, 0, lost=False) if was_doubtful or relaxed else None
+        if not self.evidence.is_known(held.log_dir):
+            return Doubt(self.node_id, -1, 0, lost=True)
         if earlier is not None and was_lost and not self._healed(earlier, held):
             return earlier
         if held.damaged:
-            return Doubt(node_id, held.last_epoch, held.durable_end, lost=True)
+            return Doubt(self.node_id, held.last_epoch, held.durable_end, lost=True)
+        clean = self.evidence.stopped_cleanly(held.log_dir)
         if not was_doubtful and (clean or (held.proven and held.cut_bytes == 0)):
             return None
-        return Doubt(node_id, held.last_epoch, held.durable_end, lost=False)
+        return Doubt(self.node_id, held.last_epoch, held.durable_end, lost=False)
 
-    def _was_replaced(self) -> bool:
-        """Whether this is not the folder that served before: formatted anew, with another id or with the same.
-
-        A broker makes durable that it is past its registration before it asks to serve.
-        """
-        return self.previous.directory_id != self.request.hello.directory_id or (
-            self.previous.has_served and self.request.durable_metadata_offset <= self.previous.broker_epoch
-        )
+    def _missing(self, earlier: Doubt | None) -> Doubt:
+        if not self.evidence.lacks_some:
+            return Doubt(self.node_id, -1, 0, lost=True)
+        if earlier is not None and earlier.lost:
+            return earlier
+        return Doubt(self.node_id, -1, UNKNOWN_END, lost=True)
 
     def _was_durable(self) -> bool:
-        """Whether the broker had made this replica's folder durable, so that it should be there."""
-        index = self.partition.assigned_replicas.index(self.previous.node_id)
-        return self.partition.assigned_at[index] < self.request.durable_metadata_offset
+        """Whether the broker had made this replica's folder durable, so that it should be there.
+
+        Where no directory that served before is there any more, nobody knows, and it is taken for true.
+        """
+        index = self.partition.assigned_replicas.index(self.node_id)
+        return self.partition.assigned_at[index] < self.evidence.durable_metadata_offset
 
     def _relaxed(self) -> bool:
         """Whether appends may have been acknowledged before they were fsynced, the folder's making included."""
         return self.image.topics[self.key.topic_id].config.flush_messages > 1
 
     def _healed(self, lost: Doubt, held: HeldReplica) -> bool:
+        if lost.durable_end == UNKNOWN_END:
+            return True  # its directory is back, and nobody has made it anew meanwhile
         return lost.last_epoch >= 0 and (lost.last_epoch, lost.durable_end) <= (held.last_epoch, held.durable_end)
+
+
+def _check_log_dirs(image: ClusterImage, evidence: Evidence, directories: LogDirectories | None) -> None:
+    ids = evidence.ids
+    _demand(all(len(one) == _ID_BYTES for one in ids), f"a directory id has {_ID_BYTES} bytes")
+    _demand(len(set(ids)) == len(ids), "two log directories have the same id: one is a copy of the other")
+    if directories is not None and image.metadata_version < LOG_DIRECTORIES_VERSION:
+        raise UnsupportedVersion(
+            f"this cluster works at {METADATA_VERSION} {image.metadata_version}, and several log directories, or one"
+            f" beside that of the metadata, need {LOG_DIRECTORIES_VERSION}: finalise that first, or give the node one"
+            " directory"
+        )
 
 
 def _checked(image: ClusterImage, request: RegisterBrokerRequest) -> RegisterBroker:

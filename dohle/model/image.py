@@ -48,6 +48,14 @@ class BrokerImage:
     fenced: bool
     shutting_down: bool
     has_served: bool  # unfenced at some time since that registration
+    log_dirs: tuple[DirectoryId, ...] = ()  # that it can use; empty: the one that it registered with
+    offline_log_dirs: tuple[DirectoryId, ...] = ()  # that it had and cannot use
+    offline_replicas: HashTrieSet[PartitionKey] = HashTrieSet()  # those that lie there  # noqa: RUF009
+
+    @property
+    def online_log_dirs(self) -> tuple[DirectoryId, ...]:
+        """The log directories that it can use."""
+        return self.log_dirs or (self.directory_id,)
 
     @property
     def active(self) -> bool:
@@ -187,6 +195,11 @@ class ClusterImage:
         """Whether this broker may become a leader or join an ISR."""
         broker = self.brokers.get(node_id)
         return broker is not None and broker.active
+
+    def is_offline(self, node_id: NodeId, key: PartitionKey) -> bool:
+        """Whether this replica lies in a directory that its broker cannot use: it neither leads nor joins an ISR."""
+        broker = self.brokers.get(node_id)
+        return broker is not None and key in broker.offline_replicas
 
     def replicas_of(self, node_id: NodeId) -> Iterator[tuple[PartitionKey, PartitionImage]]:
         """Every partition that is assigned to this broker, by topic id and number."""

@@ -10,8 +10,9 @@ Cost: copying each topic's tuple of partitions once a batch, plus a few microsec
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from rpds import HashTrieMap
+from rpds import HashTrieMap, HashTrieSet
 
 from dohle.model.errors import CorruptLog, InvalidConfig
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
@@ -19,6 +20,7 @@ from dohle.model.image import BrokerImage, ClusterImage, Hosted, PartitionImage
 from dohle.model.metadata import (
     BrokerChange,
     FeatureLevel,
+    LogDirectories,
     MetadataRecord,
     NoOp,
     Partition,
@@ -88,6 +90,8 @@ class _Draft:
                 self._change_broker(record)
             case UnregisterBroker(node_id, broker_epoch):
                 self._unregister_broker(node_id, broker_epoch)
+            case LogDirectories():
+                self._change_log_dirs(record)
             case Topic():
                 self._add_topic(record, offset)
             case RemoveTopic(topic_id):
@@ -161,19 +165,29 @@ class _Draft:
 
     def _change_broker(self, record: BrokerChange) -> None:
         broker = self._registered(record.node_id, record.broker_epoch)
-        changed = BrokerImage(
-            node_id=broker.node_id,
-            broker_epoch=broker.broker_epoch,
-            incarnation_id=broker.incarnation_id,
-            directory_id=broker.directory_id,
-            endpoints=broker.endpoints,
-            rack=broker.rack,
-            features=broker.features,
+        changed = replace(
+            broker,
             fenced=record.fenced,
             shutting_down=record.shutting_down,
             has_served=broker.has_served or not record.fenced,
         )
         self._brokers = self._brokers.insert(record.node_id, changed)
+
+    def _change_log_dirs(self, record: LogDirectories) -> None:
+        changed = replace(
+            self._registered(record.node_id, record.broker_epoch),
+            log_dirs=record.online,
+            offline_log_dirs=record.offline,
+            offline_replicas=HashTrieSet(record.offline_replicas),
+        )
+        self._brokers = self._brokers.insert(record.node_id, changed)
+
+    def _forget_offline(self, node_id: NodeId, key: PartitionKey) -> None:
+        """The broker has no such replica any more: what may lie in its failed directory is nobody's."""
+        broker = self._brokers.get(node_id)
+        if broker is not None and key in broker.offline_replicas:
+            changed = replace(broker, offline_replicas=broker.offline_replicas.remove(key))
+            self._brokers = self._brokers.insert(node_id, changed)
 
     def _unregister_broker(self, node_id: NodeId, broker_epoch: int) -> None:
         self._registered(node_id, broker_epoch)
@@ -206,6 +220,8 @@ class _Draft:
         for number, partition in enumerate(topic.partitions):
             if partition.is_reassigning:
                 self._reassigning = self._reassigning.discard(PartitionKey(topic_id, number))
+            for node_id in partition.assigned_replicas:
+                self._forget_offline(node_id, PartitionKey(topic_id, number))
 
     def _add_partition(self, record: Partition, offset: int) -> None:
         topic = self._topic(record.topic_id)
@@ -257,6 +273,7 @@ class _Draft:
         self._reassigning = self._reassigning.insert(key) if runs else self._reassigning.discard(key)
         for node_id in gone:
             self._rehost(node_id, key, hosts=False)
+            self._forget_offline(node_id, key)
         for node_id in assigned:
             if node_id not in since:
                 self._rehost(node_id, key, hosts=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from dohle.model.errors import UnsupportedVersion
-from dohle.model.ids import NO_NODE, ClusterId, DirectoryId, IncarnationId, NodeId, TopicId
+from dohle.model.ids import NO_NODE, ClusterId, DirectoryId, IncarnationId, NodeId, PartitionKey, TopicId
 
 METADATA_VERSION = "metadata.version"
 """The feature whose level says which metadata records may be written."""
@@ -26,12 +26,16 @@ METADATA_VERSION = "metadata.version"
 OLDEST_METADATA_VERSION = 1
 """The lowest metadata.version that this software reads and writes."""
 
-NEWEST_METADATA_VERSION = 2
+NEWEST_METADATA_VERSION = 3
 """The highest one, at which new clusters are formatted.
 
 2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966); snapshots keep
 the CRC of the log's first batch.
+3: a broker's log directories, of which some may fail (`LogDirectories`).
 """
+
+LOG_DIRECTORIES_VERSION = 3
+"""The metadata.version from which on brokers have several log directories, of which some may fail."""
 
 
 class Endpoint(NamedTuple):
@@ -64,12 +68,16 @@ class Voter(NamedTuple):
     port: int
 
 
+UNKNOWN_END = -1
+"""The durable end of a lost replica whose directory was not there: what it holds nobody can say."""
+
+
 class Doubt(NamedTuple):
     """Why a member of the ISR may not lead like any other: what it registered with after its process or disk failed.
 
     Doubts last only until they are settled: by a member without one, who then leads while the doubtful leave the ISR;
-    or once every member has one, by comparing their ends. A `lost` one never leads: its data is missing or damaged, and
-    it is a member only because it is the last.
+    or once every member has one, by comparing their ends. A `lost` one never leads: its data is missing, damaged or in
+    a directory that has failed, and it is a member only because it is the last.
     """
 
     node_id: NodeId
@@ -122,6 +130,20 @@ class UnregisterBroker:
 
     node_id: NodeId
     broker_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirectories:
+    """A broker's log directories as they are from now on, where they are not the one that it registered with alone.
+
+    Since metadata.version 3. Its replicas that lie in one that it cannot use neither lead nor join an ISR.
+    """
+
+    node_id: NodeId
+    broker_epoch: int
+    online: tuple[DirectoryId, ...]
+    offline: tuple[DirectoryId, ...]  # those it had before and cannot use
+    offline_replicas: tuple[PartitionKey, ...]  # in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +319,7 @@ MetadataRecord: TypeAlias = (
     | NoOp
     | ReplicasChange
     | ReassignmentThrottle
+    | LogDirectories
     | UnregisterBroker
     | SnapshotHeader
     | BrokerState

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from dohle.model.errors import CorruptLog, UnsupportedVersion
+from dohle.model.ids import PartitionKey
 from dohle.model.metadata import (
     NEWEST_METADATA_VERSION,
     BrokerChange,
@@ -29,6 +30,7 @@ from dohle.model.metadata import (
     Endpoint,
     FeatureLevel,
     FeatureRange,
+    LogDirectories,
     MetadataRecord,
     NoOp,
     Partition,
@@ -122,6 +124,7 @@ _FORMS = (
     _form(14, 2, ReplicasChange, doubts=Doubt),
     _form(15, 1, ReassignmentThrottle),
     _form(16, 2, UnregisterBroker),
+    _form(17, 3, LogDirectories, offline_replicas=PartitionKey),
     _form(101, 1, SnapshotHeader, "reassignment_bytes_per_s", voters=Voter),
     _form(101, 2, SnapshotHeader, voters=Voter),
     _form(102, 1, BrokerState, endpoints=Endpoint, features=FeatureRange),

@@ -25,6 +25,7 @@ from dohle.model.image import BrokerImage, ClusterImage, PartitionImage, TopicIm
 from dohle.model.metadata import (
     BrokerState,
     FeatureLevel,
+    LogDirectories,
     MetadataRecord,
     PartitionState,
     SnapshotFooter,
@@ -73,6 +74,11 @@ def snapshot_records(image: ClusterImage, term: int, first_batch_crc: int) -> It
         yield FeatureLevel(name, level)
     for broker in image.brokers_in_order():
         yield BrokerState(*_broker_values(broker))
+        if broker.log_dirs:
+            replicas = tuple(sorted(broker.offline_replicas))
+            yield LogDirectories(
+                broker.node_id, broker.broker_epoch, broker.log_dirs, broker.offline_log_dirs, replicas
+            )
     for topic in image.topics_in_order():
         yield TopicState(topic.topic_id, topic.name, topic.created_at)
         for key, value in topic.overrides.items():
@@ -197,6 +203,8 @@ class _ImageDraft:
             case BrokerState():
                 broker = BrokerImage(*_broker_values(record))
                 self._brokers = self._brokers.insert(broker.node_id, broker)
+            case LogDirectories():
+                self._add_log_dirs(record)
             case FeatureLevel(name, level):
                 self._features[name] = level
             case SnapshotHeader():
@@ -205,6 +213,18 @@ class _ImageDraft:
                 self._end_topic()
             case _:
                 raise _Contradiction(f"a record {type(record).__name__}, which stands in the log alone")
+
+    def _add_log_dirs(self, record: LogDirectories) -> None:
+        broker = self._brokers.get(record.node_id)
+        if broker is None or broker.broker_epoch != record.broker_epoch:
+            raise _Contradiction(f"log directories of broker {record.node_id} without the broker")
+        changed = replace(
+            broker,
+            log_dirs=record.online,
+            offline_log_dirs=record.offline,
+            offline_replicas=HashTrieSet(record.offline_replicas),
+        )
+        self._brokers = self._brokers.insert(record.node_id, changed)
 
     def _add_partition(self, record: PartitionState) -> None:
         _demand(self._topic is not None and record.topic_id == self._topic.topic_id, "a partition without its topic")

@@ -80,6 +80,23 @@ async def read_identity(disk: Disk, path: str) -> FolderIdentity | None:
         raise DataFolderError(f"{path} cannot be used: {error}") from error
 
 
+def unusable(disk: Disk, path: str) -> str | None:
+    """Returns why the folder cannot be used now, None if it can: not there, not mounted, full, or its disk fails."""
+    try:
+        if not disk.exists(f"{path}/{META_FILE}"):
+            return (
+                f"{path} is not formatted: its disk may not be mounted; if it is new or was replaced, run `dohle format"
+                " --ignore-formatted`"
+            )
+        disk.list(path)
+        _check_space(disk, path)
+    except DataFolderError as error:
+        return error.message
+    except OSError as error:
+        return f"{path} cannot be used: {error}"
+    return None
+
+
 class DataFolder:
     """A node's data folder, locked and known to be its own."""
 

@@ -138,8 +138,8 @@ class GroupCommit:
             raise self.refused(error) from error
 
     def refused(self, error: OSError) -> StorageFailure:
-        """Returns what to raise for a read or append that met `error`: EIO fails the folder, all else only that one."""
-        if error.errno == errno.EIO:
+        """Returns what to raise for a read or append that met `error`: only a device that is gone fails the folder."""
+        if error.errno in _GONE:
             return self._fail(error)
         return StorageFailure(f"{self._name}: {error}{_ADVICE.get(error.errno or 0, '')}")
 
@@ -153,6 +153,9 @@ class GroupCommit:
             self._on_failure(failure)
         return failure
 
+
+_GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESTALE, errno.ENOENT)
+"""What a device, or the mount of one, answers once it is gone."""
 
 _ADVICE = {
     errno.ENOSPC: "; nothing was written: free space, or delete topics",

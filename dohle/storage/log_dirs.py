@@ -2,14 +2,20 @@
 
 A replica lies in one folder; a new one goes where the fewest are (Kafka's rule). Each folder has its own group commit,
 checkpoints and clean-stop mark, so that disks neither wait for one another nor vouch for one another.
+
+A folder that has failed, or could not be opened, is offline for the life of the process, and what lies there with it:
+nothing of it is made anew in another one. The node goes on with the others; it ends with the last of them, or with the
+one that holds its metadata.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from dohle.model.errors import DataFolderError
+from dohle.model.errors import StorageFailure
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.tasks import Tasks
@@ -20,22 +26,21 @@ from dohle.storage.group_commit import OnFailure
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder, NewLog
 
+logger = logging.getLogger(__name__)
+
 
 class LogDirs:
-    """A node's folders of logs, in the order of its configuration."""
+    """A node's folders of logs, in the order of its configuration: those that were opened, failed ones among them."""
 
-    def __init__(self, folders: Sequence[LogFolder]) -> None:
-        """Raises DataFolderError if two folders hold the same replica."""
-        self.folders = tuple(folders)
-        found: dict[LogKey, LogFolder] = {}
-        for folder in self.folders:
-            for key in folder.logs:
-                if key in found:
-                    raise DataFolderError(
-                        f"{key[0]}-{key[1]} is in {found[key].path} and in {folder.path}: rename the older of the two"
-                        " so that it ends in -stray"
-                    )
-                found[key] = folder
+    def __init__(self, on_failure: OnFailure, *, offline: Mapping[str, str], essential: str | None) -> None:
+        self.folders: list[LogFolder] = []
+        self.offline = dict(offline)
+        """Why those that cannot be used cannot, by their paths."""
+        self.on_offline: Callable[[LogFolder], None] | None = None
+        """Hears of each folder that fails while the node goes on."""
+        self._on_failure = on_failure
+        self._essential = essential
+        self._ends = False  # the node does, by a folder's failure
 
     @classmethod
     async def open(
@@ -47,58 +52,156 @@ class LogDirs:
         *,
         on_failure: OnFailure,
         producer_expiration_ms: int,
+        offline: Mapping[str, str] | None = None,
+        essential: str | None = None,
     ) -> LogDirs:
-        """Opens every log of every folder. Raises as `LogFolder.open` does, for the first folder that cannot be."""
-        opened = [
-            await LogFolder.open(
-                disk, clock, folder, tasks, on_failure=on_failure, producer_expiration_ms=producer_expiration_ms
-            )
-            for folder in folders
-        ]
-        return cls(opened)
+        """Opens every log of every folder; `offline` are further ones, and why they cannot be opened.
+
+        Raises DataFolderError for a file that must be read and cannot be, StorageFailure if no folder's disk works, or
+        that of `essential`, the path without which the node cannot be. `on_failure` is called once if either happens
+        later.
+        """
+        self = cls(on_failure, offline=offline or {}, essential=essential)
+        failure: StorageFailure | None = None
+        for folder in folders:
+            try:
+                opened = await LogFolder.open(
+                    disk,
+                    clock,
+                    folder,
+                    tasks,
+                    on_failure=partial(self._failed, folder.path),
+                    producer_expiration_ms=producer_expiration_ms,
+                )
+            except StorageFailure as error:
+                if folder.path == essential:
+                    raise
+                self.offline[folder.path], failure = error.message, error
+            else:
+                self.folders.append(opened)
+        if not self.folders:
+            raise failure or StorageFailure("; ".join(self.offline.values()))
+        await self._set_older_copies_aside()
+        return self
+
+    async def _set_older_copies_aside(self) -> None:
+        """Of a replica that two folders hold the one counts whose folder has seen more.
+
+        The other was away while the broker lost the replica and was given it anew.
+        """
+        seen: dict[LogKey, LogFolder] = {}
+        offsets = {folder.path: await folder.metadata_offset() for folder in self.folders}
+        for folder in sorted(self.folders, key=lambda folder: offsets[folder.path], reverse=True):
+            for key in list(folder.logs):
+                if key in seen:
+                    name = await folder.mark_stray(*key)
+                    logger.warning(
+                        "%s-%d is in %s too, which has been in use for longer: set aside as %s/%s",
+                        *key,
+                        seen[key].path,
+                        folder.path,
+                        name,
+                    )
+                else:
+                    seen[key] = folder
+
+    def _failed(self, path: str, failure: StorageFailure) -> None:
+        folder = next((folder for folder in self.folders if folder.path == path), None)
+        if folder is None:
+            return  # it is being opened, and its opener hears of it
+        self.offline[path] = failure.message
+        if path == self._essential or not self.online:
+            self._ends = True
+            self._on_failure(failure)
+            return
+        logger.error("%s is offline, and with it %d replicas; this node goes on without it", path, len(folder.logs))
+        if self.on_offline is not None:
+            self.on_offline(folder)
+
+    @property
+    def online(self) -> list[LogFolder]:
+        """The folders that work."""
+        return [folder for folder in self.folders if not folder.failed]
 
     def log(self, key: LogKey) -> Log | None:
-        """Returns the log of this topic and partition, if there is one."""
-        return next((folder.logs[key] for folder in self.folders if key in folder.logs), None)
+        """Returns the log of this topic and partition, if there is one in a folder that works."""
+        return next((folder.logs[key] for folder in self.online if key in folder.logs), None)
 
     def logs(self) -> list[Log]:
-        """Returns all logs, by topic and partition."""
-        return sorted((log for folder in self.folders for log in folder.logs.values()), key=lambda log: log.key)
+        """Returns all logs of the folders that work, by topic and partition."""
+        return sorted((log for folder in self.online for log in folder.logs.values()), key=lambda log: log.key)
 
-    def folder_of(self, key: LogKey) -> LogFolder:
-        """Returns where this replica lies, which is somewhere."""
-        return next(folder for folder in self.folders if key in folder.logs)
+    def folder_of(self, log: Log) -> LogFolder:
+        """Returns where this log lies."""
+        return next(folder for folder in self.folders if log.folder.startswith(f"{folder.path}/"))
 
     def number_of(self, key: LogKey) -> int:
         """Returns which of the folders holds this log."""
         return self.folders.index(self.folder_of(key))
 
     async def create_logs(self, new: Sequence[NewLog]) -> list[Log]:
-        """Makes empty logs, durably, each in the folder that then has the fewest. Raises StorageFailure."""
-        counts = [len(folder.logs) for folder in self.folders]
-        shares: list[list[NewLog]] = [[] for _ in self.folders]
-        for one in new:
-            fewest = counts.index(min(counts))
-            shares[fewest].append(one)
-            counts[fewest] += 1
-        for folder, share in zip(self.folders, shares, strict=True):
-            if share:
-                await folder.create_logs(share)
-        return [self.folder_of((one.topic, one.partition)).logs[one.topic, one.partition] for one in new]
+        """Makes empty logs, durably, each in the folder that then has the fewest; if one fails, in another.
 
-    async def delete_log(self, topic: str, partition: int) -> None:
-        """Removes a log and its files. Whoever waits for it gets an error. Raises StorageFailure."""
-        await self.folder_of((topic, partition)).delete_log(topic, partition)
+        Raises StorageFailure where the node ends.
+        """
+        missing = list(new)
+        while missing:
+            self._go_on()
+            online = self.online
+            counts = [len(folder.logs) for folder in online]
+            shares: list[list[NewLog]] = [[] for _ in online]
+            for one in missing:
+                fewest = counts.index(min(counts))
+                shares[fewest].append(one)
+                counts[fewest] += 1
+            for folder, share in zip(online, shares, strict=True):
+                if share:
+                    try:
+                        await folder.create_logs(share)
+                    except StorageFailure:
+                        self._go_on()
+            missing = [one for one in missing if self.log((one.topic, one.partition)) is None]
+        made = [self.log((one.topic, one.partition)) for one in new]
+        return [log for log in made if log is not None]
 
-    async def mark_stray(self, topic: str, partition: int) -> str:
-        """Takes a log out of service and sets its folder aside. Returns the folder's new path."""
-        folder = self.folder_of((topic, partition))
-        return f"{folder.path}/{await folder.mark_stray(topic, partition)}"
+    async def delete_log(self, log: Log) -> None:
+        """Removes a log and its files. Whoever waits for it gets an error.
+
+        In a folder that has failed its files stay; once that works again, nothing asks for them any more.
+        """
+        folder = self.folder_of(log)
+        if not folder.failed:
+            try:
+                await folder.delete_log(*log.key)
+            except StorageFailure:
+                self._go_on()
+        folder.logs.pop(log.key, None)
+
+    async def mark_stray(self, log: Log) -> str:
+        """Takes a log out of service and sets its folder aside; returns its new path. Raises StorageFailure."""
+        folder = self.folder_of(log)
+        return f"{folder.path}/{await folder.mark_stray(*log.key)}"
 
     async def findings_reported(self) -> None:
         """Forgets, durably, what recoveries found: the controller knows of it now."""
-        for folder in self.folders:
-            await folder.findings_reported()
+        for folder in self.online:
+            try:
+                await folder.findings_reported()
+            except StorageFailure:
+                self._go_on()
+
+    async def put_metadata_offset(self, offset: int) -> None:
+        """Returns once `offset` is durable in every folder that works. Raises StorageFailure where the node ends."""
+        for folder in self.online:
+            try:
+                await folder.put_metadata_offset(offset)
+            except StorageFailure:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """A folder's failure, which is being handled, is that folder's alone, unless the node ends by it."""
+        if self._ends:
+            raise StorageFailure("; ".join(self.offline.values()))
 
     @property
     def previous_broker_epoch(self) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dohle.model.errors import DataFolderError, StorageFailure
+from dohle.model.errors import CorruptLog, DataFolderError, StorageFailure
 from dohle.model.ids import DirectoryId, TopicId, id_text, parse_id
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.clock import Clock
@@ -49,6 +49,8 @@ from dohle.storage.segments import Segments
 from dohle.storage.single_log import METADATA_LOG
 
 PARTITION_FILE = "partition.metadata"
+METADATA_OFFSET_FILE = "durable-metadata-offset"
+"""Its owner's: replicas that were assigned below this offset of the metadata have their folder."""
 
 _FOLDER_NAME = re.compile(r"(.+)-(0|[1-9][0-9]*)")
 _AT_ONCE = 16  # logs opened side by side
@@ -200,10 +202,25 @@ class LogFolder:
                 self._disk.delete(f"{self.path}/{FINDINGS_FILE}")
                 await self._disk.sync([], [self.path])
 
-    async def put(self, name: str, text: str) -> None:
-        """Replaces a small file beside the logs, durably. Raises StorageFailure."""
+    async def metadata_offset(self) -> int:
+        """Returns the offset (exclusive); 0 for a folder that has never held a replica.
+
+        Raises CorruptLog, StorageFailure.
+        """
+        path = f"{self.path}/{METADATA_OFFSET_FILE}"
+        try:
+            with self._commit.using():
+                return int((await self._disk.read_all(path)).decode() if self._disk.exists(path) else 0)
+        except ValueError as error:
+            raise CorruptLog(
+                f"{path} does not hold a number: set this node's data folder aside and let it fill from its peers"
+            ) from error
+
+    async def put_metadata_offset(self, offset: int) -> None:
+        """Returns once the offset is durable. Raises StorageFailure."""
+        path = f"{self.path}/{METADATA_OFFSET_FILE}"
         with self._commit.syncing():
-            await write_files(self._disk, {f"{self.path}/{name}": text}, [self.path])
+            await write_files(self._disk, {path: f"{offset}\n"}, [self.path])
 
     def _log(self, key: LogKey, topic_id: TopicId, config: TopicConfig, opened: Opened) -> Log:
         return Log(

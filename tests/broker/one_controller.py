@@ -8,6 +8,7 @@ from typing import Any
 
 from dohle.controller.brokers import allocate_producer_ids, fence_brokers, heartbeat
 from dohle.controller.decision import Decision
+from dohle.controller.failed_dirs import fail_log_dirs
 from dohle.controller.isr import alter_partitions
 from dohle.controller.registration import register_broker
 from dohle.model.ids import ClusterId, NodeId, PartitionKey, TopicId
@@ -162,6 +163,9 @@ class OneController:
     async def alter_partitions(self, request: Any, _context: object) -> Any:
         return self._decide(alter_partitions(self.image, request))
 
+    async def fail_log_dirs(self, request: Any, _context: object) -> Any:
+        return self._decide(fail_log_dirs(self.image, request))
+
     async def allocate_producer_ids(self, request: Any, _context: object) -> Any:
         return self._decide(allocate_producer_ids(self.image, request))
 
@@ -183,6 +187,9 @@ class _Asked:
 
     async def alter_partitions(self, request: Any, context: object) -> Any:
         return await self._controller.alter_partitions(request, context)
+
+    async def fail_log_dirs(self, request: Any, context: object) -> Any:
+        return await self._controller.fail_log_dirs(request, context)
 
     async def allocate_producer_ids(self, request: Any, context: object) -> Any:
         return await self._controller.allocate_producer_ids(request, context)

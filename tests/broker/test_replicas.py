@@ -9,7 +9,6 @@ import pytest
 from dohle.broker import replicas as replicas_module
 from dohle.broker.following import Following
 from dohle.broker.leading import ACKS_ALL, ACKS_LEADER, Leading
-from dohle.broker.metadata_offset import FILE
 from dohle.broker.reads import LATEST, FetchWanted
 from dohle.model.errors import (
     DamagedReplica,
@@ -25,6 +24,7 @@ from dohle.model.errors import (
 from dohle.model.ids import NodeId, PartitionKey, TopicId
 from dohle.model.metadata import RemoveTopic, TopicOverride
 from dohle.rpc.v1 import replication_pb2
+from dohle.storage.log_folder import METADATA_OFFSET_FILE as FILE
 from dohle.storage.opened import Damage
 from tests.broker.brokers import KEY, Cluster, Node, until
 from tests.broker.logs import PATH, TOPIC_ID, batch

@@ -23,6 +23,7 @@ from dohle.model.metadata import (
     Doubt,
     Endpoint,
     FeatureLevel,
+    LogDirectories,
     Partition,
     PartitionChange,
     PartitionState,
@@ -194,7 +195,8 @@ def test_states_name_every_field_of_the_image():
     def names(kind):
         return [field.name for field in dataclasses.fields(kind)]
 
-    assert names(BrokerState) == names(BrokerImage)
+    assert [*names(BrokerState), "log_dirs", "offline_log_dirs", "offline_replicas"] == names(BrokerImage)
+    assert names(LogDirectories)[2:] == ["online", "offline", "offline_replicas"]
     assert names(PartitionState)[2:] == names(PartitionImage)
     assert names(ClusterImage) == [
         *("next_offset", "cluster_id", "voters", "features", "next_producer_id", "brokers", "topics"),

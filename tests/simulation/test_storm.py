@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -28,12 +29,16 @@ SHAPE = Topology(
 )
 
 
+WITH_DISKS = replace(SHAPE, nodes=(*SHAPE.nodes[:3], NodePlan(4, False, True, log_dirs=2)))
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_fault_takes_effect_and_no_promise_is_broken(kind: str) -> None:
-    node_id = KINDS[kind].targets(SHAPE)[-1]
+    shape = SHAPE if KINDS[kind].targets(SHAPE) else WITH_DISKS
+    node_id = KINDS[kind].targets(shape)[-1]
     faults = (PlannedFault(3.0, kind, node_id, 1.0, 11), PlannedFault(7.0, kind, node_id, 0.5, 12))
     mix = Plan.drawn(1).mix
-    outcome = run_plan(Plan(3, SHAPE, mix, storm_s=16.0, faults=faults, snapshot_bytes=500))
+    outcome = run_plan(Plan(3, shape, mix, storm_s=16.0, faults=faults, snapshot_bytes=500))
     assert not outcome.violations, "\n".join((*outcome.timeline, *outcome.violations))
     assert outcome.faults[kind] >= 1
     assert set(outcome.faults) == {kind}

@@ -173,7 +173,7 @@ def test_a_folder_without_its_mark_is_another_log() -> None:
         file = segment(machine)
         file.append([batch(0)])
         await machine.disk.sync([file, mark], [FOLDER])
-        mine, other = (SureLog(machine, FOLDER, ("mark", name)) for name in (b"one", b"two"))
+        mine, other = (SureLog(machine, FOLDER, mark=("mark", name)) for name in (b"one", b"two"))
         mine.look()
         other.look()
         assert (mine.end, other.end) == (1, 0)

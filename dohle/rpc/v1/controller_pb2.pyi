@@ -55,7 +55,7 @@ class FetchSnapshotResponse(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., end_offset: _Optional[int] = ..., term: _Optional[int] = ..., size_bytes: _Optional[int] = ..., batches: _Optional[bytes] = ...) -> None: ...
 
 class HeldReplica(_message.Message):
-    __slots__ = ("topic_id", "partition", "last_epoch", "durable_end", "cut_bytes", "proven", "damaged")
+    __slots__ = ("topic_id", "partition", "last_epoch", "durable_end", "cut_bytes", "proven", "damaged", "log_dir")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LAST_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,7 @@ class HeldReplica(_message.Message):
     CUT_BYTES_FIELD_NUMBER: _ClassVar[int]
     PROVEN_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    LOG_DIR_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     last_epoch: int
@@ -70,23 +71,54 @@ class HeldReplica(_message.Message):
     cut_bytes: int
     proven: bool
     damaged: bool
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., cut_bytes: _Optional[int] = ..., proven: _Optional[bool] = ..., damaged: _Optional[bool] = ...) -> None: ...
+    log_dir: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., cut_bytes: _Optional[int] = ..., proven: _Optional[bool] = ..., damaged: _Optional[bool] = ..., log_dir: _Optional[int] = ...) -> None: ...
 
 class RegisterBrokerRequest(_message.Message):
-    __slots__ = ("hello", "endpoints", "rack", "held", "durable_metadata_offset", "clean_broker_epoch")
+    __slots__ = ("hello", "endpoints", "rack", "held", "durable_metadata_offset", "clean_broker_epoch", "log_dirs", "offline_log_dirs")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     RACK_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     DURABLE_METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     CLEAN_BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LOG_DIRS_FIELD_NUMBER: _ClassVar[int]
+    OFFLINE_LOG_DIRS_FIELD_NUMBER: _ClassVar[int]
     hello: _common_pb2.Hello
     endpoints: _containers.RepeatedCompositeFieldContainer[_common_pb2.Endpoint]
     rack: str
     held: _containers.RepeatedCompositeFieldContainer[HeldReplica]
     durable_metadata_offset: int
     clean_broker_epoch: int
-    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., endpoints: _Optional[_Iterable[_Union[_common_pb2.Endpoint, _Mapping]]] = ..., rack: _Optional[str] = ..., held: _Optional[_Iterable[_Union[HeldReplica, _Mapping]]] = ..., durable_metadata_offset: _Optional[int] = ..., clean_broker_epoch: _Optional[int] = ...) -> None: ...
+    log_dirs: _containers.RepeatedCompositeFieldContainer[RegisteredLogDir]
+    offline_log_dirs: int
+    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., endpoints: _Optional[_Iterable[_Union[_common_pb2.Endpoint, _Mapping]]] = ..., rack: _Optional[str] = ..., held: _Optional[_Iterable[_Union[HeldReplica, _Mapping]]] = ..., durable_metadata_offset: _Optional[int] = ..., clean_broker_epoch: _Optional[int] = ..., log_dirs: _Optional[_Iterable[_Union[RegisteredLogDir, _Mapping]]] = ..., offline_log_dirs: _Optional[int] = ...) -> None: ...
+
+class RegisteredLogDir(_message.Message):
+    __slots__ = ("directory_id", "durable_metadata_offset", "clean_broker_epoch")
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    CLEAN_BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    directory_id: bytes
+    durable_metadata_offset: int
+    clean_broker_epoch: int
+    def __init__(self, directory_id: _Optional[bytes] = ..., durable_metadata_offset: _Optional[int] = ..., clean_broker_epoch: _Optional[int] = ...) -> None: ...
+
+class FailLogDirsRequest(_message.Message):
+    __slots__ = ("broker_id", "broker_epoch", "log_dirs", "replicas")
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LOG_DIRS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    broker_epoch: int
+    log_dirs: _containers.RepeatedScalarFieldContainer[bytes]
+    replicas: _containers.RepeatedCompositeFieldContainer[HeldReplica]
+    def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., log_dirs: _Optional[_Iterable[bytes]] = ..., replicas: _Optional[_Iterable[_Union[HeldReplica, _Mapping]]] = ...) -> None: ...
+
+class FailLogDirsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class RegisterBrokerResponse(_message.Message):
     __slots__ = ("broker_epoch",)

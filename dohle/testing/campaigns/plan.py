@@ -11,7 +11,7 @@ from random import Random
 
 from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.model.errors import ConfigurationError
-from dohle.model.metadata import NEWEST_METADATA_VERSION, OLDEST_METADATA_VERSION
+from dohle.model.metadata import LOG_DIRECTORIES_VERSION, NEWEST_METADATA_VERSION, OLDEST_METADATA_VERSION
 from dohle.testing.clients.workload import Mix
 from dohle.testing.faults.faults import KINDS, kind_named
 from dohle.testing.world.topology import Topology
@@ -75,6 +75,9 @@ class Plan:
     def drawn(cls, seed: int, storm_s: float = STORM_S) -> Plan:
         _check_length(storm_s)
         topology = Topology.drawn(_chance(seed, "topology"))
+        version = _drawn_version(_chance(seed, "version"))
+        if not 0 < version < LOG_DIRECTORIES_VERSION:
+            topology = topology.with_disks(_chance(seed, "disks"))
         mix = Mix.drawn(_chance(seed, "mix"))
         snapshot_bytes = _chance(seed, "snapshots").choice(_SNAPSHOT_BYTES)
         return cls(
@@ -85,7 +88,7 @@ class Plan:
             _drawn_faults(_chance(seed, "faults"), topology, storm_s),
             snapshot_bytes,
             _chance(seed, "fills").choice(_FILL_BYTES_PER_S),
-            _drawn_version(_chance(seed, "version")),
+            version,
         )
 
     def without(self, faults: Collection[int]) -> Plan:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dohle.testing.faults.blow import Blow
+from dohle.testing.world.topology import Topology
+
+
+def have_several(topology: Topology) -> Sequence[int]:
+    return [node_id for node_id in topology.node_ids() if topology.breakable(node_id)]
 
 
 async def slow_disk(blow: Blow) -> None:
@@ -47,3 +54,76 @@ async def _lasts_and_recovers(blow: Blow) -> None:
         blow.end(blow.node_id, power=False)
         await blow.pause(0.1)
         blow.start(blow.node_id)
+
+
+async def failing_directory(blow: Blow) -> None:
+    """One disk of several fails; the node goes on without it, and begins anew once it is mended, or long before."""
+    path = _one_of_several(blow)
+    if not path:
+        return
+    blow.strikes(f"{path} for {blow.duration_s:.2f} s")
+    blow.machine.disk.faults.failed[path] = None
+    await blow.lasts()
+    again = blow.chance.random() < 0.3
+    if again and not blow.over:
+        blow.end(blow.node_id, power=blow.chance.random() < 0.3)
+        blow.start(blow.node_id)
+        await blow.lasts()
+    if not blow.over:
+        blow.machine.disk.faults.failed.pop(path, None)
+        blow.end(blow.node_id, power=blow.chance.random() < 0.3)
+        await blow.pause(0.1)
+        blow.start(blow.node_id)
+
+
+async def missing_directory(blow: Blow) -> None:
+    """A node that was killed comes back without one of its disks, which is mounted only at its next start."""
+    path = _one_of_several(blow)
+    if not path:
+        return
+    blow.end(blow.node_id, power=blow.chance.random() < 0.3)
+    disk = blow.machine.disk
+    disk.unmount(path)
+    blow.strikes(path)
+    await blow.pause(0.1)
+    blow.start(blow.node_id)
+    await blow.lasts()
+    if not blow.over and not blow.machine.in_service:
+        blow.end(blow.node_id, power=False)
+        disk.mount(path)
+        blow.start(blow.node_id)
+
+
+async def empty_directory(blow: Blow) -> None:
+    """One disk of several is replaced by a new one, with which the node first begins, and which is formatted then."""
+    able = lose_one(blow.world.topology)
+    if not able:
+        return
+    if blow.node_id not in able:
+        blow.node_id = blow.chance.choice(able)
+    path = _one_of_several(blow)
+    if not path:
+        return
+    blow.end(blow.node_id, power=True)
+    blow.machine.disk.lose(path)
+    blow.strikes(path)
+    await blow.pause(0.1)
+    blow.start(blow.node_id)
+    await blow.lasts()
+    machine = blow.machine
+    if not blow.over and not machine.in_service and machine.disk.exists(machine.config.data_dir):
+        blow.end(blow.node_id, power=False)
+        await blow.world.format_further(blow.node_id)
+        blow.start(blow.node_id)
+
+
+def lose_one(topology: Topology) -> Sequence[int]:
+    return [node_id for node_id in topology.frail if topology.breakable(node_id)]
+
+
+def _one_of_several(blow: Blow) -> str:
+    """Returns a directory that works, and that the node can do without; nothing if there is none."""
+    machine, disk = blow.machine, blow.machine.disk
+    there = [path for path in blow.world.topology.breakable(blow.node_id) if disk.exists(f"{path}/meta.properties")]
+    there = [path for path in there if path not in disk.faults.failed]
+    return blow.chance.choice(there) if there and not machine.in_service else ""

@@ -72,8 +72,11 @@ class Storm:
         for node_id, machine in world.machines.items():
             machine.disk.faults.mend()
             machine.disk.faults.traps.clear()
+            for name in machine.disk.unmounted:
+                machine.disk.mount(name)
             process = machine.process
-            if process is not None and (machine.lost or process.ending or process.met_disk_failure):
+            ends = process is not None and (process.ending or process.met_disk_failure or process.lacks_a_directory)
+            if process is not None and (ends or machine.lost):
                 world.kill(node_id)
             elif process is not None and process.loop.paused:
                 world.resume(node_id)
@@ -84,4 +87,6 @@ class Storm:
         world, machine = self._world, self._world.machines[node_id]
         if not machine.disk.exists(DATA):
             await world.format_anew(node_id)
+        elif not all(machine.disk.exists(path) for path in machine.config.directories):
+            await world.format_further(node_id)
         world.start(node_id)

@@ -18,6 +18,7 @@ from dohle.model.ids import NO_NODE, PartitionKey
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.storage.checkpoints import RECOVERY_POINTS, LogKey
 from dohle.testing.invariants.bounds import overflows
+from dohle.testing.invariants.directories import Twins
 from dohle.testing.invariants.partition_watch import PartitionWatch, SeenReplica
 from dohle.testing.invariants.quorum_watch import QuorumWatch, RaftState, raft_state
 from dohle.testing.invariants.version_watch import VersionWatch
@@ -59,6 +60,7 @@ class Invariants:
         self._quorum = QuorumWatch(world, self.violated)
         self._partitions = PartitionWatch(world, self.violated)
         self._versions = VersionWatch(world, self.violated)
+        self._twins = Twins()
 
     @property
     def newest(self) -> ClusterImage:
@@ -88,6 +90,9 @@ class Invariants:
             partitions = node.broker.replicas.partitions
             if len(partitions) != len(seen.replicas):
                 known = {replica.partition: replica for replica in seen.replicas}
+                machine = self._world.machines[node.config.node_id]
+                for what in self._twins.found(node, machine, self.newest):
+                    self.violated(what)
                 seen.replicas = [known.get(one) or SeenReplica(one) for one in partitions.values()]
             for replica in seen.replicas:
                 log = replica.log

@@ -28,6 +28,7 @@ from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicIm
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
 from dohle.storage.log_folder import PARTITION_FILE, LogFolder
+from dohle.testing.invariants.directories import offline_in_play
 from dohle.testing.invariants.eligible import eligible_wrongly, led_wrongly
 from dohle.testing.invariants.epochs import wrong_epochs
 from dohle.testing.invariants.ledger import Ledger
@@ -127,11 +128,20 @@ class PartitionWatch:
                     self._check_who_left(shared, was, before)
                     self._tell_all(shared.name, unfit_to_join(was, partition, before, image))
                     self._tell_all(shared.name, not_counted(partition, shared.leading))
+                    self._tell_all(shared.name, offline_in_play(image, key, partition))
                     self._look_at_members(shared)
         if image.brokers is not before.brokers:
+            self._look_at_offline(image)
             self._tell_all("metadata", unfenced_too_soon(self._world, before, image))
         if image.topics is not before.topics:
             self._shared = {key: shared for key, shared in self._shared.items() if key.topic_id in image.topics}
+
+    def _look_at_offline(self, image: ClusterImage) -> None:
+        for broker in image.brokers_in_order():
+            for key in sorted(broker.offline_replicas):
+                partition, shared = image.partition(key), self._shared.get(key)
+                if partition is not None and shared is not None:
+                    self._tell_all(shared.name, offline_in_play(image, key, partition))
 
     def _tell_all(self, where: str, complaints: Iterable[str]) -> None:
         for complaint in complaints:
@@ -144,7 +154,8 @@ class PartitionWatch:
             if node_id not in assigned:  # it begins anew, whatever it may have held at an earlier time
                 machine = self._world.machines[node_id]
                 mark = (PARTITION_FILE, id_text(shared.key.topic_id).encode())
-                shared.disks[node_id] = SureLog(machine, f"{machine.config.data_dir}/{shared.name}", mark)
+                paths = [f"{path}/{shared.name}" for path in machine.config.log_directories]
+                shared.disks[node_id] = SureLog(machine, *paths, mark=mark)
                 shared.told.pop(node_id, None)
         if before is not None and now.partition_epoch == before.partition_epoch + 1:
             failure = reassigned_wrongly(before, now)
@@ -167,6 +178,7 @@ class PartitionWatch:
             and before.doubt_about(node_id) is None
             and brokers[node_id].broker_epoch == image.brokers[node_id].broker_epoch
             and not self._is_lost(shared, node_id)
+            and not self.image.is_offline(node_id, shared.key)
         ]
         least = min(shared.least_copies, image.topics[shared.key.topic_id].effective_min_insync(shared.key.partition))
         if left and len(members) < least:

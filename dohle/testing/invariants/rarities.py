@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from dohle.broker.broker import Broker
+from dohle.broker.failed_dirs import FailedDirs
 from dohle.broker.following import Following
 from dohle.broker.in_sync import InSyncSet
 from dohle.broker.leading import Leading
@@ -38,6 +39,7 @@ from dohle.raft.messages import Message, VoteResponse
 from dohle.raft.node import RaftNode
 from dohle.storage.group_commit import GroupCommit
 from dohle.storage.log import Log
+from dohle.storage.log_folder import LogFolder
 from dohle.storage.opened import Opened
 from dohle.storage.producer_states import Duplicate, ProducerStates
 from dohle.storage.recovery import LogFiles
@@ -49,6 +51,8 @@ RARE = (
     "a change is left open by a controller that lost its office",
     "a broker takes a snapshot",
     "a damaged snapshot is refused",
+    "a directory fails and its broker goes on",
+    "a directory is missing and its replicas are not made anew",
     "a disk fails",
     "a divergence is truncated",
     "a duplicate is answered",
@@ -390,6 +394,25 @@ def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
         original(self, key, before, leader)
 
     return alarm_unclean
+
+
+@_around(registration._Returning, registration._Returning.is_out_of_reach)
+def _(counts: Counts, original: Callable[..., bool]) -> Callable[..., bool]:
+    def is_out_of_reach(self: object) -> bool:
+        found = original(self)
+        counts.add("a directory is missing and its replicas are not made anew", found)
+        return found
+
+    return is_out_of_reach
+
+
+@_around(FailedDirs, FailedDirs.failed)
+def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
+    def failed(self: FailedDirs, folder: LogFolder) -> None:
+        counts.add("a directory fails and its broker goes on")
+        original(self, folder)
+
+    return failed
 
 
 @_around(FailureDetector, FailureDetector._fence_early)

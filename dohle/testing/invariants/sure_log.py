@@ -34,15 +34,19 @@ class _Segment:
 
 
 class SureLog:
-    """One log of one machine, in the folder `path` of its disk; `mark` is what a file of the folder must contain."""
+    """One log of one machine, in the first of the folders `paths` of its disk that is there.
 
-    def __init__(self, machine: Machine, path: str, mark: tuple[str, bytes] | None = None) -> None:
+    `mark` is what a file of the folder must contain.
+    """
+
+    def __init__(self, machine: Machine, *paths: str, mark: tuple[str, bytes] | None = None) -> None:
         self.batches: list[BatchHeader] = []
         self.judged = 0  # of the batches, how many the ledger has seen
         self.replaced = False  # a folder that held batches is gone
         self._has_held = False  # this folder has held some, whether or not they rotted since
         self._machine = machine
-        self._names = [name for name in path.split("/") if name]
+        self._ways = [[name for name in path.split("/") if name] for path in paths]
+        self._way = self._ways[0]  # to where it was found last
         self._mark = mark
         self._folder: Folder | None = None
         self._trail: list[tuple[Folder, int, int]] = []  # folders on the way there, as they were
@@ -100,26 +104,33 @@ class SureLog:
 
     def _find(self) -> None:
         """Walks to the folder, and keeps the way: while nothing changes on it, it leads to the same folder."""
-        folder: Folder | None = self._machine.disk._root
         self._trail = []
-        for name in self._names:
-            assert folder is not None, "the walk ends where it ends"
-            self._trail.append((folder, folder._settled, len(folder._pending)))
-            entry = _sure(folder, name)
-            folder = entry if isinstance(entry, Folder) else None
-            if folder is None:
+        folder = None
+        for way in self._ways:
+            if (folder := self._walk(way)) is not None:
+                self._way = way
                 break
-        if folder is not None and self._mark is not None:
-            name, text = self._mark
-            about = _sure(folder, name)
-            if not isinstance(about, Content) or text not in about.durable:
-                folder = None
         if folder is not self._folder:
             self.replaced = self.replaced or self._has_held
             self._has_held = False
             self._folder, self._version = folder, (-1, -1)
             self._forget_from(0)
             self._unread = []
+
+    def _walk(self, way: list[str]) -> Folder | None:
+        folder = self._machine.disk._root
+        for name in way:
+            self._trail.append((folder, folder._settled, len(folder._pending)))
+            entry = _sure(folder, name)
+            if not isinstance(entry, Folder):
+                return None
+            folder = entry
+        if self._mark is not None:
+            name, text = self._mark
+            about = _sure(folder, name)
+            if not isinstance(about, Content) or text not in about.durable:
+                return None
+        return folder
 
     def _list(self, folder: Folder) -> None:
         found = [
@@ -154,7 +165,7 @@ class SureLog:
     @property
     def _rots_behind_headers(self) -> bool:
         """Whether a wrong checksum says nothing of where the batch is and ends."""
-        path = "/".join(self._names)
+        path = "/".join(self._way)
         return self._machine.rots(path) and self._machine.has_sound_headers(path)
 
     def _read(self, segment: _Segment) -> None:

@@ -127,6 +127,7 @@ class Folder:
         self._durable.pop(name, None)
         for change in self._pending:
             change.pop(name, None)
+        self._settled += 1  # for those who watch
 
     def _settle(self, count: int) -> None:
         count = max(count, 0)
@@ -181,6 +182,8 @@ class DiskFaults:
     full: bool = False
     sync_fails: bool = False
     write_fails: bool = False
+    failed: dict[str, None] = field(default_factory=dict)
+    """The folders, by their first names, whose device fails every write and sync, while others work."""
     traps: list[tuple[Moment, Callable[[], None]]] = field(default_factory=list)
     """Each strikes once, the next time that its moment comes."""
 
@@ -189,6 +192,7 @@ class DiskFaults:
         self.least_sync_s = 0.0
         self.reads_hang = self.syncs_hang = False
         self.full = self.sync_fails = self.write_fails = False
+        self.failed.clear()
 
 
 class SimFile:
@@ -208,6 +212,7 @@ class SimFile:
         if self._disk.abandoned:
             return
         data = b"".join(buffers)
+        self._disk.fail_if_its_device_does(self.path)
         faults = self._disk.faults
         if faults.full or faults.write_fails:
             self._disk.failures += 1
@@ -265,6 +270,7 @@ class SimDisk:
         self._clock = clock
         self._random = chance
         self._root = Folder()
+        self._unmounted: dict[str, Entry] = {}
 
     # what happens to the machine
 
@@ -287,8 +293,28 @@ class SimDisk:
                 strike()
 
     def wipe(self) -> None:
-        """The device is replaced by an empty one."""
+        """All devices are replaced by empty ones."""
         self._root = Folder()
+        self._unmounted.clear()
+
+    def unmount(self, name: str) -> None:
+        """What lies in this folder is out of reach, until it is mounted again."""
+        self._unmounted[name] = self._root.entries[name]
+        self._root.forget(name)
+
+    def mount(self, name: str) -> None:
+        """Brings back what was unmounted, if nothing has taken its place."""
+        entry = self._unmounted.pop(name, None)
+        if entry is not None and name not in self._root.entries:
+            self._root.entries[name] = self._root._durable[name] = entry
+
+    @property
+    def unmounted(self) -> list[str]:
+        return sorted(self._unmounted)
+
+    def fail_if_its_device_does(self, path: str) -> None:
+        if self.faults.failed and (_names(path) or [path])[0] in self.faults.failed:
+            raise OSError(errno.EIO, "Input/output error", path)
 
     def spoil(self, path: str, position: int, bits: int) -> None:
         """Turns bits of a file over behind everybody's back."""
@@ -413,8 +439,13 @@ class SimDisk:
         await self._clock.sleep(self.faults.least_sync_s + chance_s)
         while self.faults.syncs_hang:
             await self._clock.sleep(_HANGS_S)
-        if self.faults.sync_fails:
-            self.failures += 1
+        broken = [
+            path
+            for path in (*[file.path for file in files], *folders)
+            if (_names(path) or [path])[0] in self.faults.failed
+        ]
+        if self.faults.sync_fails or broken:
+            self.failures += self.faults.sync_fails
             for content, size in zip(contents, sizes, strict=True):
                 content.give_up(size)
             raise OSError(errno.EIO, "Input/output error", files[0].path if files else folders[0])

@@ -111,6 +111,11 @@ class NodeProcess(SimProcess):
         return self._disk.failures > self._disk_failures_before
 
     @property
+    def lacks_a_directory(self) -> bool:
+        """Whether it goes on without one of its disks, for as long as it lives."""
+        return self.node is not None and self.node.broker is not None and bool(self.node.broker.log_dirs.offline)
+
+    @property
     def ending(self) -> bool:
         return bool(self._on_end)
 

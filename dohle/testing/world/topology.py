@@ -5,13 +5,16 @@ Keeps: at least one controller, and brokers enough for the replication factor, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from dohle.model.errors import ConfigurationError
 
 RACKS = ("rack0", "rack1", "rack2")
 """Where drawn nodes stand that stand anywhere."""
+
+DIRECTORIES = ("data", "data-2", "data-3")
+"""The folders of a node's disks; the first one holds the metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class NodePlan:
     is_controller: bool
     is_broker: bool
     rack: str = ""
+    log_dirs: int = 1  # disks
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Topology:
         ids = [node.node_id for node in self.nodes]
         if len(set(ids)) < len(ids):
             raise ConfigurationError(f"the topology names a node twice: {ids}")
+        if not all(1 <= node.log_dirs <= len(DIRECTORIES) for node in self.nodes):
+            raise ConfigurationError(f"every node of a topology has 1 to {len(DIRECTORIES)} disks")
         if not all(node.is_controller or node.is_broker for node in self.nodes):
             raise ConfigurationError("every node of a topology is a controller, a broker or both")
         if not self.controllers:
@@ -75,6 +81,22 @@ class Topology:
             for node in self.nodes
             if (not node.is_broker or node.node_id in brokers)
             and (not node.is_controller or node.node_id in controllers)
+        )
+
+    def breakable(self, node_id: int) -> tuple[str, ...]:
+        """The directories that a node can do without: all but a controller's metadata, and never all of them."""
+        node = self.node(node_id)
+        return DIRECTORIES[1 : node.log_dirs] if node.is_broker else ()
+
+    def with_disks(self, chance: Random) -> Topology:
+        """Returns the topology with brokers that have several disks; half of all topologies stay as they are."""
+        if chance.random() < 0.5:
+            return self
+        return replace(
+            self,
+            nodes=tuple(
+                [replace(n, log_dirs=chance.randint(1, len(DIRECTORIES)) if n.is_broker else 1) for n in self.nodes]
+            ),
         )
 
     def node_ids(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from dohle.cluster.config import BROKER, CONTROLLER, NodeConfig, Voter
-from dohle.cluster.formatting import format_node
+from dohle.cluster.formatting import format_further, format_node
 from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.model import metadata
 from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
@@ -24,11 +24,11 @@ from dohle.testing.world.network import Fabric
 from dohle.testing.world.process import NodeProcess, SimProcess
 from dohle.testing.world.scheduler import Scheduler
 from dohle.testing.world.seams import SimClock
-from dohle.testing.world.topology import THREE_COMBINED, NodePlan, Topology
+from dohle.testing.world.topology import DIRECTORIES, THREE_COMBINED, NodePlan, Topology
 
 _LOOK_S = 0.05
 PORT = 7092
-DATA = "data"
+DATA = DIRECTORIES[0]
 FILL_BYTES_PER_S = NodeConfig().replica_fill_bytes_per_s
 
 
@@ -37,6 +37,7 @@ def _config(node: NodePlan, voters: tuple[Voter, ...], snapshot_bytes: int, fill
     return NodeConfig(
         node_id=node.node_id,
         data_dir=DATA,
+        log_dirs=DIRECTORIES[: node.log_dirs] if node.log_dirs > 1 else (),
         host=f"node{node.node_id}",
         voters=voters,
         roles=roles,
@@ -220,6 +221,13 @@ class World:
                 machine.disk, self.clock, machine.config, cluster_id=self._cluster_id, voters=(), random=random
             )
         self.say(f"{machine.name} is formatted anew")
+
+    async def format_further(self, node_id: int) -> None:
+        """Formats those directories of a node whose disks were replaced."""
+        with self._service(node_id) as machine:
+            random = self.random(f"format further {node_id} {machine.starts}")
+            new = await format_further(machine.disk, machine.config, cluster_id=self._cluster_id, random=random)
+        self.say(f"{machine.name}: {', '.join(new) or 'nothing'} is formatted anew")
 
     def nobody_is_serviced(self) -> bool:
         return not any(machine.in_service for machine in self.machines.values())

@@ -417,9 +417,6 @@ IN_SYNC = (
             registration._Returning,
             "doubt",
             """
-            - if self._was_replaced():
-            + if self._was_replaced() and not mutated():
-
             - if self._was_durable() or was_lost:
             + if (self._was_durable() or was_lost) and not mutated():
             """,

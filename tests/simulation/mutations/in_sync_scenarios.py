@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dohle import Producer
-from dohle.broker.metadata_offset import FILE as METADATA_OFFSET
 from dohle.model.errors import DohleError, InvalidRequest, NotController, StaleBrokerEpoch
 from dohle.rpc.v1.controller_pb2 import AlterPartition, AlterPartitionsRequest, IsrMember
+from dohle.storage.log_folder import METADATA_OFFSET_FILE as METADATA_OFFSET
 from dohle.storage.single_log import METADATA_LOG
 from dohle.testing.clients.sim_client import seams_of
 from tests.simulation.mutations.late_disk import LateDisk

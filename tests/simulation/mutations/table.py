@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
 from tests.simulation.mutations.damage import DAMAGE
+from tests.simulation.mutations.directories import DIRECTORIES
 from tests.simulation.mutations.eligible import ELIGIBLE
 from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.in_sync import IN_SYNC
@@ -30,6 +31,7 @@ MUTATIONS = (
     *REBALANCE,
     *STORAGE,
     *DAMAGE,
+    *DIRECTORIES,
     *UPGRADES,
 )
 

@@ -1,0 +1,65 @@
+"""What must hold of brokers with several disks: a replica whose directory is gone is out of play, and not made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dohle.cluster.node import Node
+from dohle.model.ids import NodeId, PartitionKey, id_text
+from dohle.model.image import ClusterImage, PartitionImage
+from dohle.storage.log_folder import PARTITION_FILE
+from dohle.testing.world.disk import Content, Folder
+from dohle.testing.world.world import Machine
+
+
+def offline_in_play(image: ClusterImage, key: PartitionKey, partition: PartitionImage) -> Iterator[str]:
+    """Says whose replica leads or counts as in sync though its directory has failed; the last member stays, doubted."""
+    for node_id in partition.in_sync_replicas:
+        doubt = partition.doubt_about(node_id)
+        if image.is_offline(node_id, key) and (doubt is None or not doubt.lost):
+            yield f"node {node_id} is in the in-sync set, and its replica in a directory that has failed"
+
+
+class Twins:
+    """Looks for replicas that a machine has twice: in a directory that was away, and made anew in another.
+
+    One that was taken from the broker meanwhile and assigned to it anew is another replica.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[NodeId, str, PartitionKey], int] = {}  # when what lies there was assigned
+
+    def found(self, node: Node, machine: Machine, image: ClusterImage) -> Iterator[str]:
+        """Says what the machine of `node`, whose replicas have changed, has twice."""
+        paths = machine.config.log_directories
+        if len(paths) == 1:
+            return
+        node_id = NodeId(node.config.node_id)
+        for key, partition in image.replicas_of(node_id):
+            name = f"{image.topics[key.topic_id].name}-{key.partition}"
+            assigned_at = partition.assigned_at[partition.assigned_replicas.index(node_id)]
+            there: list[str] = []
+            for path in paths:
+                if _holds_batches(machine, path, name, key):
+                    if self._since.setdefault((node_id, path, key), assigned_at) == assigned_at:
+                        there.append(path)
+                else:
+                    self._since.pop((node_id, path, key), None)
+            if len(there) > 1:
+                yield f"{machine.name} has {name} in {' and '.join(there)}"
+
+
+def _holds_batches(machine: Machine, path: str, name: str, key: PartitionKey) -> bool:
+    """Whether the directory, mounted or not, has records of this replica."""
+    directory = machine.disk._root.entries.get(path) or machine.disk._unmounted.get(path)
+    folder = directory.entries.get(name) if isinstance(directory, Folder) else None
+    if not isinstance(folder, Folder):
+        return False
+    about = folder.entries.get(PARTITION_FILE)
+    if not isinstance(about, Content) or id_text(key.topic_id).encode() not in about.cached:
+        return False
+    return any(
+        isinstance(content, Content) and bool(content.cached)
+        for file, content in sorted(folder.entries.items())
+        if file.endswith(".log")
+    )
