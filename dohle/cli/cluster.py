@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dohle.cli.cluster_dirs import dirs
 from dohle.cli.cluster_drain import drain
 from dohle.cli.cluster_elect import elect
 from dohle.cli.cluster_features import features
@@ -26,7 +27,7 @@ def cluster() -> None:
     """See and change the cluster as a whole."""
 
 
-for command in (drain, elect, features, reassign, rebalance, unregister, voters):
+for command in (dirs, drain, elect, features, reassign, rebalance, unregister, voters):
     cluster.add_command(command)
 
 
@@ -59,8 +60,15 @@ def describe(bootstrap: str, timeout_s: float, as_json: bool) -> None:
     )
     click.echo(
         f"node {quorum.leader_id} decides in term {quorum.term}; metadata.version {described.metadata_version}, "
-        f"committed up to {quorum.committed_end}\n"
+        f"committed up to {quorum.committed_end}"
     )
+    for node in described.nodes:
+        if node.offline_log_dirs:
+            click.echo(
+                f"node {node.node_id} goes on without {node.offline_log_dirs} of its log directories, where"
+                f" {counted(node.offline_replicas, 'replica')} lie: `dohle cluster dirs {node.node_id}` says why"
+            )
+    click.echo()
     print_table(*quorum_rows(quorum))
 
 
@@ -75,6 +83,8 @@ def _as_json(described: ClusterDescription, quorum: QuorumDescription) -> dict[s
                 "fenced": node.fenced,
                 "leaders": node.leaders,
                 "replicas": node.replicas,
+                "offline_log_dirs": node.offline_log_dirs,
+                "offline_replicas": node.offline_replicas,
                 "incarnation_id": id_text(node.incarnation_id),
             }
             for node in described.nodes

@@ -119,6 +119,11 @@ def health_of(description: ClusterDescription) -> Health:
         complaints.append(f"no active controller is known{yet}")
     if fenced:
         complaints.append(f"node{'s' * (len(fenced) > 1)} {', '.join(map(str, fenced))} down")
+    for node in description.nodes:
+        if node.offline_log_dirs:
+            gone = "1 directory" if node.offline_log_dirs == 1 else f"{node.offline_log_dirs} directories"
+            with_them = counted(node.offline_replicas, "replica")
+            complaints.append(f"node {node.node_id} without {gone}, with {with_them}")
     leaderless = sum(partition.leader < 0 for partition in description.unhealthy)
     if leaderless:
         complaints.append(f"{counted(leaderless, 'partition')} without a leader")
@@ -136,7 +141,7 @@ def node_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
             node.node_id,
             _address(node),
             node.rack or "-",
-            "fenced" if node.fenced else "stopping" if node.shutting_down else "up",
+            _state(node),
             _role(node.node_id, description.controller_id, voters),
             node.leaders,
             node.replicas,
@@ -149,6 +154,12 @@ def node_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
         if voter.node_id not in brokers
     ]
     return rows
+
+
+def _state(node: NodeDescription) -> str:
+    if node.fenced or node.shutting_down:
+        return "fenced" if node.fenced else "stopping"
+    return f"up, {node.offline_log_dirs} offline" if node.offline_log_dirs else "up"
 
 
 def _role(node_id: int, controller_id: int, voters: set[int]) -> str:
@@ -202,6 +213,8 @@ def to_json(description: ClusterDescription, pids: Mapping[int, int], lags: Lags
                 "incarnation_id": id_text(node.incarnation_id),
                 "leaders": node.leaders,
                 "replicas": node.replicas,
+                "offline_log_dirs": node.offline_log_dirs,
+                "offline_replicas": node.offline_replicas,
                 "pid": pids.get(node.node_id),
             }
             for node in description.nodes

@@ -158,6 +158,8 @@ def _node(node: admin_pb2.NodeDescription) -> NodeDescription:
         incarnation_id=node.incarnation_id,
         leaders=node.leaders,
         replicas=node.replicas,
+        offline_log_dirs=node.offline_log_dirs,
+        offline_replicas=node.offline_replicas,
     )
 
 
@@ -167,6 +169,7 @@ def log_dir(described: admin_pb2.LogDir) -> LogDirDescription:
         free_bytes=described.free_bytes,
         replicas=tuple(_replica(replica) for replica in described.replicas),
         failure=error_in(described.failure),
+        directory_id=described.directory_id,
     )
 
 

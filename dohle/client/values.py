@@ -128,6 +128,8 @@ class NodeDescription:
     incarnation_id: bytes
     leaders: int
     replicas: int
+    offline_log_dirs: int = 0
+    offline_replicas: int = 0  # that lie there
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,4 +252,10 @@ class LogDirDescription:
     path: str
     free_bytes: int
     replicas: tuple[ReplicaDescription, ...]
-    failure: DohleError | None
+    failure: DohleError | None  # why it cannot be used
+    directory_id: bytes = b""  # empty if that is not known
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of its replicas' sizes."""
+        return sum(replica.size_bytes for replica in self.replicas)

@@ -8,7 +8,7 @@ from dohle.broker.broker import Broker
 from dohle.broker.leading import Leading
 from dohle.broker.partition import Partition
 from dohle.listeners.broker_service import failure
-from dohle.model.errors import DamagedReplica, DohleError, UnknownTopicOrPartition
+from dohle.model.errors import DamagedReplica, DohleError, StorageFailure, UnknownTopicOrPartition
 from dohle.model.image import BrokerImage, ClusterImage, TopicImage
 from dohle.model.topic_config import TOPIC_KEYS
 from dohle.rpc.v1 import admin_pb2, common_pb2
@@ -190,10 +190,18 @@ class AdminService:
         directories = [
             admin_pb2.LogDir(
                 path=folder.path,
-                free_bytes=self._disk.free_bytes(folder.path),
-                replicas=[_replica(one, now) for one in partitions if one.log.key in folder.logs],
+                directory_id=folder.directory_id,
+                free_bytes=0 if folder.failed else self._disk.free_bytes(folder.path),
+                replicas=[_replica(one, now) for one in partitions if folder.logs.get(one.log.key) is one.log],
             )
             for folder in self._broker.log_dirs.folders
+        ]
+        offline = dict(self._broker.log_dirs.offline)
+        for directory in directories:
+            if directory.path in offline:
+                directory.failure.CopyFrom(failure(StorageFailure(offline.pop(directory.path))))
+        directories += [
+            admin_pb2.LogDir(path=path, failure=failure(StorageFailure(reason))) for path, reason in offline.items()
         ]
         return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=directories)
 
@@ -217,6 +225,8 @@ def _node(image: ClusterImage, broker: BrokerImage, leaders: dict[int, int]) -> 
         incarnation_id=broker.incarnation_id,
         leaders=leaders.get(broker.node_id, 0),
         replicas=image.replica_count(broker.node_id),
+        offline_log_dirs=len(broker.offline_log_dirs),
+        offline_replicas=len(broker.offline_replicas),
     )
 
 

@@ -53,7 +53,7 @@ class DescribeClusterResponse(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., controller_id: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeDescription, _Mapping]]] = ..., voters: _Optional[_Iterable[_Union[VoterDescription, _Mapping]]] = ..., metadata_version: _Optional[int] = ..., metadata_offset: _Optional[int] = ..., topics: _Optional[int] = ..., partitions: _Optional[int] = ..., unhealthy: _Optional[_Iterable[_Union[PartitionHealth, _Mapping]]] = ...) -> None: ...
 
 class NodeDescription(_message.Message):
-    __slots__ = ("node_id", "endpoints", "rack", "fenced", "shutting_down", "broker_epoch", "incarnation_id", "leaders", "replicas")
+    __slots__ = ("node_id", "endpoints", "rack", "fenced", "shutting_down", "broker_epoch", "incarnation_id", "leaders", "replicas", "offline_log_dirs", "offline_replicas")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     RACK_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,8 @@ class NodeDescription(_message.Message):
     INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
     LEADERS_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    OFFLINE_LOG_DIRS_FIELD_NUMBER: _ClassVar[int]
+    OFFLINE_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     endpoints: _containers.RepeatedCompositeFieldContainer[_common_pb2.Endpoint]
     rack: str
@@ -72,7 +74,9 @@ class NodeDescription(_message.Message):
     incarnation_id: bytes
     leaders: int
     replicas: int
-    def __init__(self, node_id: _Optional[int] = ..., endpoints: _Optional[_Iterable[_Union[_common_pb2.Endpoint, _Mapping]]] = ..., rack: _Optional[str] = ..., fenced: _Optional[bool] = ..., shutting_down: _Optional[bool] = ..., broker_epoch: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ..., leaders: _Optional[int] = ..., replicas: _Optional[int] = ...) -> None: ...
+    offline_log_dirs: int
+    offline_replicas: int
+    def __init__(self, node_id: _Optional[int] = ..., endpoints: _Optional[_Iterable[_Union[_common_pb2.Endpoint, _Mapping]]] = ..., rack: _Optional[str] = ..., fenced: _Optional[bool] = ..., shutting_down: _Optional[bool] = ..., broker_epoch: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ..., leaders: _Optional[int] = ..., replicas: _Optional[int] = ..., offline_log_dirs: _Optional[int] = ..., offline_replicas: _Optional[int] = ...) -> None: ...
 
 class VoterDescription(_message.Message):
     __slots__ = ("node_id", "directory_id", "host", "port")
@@ -505,16 +509,18 @@ class DescribeLogDirsResponse(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., log_dirs: _Optional[_Iterable[_Union[LogDir, _Mapping]]] = ...) -> None: ...
 
 class LogDir(_message.Message):
-    __slots__ = ("path", "failure", "free_bytes", "replicas")
+    __slots__ = ("path", "failure", "free_bytes", "replicas", "directory_id")
     PATH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     path: str
     failure: _common_pb2.Failure
     free_bytes: int
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaDescription]
-    def __init__(self, path: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., free_bytes: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaDescription, _Mapping]]] = ...) -> None: ...
+    directory_id: bytes
+    def __init__(self, path: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., free_bytes: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaDescription, _Mapping]]] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
 
 class ReplicaDescription(_message.Message):
     __slots__ = ("topic", "topic_id", "partition", "size_bytes", "log_start_offset", "log_end_offset", "durable_end", "high_watermark", "leads", "failure", "followers", "bytes_in_per_s", "bytes_out_per_s")
