@@ -187,8 +187,8 @@ def _check_log_dirs(image: ClusterImage, evidence: Evidence, directories: LogDir
     if directories is not None and image.metadata_version < LOG_DIRECTORIES_VERSION:
         raise UnsupportedVersion(
             f"this cluster works at {METADATA_VERSION} {image.metadata_version}, and several log directories, or one"
-            f" beside that of the metadata, need {LOG_DIRECTORIES_VERSION}: finalise that first (`dohle cluster features`), or"
-            " give the node one directory"
+            f" beside that of the metadata, need {LOG_DIRECTORIES_VERSION}: finalise that first"
+            " (`dohle cluster features upgrade`), or give the node one directory"
         )
 
 
