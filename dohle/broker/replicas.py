@@ -294,7 +294,7 @@ class Replicas:
                 assigned.leader_epoch,
                 partition.wake_watchers,
                 fills=partition.fills,
-                disk=self._dirs.number_of((partition.name.topic, partition.name.partition)),
+                disk=self._dirs.number_of(partition.log),
             )
             partition.role = following
             link.follow(following)

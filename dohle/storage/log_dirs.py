@@ -135,9 +135,9 @@ class LogDirs:
         """Returns where this log lies."""
         return next(folder for folder in self.folders if log.folder.startswith(f"{folder.path}/"))
 
-    def number_of(self, key: LogKey) -> int:
+    def number_of(self, log: Log) -> int:
         """Returns which of the folders holds this log."""
-        return self.folders.index(self.folder_of(key))
+        return self.folders.index(self.folder_of(log))
 
     async def create_logs(self, new: Sequence[NewLog]) -> list[Log]:
         """Makes empty logs, durably, each in the folder that then has the fewest; if one fails, in another.

@@ -123,7 +123,7 @@ async def a_broker_is_fed_by_two_leaders(stage: Stage) -> None:
 
 @scenario_in(Topology.combined(3))
 async def one_of_a_followers_disks_is_slow(stage: Stage) -> None:
-    stage.broker(2).log_dirs.number_of = lambda log: log[1]  # type: ignore[method-assign]  # a disk for each partition
+    stage.broker(2).log_dirs.number_of = lambda log: log.key[1]  # type: ignore[method-assign]  # a disk for each partition
     await stage.asks(lambda admin: admin.create_topics([NewTopic("t", assignments=((1, 2, 3), (1, 2, 3)))]))
     await stage.until(lambda: stage.has_replicas(2), "the follower has its logs")
     slow, commit = stage.log(2), stage.broker(2).log_dirs.folders[0]._commit
