@@ -13,8 +13,8 @@ from dohle.model.errors import InvalidRequest, UnsupportedVersion
 from dohle.model.ids import DirectoryId, NodeId, PartitionKey, TopicId
 from dohle.model.image import ClusterImage
 from dohle.model.image_apply import apply
-from dohle.model.metadata import LOG_DIRECTORIES_VERSION, METADATA_VERSION, Doubt, LogDirectories
-from dohle.rpc.v1.controller_pb2 import FailLogDirsRequest, FailLogDirsResponse
+from dohle.model.metadata import LOG_DIRECTORIES_VERSION, METADATA_VERSION, UNKNOWN_END, Doubt, LogDirectories
+from dohle.rpc.v1.controller_pb2 import FailLogDirsRequest, FailLogDirsResponse, HeldReplica
 
 
 def fail_log_dirs(image: ClusterImage, request: FailLogDirsRequest) -> Decision[FailLogDirsResponse]:
@@ -43,13 +43,8 @@ def fail_log_dirs(image: ClusterImage, request: FailLogDirsRequest) -> Decision[
         partition = image.partition(key)
         assert partition is not None
         if broker.node_id in partition.in_sync_replicas:
-            held = reported[key]
             earlier = partition.doubt_about(broker.node_id)
-            doubt = (
-                earlier
-                if earlier is not None and earlier.lost
-                else Doubt(broker.node_id, held.last_epoch, held.durable_end, lost=True)
-            )
+            doubt = earlier if earlier is not None and earlier.lost else _lost(broker.node_id, reported[key])
             others = [other for other in partition.doubts if other.node_id != broker.node_id]
             proven = [other for other in partition.proven_replicas if other != broker.node_id]
             revisions.revise(key, partition, doubts=tuple(sorted([*others, doubt])), proven=proven)
@@ -57,6 +52,12 @@ def fail_log_dirs(image: ClusterImage, request: FailLogDirsRequest) -> Decision[
             revisions.revise(key, partition)
     alarm = f"broker {broker.node_id}: {len(gone)} of its log directories failed, with {len(reported)} replicas"
     return Decision((record, *revisions.changes), FailLogDirsResponse(), (alarm, *revisions.alarms))
+
+
+def _lost(node_id: NodeId, held: HeldReplica) -> Doubt:
+    """Returns the doubt that is settled once the replica is back with all that was durable, nothing of an empty one."""
+    end = held.durable_end if held.durable_end > 0 else UNKNOWN_END
+    return Doubt(node_id, held.last_epoch, end, lost=True)
 
 
 def _is_assigned(image: ClusterImage, key: PartitionKey, node_id: NodeId) -> bool:

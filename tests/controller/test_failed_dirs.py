@@ -43,7 +43,10 @@ class Disks(DecidedCluster):
             replicas=[self.held(self.key(name), durable_end=end) for name in names],
         )
         for name, value in changes.items():
-            setattr(request, name, value)
+            if name == "replicas":
+                request.replicas.extend(value)
+            else:
+                setattr(request, name, value)
         decision = fail_log_dirs(self.image, request)
         self.take(decision)
         return decision
@@ -83,6 +86,16 @@ def test_the_last_replica_leads_again_if_its_directory_is_back_with_all_that_was
     cluster.start(1, held=[cluster.held(cluster.key("t"), durable_end=end, log_dir=1)])
     assert cluster.partition("t").leader == leader
     assert not cluster.offline(1)
+
+
+def test_the_last_replica_leads_again_with_nothing_where_it_had_nothing():
+    cluster = Disks(2)
+    cluster.topic("t", [1])
+    empty = {"last_epoch": -1, "durable_end": 0}
+    cluster.fail(1, B, replicas=[cluster.held(cluster.key("t"), **empty)])
+    assert cluster.led("t") == (NO_NODE, 1, (1,))
+    cluster.start(1, held=[cluster.held(cluster.key("t"), **empty, log_dir=1)])
+    assert cluster.partition("t").leader == 1
 
 
 def test_the_last_replica_whose_directory_is_not_there_waits_for_it():
