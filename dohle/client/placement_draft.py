@@ -135,7 +135,7 @@ class PlacementDraft:
             return self._change_by_step(change[0])
         one, other = change
         cost = self._cost_change(one) + self._cost_change(other)
-        if cost == inf:
+        if cost == inf or self._more_moved(one) + self._more_moved(other) > max(0, self._bytes_left):
             return inf
         place, giver, getter = next(
             (place, b, c) for place, (b, c) in enumerate(zip(self._placed[one[0]], one[1], strict=True)) if b != c
@@ -218,6 +218,13 @@ class PlacementDraft:
         if bounded and crowded > 0:
             return inf
         return change + moved * self._cost_of_copy[number] + crowded * COST_OF_CROWDING
+
+    def _more_moved(self, step: Step) -> float:
+        """Returns how many more bytes would move than without this step."""
+        number, after = step
+        before, origin = self._placed[number], self._origin[number]
+        copies = sum(b not in origin for b in after) - sum(b not in origin for b in before)
+        return copies * self._weights[number][0]
 
     def _crowding(self, replicas: tuple[int, ...]) -> int:
         racks = [self._racks[b] for b in replicas]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dohle.client.balance import BrokerRoom, PlacedPartition, Scale, carried_by, crowding, score
@@ -50,6 +50,7 @@ def test_no_plan_breaks_what_has_to_hold(seed):
 
 
 @settings(max_examples=12)
+@example(seed=1_000_000_000, share=0.125)  # two partitions that exchange brokers, each within the bound alone
 @given(seed=st.integers(0, 10**9), share=st.floats(0, 0.5))
 def test_no_more_is_moved_than_was_allowed(seed, share):
     brokers, before = drawn_cluster(seed)
