@@ -411,16 +411,17 @@ class Log:
             if self._start == self._end:
                 return None
             limit = self._end if up_to is None else min(up_to, self._end)
-            search = self._reader.find_timestamp(timestamp, self._start, limit)
-            found = await self._reading(search, generation)
+            found = await self._reading(self._reader.find_timestamp(timestamp, self._start, limit), generation)
             if generation == self.generation:
                 return found
 
     async def _reading(self, work: Coroutine[Any, Any, T], generation: int) -> T | None:
         """Returns what `work` reads; None where a truncation came in between and it makes no sense."""
         try:
-            with self._commit.using():
-                return await work
+            return await work
+        except OSError as error:
+            self._check_sound()  # the files of a replica that was removed are gone, and no device with them
+            raise self._commit.refused(error) from error
         except DamagedFile as error:
             await self._note_damage(error, generation)
             if generation != self.generation:

@@ -6,6 +6,7 @@ from dohle.model.topic_config import TopicConfig
 from dohle.runtime.tasks import Tasks
 from dohle.storage.data_folder import DataFolder, format_folder
 from dohle.storage.log_folder import NewLog
+from dohle.storage.log_reader import LogReader
 from dohle.storage.single_log import SingleLog, open_single_log
 from tests.storage.test_log import read_all
 from tests.storage.world import CLUSTER, PATH, TOPIC_ID, World, batch
@@ -41,6 +42,26 @@ async def test_leftovers_of_making_and_deleting_go_and_strays_stay(world: World)
     assert "__cluster_metadata-0" in names
     assert "t-0-new" not in names
     assert "t-1.abc-delete" not in names
+
+
+async def test_a_read_under_way_whose_log_is_deleted_is_told_so_and_no_disk_has_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await world.log()
+    log.append_as_leader(batch(), 0, 0)
+    await log.flush()
+    log = await world.restart()
+    read = LogReader.read
+
+    async def late(reader: LogReader, *arguments: int) -> bytes:
+        await world.folder.delete_log("t", 0)  # whose file was not open yet
+        return await read(reader, *arguments)
+
+    monkeypatch.setattr(LogReader, "read", late)
+    with pytest.raises(UnknownTopicOrPartition):
+        await log.read(0, 1 << 20, up_to=1)
+    assert not world.folder.failed
+    assert not world.failures
 
 
 async def test_a_deleted_log_is_gone_and_can_be_made_again(world: World) -> None:
