@@ -6,7 +6,8 @@ without, and are eligible until they have caught up; so that one is killed as so
 
 from __future__ import annotations
 
-from dohle.model.batch import HEADER_BYTES
+from dohle.model.batch import HEADER_BYTES, read_header
+from dohle.model.errors import CorruptMessage
 from dohle.testing.faults.blow import Blow
 from dohle.testing.world.disk import SimDisk
 from dohle.testing.world.world import DATA
@@ -43,8 +44,20 @@ def _tear(blow: Blow, disk: SimDisk) -> None:
             continue
         path = f"{folder}/{max(name for name in disk.list(folder) if name.endswith('.log'))}"
         content = disk.open(path).content
-        content.cached += content.cached[: blow.chance.randrange(1, HEADER_BYTES)]
-        content.begin_sync()()
+        torn = content.cached[: blow.chance.randrange(1, HEADER_BYTES)]
+        if _ends_with_a_batch(content.cached):  # else it is torn already, and more behind that would be no tear
+            content.cached += torn
+            content.begin_sync()()
+
+
+def _ends_with_a_batch(content: bytearray) -> bool:
+    position = 0
+    try:
+        while position + HEADER_BYTES <= len(content):
+            position += read_header(content, position).size_bytes
+    except CorruptMessage:
+        return False
+    return position == len(content)
 
 
 def _some_are_eligible(blow: Blow) -> bool:
