@@ -64,13 +64,27 @@ def rebalanced(
     if len(brokers) < 2 or not partitions:
         return placed
     for _ in range(_MOST_REPETITIONS if terms.most_moved_bytes is None else 1):
-        draft = PlacementDraft(brokers, placed, terms.tolerance, terms.most_moved_bytes)
+        draft = PlacementDraft(
+            _with_room_left(brokers, partitions, placed), placed, terms.tolerance, terms.most_moved_bytes
+        )
         _Search(draft).run()
         before = placed
         placed = [replace(one, replicas=draft.replicas(number)) for number, one in enumerate(before)]
         if placed == before:
             break
     return placed
+
+
+def _with_room_left(
+    brokers: Sequence[BrokerRoom], before: Sequence[PlacedPartition], placed: Sequence[PlacedPartition]
+) -> list[BrokerRoom]:
+    """Returns the brokers with what is left to them beside the replicas that come by what was found so far."""
+    left = {broker.node_id: broker.free_bytes for broker in brokers}
+    for old, new in zip(before, placed, strict=True):
+        for node in new.replicas:
+            if node not in old.replicas:
+                left[node] -= new.size_bytes
+    return [replace(broker, free_bytes=left[broker.node_id]) for broker in brokers]
 
 
 class _Search:

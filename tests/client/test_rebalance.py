@@ -59,6 +59,7 @@ def test_no_more_is_moved_than_was_allowed(seed, share):
 
 
 @settings(max_examples=12)
+@example(seed=200324, room=591611748)  # what came by an earlier repetition takes room, too
 @given(seed=st.integers(0, 10**9), room=st.integers(0, 3 * GB))
 def test_no_broker_gets_more_than_it_has_room_for(seed, room):
     brokers, before = drawn_cluster(seed)
