@@ -28,7 +28,7 @@ def the_week() -> list[tuple[str, list[str]]]:
 @pytest.fixture
 def home(clusters_folder):
     """A folder in which `dohle` is on the PATH; what runs there is downed at the end."""
-    home = clusters_folder / "home"
+    home = clusters_folder / "week"
     (home / "bin").mkdir(parents=True)
     command = home / "bin" / "dohle"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dohle "$@"\n')
@@ -70,7 +70,7 @@ async def test_an_operators_week(home):
 
     assert "node 2 votes" in told["Thursday"][3]
     assert "node 2 down" in told["Wednesday"][2]
-    assert "behind" in told["Wednesday"][3]
+    assert "leads since" in told["Wednesday"][3]
     assert "healthy" in told["Friday"][1]
     assert "3 brokers" in told["Friday"][2]
     assert "3 voters" in told["Friday"][2]

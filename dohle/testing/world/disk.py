@@ -293,7 +293,8 @@ class SimDisk:
                 strike()
 
     def wipe(self) -> None:
-        """All devices are replaced by empty ones."""
+        """All devices are replaced by empty ones, which are sound."""
+        self.faults.mend()
         self._root = Folder()
         self._unmounted.clear()
 

@@ -474,10 +474,10 @@ IN_SYNC = (
             Replicas,
             "_set_strays_aside",
             """
-            - folder = await self._dirs.mark_stray(topic, partition)
+            - folder = await self._dirs.mark_stray(found)
             + mutated()
             + folder = ""
-            + await self._dirs.delete_log(topic, partition)
+            + await self._dirs.delete_log(found)
             """,
         ),
         scenario=scenarios.a_topic_is_made_again_while_a_node_is_down,

@@ -94,7 +94,7 @@ OPERATIONS = (
             Replicas,
             "_drop",
             """
-            - await self._dirs.delete_log(partition.name.topic, partition.name.partition)
+            - await self._dirs.delete_log(partition.log)
             + mutated()
             """,
         ),
