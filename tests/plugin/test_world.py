@@ -368,7 +368,8 @@ def test_bad_input_is_told_what_there_is(run):
     outcome.assert_outcomes(passed=17, failed=1)
     outcome.stdout.fnmatch_lines(["E *sockets, threads and processes are not to be*"])
     wrong = "import pytest\n@pytest.mark.dohle_world(sed=1)\ndef test_marked(dohle_world): pass"
-    run(wrong).stdout.fnmatch_lines(["*dohle_world takes seed=, seeds=, nodes=, controllers=, apart=, time_limit_s=, and not 'sed'*"])
+    takes = "seed=, seeds=, nodes=, controllers=, apart=, time_limit_s="
+    run(wrong).stdout.fnmatch_lines([f"*dohle_world takes {takes}, and not 'sed'*"])
 
 
 def test_one_number_for_seeds_is_an_error_that_says_what_was_meant(run):

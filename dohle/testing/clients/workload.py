@@ -81,7 +81,7 @@ class Mix:
         mix = replace(mix, reader_racks=tuple(chance.choice(("", *RACKS)) for _ in mix.readers))
         return replace(
             mix,
-            rebalancing_every_s=chance.choice((0.0, 0.0, 0.0, 10.0, 20.0)),
+            rebalancing_every_s=chance.choice((0.0, 0.0, 0.0, 20.0, 30.0)),
             changes_the_minimum=chance.random() < _CHANGES_OF_THE_MINIMUM,
             gambles=chance.random() < _GAMBLES,
         )
