@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from dohle import Consumer
 from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.world.topology import NodePlan, Topology
@@ -409,18 +411,25 @@ def _read(stage: Stage, *node_ids: int) -> list[int]:
 
 @scenario_in(Topology.combined(5, replication_factor=3))
 async def a_reader_is_ahead_of_the_new_leaders_watermark(stage: Stage) -> None:
-    await stage.make_topic()
+    await stage.make_topic({"min.insync.replicas": "2"})  # the new leader alone moves no watermark
     read = _read(stage, *stage.world.machines)
     await stage.written(3)
     leader = stage.partition().leader
     await stage.passes(1)
-    await stage.writes(3)
-    await stage.at_once(lambda: len(read) == 6, "everything is read")
     others = stage.followers()
+
+    def late() -> None:
+        for other in others:
+            stage.detour(leader, other, 60.0)
+
+    committed = stage.in_the_turn(lambda: stage.log(leader).high_watermark == 6, late, "three more are committed")
+    await asyncio.gather(committed, stage.writes(3))
+    await stage.at_once(lambda: len(read) == 6, "everything is read")
     stage.world.pause(others[1])
     stage.world.kill(leader)
     await stage.until(lambda: stage.partition().leader == others[0], "another leads")
     await stage.passes(12)
+    assert stage.log(others[0]).high_watermark < 6, "the new leader's watermark does not lag any more"
     stage.world.resume(others[1])
     await stage.written(1)
     await stage.until(lambda: read[-1] == 6, "the last record is read")
