@@ -75,11 +75,13 @@ async def a_node_is_killed_in_a_sync(stage: Stage) -> None:
     await stage.make_topic()
     await stage.written(1)
     follower = stage.follower()
-    stage.world.machines[follower].disk.faults.slowness = 100
+    faults = stage.world.machines[follower].disk.faults
+    faults.least_sync_s = 1.0
     await stage.writes(1)
     await stage.until(lambda: stage.log(follower).log_end_offset == 2, "the sync has begun")
+    assert stage.log(follower).durable_end == 1, "the sync is over already"
     stage.world.kill(follower)
-    stage.world.machines[follower].disk.faults.slowness = 1
+    faults.least_sync_s = 0
     stage.world.start(follower)
     await comes_back(stage, follower)
 
