@@ -3,8 +3,8 @@
     python -m bench.operations [NAME ...]
 
 One row for each event: the longest time without an acknowledgement in one partition, the p99 of the records' latency
-while it lasted, and how long the metadata took no change (topics are made every 20 ms). At the end everything is read
-back: what was acknowledged and is gone, or stands there twice. Then, with 10,000 partitions in the metadata, how long
+while it lasted, and how long the metadata took no change (a configuration is changed every 20 ms). At the end
+everything is read back: what was acknowledged and is gone, or stands there twice. Then, with 10,000 partitions in the metadata, how long
 controllers take to decide again after kill -9 of the active one, and a restarted node to be ready.
 """
 
@@ -145,7 +145,7 @@ EVENTS: dict[str, Callable[[Site], Awaitable[None]]] = {
 async def happen(site: Site, load: SteadyLoad, name: str, event: Callable[[Site], Awaitable[None]]) -> Row:
     await site.balance()
     await asyncio.sleep(1.0)
-    changes = MetadataChanges(site.made.state.bootstrap)
+    changes = MetadataChanges(site.made.state.bootstrap, TOPIC)
     load.mark()
     began = time.perf_counter()
     async with changes:
@@ -157,12 +157,12 @@ async def happen(site: Site, load: SteadyLoad, name: str, event: Callable[[Site]
 
 
 class MetadataChanges:
-    """Makes topics of one partition, one after the other, and takes them away again in the end."""
+    """Changes a topic's configuration again and again, which places no replicas that would be in an operator's way."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, topic: str) -> None:
         self.longest_s = 0.0
         self._bootstrap = bootstrap
-        self._made: list[str] = []
+        self._topic = topic
         self._changing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> MetadataChanges:
@@ -173,17 +173,13 @@ class MetadataChanges:
         assert self._changing is not None
         self._changing.cancel()
         await asyncio.gather(self._changing, return_exceptions=True)
-        async with Admin(self._bootstrap) as admin:
-            await admin.delete_topics(self._made)
 
     async def _change(self) -> None:
         async with Admin(self._bootstrap) as admin:
             last = time.perf_counter()
             for number in range(100_000):
-                name = f"made-{number}"
                 with contextlib.suppress(DohleError):
-                    await admin.create_topic(name, partitions=1, replication_factor=1)
-                    self._made.append(name)
+                    await admin.alter_configs(self._topic, {"retention.ms": str(1_000_000_000 + number)})
                     now = time.perf_counter()
                     self.longest_s, last = max(self.longest_s, now - last), now
                 await asyncio.sleep(0.02)
@@ -204,14 +200,14 @@ async def run(made: LocalCluster, names: Sequence[str]) -> tuple[list[Row], int,
 
 
 async def metadata_at_size(made: LocalCluster) -> tuple[float, float]:
-    """Returns how long no topic is made once the active controller is killed, and how long a node takes to start."""
+    """Returns how long nothing changes once the active controller is killed, and how long a node takes to start."""
     async with Admin(made.state.bootstrap, request_timeout_ms=120_000) as admin:
         for number in range(0, MANY_PARTITIONS, 1000):
             await admin.create_topic(f"many-{number}", partitions=1000, replication_factor=measures.NODES)
         await measures.whole(made, patience_s=300.0)
         site = Site(made, admin)
         node_id = await site.active()
-        async with MetadataChanges(made.state.bootstrap) as changes:
+        async with MetadataChanges(made.state.bootstrap, "many-0") as changes:
             await asyncio.sleep(2.0)
             await asyncio.to_thread(made.kill, node_id)
             await asyncio.sleep(5.0)
