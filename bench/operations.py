@@ -4,8 +4,8 @@
 
 One row for each event: the longest time without an acknowledgement in one partition, the p99 of the records' latency
 while it lasted, and how long the metadata took no change (a configuration is changed every 20 ms). At the end
-everything is read back: what was acknowledged and is gone, or stands there twice. Then, with 10,000 partitions in the metadata, how long
-controllers take to decide again after kill -9 of the active one, and a restarted node to be ready.
+everything is read back: what was acknowledged and is gone, or stands there twice. Then, with 10,000 partitions in the
+metadata, how long nothing changes after kill -9 of the active controller, and how long that node takes to start again.
 """
 
 from __future__ import annotations
