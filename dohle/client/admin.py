@@ -11,6 +11,8 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from google.protobuf.message import Message
+
 from dohle.client import descriptions, partition_changes
 from dohle.client.backoff import Backoff
 from dohle.client.partition_changes import ElectedLeader, OngoingReassignments, PartitionHistory, Reassignment
@@ -30,12 +32,15 @@ from dohle.model.ids import TopicPartition
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import admin_pb2, broker_pb2
 from dohle.runtime.clock import Clock
-from dohle.runtime.network import Address, Lane, Network
+from dohle.runtime.network import Address, Lane, Method, Network
 
+Answer = TypeVar("Answer", bound=Message)
 Value = TypeVar("Value")
 
-_ADMIN: Final = methods_of(admin_pb2.DESCRIPTOR.services_by_name["Admin"])
-_METADATA: Final = methods_of(broker_pb2.DESCRIPTOR.services_by_name["Broker"])["Metadata"]
+_SERVICES: Final = (admin_pb2.DESCRIPTOR.services_by_name["Admin"], broker_pb2.DESCRIPTOR.services_by_name["Broker"])
+_METHODS: Final[dict[type[Message], Method[Any, Any]]] = {
+    method.request: method for service in _SERVICES for method in methods_of(service).values()
+}
 _PROBE_S: Final = 1.0
 """How long a node may take to say that it is there, before the next is asked."""
 _READ_S: Final = 5.0
@@ -87,11 +92,9 @@ class Admin:
     ) -> dict[str, CreatedTopic | DohleError]:
         """Creates topics, or only says whether it could. Returns by name what was created, or why it was not."""
         request = admin_pb2.CreateTopicsRequest(
-            topics=[descriptions.new_topic_message(topic) for topic in topics],
-            validate_only=validate_only,
-            timeout_ms=self._timeout_ms,
+            topics=[descriptions.new_topic_message(topic) for topic in topics], validate_only=validate_only
         )
-        answer = await self._change("CreateTopics", request)
+        answer = await self._change(request, admin_pb2.CreateTopicsResponse)
         return {topic.name: descriptions.created_topic(topic) for topic in answer.topics}
 
     async def create_topic(
@@ -110,8 +113,8 @@ class Admin:
 
     async def delete_topics(self, names: Sequence[str]) -> dict[str, DohleError | None]:
         """Deletes topics and all their records. Returns by name why a topic was not deleted, None where it was."""
-        request = admin_pb2.DeleteTopicsRequest(topics=names, timeout_ms=self._timeout_ms)
-        answer = await self._change("DeleteTopics", request)
+        request = admin_pb2.DeleteTopicsRequest(topics=names)
+        answer = await self._change(request, admin_pb2.DeleteTopicsResponse)
         return {topic.name: descriptions.error_in(topic.failure) for topic in answer.topics}
 
     async def delete_topic(self, name: str) -> None:
@@ -121,13 +124,13 @@ class Admin:
 
     async def list_topics(self) -> list[TopicDescription]:
         """Returns all topics, by name."""
-        answer = await self._read(_METADATA, broker_pb2.MetadataRequest(all_topics=True))
+        answer = await self._read(broker_pb2.MetadataRequest(all_topics=True), broker_pb2.MetadataResponse)
         topics = [descriptions.topic(topic) for topic in answer.topics if not topic.failure.code]
         return sorted(topics, key=lambda topic: topic.name)
 
     async def describe_topics(self, names: Sequence[str]) -> dict[str, TopicDescription | DohleError]:
         """Returns by name what is known of a topic, or why nothing is."""
-        answer = await self._read(_METADATA, broker_pb2.MetadataRequest(topics=names))
+        answer = await self._read(broker_pb2.MetadataRequest(topics=names), broker_pb2.MetadataResponse)
         return {
             topic.name: descriptions.error_in(topic.failure) or descriptions.topic(topic) for topic in answer.topics
         }
@@ -140,16 +143,14 @@ class Admin:
     async def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None:
         """Gives `topic` more partitions, `total_count` altogether. Raises InvalidPartitions; keys may move."""
         request = admin_pb2.CreatePartitionsRequest(
-            topics=[admin_pb2.NewPartitions(topic=topic, total_count=total_count)],
-            validate_only=validate_only,
-            timeout_ms=self._timeout_ms,
+            topics=[admin_pb2.NewPartitions(topic=topic, total_count=total_count)], validate_only=validate_only
         )
-        answer = await self._change("CreatePartitions", request)
+        answer = await self._change(request, admin_pb2.CreatePartitionsResponse)
         _raise_if(_only_failure(answer.topics, topic))
 
     async def describe_configs(self, topic: str) -> list[TopicConfigEntry]:
         """Returns every configuration value of `topic`, those that nobody set among them, by name."""
-        answer = await self._read(_ADMIN["DescribeConfigs"], admin_pb2.DescribeConfigsRequest(topics=[topic]))
+        answer = await self._read(admin_pb2.DescribeConfigsRequest(topics=[topic]), admin_pb2.DescribeConfigsResponse)
         _raise_if(_only_failure(answer.topics, topic))
         entries = [descriptions.config_entry(entry) for entry in answer.topics[0].configs]
         return sorted(entries, key=lambda entry: entry.name)
@@ -165,11 +166,9 @@ class Admin:
         """Sets the values in `changes` and takes those in `remove` back to their defaults. Raises InvalidConfig."""
         entries = [admin_pb2.ConfigEntry(name=name, value=value) for name, value in (changes or {}).items()]
         request = admin_pb2.AlterConfigsRequest(
-            topics=[admin_pb2.AlterTopicConfigs(topic=topic, set=entries, remove=remove)],
-            validate_only=validate_only,
-            timeout_ms=self._timeout_ms,
+            topics=[admin_pb2.AlterTopicConfigs(topic=topic, set=entries, remove=remove)], validate_only=validate_only
         )
-        answer = await self._change("AlterConfigs", request)
+        answer = await self._change(request, admin_pb2.AlterConfigsResponse)
         _raise_if(_only_failure(answer.topics, topic))
 
     async def alter_partition_reassignments(
@@ -187,14 +186,13 @@ class Admin:
             partitions=[partition_changes.wanted_message(wanted) for wanted in reassignments],
             throttle_bytes_per_s=throttle_bytes_per_s,
             validate_only=validate_only,
-            timeout_ms=self._timeout_ms,
         )
-        return partition_changes.outcomes(await self._change("AlterPartitionReassignments", request))
+        return partition_changes.outcomes(await self._change(request, admin_pb2.AlterPartitionReassignmentsResponse))
 
     async def list_partition_reassignments(self) -> OngoingReassignments:
         """Returns what has not ended, as the active controller has it."""
-        request = admin_pb2.ListPartitionReassignmentsRequest(timeout_ms=self._timeout_ms)
-        return partition_changes.ongoing(await self._read(_ADMIN["ListPartitionReassignments"], request))
+        request = admin_pb2.ListPartitionReassignmentsRequest()
+        return partition_changes.ongoing(await self._read(request, admin_pb2.ListPartitionReassignmentsResponse))
 
     async def elect_leaders(
         self, partitions: Mapping[str, Sequence[int]] | None = None, *, unclean: bool = False
@@ -205,29 +203,26 @@ class Admin:
         request = admin_pb2.ElectLeadersRequest(
             election_type=admin_pb2.ELECTION_TYPE_UNCLEAN if unclean else admin_pb2.ELECTION_TYPE_PREFERRED,
             partitions=partition_changes.elections_of(partitions or {}),
-            timeout_ms=self._timeout_ms,
         )
-        return partition_changes.elected(await self._change("ElectLeaders", request))
+        return partition_changes.elected(await self._change(request, admin_pb2.ElectLeadersResponse))
 
     async def describe_partition_history(
         self, topic: str, partition: int, *, most_changes: int = 50
     ) -> PartitionHistory:
         """Returns who led and who was in sync, since when. Raises UnknownTopicOrPartition."""
-        request = admin_pb2.DescribePartitionHistoryRequest(
-            topic=topic, partition=partition, most_changes=most_changes, timeout_ms=self._timeout_ms
-        )
-        answer = await self._read(_ADMIN["DescribePartitionHistory"], request)
+        request = admin_pb2.DescribePartitionHistoryRequest(topic=topic, partition=partition, most_changes=most_changes)
+        answer = await self._read(request, admin_pb2.DescribePartitionHistoryResponse)
         _raise_if(descriptions.error_in(answer.failure))
         return partition_changes.history(answer)
 
     async def describe_cluster(self) -> ClusterDescription:
         """Returns nodes, voters and unhealthy partitions, as the node that answers sees them."""
-        answer = await self._read(_ADMIN["DescribeCluster"], admin_pb2.DescribeClusterRequest())
+        answer = await self._read(admin_pb2.DescribeClusterRequest(), admin_pb2.DescribeClusterResponse)
         return descriptions.cluster(answer)
 
     async def describe_quorum(self) -> QuorumDescription:
         """Returns who votes among the controllers and how far each is, as the active one knows it at this moment."""
-        answer = await self._change("DescribeQuorum", admin_pb2.DescribeQuorumRequest(timeout_ms=self._timeout_ms))
+        answer = await self._change(admin_pb2.DescribeQuorumRequest(), admin_pb2.DescribeQuorumResponse)
         return descriptions.quorum(answer)
 
     async def add_voter(self, node_id: int) -> bool:
@@ -235,38 +230,34 @@ class Admin:
 
         Raises VoterNotFound if no such controller is there, InvalidRequest if that may not be.
         """
-        request = admin_pb2.AddVoterRequest(node_id=node_id, timeout_ms=self._timeout_ms)
-        changed: bool = (await self._change("AddVoter", request)).changed
-        return changed
+        answer = await self._change(admin_pb2.AddVoterRequest(node_id=node_id), admin_pb2.AddVoterResponse)
+        return answer.changed
 
     async def remove_voter(self, node_id: int) -> bool:
         """Takes a controller's vote away, which may be down; returns whether it had one. Raises InvalidRequest."""
-        request = admin_pb2.RemoveVoterRequest(node_id=node_id, timeout_ms=self._timeout_ms)
-        changed: bool = (await self._change("RemoveVoter", request)).changed
-        return changed
+        answer = await self._change(admin_pb2.RemoveVoterRequest(node_id=node_id), admin_pb2.RemoveVoterResponse)
+        return answer.changed
 
     async def transfer_controller(self, node_id: int | None = None) -> int:
         """Lets another voter be the active controller, by choice the furthest; returns which one is then.
 
         Raises VoterNotFound if it has no vote, InvalidRequest if it did not take over.
         """
-        whom = -1 if node_id is None else node_id
-        request = admin_pb2.TransferControllerRequest(node_id=whom, timeout_ms=self._timeout_ms)
-        leader_id: int = (await self._change("TransferController", request)).leader_id
-        return leader_id
+        request = admin_pb2.TransferControllerRequest(node_id=-1 if node_id is None else node_id)
+        answer = await self._change(request, admin_pb2.TransferControllerResponse)
+        return answer.leader_id
 
     async def unregister_broker(self, node_id: int) -> None:
         """Forgets a broker that is switched off for good: it is down, holds no replica and has no vote.
 
         Raises BrokerIdNotRegistered, and InvalidRequest while it is up or anything needs it.
         """
-        request = admin_pb2.UnregisterBrokerRequest(node_id=node_id, timeout_ms=self._timeout_ms)
-        await self._change("UnregisterBroker", request)
+        await self._change(admin_pb2.UnregisterBrokerRequest(node_id=node_id), admin_pb2.UnregisterBrokerResponse)
 
     async def describe_features(self) -> FeatureDescription:
         """Returns at which metadata.version the cluster works, and which ones its nodes support."""
-        request = admin_pb2.DescribeFeaturesRequest(timeout_ms=self._timeout_ms)
-        return descriptions.features(await self._change("DescribeFeatures", request))
+        request = admin_pb2.DescribeFeaturesRequest()
+        return descriptions.features(await self._change(request, admin_pb2.DescribeFeaturesResponse))
 
     async def update_features(
         self, metadata_version: int | None = None, *, validate_only: bool = False
@@ -275,10 +266,8 @@ class Admin:
 
         Returns the one before and the one from now on. Raises InvalidUpdateVersion while a node does not support it.
         """
-        request = admin_pb2.UpdateFeaturesRequest(
-            metadata_version=metadata_version or 0, validate_only=validate_only, timeout_ms=self._timeout_ms
-        )
-        answer = await self._change("UpdateFeatures", request)
+        request = admin_pb2.UpdateFeaturesRequest(metadata_version=metadata_version or 0, validate_only=validate_only)
+        answer = await self._change(request, admin_pb2.UpdateFeaturesResponse)
         return answer.previous_metadata_version, answer.metadata_version
 
     async def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
@@ -288,8 +277,9 @@ class Admin:
         if address is None:
             known = ", ".join(str(node) for node in sorted(self._nodes))
             raise BrokerNotAvailable(f"node {node_id} is not among the running brokers ({known})")
+        timeout_s = self._timeout_ms / 1000
         answer = await self._call(
-            address, _ADMIN["DescribeLogDirs"], admin_pb2.DescribeLogDirsRequest(), self._timeout_ms / 1000
+            address, admin_pb2.DescribeLogDirsRequest(), admin_pb2.DescribeLogDirsResponse, timeout_s
         )
         return [descriptions.log_dir(log_dir) for log_dir in answer.log_dirs]
 
@@ -299,24 +289,24 @@ class Admin:
             self._closed = True
             await self._seams.close()
 
-    async def _read(self, method: Any, request: Any) -> Any:
-        return await self._repeat(method, request, _READ_S, lambda failure: failure.retriable)
+    async def _read(self, request: Message, response: type[Answer]) -> Answer:
+        return await self._repeat(request, response, _READ_S, lambda failure: failure.retriable)
 
-    async def _change(self, name: str, request: Any) -> Any:
+    async def _change(self, request: Message, response: type[Answer]) -> Answer:
         timeout_s = self._timeout_ms / 1000 + _GRACE_S
-        return await self._repeat(
-            _ADMIN[name], request, timeout_s, lambda failure: failure.retriable and failure.definite
-        )
+        return await self._repeat(request, response, timeout_s, lambda failure: failure.retriable and failure.definite)
 
     async def _repeat(
-        self, method: Any, request: Any, timeout_s: float, may_repeat: Callable[[DohleError], bool]
-    ) -> Any:
+        self, request: Any, response: type[Answer], timeout_s: float, may_repeat: Callable[[DohleError], bool]
+    ) -> Answer:
+        if "timeout_ms" in request.DESCRIPTOR.fields_by_name:
+            request.timeout_ms = self._timeout_ms
         deadline = self._deadline()
         backoff = Backoff(self._seams.random)
         while True:
             address = await self._reachable(deadline)
             try:
-                return await self._call(address, method, request, timeout_s)
+                return await self._call(address, request, response, timeout_s)
             except DohleError as failure:
                 if not may_repeat(failure) or self._seams.clock.now() >= deadline:
                     raise
@@ -331,7 +321,9 @@ class Admin:
                 raise Closed("the client is closed")
             for address in list(self._line):
                 try:
-                    answer = await self._call(address, _METADATA, broker_pb2.MetadataRequest(), _PROBE_S)
+                    answer = await self._call(
+                        address, broker_pb2.MetadataRequest(), broker_pb2.MetadataResponse, _PROBE_S
+                    )
                 except DohleError as error:
                     failure = error
                     self._to_the_end(address)
@@ -355,7 +347,9 @@ class Admin:
     def _deadline(self) -> float:
         return self._seams.clock.now() + self._timeout_ms / 1000
 
-    async def _call(self, address: Address, method: Any, request: Any, timeout_s: float) -> Any:
+    async def _call(self, address: Address, request: Message, response: type[Answer], timeout_s: float) -> Answer:
+        method = _METHODS[type(request)]
+        assert method.response is response, f"{method.path} is answered by {method.response.__name__}"
         return await self._seams.network.call(address, method, request, lane=Lane.CLIENT, timeout_s=timeout_s)
 
 

@@ -1,9 +1,9 @@
 """Synchronous twins of Producer, Consumer and Admin, for programs without an event loop.
 
 Each twin runs its asynchronous original on an event loop in a thread, which all twins of a process share, and hands
-calls over to it; arguments, results and errors are the original's, and a twin may be used by several threads. Handing a
-call over takes a good part of a millisecond, so records to send are handed over many at a time, and records are best
-read in batches.
+calls over to it; signatures, documentation, results and errors are the original's, and a twin may be used by several
+threads. Handing a call over takes a good part of a millisecond, so records to send are handed over many at a time, and
+records are best read in batches.
 
 This is the one module of the clients that uses threads.
 """
@@ -15,31 +15,19 @@ import atexit
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from functools import wraps
 from types import TracebackType
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
 import uvloop
 
 from dohle.client import admin, consumer, producer
 from dohle.client.fetched_batch import FetchedBatch
-from dohle.client.partition_changes import ElectedLeader, OngoingReassignments, PartitionHistory, Reassignment
 from dohle.client.pending_batch import Receipt
-from dohle.client.values import (
-    ClusterDescription,
-    ConsumerRecord,
-    CreatedTopic,
-    Delivery,
-    FeatureDescription,
-    LogDirDescription,
-    NewTopic,
-    QuorumDescription,
-    TopicConfigEntry,
-    TopicDescription,
-)
+from dohle.client.values import ConsumerRecord, Delivery
 from dohle.model.errors import Closed, DohleError
-from dohle.model.ids import TopicPartition
 from dohle.model.records import Headers
 
 __all__ = ["Admin", "Consumer", "Producer"]
@@ -47,6 +35,7 @@ __all__ = ["Admin", "Consumer", "Producer"]
 _MOST_HANDED: Final = 10_000
 """Records handed over that the event loop has not taken yet."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Original = TypeVar("Original", producer.Producer, consumer.Consumer, admin.Admin)
 
@@ -114,14 +103,6 @@ class _OnLoop(Generic[Original]):
                 raise Closed("the client is closed")
             self._loop.call_soon_threadsafe(function)
 
-    def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Returns what a plain function returns on the loop."""
-
-        async def called() -> T:
-            return function(*arguments)
-
-        return self.wait(called())
-
     @property
     def closed(self) -> bool:
         return self._closed
@@ -136,6 +117,48 @@ class _OnLoop(Generic[Original]):
                     self._closed = True
 
 
+class _Twin(Generic[Original]):
+    """What the twins share: the original on its loop, and their end."""
+
+    _on_loop: _OnLoop[Original]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._on_loop.close()
+
+
+def _waited(
+    original: Callable[Concatenate[Original, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[_Twin[Original], P], T]:
+    """Returns the twin's method for a coroutine method of the original."""
+
+    @wraps(original)
+    def method(twin: _Twin[Original], /, *arguments: P.args, **options: P.kwargs) -> T:
+        return twin._on_loop.wait(original(twin._on_loop.client, *arguments, **options))
+
+    return method
+
+
+def _called(original: Callable[Concatenate[Original, P], T]) -> Callable[Concatenate[_Twin[Original], P], T]:
+    """Returns the twin's method for a plain method of the original, which is called on the loop as well."""
+
+    @wraps(original)
+    def method(twin: _Twin[Original], /, *arguments: P.args, **options: P.kwargs) -> T:
+        async def called() -> T:
+            return original(twin._on_loop.client, *arguments, **options)
+
+        return twin._on_loop.wait(called())
+
+    return method
+
+
 class _Handed(NamedTuple):
     """A record on its way to the event loop."""
 
@@ -148,19 +171,16 @@ class _Handed(NamedTuple):
     delivery: Future[Delivery]
 
 
-class Producer:
+class Producer(_Twin[producer.Producer]):
     """The synchronous `dohle.Producer`; takes the same options."""
 
     def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
-        self._on_loop: _OnLoop[producer.Producer] = _OnLoop(lambda: producer.Producer(bootstrap, **options))
+        self._on_loop = _OnLoop(lambda: producer.Producer(bootstrap, **options))
         self._known_topics: set[str] = set()
         self._room = threading.Semaphore(_MOST_HANDED)
         self._handed: deque[_Handed] = deque()
         self._awake = False  # whether the loop is about to look at what was handed over
         self._sending: asyncio.Task[None] | None = None  # one at a time, for the order's sake
-
-    def __enter__(self) -> Producer:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -210,15 +230,14 @@ class Producer:
             topic, value, key=key, headers=headers, partition=partition, timestamp_ms=timestamp_ms
         ).result()
 
-    def partitions(self, topic: str) -> int:
-        return self._on_loop.wait(self._on_loop.client.partitions(topic))
+    partitions = _waited(producer.Producer.partitions)
 
     def flush(self) -> None:
         self._on_loop.wait(self._flush())
 
     def close(self) -> None:
         """Ends; what is not delivered is given up, with a ResourceWarning."""
-        self._on_loop.close()
+        super().close()
         self._known_topics.clear()
         while self._handed:
             self._handed.popleft().delivery.set_exception(Closed("the producer was closed before the record was sent"))
@@ -262,56 +281,24 @@ def _resolve(delivery: Future[Delivery], receipt: Receipt) -> None:
         delivery.set_exception(failure)
 
 
-class Consumer:
+class Consumer(_Twin[consumer.Consumer]):
     """The synchronous `dohle.Consumer`; takes the same options."""
 
     def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
-        self._on_loop: _OnLoop[consumer.Consumer] = _OnLoop(lambda: consumer.Consumer(bootstrap, **options))
-        self._records: Iterator[ConsumerRecord] = iter(())
+        self._on_loop = _OnLoop(lambda: consumer.Consumer(bootstrap, **options))
 
-    def __enter__(self) -> Consumer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def assign(self, *what: str | TopicPartition) -> None:
-        self._on_loop.wait(self._on_loop.client.assign(*what))
-
-    def assignment(self) -> list[TopicPartition]:
-        return self._on_loop.call(self._on_loop.client.assignment)
-
-    def seek(self, partition: TopicPartition, offset: int) -> None:
-        self._on_loop.call(self._on_loop.client.seek, partition, offset)
-
-    def seek_to_beginning(self, *partitions: TopicPartition) -> None:
-        self._on_loop.wait(self._on_loop.client.seek_to_beginning(*partitions))
-
-    def seek_to_end(self, *partitions: TopicPartition) -> None:
-        self._on_loop.wait(self._on_loop.client.seek_to_end(*partitions))
-
-    def seek_to_time(self, timestamp_ms: int, *partitions: TopicPartition) -> None:
-        self._on_loop.wait(self._on_loop.client.seek_to_time(timestamp_ms, *partitions))
-
-    def pause(self, *partitions: TopicPartition) -> None:
-        self._on_loop.call(self._on_loop.client.pause, *partitions)
-
-    def resume(self, *partitions: TopicPartition) -> None:
-        self._on_loop.call(self._on_loop.client.resume, *partitions)
-
-    def position(self, partition: TopicPartition) -> int:
-        return self._on_loop.wait(self._on_loop.client.position(partition))
-
-    def beginning_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
-        return self._on_loop.wait(self._on_loop.client.beginning_offsets(*partitions))
-
-    def end_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
-        return self._on_loop.wait(self._on_loop.client.end_offsets(*partitions))
-
-    def batch(self, max_records: int = 500, timeout_ms: float = 1000) -> list[ConsumerRecord]:
-        return self._on_loop.wait(self._on_loop.client.batch(max_records, timeout_ms))
+    assign = _waited(consumer.Consumer.assign)
+    assignment = _called(consumer.Consumer.assignment)
+    seek = _called(consumer.Consumer.seek)
+    seek_to_beginning = _waited(consumer.Consumer.seek_to_beginning)
+    seek_to_end = _waited(consumer.Consumer.seek_to_end)
+    seek_to_time = _waited(consumer.Consumer.seek_to_time)
+    pause = _called(consumer.Consumer.pause)
+    resume = _called(consumer.Consumer.resume)
+    position = _waited(consumer.Consumer.position)
+    beginning_offsets = _waited(consumer.Consumer.beginning_offsets)
+    end_offsets = _waited(consumer.Consumer.end_offsets)
+    batch = _waited(consumer.Consumer.batch)
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
         return self
@@ -330,133 +317,33 @@ class Consumer:
         while True:
             yield self._on_loop.wait(following())
 
-    def close(self) -> None:
-        self._on_loop.close()
 
-
-class Admin:
+class Admin(_Twin[admin.Admin]):
     """The synchronous `dohle.Admin`; takes the same options."""
 
     def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
-        self._on_loop: _OnLoop[admin.Admin] = _OnLoop(lambda: admin.Admin(bootstrap, **options))
+        self._on_loop = _OnLoop(lambda: admin.Admin(bootstrap, **options))
 
-    def __enter__(self) -> Admin:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def create_topics(
-        self, topics: Sequence[NewTopic], *, validate_only: bool = False
-    ) -> dict[str, CreatedTopic | DohleError]:
-        return self._on_loop.wait(self._on_loop.client.create_topics(topics, validate_only=validate_only))
-
-    def create_topic(
-        self,
-        name: str,
-        *,
-        partitions: int | None = None,
-        replication_factor: int | None = None,
-        configs: Mapping[str, str] | None = None,
-        validate_only: bool = False,
-    ) -> CreatedTopic:
-        return self._on_loop.wait(
-            self._on_loop.client.create_topic(
-                name,
-                partitions=partitions,
-                replication_factor=replication_factor,
-                configs=configs,
-                validate_only=validate_only,
-            )
-        )
-
-    def delete_topics(self, names: Sequence[str]) -> dict[str, DohleError | None]:
-        return self._on_loop.wait(self._on_loop.client.delete_topics(names))
-
-    def delete_topic(self, name: str) -> None:
-        self._on_loop.wait(self._on_loop.client.delete_topic(name))
-
-    def list_topics(self) -> list[TopicDescription]:
-        return self._on_loop.wait(self._on_loop.client.list_topics())
-
-    def describe_topics(self, names: Sequence[str]) -> dict[str, TopicDescription | DohleError]:
-        return self._on_loop.wait(self._on_loop.client.describe_topics(names))
-
-    def describe_topic(self, name: str) -> TopicDescription:
-        return self._on_loop.wait(self._on_loop.client.describe_topic(name))
-
-    def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None:
-        self._on_loop.wait(self._on_loop.client.create_partitions(topic, total_count, validate_only=validate_only))
-
-    def describe_configs(self, topic: str) -> list[TopicConfigEntry]:
-        return self._on_loop.wait(self._on_loop.client.describe_configs(topic))
-
-    def alter_configs(
-        self,
-        topic: str,
-        changes: Mapping[str, str] | None = None,
-        *,
-        remove: Sequence[str] = (),
-        validate_only: bool = False,
-    ) -> None:
-        self._on_loop.wait(
-            self._on_loop.client.alter_configs(topic, changes, remove=remove, validate_only=validate_only)
-        )
-
-    def alter_partition_reassignments(
-        self,
-        reassignments: Sequence[Reassignment],
-        *,
-        throttle_bytes_per_s: int | None = None,
-        validate_only: bool = False,
-    ) -> dict[TopicPartition, DohleError | None]:
-        return self._on_loop.wait(
-            self._on_loop.client.alter_partition_reassignments(
-                reassignments, throttle_bytes_per_s=throttle_bytes_per_s, validate_only=validate_only
-            )
-        )
-
-    def list_partition_reassignments(self) -> OngoingReassignments:
-        return self._on_loop.wait(self._on_loop.client.list_partition_reassignments())
-
-    def elect_leaders(
-        self, partitions: Mapping[str, Sequence[int]] | None = None, *, unclean: bool = False
-    ) -> dict[TopicPartition, ElectedLeader | DohleError]:
-        return self._on_loop.wait(self._on_loop.client.elect_leaders(partitions, unclean=unclean))
-
-    def describe_partition_history(self, topic: str, partition: int, *, most_changes: int = 50) -> PartitionHistory:
-        return self._on_loop.wait(
-            self._on_loop.client.describe_partition_history(topic, partition, most_changes=most_changes)
-        )
-
-    def describe_cluster(self) -> ClusterDescription:
-        return self._on_loop.wait(self._on_loop.client.describe_cluster())
-
-    def describe_quorum(self) -> QuorumDescription:
-        return self._on_loop.wait(self._on_loop.client.describe_quorum())
-
-    def add_voter(self, node_id: int) -> bool:
-        return self._on_loop.wait(self._on_loop.client.add_voter(node_id))
-
-    def remove_voter(self, node_id: int) -> bool:
-        return self._on_loop.wait(self._on_loop.client.remove_voter(node_id))
-
-    def transfer_controller(self, node_id: int | None = None) -> int:
-        return self._on_loop.wait(self._on_loop.client.transfer_controller(node_id))
-
-    def unregister_broker(self, node_id: int) -> None:
-        self._on_loop.wait(self._on_loop.client.unregister_broker(node_id))
-
-    def describe_features(self) -> FeatureDescription:
-        return self._on_loop.wait(self._on_loop.client.describe_features())
-
-    def update_features(self, metadata_version: int | None = None, *, validate_only: bool = False) -> tuple[int, int]:
-        return self._on_loop.wait(self._on_loop.client.update_features(metadata_version, validate_only=validate_only))
-
-    def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
-        return self._on_loop.wait(self._on_loop.client.describe_log_dirs(node_id))
-
-    def close(self) -> None:
-        self._on_loop.close()
+    create_topics = _waited(admin.Admin.create_topics)
+    create_topic = _waited(admin.Admin.create_topic)
+    delete_topics = _waited(admin.Admin.delete_topics)
+    delete_topic = _waited(admin.Admin.delete_topic)
+    list_topics = _waited(admin.Admin.list_topics)
+    describe_topics = _waited(admin.Admin.describe_topics)
+    describe_topic = _waited(admin.Admin.describe_topic)
+    create_partitions = _waited(admin.Admin.create_partitions)
+    describe_configs = _waited(admin.Admin.describe_configs)
+    alter_configs = _waited(admin.Admin.alter_configs)
+    alter_partition_reassignments = _waited(admin.Admin.alter_partition_reassignments)
+    list_partition_reassignments = _waited(admin.Admin.list_partition_reassignments)
+    elect_leaders = _waited(admin.Admin.elect_leaders)
+    describe_partition_history = _waited(admin.Admin.describe_partition_history)
+    describe_cluster = _waited(admin.Admin.describe_cluster)
+    describe_quorum = _waited(admin.Admin.describe_quorum)
+    add_voter = _waited(admin.Admin.add_voter)
+    remove_voter = _waited(admin.Admin.remove_voter)
+    transfer_controller = _waited(admin.Admin.transfer_controller)
+    unregister_broker = _waited(admin.Admin.unregister_broker)
+    describe_features = _waited(admin.Admin.describe_features)
+    update_features = _waited(admin.Admin.update_features)
+    describe_log_dirs = _waited(admin.Admin.describe_log_dirs)

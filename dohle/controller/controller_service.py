@@ -7,8 +7,10 @@ changes nothing, is for the decisions to say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from dohle.controller.brokers import allocate_producer_ids, heartbeat, unregister_broker
 from dohle.controller.controller import Controller
@@ -42,16 +44,33 @@ _BEAT_WAIT_S = 0.15  # a heartbeat's answer waits no longer for a commit, so tha
 _SAY_AGAIN_S = 0.9  # a broker waits 2 s for an answer; each costs an idle cluster as much as a beat does
 _DEFAULT_TIMEOUT_S = 30.0
 
-T = TypeVar("T")
-
-
-class _Changed(Protocol):
-    metadata_offset: int
-
-
-Change = TypeVar("Change", bound=_Changed)
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
 Beats = Stream[controller_pb2.HeartbeatResponse, controller_pb2.HeartbeatRequest]
+
+
+def _decided(
+    decide: Callable[[ClusterImage, Request], Decision[Response]],
+) -> Callable[[ControllerService, Request, RequestContext], Coroutine[Any, Any, Response]]:
+    """Returns a broker's rpc that is decided on the pending image, in as much time as the broker has."""
+
+    async def rpc(service: ControllerService, request: Request, _context: RequestContext) -> Response:
+        await service._controller.leader_found()
+        return await service._controller.change(lambda image: decide(image, request))
+
+    return rpc
+
+
+def _decided_within(
+    decide: Callable[[ClusterImage, Request], Decision[Response]],
+) -> Callable[[ControllerService, Request, RequestContext], Coroutine[Any, Any, Response]]:
+    """Returns an operator's rpc that is decided on the pending image, within the time that the request names."""
+
+    async def rpc(service: ControllerService, request: Any, _context: RequestContext) -> Response:
+        return await service._decide_within(request.timeout_ms, lambda image: decide(image, request))
+
+    return rpc
 
 
 class ControllerService:
@@ -79,6 +98,16 @@ class ControllerService:
         self._defaults = defaults
         self._voter_changes = voter_changes
         self._tasks = Tasks("controller service", on_failure)
+
+    fail_log_dirs = _decided(fail_log_dirs)
+    alter_partitions = _decided(alter_partitions)
+    allocate_producer_ids = _decided(allocate_producer_ids)
+    delete_topics = _decided_within(delete_topics)
+    alter_configs = _decided_within(alter_configs)
+    alter_partition_reassignments = _decided_within(alter_partition_reassignments)
+    list_partition_reassignments = _decided_within(list_partition_reassignments)
+    elect_leaders = _decided_within(elect_leaders)
+    unregister_broker = _decided_within(unregister_broker)
 
     def as_service(self) -> Service:
         return service(CONTROLLER, self)
@@ -161,70 +190,20 @@ class ControllerService:
         except DohleError as error:
             return controller_pb2.HeartbeatResponse(failure=failure_of(error))
 
-    async def fail_log_dirs(
-        self, request: controller_pb2.FailLogDirsRequest, _context: RequestContext
-    ) -> controller_pb2.FailLogDirsResponse:
-        await self._controller.leader_found()
-        return await self._controller.change(lambda image: fail_log_dirs(image, request))
-
-    async def alter_partitions(
-        self, request: controller_pb2.AlterPartitionsRequest, _context: RequestContext
-    ) -> controller_pb2.AlterPartitionsResponse:
-        await self._controller.leader_found()
-        return await self._controller.change(lambda image: alter_partitions(image, request))
-
-    async def allocate_producer_ids(
-        self, request: controller_pb2.AllocateProducerIdsRequest, _context: RequestContext
-    ) -> controller_pb2.AllocateProducerIdsResponse:
-        await self._controller.leader_found()
-        return await self._controller.change(lambda image: allocate_producer_ids(image, request))
-
     async def create_topics(
         self, request: admin_pb2.CreateTopicsRequest, _context: RequestContext
     ) -> admin_pb2.CreateTopicsResponse:
-        return await self._change_within(
+        return await self._decide_within(
             request.timeout_ms,
             lambda image: create_topics(image, request, defaults=self._defaults, random=self._random),
         )
 
-    async def delete_topics(
-        self, request: admin_pb2.DeleteTopicsRequest, _context: RequestContext
-    ) -> admin_pb2.DeleteTopicsResponse:
-        return await self._change_within(request.timeout_ms, lambda image: delete_topics(image, request))
-
     async def create_partitions(
         self, request: admin_pb2.CreatePartitionsRequest, _context: RequestContext
     ) -> admin_pb2.CreatePartitionsResponse:
-        return await self._change_within(
+        return await self._decide_within(
             request.timeout_ms, lambda image: create_partitions(image, request, random=self._random)
         )
-
-    async def alter_configs(
-        self, request: admin_pb2.AlterConfigsRequest, _context: RequestContext
-    ) -> admin_pb2.AlterConfigsResponse:
-        return await self._change_within(request.timeout_ms, lambda image: alter_configs(image, request))
-
-    async def alter_partition_reassignments(
-        self, request: admin_pb2.AlterPartitionReassignmentsRequest, _context: RequestContext
-    ) -> admin_pb2.AlterPartitionReassignmentsResponse:
-        return await self._change_within(
-            request.timeout_ms, lambda image: alter_partition_reassignments(image, request)
-        )
-
-    async def list_partition_reassignments(
-        self, request: admin_pb2.ListPartitionReassignmentsRequest, _context: RequestContext
-    ) -> admin_pb2.ListPartitionReassignmentsResponse:
-        return await self._decide_within(request.timeout_ms, lambda image: list_partition_reassignments(image, request))
-
-    async def elect_leaders(
-        self, request: admin_pb2.ElectLeadersRequest, _context: RequestContext
-    ) -> admin_pb2.ElectLeadersResponse:
-        return await self._change_within(request.timeout_ms, lambda image: elect_leaders(image, request))
-
-    async def unregister_broker(
-        self, request: admin_pb2.UnregisterBrokerRequest, _context: RequestContext
-    ) -> admin_pb2.UnregisterBrokerResponse:
-        return await self._change_within(request.timeout_ms, lambda image: unregister_broker(image, request))
 
     async def describe_partition_history(
         self, request: admin_pb2.DescribePartitionHistoryRequest, _context: RequestContext
@@ -272,23 +251,20 @@ class ControllerService:
     ) -> admin_pb2.UpdateFeaturesResponse:
         quorum, newest = self._controller.quorum, newest_version(self._identity.features)
         await voters_called(self._controller, self._clock)
-        return await self._change_within(
+        return await self._decide_within(
             request.timeout_ms, lambda image: update_features(image, request, quorum.supported_features(), newest)
         )
 
-    async def _change_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[Change]]) -> Change:
-        """As `_decide_within`; the answer says up to where the metadata has the change."""
-        answer = await self._decide_within(timeout_ms, decide)
-        answer.metadata_offset = self._controller.committed.next_offset
-        return answer
-
-    async def _decide_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[T]]) -> T:
-        """As `Controller.change`; a time-out of 0 means the default."""
+    async def _decide_within(self, timeout_ms: int, decide: Callable[[ClusterImage], Decision[Response]]) -> Response:
+        """As `Controller.change`; a time-out of 0 means the default. The answer to a change says where it is."""
         try:
             async with asyncio.timeout(timeout_ms / 1000 if timeout_ms > 0 else _DEFAULT_TIMEOUT_S):
                 await self._controller.leader_found()
-                return await self._controller.change(decide)
+                answer = await self._controller.change(decide)
         except TimeoutError:
             raise RequestTimedOut(
                 "no majority of the controllers has confirmed the change in time; it may yet take effect"
             ) from None
+        if "metadata_offset" in answer.DESCRIPTOR.fields_by_name:
+            answer.metadata_offset = self._controller.committed.next_offset  # type: ignore[attr-defined]  # just asked
+        return answer

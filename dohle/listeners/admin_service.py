@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from dohle.broker.broker import Broker
 from dohle.broker.leading import Leading
@@ -18,6 +21,31 @@ from dohle.runtime.network import RequestContext
 DEFAULT_TIMEOUT_S = 30.0
 _CATCH_UP_S = 1.0
 
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+def _passed_on(
+    request_type: type[Request], response_type: type[Response]
+) -> Callable[[AdminService, Request, RequestContext], Coroutine[Any, Any, Response]]:
+    """Returns the rpc that the active controller answers, which has one of the same name.
+
+    An answer with a metadata offset is of a change: this broker waits a little until it has that itself, so that who
+    has changed something reads it here.
+    """
+    method = request_type.DESCRIPTOR.name.removesuffix("Request")
+    is_change = "metadata_offset" in response_type.DESCRIPTOR.fields_by_name
+
+    async def rpc(service: AdminService, request: Any, _context: RequestContext) -> Response:
+        timeout_s = request.timeout_ms / 1000 if request.timeout_ms > 0 else DEFAULT_TIMEOUT_S
+        answer = await service._broker.ask_controller(method, request, timeout_s=timeout_s)
+        if is_change:
+            await service._broker.metadata.reached(answer.metadata_offset, _CATCH_UP_S)
+        assert isinstance(answer, response_type), f"{method} is answered by {answer.DESCRIPTOR.full_name}"
+        return answer
+
+    return rpc
+
 
 class AdminService:
     """What an operator asks of this broker, or through it."""
@@ -25,6 +53,28 @@ class AdminService:
     def __init__(self, broker: Broker, disk: Disk) -> None:
         self._broker = broker
         self._disk = disk
+
+    create_topics = _passed_on(admin_pb2.CreateTopicsRequest, admin_pb2.CreateTopicsResponse)
+    delete_topics = _passed_on(admin_pb2.DeleteTopicsRequest, admin_pb2.DeleteTopicsResponse)
+    create_partitions = _passed_on(admin_pb2.CreatePartitionsRequest, admin_pb2.CreatePartitionsResponse)
+    alter_configs = _passed_on(admin_pb2.AlterConfigsRequest, admin_pb2.AlterConfigsResponse)
+    alter_partition_reassignments = _passed_on(
+        admin_pb2.AlterPartitionReassignmentsRequest, admin_pb2.AlterPartitionReassignmentsResponse
+    )
+    list_partition_reassignments = _passed_on(
+        admin_pb2.ListPartitionReassignmentsRequest, admin_pb2.ListPartitionReassignmentsResponse
+    )
+    elect_leaders = _passed_on(admin_pb2.ElectLeadersRequest, admin_pb2.ElectLeadersResponse)
+    unregister_broker = _passed_on(admin_pb2.UnregisterBrokerRequest, admin_pb2.UnregisterBrokerResponse)
+    describe_partition_history = _passed_on(
+        admin_pb2.DescribePartitionHistoryRequest, admin_pb2.DescribePartitionHistoryResponse
+    )
+    describe_quorum = _passed_on(admin_pb2.DescribeQuorumRequest, admin_pb2.DescribeQuorumResponse)
+    add_voter = _passed_on(admin_pb2.AddVoterRequest, admin_pb2.AddVoterResponse)
+    remove_voter = _passed_on(admin_pb2.RemoveVoterRequest, admin_pb2.RemoveVoterResponse)
+    transfer_controller = _passed_on(admin_pb2.TransferControllerRequest, admin_pb2.TransferControllerResponse)
+    describe_features = _passed_on(admin_pb2.DescribeFeaturesRequest, admin_pb2.DescribeFeaturesResponse)
+    update_features = _passed_on(admin_pb2.UpdateFeaturesRequest, admin_pb2.UpdateFeaturesResponse)
 
     async def describe_cluster(
         self, request: admin_pb2.DescribeClusterRequest, context: RequestContext
@@ -64,110 +114,6 @@ class AdminService:
                 for health in image.unhealthy_partitions()
             ],
         )
-
-    async def create_topics(
-        self, request: admin_pb2.CreateTopicsRequest, context: RequestContext
-    ) -> admin_pb2.CreateTopicsResponse:
-        response: admin_pb2.CreateTopicsResponse = await self._change("CreateTopics", request)
-        return response
-
-    async def delete_topics(
-        self, request: admin_pb2.DeleteTopicsRequest, context: RequestContext
-    ) -> admin_pb2.DeleteTopicsResponse:
-        response: admin_pb2.DeleteTopicsResponse = await self._change("DeleteTopics", request)
-        return response
-
-    async def create_partitions(
-        self, request: admin_pb2.CreatePartitionsRequest, context: RequestContext
-    ) -> admin_pb2.CreatePartitionsResponse:
-        response: admin_pb2.CreatePartitionsResponse = await self._change("CreatePartitions", request)
-        return response
-
-    async def alter_configs(
-        self, request: admin_pb2.AlterConfigsRequest, context: RequestContext
-    ) -> admin_pb2.AlterConfigsResponse:
-        response: admin_pb2.AlterConfigsResponse = await self._change("AlterConfigs", request)
-        return response
-
-    async def alter_partition_reassignments(
-        self, request: admin_pb2.AlterPartitionReassignmentsRequest, context: RequestContext
-    ) -> admin_pb2.AlterPartitionReassignmentsResponse:
-        response: admin_pb2.AlterPartitionReassignmentsResponse = await self._change(
-            "AlterPartitionReassignments", request
-        )
-        return response
-
-    async def list_partition_reassignments(
-        self, request: admin_pb2.ListPartitionReassignmentsRequest, context: RequestContext
-    ) -> admin_pb2.ListPartitionReassignmentsResponse:
-        response: admin_pb2.ListPartitionReassignmentsResponse = await self._pass_on(
-            "ListPartitionReassignments", request
-        )
-        return response
-
-    async def elect_leaders(
-        self, request: admin_pb2.ElectLeadersRequest, context: RequestContext
-    ) -> admin_pb2.ElectLeadersResponse:
-        response: admin_pb2.ElectLeadersResponse = await self._change("ElectLeaders", request)
-        return response
-
-    async def unregister_broker(
-        self, request: admin_pb2.UnregisterBrokerRequest, context: RequestContext
-    ) -> admin_pb2.UnregisterBrokerResponse:
-        response: admin_pb2.UnregisterBrokerResponse = await self._change("UnregisterBroker", request)
-        return response
-
-    async def describe_partition_history(
-        self, request: admin_pb2.DescribePartitionHistoryRequest, context: RequestContext
-    ) -> admin_pb2.DescribePartitionHistoryResponse:
-        response: admin_pb2.DescribePartitionHistoryResponse = await self._pass_on("DescribePartitionHistory", request)
-        return response
-
-    async def describe_quorum(
-        self, request: admin_pb2.DescribeQuorumRequest, context: RequestContext
-    ) -> admin_pb2.DescribeQuorumResponse:
-        response: admin_pb2.DescribeQuorumResponse = await self._pass_on("DescribeQuorum", request)
-        return response
-
-    async def add_voter(
-        self, request: admin_pb2.AddVoterRequest, context: RequestContext
-    ) -> admin_pb2.AddVoterResponse:
-        response: admin_pb2.AddVoterResponse = await self._change("AddVoter", request)
-        return response
-
-    async def remove_voter(
-        self, request: admin_pb2.RemoveVoterRequest, context: RequestContext
-    ) -> admin_pb2.RemoveVoterResponse:
-        response: admin_pb2.RemoveVoterResponse = await self._change("RemoveVoter", request)
-        return response
-
-    async def transfer_controller(
-        self, request: admin_pb2.TransferControllerRequest, context: RequestContext
-    ) -> admin_pb2.TransferControllerResponse:
-        response: admin_pb2.TransferControllerResponse = await self._pass_on("TransferController", request)
-        return response
-
-    async def describe_features(
-        self, request: admin_pb2.DescribeFeaturesRequest, context: RequestContext
-    ) -> admin_pb2.DescribeFeaturesResponse:
-        response: admin_pb2.DescribeFeaturesResponse = await self._pass_on("DescribeFeatures", request)
-        return response
-
-    async def update_features(
-        self, request: admin_pb2.UpdateFeaturesRequest, context: RequestContext
-    ) -> admin_pb2.UpdateFeaturesResponse:
-        response: admin_pb2.UpdateFeaturesResponse = await self._change("UpdateFeatures", request)
-        return response
-
-    async def _change(self, method: str, request: Any) -> Any:
-        """Passes a change on, and waits a little until this broker has it: who has changed something reads it here."""
-        answer = await self._pass_on(method, request)
-        await self._broker.metadata.reached(answer.metadata_offset, _CATCH_UP_S)
-        return answer
-
-    async def _pass_on(self, method: str, request: Any) -> Any:
-        timeout_s = request.timeout_ms / 1000 if request.timeout_ms > 0 else DEFAULT_TIMEOUT_S
-        return await self._broker.ask_controller(method, request, timeout_s=timeout_s)
 
     async def describe_configs(
         self, request: admin_pb2.DescribeConfigsRequest, context: RequestContext

@@ -1,6 +1,9 @@
 """The admin client against nodes that answer, refuse, and are gone."""
 
-from collections.abc import AsyncIterator
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -26,6 +29,18 @@ from tests.client.fake_broker import TOPIC, Cluster, failure_of
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
 
 
+def answered(answer: Callable[[FakeAdmin, Any], Any]) -> Callable[[FakeAdmin, Any, object], Coroutine[Any, Any, Any]]:
+    """Makes an rpc of FakeAdmin out of what it answers: the request is kept, and a refusal comes first."""
+
+    async def rpc(node: FakeAdmin, request: Any, _context: object) -> Any:
+        node.requests.append(request)
+        if node.refusals:
+            raise node.refusals.pop(0)
+        return answer(node, request)
+
+    return rpc
+
+
 class FakeAdmin:
     """One node's Admin service. `refusals` are used up first; every request is kept."""
 
@@ -34,13 +49,8 @@ class FakeAdmin:
         self.refusals: list[DohleError] = []
         self.requests: list[object] = []
 
-    def _took(self, request: object) -> None:
-        self.requests.append(request)
-        if self.refusals:
-            raise self.refusals.pop(0)
-
-    async def describe_cluster(self, request, context):
-        self._took(request)
+    @answered
+    def describe_cluster(self, request):
         return admin_pb2.DescribeClusterResponse(
             cluster_id="c",
             controller_id=1,
@@ -54,8 +64,8 @@ class FakeAdmin:
             unhealthy=[admin_pb2.PartitionHealth(topic="t", leader=-1, assigned_replicas=[0, 1], in_sync_replicas=[0])],
         )
 
-    async def create_topics(self, request, context):
-        self._took(request)
+    @answered
+    def create_topics(self, request):
         return admin_pb2.CreateTopicsResponse(topics=[self._created(topic) for topic in request.topics])
 
     def _created(self, topic) -> admin_pb2.CreatedTopic:
@@ -63,33 +73,33 @@ class FakeAdmin:
             return admin_pb2.CreatedTopic(name="old", failure=failure_of(TopicAlreadyExists("there is one")))
         return admin_pb2.CreatedTopic(name=topic.name, topic_id=b"i", partitions=topic.partitions, replication_factor=3)
 
-    async def delete_topics(self, request, context):
-        self._took(request)
+    @answered
+    def delete_topics(self, request):
         answers = [
             admin_pb2.DeletedTopic(name=name, failure=failure_of(UnknownTopicOrPartition()) if name != TOPIC else None)
             for name in request.topics
         ]
         return admin_pb2.DeleteTopicsResponse(topics=answers)
 
-    async def create_partitions(self, request, context):
-        self._took(request)
+    @answered
+    def create_partitions(self, request):
         return admin_pb2.CreatePartitionsResponse(topics=[admin_pb2.CreatedPartitions(topic=request.topics[0].topic)])
 
-    async def describe_configs(self, request, context):
-        self._took(request)
+    @answered
+    def describe_configs(self, request):
         configs = [
             admin_pb2.DescribedConfig(name=name, value="1", is_default=True, type="int", doc="d") for name in ("b", "a")
         ]
         return admin_pb2.DescribeConfigsResponse(topics=[admin_pb2.TopicConfigs(topic="t", configs=configs)])
 
-    async def alter_configs(self, request, context):
-        self._took(request)
+    @answered
+    def alter_configs(self, request):
         return admin_pb2.AlterConfigsResponse(
             topics=[admin_pb2.AlteredConfigs(topic="t", failure=failure_of(InvalidTopic("bad")))]
         )
 
-    async def alter_partition_reassignments(self, request, context):
-        self._took(request)
+    @answered
+    def alter_partition_reassignments(self, request):
         outcomes = [
             admin_pb2.AlteredReassignment(topic=one.topic, partition=one.partition) for one in request.partitions
         ]
@@ -97,47 +107,47 @@ class FakeAdmin:
             outcome.failure.CopyFrom(failure_of(InvalidTopic("bad")))
         return admin_pb2.AlterPartitionReassignmentsResponse(partitions=outcomes)
 
-    async def list_partition_reassignments(self, request, context):
-        self._took(request)
+    @answered
+    def list_partition_reassignments(self, request):
         ongoing = admin_pb2.OngoingReassignment(topic="t", replicas=[4, 1], adding_replicas=[4], removing_replicas=[1])
         return admin_pb2.ListPartitionReassignmentsResponse(partitions=[ongoing], throttle_bytes_per_s=7)
 
-    async def elect_leaders(self, request, context):
-        self._took(request)
+    @answered
+    def elect_leaders(self, request):
         return admin_pb2.ElectLeadersResponse(
             partitions=[admin_pb2.ElectedLeader(topic="t", partition=1, leader=2, leader_epoch=3)]
         )
 
-    async def describe_partition_history(self, request, context):
-        self._took(request)
+    @answered
+    def describe_partition_history(self, request):
         first = admin_pb2.PartitionStep(metadata_offset=5, time_ms=1000, leader=1, assigned_replicas=[1, 2])
         second = admin_pb2.PartitionStep(metadata_offset=9, time_ms=2000, leader=2, leader_epoch=1, fenced_brokers=[1])
         return admin_pb2.DescribePartitionHistoryResponse(steps=[first, second], now_ms=3000)
 
-    async def describe_quorum(self, request, context):
-        self._took(request)
+    @answered
+    def describe_quorum(self, request):
         voter = admin_pb2.QuorumReplica(node_id=1, directory_id=bytes(16), host="here", port=7092)
         learner = admin_pb2.QuorumReplica(node_id=4, directory_id=bytes(16), host="there", port=7095)
         return admin_pb2.DescribeQuorumResponse(leader_id=1, term=3, log_end=9, voters=[voter], learners=[learner])
 
-    async def add_voter(self, request, context):
-        self._took(request)
+    @answered
+    def add_voter(self, request):
         return admin_pb2.AddVoterResponse(changed=request.node_id == 4)
 
-    async def remove_voter(self, request, context):
-        self._took(request)
+    @answered
+    def remove_voter(self, request):
         return admin_pb2.RemoveVoterResponse()
 
-    async def transfer_controller(self, request, context):
-        self._took(request)
+    @answered
+    def transfer_controller(self, request):
         return admin_pb2.TransferControllerResponse(leader_id=2 if request.node_id == -1 else request.node_id)
 
-    async def unregister_broker(self, request, context):
-        self._took(request)
+    @answered
+    def unregister_broker(self, request):
         return admin_pb2.UnregisterBrokerResponse()
 
-    async def describe_features(self, request, context):
-        self._took(request)
+    @answered
+    def describe_features(self, request):
         broker, voter = admin_pb2.NODE_ROLE_BROKER, admin_pb2.NODE_ROLE_VOTER
         nodes = [
             admin_pb2.NodeSupport(node_id=1, role=broker, up=True, min_metadata_version=1, max_metadata_version=2),
@@ -145,13 +155,13 @@ class FakeAdmin:
         ]
         return admin_pb2.DescribeFeaturesResponse(metadata_version=1, newest_metadata_version=2, nodes=nodes)
 
-    async def update_features(self, request, context):
-        self._took(request)
+    @answered
+    def update_features(self, request):
         wanted = request.metadata_version or 2
         return admin_pb2.UpdateFeaturesResponse(metadata_version=wanted, previous_metadata_version=1)
 
-    async def describe_log_dirs(self, request, context):
-        self._took(request)
+    @answered
+    def describe_log_dirs(self, request):
         replica = admin_pb2.ReplicaDescription(topic="t", partition=1, size_bytes=9, leads=True)
         return admin_pb2.DescribeLogDirsResponse(
             node_id=self.node, log_dirs=[admin_pb2.LogDir(path=f"/data/{self.node}", free_bytes=5, replicas=[replica])]

@@ -1,11 +1,14 @@
 """The synchronous clients, against a cluster whose loop runs in another thread."""
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Iterator
+from typing import get_type_hints
 
 import pytest
 
+from dohle.client import admin, consumer
 from dohle.model.errors import Closed, ConfigurationError, DeliveryTimedOut, InvalidRecord, UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
 from dohle.rpc.grpc_network import GrpcNetwork
@@ -68,6 +71,21 @@ def test_records_go_in_in_order_and_come_out_again(cluster: Cluster) -> None:
         assert consumer.end_offsets() == {FIRST: 3001}
         assert consumer.beginning_offsets(FIRST) == {FIRST: 0}
         assert consumer.assignment() == [FIRST]
+
+
+@pytest.mark.parametrize(
+    ("twin", "original"),
+    [(Consumer, consumer.Consumer), (Admin, admin.Admin)],
+)
+def test_a_twin_has_every_method_of_its_original_with_its_arguments_and_types(twin: type, original: type) -> None:
+    for name, method in inspect.getmembers(original, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        mine = getattr(twin, name)
+        assert not inspect.iscoroutinefunction(mine), name
+        assert list(inspect.signature(mine).parameters) == list(inspect.signature(method).parameters), name
+        if name != "batches":  # which is an iterator that waits
+            assert get_type_hints(mine) == get_type_hints(method), name
 
 
 def test_several_threads_may_send_at_once(cluster: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""A broker that passes a change on answers once its own metadata has it, or a second later."""
+"""What a broker passes on to the active controller; a change is answered once its own metadata has it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from dohle.listeners.admin_service import AdminService
 from dohle.model.ids import TopicId
-from dohle.rpc.v1 import admin_pb2
+from dohle.rpc.methods import handler_name, methods_of
+from dohle.rpc.v1 import admin_pb2, controller_pb2
 from dohle.runtime.network import RequestContext
 from tests.broker.brokers import Cluster
 from tests.broker.virtual_time import in_virtual_time
@@ -31,6 +32,29 @@ async def asked(cluster: Cluster) -> asyncio.Task[Any]:
     assert not answer.done()
     assert node.broker.image.topic_named("new") is None
     return answer
+
+
+@in_virtual_time
+async def test_what_the_active_controller_answers_is_passed_on_as_it_came() -> None:
+    cluster = await Cluster.started()
+    node = cluster.nodes[1]
+    passed_on: list[str] = []
+    admin = methods_of(admin_pb2.DESCRIPTOR.services_by_name["Admin"])
+    controller = methods_of(controller_pb2.DESCRIPTOR.services_by_name["Controller"])
+
+    async def answer(method: str, request: object, *, timeout_s: float) -> Any:
+        assert isinstance(request, controller[method].request)
+        assert timeout_s == 30.0
+        passed_on.append(method)
+        return controller[method].response()
+
+    node.broker.ask_controller = answer  # type: ignore[method-assign]
+    service = AdminService(node.broker, node.disk)
+    shared = [method for method in controller if method in admin]
+    for name in shared:
+        answered = await getattr(service, handler_name(admin[name]))(admin[name].request(), CONTEXT)
+        assert isinstance(answered, admin[name].response)
+    assert passed_on == shared
 
 
 @in_virtual_time
