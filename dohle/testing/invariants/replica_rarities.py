@@ -1,0 +1,259 @@
+"""Where rare things are seen that happen to logs, replicas, brokers and their clients."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from dohle.broker.broker import Broker
+from dohle.broker.following import Following
+from dohle.broker.in_sync import InSyncSet
+from dohle.broker.leading import Leading
+from dohle.broker.metadata_follower import MetadataFollower
+from dohle.broker.push_session import PushSession
+from dohle.broker.readers import Readers
+from dohle.broker.replicas import Replicas
+from dohle.client import rebalance_plan
+from dohle.client.rebalance_plan import RebalancePlan
+from dohle.model.errors import DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
+from dohle.model.ids import NodeId
+from dohle.storage.group_commit import GroupCommit
+from dohle.storage.log import Log
+from dohle.storage.opened import Opened
+from dohle.storage.producer_states import Duplicate, ProducerStates
+from dohle.storage.recovery import LogFiles
+from dohle.storage.segments import Segments
+from dohle.testing.invariants.rarities import Counts, Wrapped, around
+
+WRAPS: list[Wrapped] = []
+
+_around = partial(around, WRAPS)
+
+
+# storage
+
+
+@_around(LogFiles, LogFiles.open)
+def _(counts: Counts, original: Callable[..., Awaitable[Opened]]) -> Callable[..., Awaitable[Opened]]:
+    async def open_log(self: LogFiles, **options: Any) -> Opened:
+        opened = await original(self, **options)
+        counts.add("a stop was unclean", not opened.recovered.clean)
+        counts.add("a torn tail is cut", opened.recovered.cut_bytes > 0)
+        counts.add("damage is found at a start", opened.damage is not None)
+        return opened
+
+    return open_log
+
+
+@_around(Log, Log._note_damage)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def note_damage(self: Log, *arguments: Any) -> None:
+        before = self.damage
+        await original(self, *arguments)
+        counts.add("damage is found by a read", before is None and self.damage is not None)
+
+    return note_damage
+
+
+@_around(Log, Log._roll)
+def _(counts: Counts, original: Callable[[Log], Any]) -> Callable[[Log], Any]:
+    def roll(self: Log) -> Any:
+        counts.add("a segment is rolled")
+        return original(self)
+
+    return roll
+
+
+@_around(Segments, Segments.drop_last)
+def _(counts: Counts, original: Callable[[Segments], Any]) -> Callable[[Segments], Any]:
+    def drop_last(self: Segments) -> Any:
+        counts.add("a truncation goes across segments")
+        return original(self)
+
+    return drop_last
+
+
+@_around(GroupCommit, GroupCommit._fail)
+def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
+    def fail(self: GroupCommit, error: OSError) -> Any:
+        counts.add("a disk fails", self.failure is None)
+        return original(self, error)
+
+    return fail
+
+
+@_around(ProducerStates, ProducerStates.check)
+def _(counts: Counts, original: Callable[..., Duplicate | None]) -> Callable[..., Duplicate | None]:
+    def check(self: ProducerStates, header: Any) -> Duplicate | None:
+        try:
+            duplicate = original(self, header)
+        except OutOfOrderSequenceNumber:
+            counts.add("a batch out of its producer's order is refused")
+            raise
+        if duplicate is not None:
+            counts.add("a duplicate is answered")
+        return duplicate
+
+    return check
+
+
+@_around(ProducerStates, ProducerStates.load)
+def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
+    def load(self: ProducerStates, data: bytes, now: float) -> None:
+        original(self, data, now)
+        counts.add("a producer snapshot is loaded")
+
+    return load
+
+
+# replication
+
+
+@_around(Following, Following.reconcile)
+def _(counts: Counts, original: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+    async def reconcile(self: Following, refusal: Any) -> bool:
+        before = self.log.log_end_offset
+        again = await original(self, refusal)
+        counts.add("a divergence is truncated", self.log.log_end_offset < before)
+        return again
+
+    return reconcile
+
+
+@_around(Readers, Readers.replica_for)
+def _(counts: Counts, original: Callable[..., NodeId | None]) -> Callable[..., NodeId | None]:
+    def replica_for(self: Readers, *arguments: Any) -> NodeId | None:
+        replica = original(self, *arguments)
+        counts.add("a reader is sent to a follower", replica is not None)
+        return replica
+
+    return replica_for
+
+
+@_around(Readers, Readers.check_following)
+def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
+    def check_following(self: Readers, *arguments: Any) -> None:
+        try:
+            original(self, *arguments)
+        except DohleError:
+            counts.add("a reader is sent back to its leader")
+            raise
+
+    return check_following
+
+
+@_around(InSyncSet, InSyncSet.committed_as)
+def _(counts: Counts, original: Callable[..., bool]) -> Callable[..., bool]:
+    def committed_as(self: InSyncSet, members: Any, partition_epoch: int) -> bool:
+        before = len(self.committed)
+        is_news = original(self, members, partition_epoch)
+        counts.add("an ISR grows", len(self.committed) > before)
+        counts.add("an ISR shrinks", len(self.committed) < before)
+        return is_news
+
+    return committed_as
+
+
+@_around(Leading, Leading.append)
+def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
+    def append(self: Leading, *arguments: Any) -> Any:
+        try:
+            return original(self, *arguments)
+        except NotEnoughReplicas:
+            counts.add("an append is refused for want of replicas")
+            raise
+
+    return append
+
+
+@_around(Leading, Leading.resign)
+def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
+    def resign(self: Leading, failure: DohleError) -> None:
+        counts.add("acknowledgements fail with their epoch", len(self._for_all) > 0)
+        counts.add("a damaged leader is relieved", self.log.damage is not None)
+        original(self, failure)
+
+    return resign
+
+
+@_around(Leading, Leading._wait_for_joining)
+def _(counts: Counts, original: Callable[..., int]) -> Callable[..., int]:
+    def wait_for_joining(self: Leading, candidate: int, now: float) -> int:
+        before = [replica.joins_until for replica in self.replicas.values()]
+        moves_to = original(self, candidate, now)
+        begun = [
+            was is None and one.joins_until is not None for was, one in zip(before, self.replicas.values(), strict=True)
+        ]
+        counts.add("the watermark waits for a replica that is about to join", sum(begun))
+        return moves_to
+
+    return wait_for_joining
+
+
+@_around(PushSession, PushSession._compose_chunk)
+def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
+    def compose_chunk(self: PushSession) -> Any:
+        counts.add("a replica catches up by chunks")
+        return original(self)
+
+    return compose_chunk
+
+
+@_around(Replicas, Replicas.begin_anew)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def begin_anew(self: Replicas, following: Following) -> None:
+        await original(self, following)
+        partition = self.partitions.get(following.key)
+        counts.add("a damaged replica begins anew", partition is not None and partition.log is not following.log)
+
+    return begin_anew
+
+
+# clients
+
+
+@_around(rebalance_plan, rebalance_plan.plan_rebalance)
+def _(counts: Counts, original: Callable[..., Awaitable[RebalancePlan]]) -> Callable[..., Awaitable[RebalancePlan]]:
+    async def plan_rebalance(*arguments: Any) -> RebalancePlan:
+        plan = await original(*arguments)
+        counts.add("a rebalance moves replicas", any(set(move.before) != set(move.after) for move in plan.moves))
+        return plan
+
+    return plan_rebalance
+
+
+# brokers
+
+
+@_around(MetadataFollower, MetadataFollower._apply)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def apply(self: MetadataFollower, encoded: bytes) -> None:
+        before = counts.controllers.get(self, self.controller_id)
+        counts.add("a metadata follower changes its controller", before != self.controller_id)
+        counts.controllers[self] = self.controller_id
+        await original(self, encoded)
+
+    return apply
+
+
+@_around(Broker, Broker.leave)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    def leads(broker: Broker) -> bool:
+        return any(isinstance(partition.role, Leading) for partition in broker.replicas.partitions.values())
+
+    async def leave(self: Broker) -> None:
+        led = leads(self)
+        await original(self)
+        counts.add("all leaderships are handed over in a controlled shutdown", led and not leads(self))
+
+    return leave
+
+
+@_around(MetadataFollower, MetadataFollower._install)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def install(self: MetadataFollower, *arguments: Any) -> None:
+        await original(self, *arguments)
+        counts.add("a broker takes a snapshot")
+
+    return install
