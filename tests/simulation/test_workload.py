@@ -8,11 +8,14 @@ from random import Random
 
 import pytest
 
+from dohle import Admin
 from dohle.testing.clients.reader import Wish
 from dohle.testing.clients.remaker import Remaker
+from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.clients.workload import Mix, Workload
 from dohle.testing.history.checker import judge
 from dohle.testing.history.operations import Assign, Outcome, Poll, Send
+from dohle.testing.world.topology import Topology
 from dohle.testing.world.world import World
 
 DURATION_S = 30
@@ -79,6 +82,35 @@ def test_every_mix_asks_for_twenty_operations_a_second():
         assert mix.records_per_s >= 20
         assert mix.readers
         assert mix == Mix.drawn(Random(seed))
+
+
+def test_once_it_is_calm_nobody_begins_to_move_anything_and_the_minimum_is_what_it_was():
+    world = World("calm", Topology.combined(5))
+    workload = Workload(world, replace(MIX, writers=1, operating_every_s=0.5, changes_the_minimum=True))
+    done = Counter[str]()
+
+    async def script():
+        await world.format()
+        for node_id in world.machines:
+            world.start(node_id)
+        await world.all_ready()
+        workload.start()
+        await world.until(
+            lambda: workload.operator is not None and workload.operator.done["change minimum"] > 2, 60, ""
+        )
+        world.is_calm = True
+        await world.clock.sleep(4)
+        done.update(workload.operator.done)
+        await world.clock.sleep(4)
+        async with Admin(world.bootstrap, **seams_of(world.director)) as admin:
+            values = {entry.name: entry.value for entry in await admin.describe_configs("t")}
+        assert int(values["min.insync.replicas"]) == world.topology.min_in_sync_replicas
+        await workload.stop()
+
+    world.run(script())
+    world.end()
+    assert world.bugs == []
+    assert workload.operator.done == done
 
 
 def remade(seconds: float) -> Workload:

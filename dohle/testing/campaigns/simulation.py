@@ -109,7 +109,6 @@ class Simulation:
         workload.start()
         self._storm.begin()
         await self._for(self._plan.storm_s)
-        workload.calm()
         await self._storm.heal(world.random("heal"))
         await self._recover()
         await workload.stop()

@@ -7,8 +7,9 @@ wrongly, or a leader by an unclean election, which no topic here allows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from dohle.client.admin import Admin
 from dohle.client.partition_changes import Reassignment
@@ -33,8 +34,7 @@ class Operator:
     topic: str
     replication_factor: int
     every_s: float
-    least_in_sync: int = 0  # min.insync.replicas as the topic was made; 0: this operator leaves it alone
-    calm: Callable[[], bool] = lambda: False  # whether it is to be so again
+    least_in_sync: int = 0  # min.insync.replicas as the topic was made, and as it is left; 0: it is left alone
     done: Counter[str] = field(default_factory=Counter)
     _raised: bool = False  # maybe
 
@@ -45,14 +45,12 @@ class Operator:
             actions += [self._change_minimum, self._change_minimum]
         async with Admin(self.client.bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS, **self.client.seams) as admin:
             while not over():
-                try:
-                    await (self._restore_minimum if self._is_to_restore() else chance.choice(actions))(admin)
-                except DohleError as error:
-                    if error.definite and not error.retriable:
-                        raise
+                await _tried(chance.choice(actions)(admin))
                 until = self.client.clock.now() + chance.expovariate(1 / self.every_s)
-                while self.client.clock.now() < until and not over() and not self._is_to_restore():
+                while self.client.clock.now() < until and not over():
                     await self.client.clock.sleep(_LOOK_UP_S)
+            while self._raised:
+                await _tried(self._restore_minimum(admin))
 
     async def _move(self, admin: Admin) -> None:
         chance = self.client.random
@@ -86,13 +84,8 @@ class Operator:
             assert isinstance(outcome, DohleError), f"{name} was given a leader that is not in sync"
             self._note("elect uncleanly", outcome)
 
-    def _is_to_restore(self) -> bool:
-        return self._raised and self.calm()
-
     async def _change_minimum(self, admin: Admin) -> None:
         """Above what the topic was made with, or back: never below, by which the world reckons what may be lost."""
-        if self.calm():
-            return
         self._raised = True
         minimum = self.client.random.randint(self.least_in_sync, self.replication_factor)
         await admin.alter_configs(self.topic, {"min.insync.replicas": str(minimum)})
@@ -110,3 +103,12 @@ class Operator:
         if isinstance(failure, InvalidRequest):
             raise failure
         self.done[action if failure is None else f"{action}: {type(failure).__name__}"] += 1
+
+
+async def _tried(work: Coroutine[Any, Any, None]) -> None:
+    """Raises what says that it was asked for wrongly."""
+    try:
+        await work
+    except DohleError as error:
+        if error.definite and not error.retriable:
+            raise

@@ -101,17 +101,12 @@ class Workload:
         self._world = world
         self._mix = mix
         self._over = False
-        self._calm = False
         self._at_work = 0  # clients that must end by themselves, for what they began to be known
 
     def start(self) -> None:
         """Makes the topic, then starts the clients."""
         maker = self._world.client("maker")
         maker.spawn(self._make(maker), "topic")
-
-    def calm(self) -> None:
-        """The storm is over: from now on nobody moves anything, and what moves is to arrive."""
-        self._calm = True
 
     async def stop(self) -> None:
         """Ends the clients, the writers once what they sent was delivered or has failed."""
@@ -167,10 +162,8 @@ class Workload:
         if mix.operating_every_s:
             client = self._client("operator")
             least = self._world.topology.min_in_sync_replicas if mix.changes_the_minimum else 0
-            self.operator = Operator(
-                client, TOPIC, replication_factor, mix.operating_every_s, least, lambda: self._calm
-            )
-            self._begin(client, self.operator.run(self._is_over))
+            self.operator = Operator(client, TOPIC, replication_factor, mix.operating_every_s, least)
+            self._begin(client, self.operator.run(self._is_calm))
         if self._world.formatted_at < NEWEST_METADATA_VERSION:
             client = self._client("finaliser")
             self.finaliser = Finaliser(client)
@@ -227,7 +220,8 @@ class Workload:
         return self._over
 
     def _is_calm(self) -> bool:
-        return self._calm or self._over
+        """Whether whoever moves things about is to begin nothing more."""
+        return self._world.is_calm or self._over
 
 
 def _turn(choices: tuple[Choice, ...], number: int) -> Choice:

@@ -26,9 +26,13 @@ class Blow:
         self.node_id = node_id
         self.duration_s = duration_s
         self.chance = chance
-        self.over = False  # the storm is: nothing is begun or undone any more
         self._kind = kind
         self._counts = counts
+
+    @property
+    def over(self) -> bool:
+        """Whether the storm is: nothing is begun or undone any more."""
+        return self.world.is_calm
 
     @property
     def machine(self) -> Machine:

@@ -34,6 +34,8 @@ async def change_of_voters(blow: Blow) -> None:
 async def _until(blow: Blow, *, votes: bool) -> None:
     """Asks whoever is active, again and again, until it is so: during a storm much is refused."""
     for _ in range(_MOST_LOOKS):
+        if blow.over:
+            return
         for node_id in blow.active_controllers():
             process = blow.world.machines[node_id].process
             assert process is not None
@@ -45,8 +47,6 @@ async def _until(blow: Blow, *, votes: bool) -> None:
             if not process.ending:
                 process.spawn(_change(part, NodeId(blow.node_id), votes=votes), "change of voters")
         await blow.pause(_LOOK_AGAIN_S)
-        if blow.over:
-            return
 
 
 async def _change(part: ControllerPart, node_id: NodeId, *, votes: bool) -> None:

@@ -26,8 +26,6 @@ class Storm:
         self.faults: Counter[str] = Counter()
         self._world = world
         self._plan = plan
-        self._blows: list[Blow] = []
-        self._over = False
 
     def begin(self) -> None:
         """Lets the plan's faults happen, each at its time from now."""
@@ -35,13 +33,12 @@ class Storm:
         for number, planned in enumerate(self._plan.faults):
             chance = Random(planned.chance)  # noqa: S311 - replays, and no secrets
             blow = Blow(self._world, planned.kind, planned.node_id, planned.duration_s, chance, self.faults)
-            self._blows.append(blow)
             director.spawn(self._strike(blow, planned.kind, planned.at_s), f"fault {number}")
         self._world.on_over = self._bury
 
     async def _strike(self, blow: Blow, kind: str, at_s: float) -> None:
         await self._world.clock.sleep(at_s)
-        if not self._over:
+        if not self._world.is_calm:
             await kind_named(kind).strike(blow)
 
     def _bury(self, node_id: int) -> None:
@@ -58,10 +55,8 @@ class Storm:
 
     async def heal(self, chance: Random) -> None:
         """Ends every fault, and brings back just enough: of the nodes that are expendable, chance leaves some dead."""
-        self._over = True
-        for blow in self._blows:
-            blow.over = True
         world = self._world
+        world.is_calm = True
         await world.until(world.nobody_is_serviced, _SERVICE_S, "the operator is ready")
         world.links.mend_all()
         for node_id in world.topology.expendable:

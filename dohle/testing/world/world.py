@@ -119,6 +119,7 @@ class World:
         self.fabric = Fabric(self.scheduler, self.links)
         self.bugs: list[str] = []
         self.timeline: list[str] = []
+        self.is_calm = False  # the storm is over: nobody breaks or moves anything any more, and what moves is to arrive
         self.on_over: Callable[[int], None] = lambda _: None  # hears of each node that has ended, in the next turn
         self._clients = 0
         self._cluster_id = ""
