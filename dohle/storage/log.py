@@ -36,13 +36,11 @@ from dohle.storage.damage_note import DAMAGE_FILE, write_damage
 from dohle.storage.flush_waiters import FlushWaiters
 from dohle.storage.group_commit import Flush, GroupCommit
 from dohle.storage.log_reader import LogReader
-from dohle.storage.opened import UNSYNCED_FILE, Damage, MarkState, Opened
+from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened
 from dohle.storage.pushed_batches import check_pushed
+from dohle.storage.relaxed_flush import RelaxedFlush
 from dohle.storage.roll import must_roll
 from dohle.storage.segment import DamagedFile, Segment
-
-RELAXED_FLUSH_MS = 60_000
-"""How old an unsynced append may get where flush.messages is relaxed and flush.ms is not set: bounds a recovery."""
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -67,7 +65,6 @@ class Log:
         "_clock",
         "_closed",
         "_commit",
-        "_counts_at_once",
         "_disk",
         "_durable_end",
         "_end",
@@ -75,14 +72,12 @@ class Log:
         "_files_unsynced",
         "_folder_unsynced",
         "_high_watermark",
-        "_mark",
         "_reader",
+        "_relaxed",
         "_segments",
         "_snapshots",
         "_start",
         "_truncation",
-        "_unsynced_records",
-        "_unsynced_since",
         "_waiting",
         "config",
         "damage",
@@ -126,15 +121,12 @@ class Log:
         self._start = opened.log_start_offset
         self._end = self._durable_end = opened.log_end_offset
         self._high_watermark = opened.high_watermark
-        self._mark = MarkState.DURABLE if opened.unsynced_marked else MarkState.ABSENT
+        self._relaxed = RelaxedFlush(is_marked=opened.unsynced_marked)
         self._closed = False
-        self._counts_at_once = False
         self._truncation: asyncio.Future[None] | None = None
         self._folder_unsynced = False
         self._files_in_flight: list[File] = []
         self._files_unsynced: list[File] = []  # indexes and snapshots, closed once they are synced
-        self._unsynced_records = 0
-        self._unsynced_since = 0.0
         self._waiting = FlushWaiters()
         self.configure(config)
 
@@ -157,7 +149,7 @@ class Log:
     @property
     def counted_end(self) -> int:
         """Everything below may be acknowledged: `durable_end`, or the log's end where flush.messages is relaxed."""
-        return self._end if self._counts_at_once else self._durable_end
+        return self._end if self._relaxed.counts_at_once else self._durable_end
 
     @property
     def high_watermark(self) -> int:
@@ -196,15 +188,13 @@ class Log:
         for segment in self._segments.all:
             segment.index_interval_bytes = config.index_interval_bytes
         if config.flush_messages == 1:
-            self._counts_at_once = False
+            self._relaxed.end()
             if self._durable_end < self._end:
                 self._commit.request(self)
-        elif self._mark is MarkState.DURABLE:
-            self._counts_at_once = True
-        elif self._mark is MarkState.ABSENT:
+        elif self._relaxed.begin():
             with self._commit.using():
                 self._files_unsynced.append(self._disk.open(f"{self.folder}/{UNSYNCED_FILE}", create=True))
-            self._mark = MarkState.WRITTEN
+            self._relaxed.written()
             self._folder_unsynced = True
             self._commit.request(self)
 
@@ -289,13 +279,7 @@ class Log:
         records = end - self._end
         self._end = end
         self._segments.unsynced[segment] = None
-        if self.config.flush_messages == 1:
-            self._commit.request(self)
-            return
-        if not self._unsynced_records:
-            self._unsynced_since = now
-        self._unsynced_records += records
-        if self._unsynced_records >= self.config.flush_messages:
+        if self.config.flush_messages == 1 or self._relaxed.appended(records, now) >= self.config.flush_messages:
             self._commit.request(self)
 
     def _roll(self) -> Segment:
@@ -330,9 +314,7 @@ class Log:
         segments.in_flight, segments.unsynced = segments.unsynced, {}
         self._files_in_flight, self._files_unsynced = self._files_unsynced, []
         self._folder_unsynced = False
-        self._unsynced_records = 0
-        if self._mark is MarkState.WRITTEN:
-            self._mark = MarkState.SYNCING
+        self._relaxed.sync_begun()
         return flush
 
     def finish_flush(self, flush: Flush) -> None:
@@ -341,9 +323,7 @@ class Log:
         for file in self._files_in_flight:
             file.close()
         self._files_in_flight = []
-        if self._mark is MarkState.SYNCING:
-            self._mark = MarkState.DURABLE
-            self._counts_at_once = self.config.flush_messages > 1
+        self._relaxed.sync_done(self.config)
         if flush.generation == self.generation:
             self._durable_moved_to(flush.end)
 
@@ -375,8 +355,7 @@ class Log:
 
     def flush_if_due(self, now: float) -> None:
         """Has old appends synced where flush.messages is relaxed."""
-        limit_ms = min(self.config.flush_ms, RELAXED_FLUSH_MS)
-        if self._unsynced_records and (now - self._unsynced_since) * 1000 >= limit_ms:
+        if self._relaxed.is_due(self.config, now):
             self._commit.request(self)
 
     # Reads
@@ -561,11 +540,9 @@ class Log:
         await self._disk.sync(files, [self.folder])
         self._segments.unsynced.clear()
         self._folder_unsynced = False
-        self._unsynced_records = 0
         self._durable_end = self._end
-        if self._mark is MarkState.WRITTEN:
-            self._mark = MarkState.DURABLE
-            self._counts_at_once = self.config.flush_messages > 1
+        self._relaxed.sync_begun()
+        self._relaxed.sync_done(self.config)
 
     def _release_after_truncation(self) -> None:
         self._waiting.end_all(None)
@@ -583,9 +560,9 @@ class Log:
         files = self._segments.active.write_indexes(seal=True) if self._segments.active.indexes_changed else []
         if self._snapshots.latest != self._end and self._end > self._start:
             files.append(self._snapshots.write(self._end, self.producers, self._segments.bases))
-        if clear_mark and self._mark is MarkState.DURABLE and self.config.flush_messages == 1:
+        if clear_mark and self._relaxed.is_marked and self.config.flush_messages == 1:
             self._disk.delete(f"{self.folder}/{UNSYNCED_FILE}")
-            self._mark = MarkState.ABSENT
+            self._relaxed.unmarked()
         return files
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ STORAGE = (
             Log,
             "counted_end",
             """
-            - return self._end if self._counts_at_once else self._durable_end
+            - return self._end if self._relaxed.counts_at_once else self._durable_end
             + mutated()
             + return self._end
             """,
