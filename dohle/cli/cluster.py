@@ -63,6 +63,9 @@ def describe(bootstrap: str, timeout_s: float, as_json: bool) -> None:
         f"committed up to {quorum.committed_end}"
     )
     for node in described.nodes:
+        if node.draining:
+            left = f"{counted(node.replicas, 'replica')} left" if node.replicas else "it holds no replicas any more"
+            click.echo(f"node {node.node_id} is being drained: {left}")
         if node.offline_log_dirs:
             click.echo(
                 f"node {node.node_id} goes on without {node.offline_log_dirs} of its log directories, where"
@@ -81,6 +84,7 @@ def _as_json(described: ClusterDescription, quorum: QuorumDescription) -> dict[s
                 "node_id": node.node_id,
                 "rack": node.rack,
                 "fenced": node.fenced,
+                "draining": node.draining,
                 "leaders": node.leaders,
                 "replicas": node.replicas,
                 "offline_log_dirs": node.offline_log_dirs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import click
@@ -11,89 +12,169 @@ from dohle.cli.moves import until_arrived
 from dohle.cli.output import counted, print_json
 from dohle.cli.partition_names import parse_rate
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
-from dohle.model.errors import InvalidReplicaAssignment
+from dohle.model.errors import (
+    DohleError,
+    InvalidReplicaAssignment,
+    InvalidRequest,
+    InvalidUpdateVersion,
+    OperationNotAttempted,
+    ReassignmentInProgress,
+    RequestTimedOut,
+    UnknownTopicOrPartition,
+    UnsupportedVersion,
+)
 
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
     from dohle.client.partition_changes import Reassignment
     from dohle.client.values import NodeDescription
+    from dohle.model.ids import TopicPartition
 
 _AT_ONCE = 100
 """How many partitions are on their way at the same time."""
-_ROUNDS = 5
-"""How often what was placed there meanwhile is moved as well."""
+_MOST_IN_VAIN = 20
+_LOOK_AGAIN_S = 0.5
+_CHANGED_MEANWHILE = (
+    InvalidReplicaAssignment,  # a target went down, or is being drained itself
+    InvalidUpdateVersion,
+    OperationNotAttempted,
+    ReassignmentInProgress,
+    UnknownTopicOrPartition,
+)
 
 
 @click.command()
 @click.argument("node", type=int)
 @click.option("--throttle", callback=parse_rate, metavar="RATE", help="Bytes a second, as 10M; 0: no bound.")
 @click.option("--dry-run", is_flag=True, help="Show where everything would go, and change nothing.")
+@click.option("--cancel", is_flag=True, help="Let it take replicas again; what was moved away stays away.")
 @bootstrap_option
 @timeout_option
 @json_option
-def drain(node: int, throttle: int | None, dry_run: bool, bootstrap: str, timeout_s: float, as_json: bool) -> int:
+def drain(
+    node: int, throttle: int | None, dry_run: bool, cancel: bool, bootstrap: str, timeout_s: float, as_json: bool
+) -> int:
     """Move all replicas away from broker NODE, and say when it can be switched off.
 
-    Ctrl-C ends it; what is on its way then arrives all the same, and the same command goes on from there.
+    From now on it gets no new ones, restarted or not, until it is unregistered or this is taken back with --cancel.
+    Ctrl-C ends the command alone: what is on its way arrives all the same, and the same command goes on from there.
     """
+    if cancel and (dry_run or throttle is not None):
+        raise click.UsageError("--cancel goes with neither --dry-run nor --throttle")
 
     async def work() -> int:
         from dohle.client.admin import Admin
 
         async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-cluster") as admin:
-            return await _drain(admin, node, throttle, dry_run=dry_run, as_json=as_json)
+            if cancel:
+                return await _cancel(admin, node, as_json)
+            is_marked = await _mark(admin, node, dry_run=dry_run, as_json=as_json)
+            if dry_run:
+                return await _show_plan(admin, node, as_json)
+            try:
+                return await _drain(admin, node, throttle, is_marked=is_marked, as_json=as_json)
+            except DohleError:
+                if is_marked:
+                    click.echo(
+                        f"broker {node} still gets no new replicas: the same command goes on, --cancel takes it back",
+                        err=True,
+                    )
+                raise
 
     return run_async(work())
 
 
-async def _drain(admin: Admin, node: int, throttle: int | None, *, dry_run: bool, as_json: bool) -> int:
-    moved = 0
-    for _ in range(_ROUNDS):
-        under_way = [
-            one.name for one in (await admin.list_partition_reassignments()).reassignments if node in one.replicas
-        ]
-        await until_arrived(admin, under_way)
-        plan = await _plan(admin, node)
-        if not as_json and plan:
-            print_plan(plan, await partitions_of(admin, {wanted.topic for wanted in plan}))
-        if dry_run:
-            return _told(node, plan, moved, as_json)
-        if not plan:
+async def _cancel(admin: Admin, node: int, as_json: bool) -> int:
+    changed = (await admin.drain_broker(node, cancel=True)).changed
+    under_way = [one for one in (await admin.list_partition_reassignments()).reassignments if node in one.replicas]
+    if as_json:
+        print_json({"node": node, "draining": False, "changed": changed, "on_their_way": len(under_way)})
+        return 0
+    click.echo(f"broker {node} takes replicas again" if changed else f"broker {node} is not being drained")
+    if under_way:
+        click.echo(
+            f"{counted(len(under_way), 'partition')} of it still on the way: `dohle cluster reassign --cancel` takes"
+            " such moves back"
+        )
+    return 0
+
+
+async def _mark(admin: Admin, node: int, *, dry_run: bool, as_json: bool) -> bool:
+    """Has the broker get no new replicas; returns whether this cluster knows of such a thing."""
+    try:
+        changed = (await admin.drain_broker(node, validate_only=dry_run)).changed
+    except UnsupportedVersion:
+        click.echo(
+            "This cluster's metadata.version knows no draining brokers: topics that are made meanwhile may be placed on"
+            f" broker {node}, and are moved as well. `dohle cluster features upgrade` mends that.",
+            err=True,
+        )
+        return False
+    if not (as_json or dry_run):
+        already = "" if changed else ", as before"
+        click.echo(f"broker {node} gets no new replicas from now on{already}; --cancel takes that back")
+    return True
+
+
+async def _show_plan(admin: Admin, node: int, as_json: bool) -> int:
+    from dohle.client.drain import moves_away
+
+    plan = await moves_away(admin, node)
+    if as_json:
+        parts = [{"topic": one.topic, "partition": one.partition, "replicas": one.replicas} for one in plan]
+        print_json({"node": node, "moved": 0, "plan": parts})
+        return 0
+    if plan:
+        print_plan(plan, await partitions_of(admin, {wanted.topic for wanted in plan}))
+    click.echo(f"{counted(len(plan), 'partition')} would move; nothing was changed")
+    return 0
+
+
+async def _drain(admin: Admin, node: int, throttle: int | None, *, is_marked: bool, as_json: bool) -> int:
+    from dohle.client.drain import moves_away
+
+    moved = in_vain = 0
+    shown: set[TopicPartition] = set()
+    while in_vain <= _MOST_IN_VAIN:
+        ongoing = (await admin.list_partition_reassignments()).reassignments
+        await until_arrived(admin, [one.name for one in ongoing if node in one.replicas])
+        plan = await moves_away(admin, node)
+        if not plan and (not is_marked or await _is_empty(admin, node)):
             return await _drained(admin, node, moved, as_json)
+        if not as_json:
+            await _print_new(admin, plan, shown)
+        in_vain += 1
         for first in range(0, len(plan), _AT_ONCE):
             wave = plan[first : first + _AT_ONCE]
             outcomes = await admin.alter_partition_reassignments(wave, throttle_bytes_per_s=throttle)
-            if any(outcomes.values()):
-                return told(outcomes, as_json, done="begun")
+            if failures := [failure for failure in outcomes.values() if failure is not None]:
+                if in_vain > _MOST_IN_VAIN or not all(isinstance(one, _CHANGED_MEANWHILE) for one in failures):
+                    return told(outcomes, as_json, done="begun")
+                break  # nothing has begun, and what is to move is looked at again
             await until_arrived(admin, outcomes)
+            in_vain = 0
             moved += len(wave)
             if not as_json:
                 click.echo(f"{moved} moved away from broker {node}, {len(plan) - first - len(wave)} to go")
-    raise InvalidReplicaAssignment(
-        f"partitions are placed on broker {node} as fast as they are moved away: make no topics until it is drained"
-    )
+        if in_vain:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+    raise RequestTimedOut(f"the node that answers has not heard for long of all that broker {node} holds: ask again")
 
 
-async def _plan(admin: Admin, node: int) -> list[Reassignment]:
-    from dohle.client.drain import plan_drain
-
-    cluster = await admin.describe_cluster()
-    topics = await admin.list_topics()
-    concerned = [topic for topic in topics if any(node in one.assigned_replicas for one in topic.partitions)]
-    min_insync = {}
-    for topic in concerned:
-        entries = {entry.name: entry.value for entry in await admin.describe_configs(topic.name)}
-        min_insync[topic.name] = int(entries["min.insync.replicas"])
-    return plan_drain(node, cluster.nodes, concerned, min_insync)
+async def _is_empty(admin: Admin, node: int) -> bool:
+    """Returns whether the active controller says so too: the broker that was asked may not have heard of a topic."""
+    found = await admin.drain_broker(node, validate_only=True)
+    if found.changed:
+        raise InvalidRequest(f"meanwhile somebody let broker {node} take replicas again, by --cancel")
+    return not found.replicas
 
 
-def _told(node: int, plan: list[Reassignment], moved: int, as_json: bool) -> int:
-    if as_json:
-        parts = [{"topic": one.topic, "partition": one.partition, "replicas": one.replicas} for one in plan]
-        print_json({"node": node, "moved": moved, "plan": parts})
-    else:
-        click.echo(f"{counted(len(plan), 'partition')} would move; nothing was changed")
-    return 0
+async def _print_new(admin: Admin, plan: list[Reassignment], shown: set[TopicPartition]) -> None:
+    """Shows what of the plan has not been shown before."""
+    new = [one for one in plan if one.name not in shown]
+    if new:
+        print_plan(new, await partitions_of(admin, {wanted.topic for wanted in new}))
+        shown.update(one.name for one in new)
 
 
 async def _drained(admin: Admin, node: int, moved: int, as_json: bool) -> int:
@@ -101,7 +182,15 @@ async def _drained(admin: Admin, node: int, moved: int, as_json: bool) -> int:
     description: NodeDescription = next(one for one in cluster.nodes if one.node_id == node)
     votes = any(voter.node_id == node for voter in cluster.voters)
     if as_json:
-        print_json({"node": node, "moved": moved, "replicas": description.replicas, "is_controller": votes})
+        print_json(
+            {
+                "node": node,
+                "draining": description.draining,
+                "moved": moved,
+                "replicas": description.replicas,
+                "is_controller": votes,
+            }
+        )
         return 0
     click.echo(f"broker {node} holds no replicas: it can be switched off")
     if votes:

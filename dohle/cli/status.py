@@ -157,9 +157,10 @@ def node_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
 
 
 def _state(node: NodeDescription) -> str:
-    if node.fenced or node.shutting_down:
-        return "fenced" if node.fenced else "stopping"
-    return f"up, {node.offline_log_dirs} offline" if node.offline_log_dirs else "up"
+    state = "fenced" if node.fenced else "stopping" if node.shutting_down else "up"
+    if node.draining:
+        state += ", draining"
+    return f"{state}, {node.offline_log_dirs} offline" if state.startswith("up") and node.offline_log_dirs else state
 
 
 def _role(node_id: int, controller_id: int, voters: set[int]) -> str:
@@ -209,6 +210,7 @@ def to_json(description: ClusterDescription, pids: Mapping[int, int], lags: Lags
                 "rack": node.rack,
                 "fenced": node.fenced,
                 "shutting_down": node.shutting_down,
+                "draining": node.draining,
                 "broker_epoch": node.broker_epoch,
                 "incarnation_id": id_text(node.incarnation_id),
                 "leaders": node.leaders,

@@ -20,6 +20,7 @@ from dohle.client.seams import Seams, parse_bootstrap
 from dohle.client.values import (
     ClusterDescription,
     CreatedTopic,
+    DrainedBroker,
     FeatureDescription,
     LogDirDescription,
     NewTopic,
@@ -246,6 +247,16 @@ class Admin:
         request = admin_pb2.TransferControllerRequest(node_id=-1 if node_id is None else node_id)
         answer = await self._change(request, admin_pb2.TransferControllerResponse)
         return answer.leader_id
+
+    async def drain_broker(self, node_id: int, *, cancel: bool = False, validate_only: bool = False) -> DrainedBroker:
+        """Has a broker get no new replicas from now on, or has it be one like any other again.
+
+        What it has stays until it is moved. Raises BrokerIdNotRegistered, InvalidReplicaAssignment where that could not
+        be elsewhere, and UnsupportedVersion below metadata.version 4.
+        """
+        request = admin_pb2.DrainBrokerRequest(node_id=node_id, cancel=cancel, validate_only=validate_only)
+        answer = await self._change(request, admin_pb2.DrainBrokerResponse)
+        return DrainedBroker(answer.changed, answer.replicas)
 
     async def unregister_broker(self, node_id: int) -> None:
         """Forgets a broker that is switched off for good: it is down, holds no replica and has no vote.

@@ -160,6 +160,7 @@ def _node(node: admin_pb2.NodeDescription) -> NodeDescription:
         replicas=node.replicas,
         offline_log_dirs=node.offline_log_dirs,
         offline_replicas=node.offline_replicas,
+        draining=node.draining,
     )
 
 

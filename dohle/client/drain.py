@@ -1,17 +1,35 @@
 """Draining: where the replicas of one broker go, so that it can be switched off.
 
-Each goes to the active broker that has no replica of its partition, in a rack that has fewest of them, and holds the
-fewest replicas; it takes the place of the one that goes, so that preferred leaders are spread as they were. What
-cannot be is refused before anything moves.
+Each goes to the active broker that is not drained itself and has no replica of its partition, in a rack that has fewest
+of them, and holds the fewest replicas; it takes the place of the one that goes, so that preferred leaders are spread as
+they were. What cannot be is refused before anything moves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from dohle.client.partition_changes import Reassignment
 from dohle.client.values import NodeDescription, TopicDescription
-from dohle.model.errors import BrokerIdNotRegistered, InvalidReplicaAssignment
+from dohle.model.errors import BrokerIdNotRegistered, InvalidReplicaAssignment, UnknownTopicOrPartition
+
+if TYPE_CHECKING:
+    from dohle.client.admin import Admin
+
+
+async def moves_away(admin: Admin, node_id: int) -> list[Reassignment]:
+    """Asks the cluster what `node_id` holds now, and returns where it goes. Raises as `plan_drain`."""
+    cluster = await admin.describe_cluster()
+    topics = await admin.list_topics()
+    min_insync = {}
+    for topic in topics:
+        if any(node_id in one.assigned_replicas for one in topic.partitions):
+            with suppress(UnknownTopicOrPartition):  # it has been deleted since
+                entries = {entry.name: entry.value for entry in await admin.describe_configs(topic.name)}
+                min_insync[topic.name] = int(entries["min.insync.replicas"])
+    return plan_drain(node_id, cluster.nodes, [topic for topic in topics if topic.name in min_insync], min_insync)
 
 
 def plan_drain(
@@ -24,11 +42,7 @@ def plan_drain(
     racks = {node.node_id: node.rack or f"node {node.node_id}" for node in nodes}
     if node_id not in racks:
         raise BrokerIdNotRegistered(f"there is no broker {node_id}: there are {sorted(racks)}")
-    load = {
-        node.node_id: node.replicas
-        for node in nodes
-        if node.node_id != node_id and not node.fenced and not node.shutting_down
-    }
+    load = {node.node_id: node.replicas for node in nodes if node.node_id != node_id and node.takes_replicas}
     moves: list[Reassignment] = []
     for topic in topics:
         for partition in topic.partitions:

@@ -1,7 +1,8 @@
 """A plan to rebalance a cluster: what brokers say that they carry, what moves where, and the way back.
 
 Partitions that had better be left alone are: those of excluded topics, those on their way elsewhere, those that lack an
-in-sync replica, and those with a replica on a broker that is down or stopping, which a move would wait for without end.
+in-sync replica, and those with a replica on a broker that is down or stopping, which a move would wait for without end,
+or that is being drained, which moves them.
 They count as what they are, and the plan says how many there were.
 """
 
@@ -22,7 +23,7 @@ from dohle.model.ids import TopicPartition
 EXCLUDED = "of excluded topics"
 MOVING = "on their way already"
 SHORT = "without all replicas in sync"
-DOWN = "on brokers that are down or stopping"
+DOWN = "on brokers that are down, stopping or being drained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ async def plan_rebalance(
 ) -> RebalancePlan:
     """Asks the cluster for all that a plan takes. Raises BrokerNotAvailable if a broker does not say what it holds."""
     ongoing = {one.name for one in (await admin.list_partition_reassignments()).reassignments}
-    nodes = [node for node in (await admin.describe_cluster()).nodes if not (node.fenced or node.shutting_down)]
+    nodes = [node for node in (await admin.describe_cluster()).nodes if node.takes_replicas]
     topics = await admin.list_topics()
     brokers, sizes = await _held(admin, nodes)
     usable = {broker.node_id for broker in brokers}

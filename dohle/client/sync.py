@@ -343,6 +343,7 @@ class Admin(_Twin[admin.Admin]):
     add_voter = _waited(admin.Admin.add_voter)
     remove_voter = _waited(admin.Admin.remove_voter)
     transfer_controller = _waited(admin.Admin.transfer_controller)
+    drain_broker = _waited(admin.Admin.drain_broker)
     unregister_broker = _waited(admin.Admin.unregister_broker)
     describe_features = _waited(admin.Admin.describe_features)
     update_features = _waited(admin.Admin.update_features)

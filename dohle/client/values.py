@@ -130,6 +130,20 @@ class NodeDescription:
     replicas: int
     offline_log_dirs: int = 0
     offline_replicas: int = 0  # that lie there
+    draining: bool = False  # it gets no new replicas
+
+    @property
+    def takes_replicas(self) -> bool:
+        """Whether replicas can be moved to it now."""
+        return not (self.fenced or self.shutting_down or self.draining)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainedBroker:
+    """What asking a broker to be drained came to, as the active controller knows."""
+
+    changed: bool
+    replicas: int  # that it still has
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,8 @@ def _of_cluster(broker: Broker) -> Iterator[Metric]:
     leaderless = sum(health.partition.leader < 0 for health in unhealthy)
     short = sum(len(health.live_in_sync_replicas) < health.min_insync_replicas for health in unhealthy)
     yield GaugeMetricFamily("dohle_cluster_fenced_brokers", "Brokers that are fenced", float(fenced))
+    draining = sum(found.draining for found in image.brokers_in_order())
+    yield GaugeMetricFamily("dohle_cluster_draining_brokers", "Brokers that are being emptied", float(draining))
     yield GaugeMetricFamily("dohle_cluster_topics", "Topics", float(len(image.topic_ids)))
     yield GaugeMetricFamily(
         "dohle_cluster_under_replicated_partitions", "Partitions that lack in-sync replicas", float(len(unhealthy))
@@ -113,7 +115,7 @@ def _of_cluster(broker: Broker) -> Iterator[Metric]:
         "dohle_cluster_eligible_replicas", "Replicas that may lead without being in sync", float(eligible)
     )
     imbalanced = sum(
-        partition.leader != partition.assigned_replicas[0]
+        partition.leader != image.preferred_leader(partition)
         for topic in image.topics_in_order()
         for partition in topic.partitions
     )

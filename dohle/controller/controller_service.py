@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from dohle.controller.brokers import allocate_producer_ids, heartbeat, unregister_broker
 from dohle.controller.controller import Controller
 from dohle.controller.decision import Decision, failure_of
+from dohle.controller.draining import drain_broker
 from dohle.controller.failed_dirs import fail_log_dirs
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.features import describe_features, newest_version, update_features, voters_called
@@ -107,6 +108,7 @@ class ControllerService:
     alter_partition_reassignments = _decided_within(alter_partition_reassignments)
     list_partition_reassignments = _decided_within(list_partition_reassignments)
     elect_leaders = _decided_within(elect_leaders)
+    drain_broker = _decided_within(drain_broker)
     unregister_broker = _decided_within(unregister_broker)
 
     def as_service(self) -> Service:

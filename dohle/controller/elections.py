@@ -3,9 +3,10 @@
 `Revisions` looks at partitions in an image where the brokers' own changes have already taken effect, and gathers the
 records that set them right. Every decision that touches an existing partition goes through it.
 
-- Leaders come from the ISR: the present one if it can stay, else the first active one in the assigned order. Where
-  nobody there can lead, the first active eligible replica does (`eligible`), and joins the members that have no doubt;
-  not in the change by which such a member registers, for that one is about to serve.
+- Leaders come from the ISR: the present one if it can stay, else the first active one in the assigned order, of brokers
+  that are being drained last. Where nobody there can lead, the first active eligible replica does (`eligible`), and
+  joins the members that have no doubt; not in the change by which such a member registers, for that one is about to
+  serve.
   Only where the topic says `unclean.leader.election.enable`, and none of these can lead, another replica does, loudly,
   as the only member: an unclean election. The last known leader comes first then.
 - A leader that shuts down stays while nobody else can lead; a fenced one never does. Without a leader the ISR stays.
@@ -301,7 +302,7 @@ def _leader(
     incumbent = before.leader if before.leader in sound else NO_NODE
     if image.is_active(incumbent):
         return incumbent
-    for node in sound:
+    for node in sorted(sound, key=image.is_draining):
         if image.is_active(node):
             return node
     if incumbent != NO_NODE and not image.brokers[incumbent].fenced:

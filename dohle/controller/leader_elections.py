@@ -1,6 +1,7 @@
 """Leaders by an operator's word, and by the balance of leaders (KIP-460; replication.md, rule 13).
 
-- A *preferred* election gives a partition back to the first of its assigned replicas, if that is in sync and active.
+- A *preferred* election gives a partition back to the first of its assigned replicas, if that is in sync and active;
+  replicas on brokers that are being drained come last.
 - An *unclean* one lets a replica lead that is not in sync, where nobody in sync can, and only where the topic allows it
   (`unclean.leader.election.enable`): acknowledged records may be lost, and an alarm says so.
 - Leaders drift to whoever stayed up. `balanced_leaders` elects the preferred ones of brokers that lead too few of the
@@ -59,7 +60,7 @@ def balanced_leaders(image: ClusterImage, most_percent: int) -> Decision[int]:
     elsewhere: dict[NodeId, list[tuple[PartitionKey, PartitionImage]]] = {}
     for topic in image.topics_in_order():
         for number, partition in enumerate(topic.partitions):
-            preferred = partition.assigned_replicas[0]
+            preferred = image.preferred_leader(partition)
             preferring[preferred] = preferring.get(preferred, 0) + 1
             if partition.leader != preferred:
                 elsewhere.setdefault(preferred, []).append((PartitionKey(topic.topic_id, number), partition))
@@ -88,7 +89,7 @@ def _in_need(image: ClusterImage, *, unclean: bool) -> Iterator[TopicPartition]:
             if unclean:
                 in_need = partition.leader == NO_NODE and topic.config.unclean_leader_election_enable
             else:
-                in_need = partition.leader != partition.assigned_replicas[0]
+                in_need = partition.leader != image.preferred_leader(partition)
             if in_need:
                 yield TopicPartition(topic.name, number)
 
@@ -103,7 +104,7 @@ def _found(image: ClusterImage, name: TopicPartition) -> tuple[PartitionKey, Par
 
 
 def _can_take_over(image: ClusterImage, partition: PartitionImage) -> bool:
-    preferred = partition.assigned_replicas[0]
+    preferred = image.preferred_leader(partition)
     return (
         preferred in partition.in_sync_replicas
         and image.is_active(preferred)
@@ -120,7 +121,7 @@ def _elect(
     *,
     unclean: bool,
 ) -> None:
-    preferred = partition.assigned_replicas[0]
+    preferred = image.preferred_leader(partition)
     if not unclean:
         if partition.leader == preferred:
             raise ElectionNotNeeded(f"broker {preferred}, the preferred leader of {name}, leads it")

@@ -159,7 +159,7 @@ def _cancel(image: ClusterImage, revisions: Revisions, key: PartitionKey, before
 def _check_targets(
     image: ClusterImage, topic: TopicImage, before: PartitionImage, targets: tuple[NodeId, ...], name: str
 ) -> None:
-    active = [broker.node_id for broker in image.brokers_in_order() if broker.active]
+    active = [broker.node_id for broker in image.brokers_in_order() if broker.active and not broker.draining]
     if len(set(targets)) != len(targets):
         raise InvalidReplicaAssignment(f"{name} names a broker twice: {list(targets)}")
     least = max(1, min(topic.config.min_insync_replicas, before.replication_factor))
@@ -174,9 +174,15 @@ def _check_targets(
             f"{name} names brokers that are not registered, {unknown}: available are {active}"
         )
     coming = [node for node in targets if node not in before.assigned_replicas]
+    choice = [node for node in active if node not in targets] or active
+    if draining := [node for node in coming if image.is_draining(node)]:
+        raise InvalidReplicaAssignment(
+            f"{name} would move to brokers that are being drained, and get no new replicas, {draining}: choose among"
+            f" {choice}, or end that first, with `dohle cluster drain {draining[0]} --cancel`"
+        )
     down = [node for node in coming if not image.is_active(node)]
     if down:
         raise InvalidReplicaAssignment(
             f"{name} would move to brokers that are fenced or shutting down, {down}: start them first, or choose among"
-            f" {[node for node in active if node not in targets] or active}"
+            f" {choice}"
         )

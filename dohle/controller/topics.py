@@ -213,21 +213,29 @@ def _assignments(
 
 
 def _placed(image: ClusterImage, partitions: int, replication_factor: int, random: Random) -> list[tuple[NodeId, ...]]:
-    """Places on active brokers; where they are too few, the rest of the replicas goes to those that are down."""
-    active = [broker for broker in image.brokers_in_order() if broker.active]
-    down = [broker for broker in image.brokers_in_order() if not broker.active]
+    """Places on active brokers; where they are too few, the rest of the replicas goes to those that are down.
+
+    Those that drain get none.
+    """
+    active = [broker for broker in image.brokers_in_order() if broker.active and not broker.draining]
+    down = [broker for broker in image.brokers_in_order() if not broker.active and not broker.draining]
+    draining = [broker.node_id for broker in image.brokers_in_order() if broker.draining]
     missing = replication_factor - len(active)
     if replication_factor < 1 or missing > len(down) or not active:
         raise InvalidReplicationFactor(
             f"replication factor {replication_factor}: it must be at least 1 and at most the number of registered "
-            f"brokers, which is {len(active) + len(down)} ({len(active)} of them available): start more brokers or ask "
-            "for fewer replicas"
+            f"brokers that take replicas, which is {len(active) + len(down)} ({len(active)} of them available"
+            f"{_not_those(draining)}): start more brokers or ask for fewer replicas"
         )
     if missing <= 0:
         return place(active, partitions=partitions, replication_factor=replication_factor, random=random)
     first = place(active, partitions=partitions, replication_factor=len(active), random=random)
     rest = place(down, partitions=partitions, replication_factor=missing, random=random, beside=active)
     return [leaders + others for leaders, others in zip(first, rest, strict=True)]
+
+
+def _not_those(draining: Sequence[NodeId]) -> str:
+    return f"; {list(draining)} are being drained, and take none" if draining else ""
 
 
 def _assigned_by_hand(image: ClusterImage, topic: admin_pb2.NewTopic, room: int) -> list[tuple[NodeId, ...]]:
@@ -246,6 +254,10 @@ def _assigned_by_hand(image: ClusterImage, topic: admin_pb2.NewTopic, room: int)
             raise InvalidReplicaAssignment(f"partition {number} names a broker twice: {list(replicas)}")
         if unknown:
             raise InvalidReplicaAssignment(f"partition {number} names brokers that are not registered: {unknown}")
+        if draining := [node for node in replicas if image.is_draining(node)]:
+            raise InvalidReplicaAssignment(
+                f"partition {number} names brokers that are being drained, and get no new replicas: {draining}"
+            )
         if not any(image.is_active(node) for node in replicas):
             raise InvalidReplicaAssignment(f"none of partition {number}'s brokers {list(replicas)} is available")
     return assignments

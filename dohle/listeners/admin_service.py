@@ -65,6 +65,7 @@ class AdminService:
         admin_pb2.ListPartitionReassignmentsRequest, admin_pb2.ListPartitionReassignmentsResponse
     )
     elect_leaders = _passed_on(admin_pb2.ElectLeadersRequest, admin_pb2.ElectLeadersResponse)
+    drain_broker = _passed_on(admin_pb2.DrainBrokerRequest, admin_pb2.DrainBrokerResponse)
     unregister_broker = _passed_on(admin_pb2.UnregisterBrokerRequest, admin_pb2.UnregisterBrokerResponse)
     describe_partition_history = _passed_on(
         admin_pb2.DescribePartitionHistoryRequest, admin_pb2.DescribePartitionHistoryResponse
@@ -173,6 +174,7 @@ def _node(image: ClusterImage, broker: BrokerImage, leaders: dict[int, int]) -> 
         replicas=image.replica_count(broker.node_id),
         offline_log_dirs=len(broker.offline_log_dirs),
         offline_replicas=len(broker.offline_replicas),
+        draining=broker.draining,
     )
 
 

@@ -30,7 +30,15 @@ from dohle.model.ids import (
     TopicId,
     TopicPartition,
 )
-from dohle.model.metadata import METADATA_VERSION, OLDEST_METADATA_VERSION, Doubt, Endpoint, FeatureRange, Voter
+from dohle.model.metadata import (
+    METADATA_VERSION,
+    NOT_DRAINING,
+    OLDEST_METADATA_VERSION,
+    Doubt,
+    Endpoint,
+    FeatureRange,
+    Voter,
+)
 from dohle.model.topic_config import TopicConfig
 
 
@@ -48,6 +56,7 @@ class BrokerImage:
     fenced: bool
     shutting_down: bool
     has_served: bool  # unfenced at some time since that registration
+    draining_since: int = NOT_DRAINING  # metadata offset from which on it gets no new replicas
     log_dirs: tuple[DirectoryId, ...] = ()  # that it can use; empty: the one that it registered with
     offline_log_dirs: tuple[DirectoryId, ...] = ()  # that it had and cannot use
     offline_replicas: HashTrieSet[PartitionKey] = HashTrieSet()  # those that lie there  # noqa: RUF009
@@ -61,6 +70,11 @@ class BrokerImage:
     def active(self) -> bool:
         """Whether it may become a leader or join an ISR."""
         return not self.fenced and not self.shutting_down
+
+    @property
+    def draining(self) -> bool:
+        """Whether it is being emptied: it gets no new replicas, and leads only what nobody else can."""
+        return self.draining_since != NOT_DRAINING
 
     def endpoint(self, listener: str) -> Endpoint | None:
         """Returns its door of that name."""
@@ -196,6 +210,11 @@ class ClusterImage:
         broker = self.brokers.get(node_id)
         return broker is not None and broker.active
 
+    def is_draining(self, node_id: NodeId) -> bool:
+        """Whether this broker is being emptied."""
+        broker = self.brokers.get(node_id)
+        return broker is not None and broker.draining
+
     def is_offline(self, node_id: NodeId, key: PartitionKey) -> bool:
         """Whether this replica lies in a directory that its broker cannot use: it neither leads nor joins an ISR."""
         broker = self.brokers.get(node_id)
@@ -219,6 +238,12 @@ class ClusterImage:
         """Returns how many partitions are assigned to this broker."""
         hosted = self.hosted.get(node_id)
         return 0 if hosted is None else sum(len(numbers) for numbers in hosted.values())
+
+    def preferred_leader(self, partition: PartitionImage) -> NodeId:
+        """Returns the first of its replicas; one on a broker that drains only if there are no others."""
+        return next(
+            (node for node in partition.assigned_replicas if not self.is_draining(node)), partition.assigned_replicas[0]
+        )
 
     def leader_endpoint(self, partition: PartitionImage, listener: str) -> Endpoint | None:
         """Returns the leader's door of that name; None without a leader or without such a door."""

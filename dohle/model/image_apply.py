@@ -18,7 +18,9 @@ from dohle.model.errors import CorruptLog, InvalidConfig
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
 from dohle.model.image import BrokerImage, ClusterImage, Hosted, PartitionImage
 from dohle.model.metadata import (
+    NOT_DRAINING,
     BrokerChange,
+    BrokerDraining,
     FeatureLevel,
     LogDirectories,
     MetadataRecord,
@@ -88,6 +90,8 @@ class _Draft:
                 self._register_broker(record, offset)
             case BrokerChange():
                 self._change_broker(record)
+            case BrokerDraining(node_id, draining):
+                self._drain_broker(node_id, offset if draining else NOT_DRAINING)
             case UnregisterBroker(node_id, broker_epoch):
                 self._unregister_broker(node_id, broker_epoch)
             case LogDirectories():
@@ -149,6 +153,7 @@ class _Draft:
         return draft
 
     def _register_broker(self, record: RegisterBroker, offset: int) -> None:
+        previous = self._brokers.get(record.node_id)
         broker = BrokerImage(
             node_id=record.node_id,
             broker_epoch=offset,
@@ -160,6 +165,7 @@ class _Draft:
             fenced=True,
             shutting_down=False,
             has_served=False,
+            draining_since=NOT_DRAINING if previous is None else previous.draining_since,
         )
         self._brokers = self._brokers.insert(record.node_id, broker)
 
@@ -172,6 +178,12 @@ class _Draft:
             has_served=broker.has_served or not record.fenced,
         )
         self._brokers = self._brokers.insert(record.node_id, changed)
+
+    def _drain_broker(self, node_id: NodeId, since: int) -> None:
+        broker = self._brokers.get(node_id)
+        if broker is None:
+            raise Contradiction(f"broker {node_id} is not registered")
+        self._brokers = self._brokers.insert(node_id, replace(broker, draining_since=since))
 
     def _change_log_dirs(self, record: LogDirectories) -> None:
         changed = replace(

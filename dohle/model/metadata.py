@@ -26,16 +26,23 @@ METADATA_VERSION = "metadata.version"
 OLDEST_METADATA_VERSION = 1
 """The lowest metadata.version that this software reads and writes."""
 
-NEWEST_METADATA_VERSION = 3
+NEWEST_METADATA_VERSION = 4
 """The highest one, at which new clusters are formatted.
 
 2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966); snapshots keep
 the CRC of the log's first batch.
 3: a broker's log directories, of which some may fail (`LogDirectories`).
+4: brokers drain: they get no new replicas (`BrokerDraining`).
 """
 
 LOG_DIRECTORIES_VERSION = 3
 """The metadata.version from which on brokers have several log directories, of which some may fail."""
+
+DRAINING_VERSION = 4
+"""The metadata.version from which on brokers drain."""
+
+NOT_DRAINING = -1
+"""In place of the metadata offset from which on a broker drains."""
 
 
 class Endpoint(NamedTuple):
@@ -130,6 +137,17 @@ class UnregisterBroker:
 
     node_id: NodeId
     broker_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerDraining:
+    """A broker drains from now on, or no longer: it gets no new replicas. Outlives its registrations.
+
+    Since metadata.version 4.
+    """
+
+    node_id: NodeId
+    draining: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +285,7 @@ class BrokerState:
     fenced: bool
     shutting_down: bool
     has_served: bool
+    draining_since: int = NOT_DRAINING
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +340,7 @@ MetadataRecord: TypeAlias = (
     | ReassignmentThrottle
     | LogDirectories
     | UnregisterBroker
+    | BrokerDraining
     | SnapshotHeader
     | BrokerState
     | TopicState

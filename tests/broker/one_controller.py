@@ -199,7 +199,7 @@ class _Asked:
 
     delete_topics = create_partitions = alter_configs = create_topics
     alter_partition_reassignments = list_partition_reassignments = create_topics
-    elect_leaders = unregister_broker = describe_partition_history = create_topics
+    elect_leaders = unregister_broker = drain_broker = describe_partition_history = create_topics
     describe_quorum = add_voter = remove_voter = transfer_controller = create_topics
     describe_features = update_features = create_topics
 

@@ -170,7 +170,32 @@ def test_a_broker_is_drained_and_what_needs_it_is_refused(cluster, topic, capsys
     assert "broker 2 holds no replicas: it can be switched off" in shown
     assert "Node 2 is a controller too" in shown
     status = json.loads(said(capsys, "status", "--json"))
-    assert {one["node_id"]: one["replicas"] for one in status["nodes"]}[2] == 0
+    assert [(one["replicas"], one["draining"]) for one in status["nodes"]][1] == (0, True)
+    assert "up, draining" in said(capsys, "status")
+    assert "node 2 is being drained: it holds no replicas any more" in said(capsys, "cluster", "describe")
+    with urllib.request.urlopen(f"http://localhost:{cluster.state.node(1).http_port}/metrics", timeout=10) as answer:
+        assert "dohle_cluster_draining_brokers 1.0" in answer.read().decode()
+    said(capsys, "topic", "create", "elsewhere", "--partitions", "12")
+    assert all(2 not in replicas for replicas in replicas_of(capsys, "elsewhere"))
+    assert run(["topic", "create", "wide", "--replication-factor", "4"]) == 1
+    assert "[2] are being drained" in capsys.readouterr().err
+    assert run(["cluster", "reassign", f"{topic}:0=1,2,4"]) == 1
+    assert "being drained, and get no new replicas, [2]" in capsys.readouterr().err
+    assert run(["cluster", "drain", "1"]) == 1
+    assert "[2] drain already" in capsys.readouterr().err
+
+
+def test_a_drained_broker_takes_replicas_again_when_that_is_taken_back(cluster, capsys):
+    again = json.loads(said(capsys, "cluster", "drain", "2", "--json"))
+    assert again["draining"] is True
+    assert "takes replicas again" in said(capsys, "cluster", "drain", "2", "--cancel")
+    assert "is not being drained" in said(capsys, "cluster", "drain", "2", "--cancel")
+    said(capsys, "topic", "create", "everywhere", "--partitions", "12")
+    assert any(2 in replicas for replicas in replicas_of(capsys, "everywhere"))
+    assert run(["cluster", "drain", "2", "--cancel", "--dry-run"]) == 2
+
+
+def test_a_cluster_that_could_not_be_without_a_broker_refuses_to_drain_it(cluster, topic, capsys):
     cluster.kill(2)
     deadline = time.monotonic() + 20
     while not next(one for one in json.loads(_status(capsys))["nodes"] if one["node_id"] == 2)["fenced"]:
@@ -180,6 +205,11 @@ def test_a_broker_is_drained_and_what_needs_it_is_refused(cluster, topic, capsys
     assert "start another one first" in capsys.readouterr().err
     assert run(["cluster", "drain", "9"]) == 1
     assert "there is no broker 9" in capsys.readouterr().err
+
+
+def replicas_of(capsys, topic: str) -> list[list[int]]:
+    shown = json.loads(said(capsys, "topic", "describe", topic, "--json"))
+    return [one["assigned_replicas"] for one in shown["partitions"]]
 
 
 def _status(capsys) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from dohle.client.admin import Admin
 from dohle.client.partition_changes import ElectedLeader, Reassignment
-from dohle.client.values import ConsumerRecord, CreatedTopic, NewTopic, TopicConfigEntry
+from dohle.client.values import ConsumerRecord, CreatedTopic, DrainedBroker, NewTopic, TopicConfigEntry
 from dohle.model.errors import (
     BrokerNotAvailable,
     Closed,
@@ -141,6 +141,10 @@ class FakeAdmin:
     @answered
     def transfer_controller(self, request):
         return admin_pb2.TransferControllerResponse(leader_id=2 if request.node_id == -1 else request.node_id)
+
+    @answered
+    def drain_broker(self, request):
+        return admin_pb2.DrainBrokerResponse(changed=not request.cancel, replicas=request.node_id)
 
     @answered
     def unregister_broker(self, request):
@@ -324,6 +328,12 @@ async def test_leaders_are_elected_and_a_partitions_history_is_told(nodes: Nodes
         history = await admin.describe_partition_history("t", 0)
     assert [step.assigned_replicas for step in history.steps] == [(1, 2), (1, 2)]
     assert history.steps[1].fenced_brokers == (1,)
+
+
+async def test_a_broker_is_drained_and_is_not(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        assert await admin.drain_broker(5) == DrainedBroker(changed=True, replicas=5)
+        assert await admin.drain_broker(5, cancel=True) == DrainedBroker(changed=False, replicas=5)
 
 
 async def test_a_broker_is_unregistered(nodes: Nodes) -> None:

@@ -7,8 +7,8 @@ from dohle.client.values import NodeDescription, PartitionDescription, TopicDesc
 from dohle.model.errors import BrokerIdNotRegistered, InvalidReplicaAssignment
 
 
-def node(node_id, *, rack="", replicas=0, fenced=False, shutting_down=False):
-    return NodeDescription(node_id, (), rack, fenced, shutting_down, 1, b"", 0, replicas)
+def node(node_id, *, rack="", replicas=0, fenced=False, shutting_down=False, draining=False):
+    return NodeDescription(node_id, (), rack, fenced, shutting_down, 1, b"", 0, replicas, draining=draining)
 
 
 def topic(name, *replicas):
@@ -28,8 +28,9 @@ def test_each_replica_goes_to_who_holds_fewest_and_takes_the_place_of_the_one_th
     assert planned(1, nodes, topics) == [("t", 0, (5, 2, 3)), ("t", 1, (2, 4, 3)), ("u", 1, (5, 2, 3))]
 
 
-def test_fenced_and_leaving_brokers_get_nothing():
+def test_fenced_leaving_and_draining_brokers_get_nothing():
     nodes = [node(1), node(2), node(3, fenced=True), node(4, shutting_down=True), node(5, replicas=99)]
+    nodes.append(node(6, draining=True))
     assert planned(1, nodes, [topic("t", (1, 2))]) == [("t", 0, (5, 2))]
 
 

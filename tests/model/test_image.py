@@ -9,6 +9,7 @@ from dohle.model.image_apply import apply, apply_batch
 from dohle.model.metadata import (
     OLDEST_METADATA_VERSION,
     BrokerChange,
+    BrokerDraining,
     Doubt,
     Endpoint,
     FeatureLevel,
@@ -141,6 +142,7 @@ def test_a_topic_made_and_removed_in_one_batch_leaves_nothing(image):
         Voters("another", ()),
         unfenced(3, 1),
         unfenced(1, 9),
+        BrokerDraining(9, True),
         Topic(T, "u"),
         Topic(bytes(16), "t"),
         RemoveTopic(bytes(16)),

@@ -19,6 +19,7 @@ from dohle.model.metadata import (
     METADATA_VERSION,
     NEWEST_METADATA_VERSION,
     BrokerChange,
+    BrokerDraining,
     BrokerState,
     Doubt,
     Endpoint,
@@ -67,7 +68,7 @@ def grown(rng, steps):
         doors = (Endpoint("GRPC", "here", 7000 + node, "PLAINTEXT"),)
         image = after(RegisterBroker(node, bytes(16), bytes([node] * 16), doors, f"rack{node}", ()))
     for step in range(steps):
-        match rng.randrange(8):
+        match rng.randrange(9):
             case 0:
                 topic_id = rng.randbytes(16)
                 replicas = tuple(rng.sample(NODES, rng.randint(1, 3)))
@@ -97,6 +98,8 @@ def grown(rng, steps):
             case 5 if image.topic_ids:
                 image = after(_moved(rng, rng.choice(list(image.topics_in_order()))))
             case 6:
+                image = after(BrokerDraining(rng.choice(NODES), rng.random() < 0.5))
+            case 7:
                 image = after(ReassignmentThrottle(rng.randrange(1 << 20)))
             case _:
                 image = after(ProducerIds(1, 2, image.next_producer_id + 1000))

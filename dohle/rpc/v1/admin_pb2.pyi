@@ -53,7 +53,7 @@ class DescribeClusterResponse(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., controller_id: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[NodeDescription, _Mapping]]] = ..., voters: _Optional[_Iterable[_Union[VoterDescription, _Mapping]]] = ..., metadata_version: _Optional[int] = ..., metadata_offset: _Optional[int] = ..., topics: _Optional[int] = ..., partitions: _Optional[int] = ..., unhealthy: _Optional[_Iterable[_Union[PartitionHealth, _Mapping]]] = ...) -> None: ...
 
 class NodeDescription(_message.Message):
-    __slots__ = ("node_id", "endpoints", "rack", "fenced", "shutting_down", "broker_epoch", "incarnation_id", "leaders", "replicas", "offline_log_dirs", "offline_replicas")
+    __slots__ = ("node_id", "endpoints", "rack", "fenced", "shutting_down", "broker_epoch", "incarnation_id", "leaders", "replicas", "offline_log_dirs", "offline_replicas", "draining")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     RACK_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,7 @@ class NodeDescription(_message.Message):
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     OFFLINE_LOG_DIRS_FIELD_NUMBER: _ClassVar[int]
     OFFLINE_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     endpoints: _containers.RepeatedCompositeFieldContainer[_common_pb2.Endpoint]
     rack: str
@@ -76,7 +77,8 @@ class NodeDescription(_message.Message):
     replicas: int
     offline_log_dirs: int
     offline_replicas: int
-    def __init__(self, node_id: _Optional[int] = ..., endpoints: _Optional[_Iterable[_Union[_common_pb2.Endpoint, _Mapping]]] = ..., rack: _Optional[str] = ..., fenced: _Optional[bool] = ..., shutting_down: _Optional[bool] = ..., broker_epoch: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ..., leaders: _Optional[int] = ..., replicas: _Optional[int] = ..., offline_log_dirs: _Optional[int] = ..., offline_replicas: _Optional[int] = ...) -> None: ...
+    draining: bool
+    def __init__(self, node_id: _Optional[int] = ..., endpoints: _Optional[_Iterable[_Union[_common_pb2.Endpoint, _Mapping]]] = ..., rack: _Optional[str] = ..., fenced: _Optional[bool] = ..., shutting_down: _Optional[bool] = ..., broker_epoch: _Optional[int] = ..., incarnation_id: _Optional[bytes] = ..., leaders: _Optional[int] = ..., replicas: _Optional[int] = ..., offline_log_dirs: _Optional[int] = ..., offline_replicas: _Optional[int] = ..., draining: _Optional[bool] = ...) -> None: ...
 
 class VoterDescription(_message.Message):
     __slots__ = ("node_id", "directory_id", "host", "port")
@@ -421,6 +423,28 @@ class ElectedLeader(_message.Message):
     leader: int
     leader_epoch: int
     def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., leader: _Optional[int] = ..., leader_epoch: _Optional[int] = ...) -> None: ...
+
+class DrainBrokerRequest(_message.Message):
+    __slots__ = ("node_id", "cancel", "validate_only", "timeout_ms")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    node_id: int
+    cancel: bool
+    validate_only: bool
+    timeout_ms: int
+    def __init__(self, node_id: _Optional[int] = ..., cancel: _Optional[bool] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class DrainBrokerResponse(_message.Message):
+    __slots__ = ("changed", "replicas", "metadata_offset")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    replicas: int
+    metadata_offset: int
+    def __init__(self, changed: _Optional[bool] = ..., replicas: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class UnregisterBrokerRequest(_message.Message):
     __slots__ = ("node_id", "timeout_ms")

@@ -445,7 +445,7 @@ IN_SYNC = (
             elections,
             "_leader",
             """
-            - for node in sound:
+            - for node in sorted(sound, key=image.is_draining):
             -     if image.is_active(node):
             + for node in reversed(before.assigned_replicas):
             +     if image.is_active(node) and (node in sound or mutated()):

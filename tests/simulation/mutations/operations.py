@@ -222,8 +222,8 @@ OPERATIONS = (
             leader_elections,
             "_can_take_over",
             """
-            - preferred = partition.assigned_replicas[0]
-            + preferred = NO_NODE if mutated() else partition.assigned_replicas[0]
+            - preferred = image.preferred_leader(partition)
+            + preferred = NO_NODE if mutated() else image.preferred_leader(partition)
             """,
         ),
         scenario=scenarios.leaders_go_back_by_themselves,
