@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import pytest
 
 from dohle.testing.campaigns.simulation import run_plan
+from tests.simulation.mutations import page
 from tests.simulation.mutations.mutation import Mutation
 from tests.simulation.mutations.table import MUTATIONS, kept_runs
 
 KEPT = kept_runs()
 FOUND = [one for one in MUTATIONS if one.scenario is not None or one.name in KEPT]
-PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "mutations.md"
 
 
 def violations_under(mutation: Mutation) -> tuple[str, ...]:
@@ -52,9 +51,8 @@ def test_a_mutation_fits_the_product_and_leaves_no_trace(mutation: Mutation) -> 
     assert [vars(one.owner)[one.name] for one in mutation.edits] == before
 
 
-def test_the_page_lists_every_mutation() -> None:
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    assert sorted(row.split("|")[2].strip() for row in rows[2:]) == sorted(one.name for one in MUTATIONS)
+def test_the_page_lists_every_mutation_by_its_rule_and_says_what_finds_it() -> None:
+    assert page.written() == page.tables(), f"write the page anew: {page.HOW_TO_WRITE}"
 
 
 def test_a_kept_plan_is_of_a_mutation_that_no_scenario_finds() -> None:
