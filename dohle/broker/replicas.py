@@ -174,7 +174,8 @@ class Replicas:
             if self.image.is_offline(self._surroundings.me, key):
                 continue  # it lies in a directory that may come back, and is never made anew beside it
             topic = self.image.topics[key.topic_id]
-            present = self._dirs.log((topic.name, key.partition))
+            name = (topic.name, key.partition)
+            present = self._dirs.log(name) or self._dirs.log_out_of_service(name, key.topic_id)
             if present is not None:
                 self.partitions[key] = Partition(
                     key, TopicPartition(topic.name, key.partition), present, self._surroundings.clock.now()

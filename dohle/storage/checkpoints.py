@@ -125,10 +125,15 @@ class Checkpoints:
         self._written.update(changed)
         self._seen = state
 
+    def _is_to_be_lowered(self, key: LogKey, log: CheckpointedLog) -> bool:
+        return log.has_end and log.durable_end < self._written[RECOVERY_POINTS].get(key, 0)
+
     async def _write_epochs(self, logs: Mapping[LogKey, CheckpointedLog]) -> None:
         behind = [key for key, log in logs.items() if log.epochs.version != self._epochs_written.get(key, 0)]
         for start in range(0, len(behind), _FILES_AT_ONCE):
-            group = behind[start : start + _FILES_AT_ONCE]
+            some = behind[start : start + _FILES_AT_ONCE]
+            # one that is being truncated comes later: a recovery point that is still above the cut needs its epochs
+            group = [key for key in some if not self._is_to_be_lowered(key, logs[key])]
             versions = {key: logs[key].epochs.version for key in group}
             texts = {f"{logs[key].folder}/{EPOCHS_FILE}": logs[key].epochs.encode() for key in group}
             await write_files(self._disk, texts, [logs[key].folder for key in group])

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from dohle.model.errors import StorageFailure
+from dohle.model.ids import TopicId
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.tasks import Tasks
@@ -126,6 +127,11 @@ class LogDirs:
     def log(self, key: LogKey) -> Log | None:
         """Returns the log of this topic and partition, if there is one in a folder that works."""
         return next((folder.logs[key] for folder in self.online if key in folder.logs), None)
+
+    def log_out_of_service(self, key: LogKey, topic_id: TopicId) -> Log | None:
+        """Returns the log of this topic and partition in a folder that has failed since it was opened."""
+        found = [folder.logs[key] for folder in self.folders if folder.failed and key in folder.logs]
+        return next((log for log in found if log.topic_id == topic_id), None)
 
     def logs(self) -> list[Log]:
         """Returns all logs of the folders that work, by topic and partition."""

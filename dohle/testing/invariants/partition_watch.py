@@ -369,7 +369,7 @@ class PartitionWatch:
 
     def _is_harmed(self, shared: _Shared, node_id: NodeId) -> bool:
         machine = self._world.machines[node_id]
-        return machine.harmed or machine.rots(f"{machine.config.data_dir}/{shared.name}")
+        return machine.harmed or any(machine.rots(f"{path}/{shared.name}") for path in machine.config.log_directories)
 
     def _look(self, shared: _Shared, node_id: NodeId) -> SureLog:
         disk = shared.disks[node_id]

@@ -26,6 +26,20 @@ DIRECTORIES = (
         scenario=scenarios.a_directory_fails,
     ),
     mutation(
+        "failed directory: what lies in one that fails at the start is made anew",
+        "replication 16",
+        "a replica whose directory has failed is never made anew in another of the same broker",
+        edit(
+            Replicas,
+            "_make_folders",
+            """
+            - present = self._dirs.log(name) or self._dirs.log_out_of_service(name, key.topic_id)
+            + present = self._dirs.log(name) if mutated() else None
+            """,
+        ),
+        scenario=scenarios.a_directory_fails_at_a_start_before_its_broker_has_begun,
+    ),
+    mutation(
         "failed directory: the node ends with it",
         "replication 16",
         "a failed directory takes only its own replicas offline",

@@ -154,3 +154,28 @@ async def what_was_made_without_a_directory_is_missing_when_that_is_back(stage: 
     machine.disk.mount(THIRD)
     stage.world.start(victim)
     await stage.until(lambda: all_in_sync(stage) and not offline_replicas(stage, victim), "all is in sync again")
+
+
+@scenario_in(TWO_DISKS)
+async def a_directory_fails_at_a_start_before_its_broker_has_begun(stage: Stage) -> None:
+    await many_partitions(stage)
+    await stage.written(40)
+    victim = stage.others(stage.controller())[0]
+    machine, hit = stage.world.machines[victim], where(stage, victim, SECOND)
+    assert len(hit) == 2
+    stage.world.kill(victim)
+    await many_partitions(stage, replicas=2, topic="other")
+    stage.world.start(victim)
+
+    def has_opened() -> bool:
+        return machine.process is not None and machine.process.node is not None and bool(machine.process.node.broker)
+
+    def fails() -> None:
+        machine.disk.faults.failed[SECOND] = None
+        dirs = stage.broker(victim).replicas._dirs
+        dirs.folders[1]._commit._fail(OSError(5, "it has failed"))
+
+    await stage.in_the_turn(has_opened, fails, "its directories are open")
+    await stage.until(lambda: offline_replicas(stage, victim) == 2, "the controller knows what lies there")
+    await stage.passes(2)
+    assert not set(where(stage, victim, DIRECTORIES[0])) & set(hit), "what lies in the failed directory was made anew"

@@ -7,6 +7,7 @@ in sync, fenced or not, so that any of them may be elected: of those that are un
 from __future__ import annotations
 
 from dohle.model.ids import NO_NODE
+from dohle.testing.world.disk import Moment
 from tests.simulation.mutations.replication_scenarios import APART
 from tests.simulation.mutations.stage import Stage, scenario_in
 
@@ -89,6 +90,33 @@ async def a_push_takes_longer_than_two_elections(stage: Stage) -> None:
     await stage.until(lambda: stage.log(leader).log_end_offset >= 2, "the leader has another record there")
     await stage.until(lambda: receipts[0].done(), "all have it", 3 * UNDER_WAY_S)
     stage.detour(leader, late, 0)
+    await _all_agree(stage)
+
+
+@scenario_in(APART)
+async def a_node_is_killed_while_a_truncation_begins(stage: Stage) -> None:
+    """What is cut has an epoch of its own, lies below the written recovery point, and is still there at the start."""
+    first, second, _ = await _three_in_order(stage)
+    await _loses_its_leadership(stage, first)
+    await _has_a_tail(stage, second, 2)
+    await stage.passes(2)  # the tail is noted as durable
+    disk, generation = stage.world.machines[second].disk, stage.log(second).generation
+
+    def dies() -> None:
+        stage.world.kill(second)
+
+    await _loses_its_leadership(stage, second)
+    for node_id in (first, CONTROLLER):
+        stage.mend(node_id, second)
+    await stage.in_the_turn(
+        lambda: stage.log(second).generation > generation,
+        lambda: disk.faults.traps.append((Moment.RENAME, dies)),
+        "the truncation begins",
+    )
+    await stage.until(lambda: stage.world.machines[second].process is None, "a checkpoint is written for it")
+    stage.world.start(second)
+    await stage.until(lambda: stage.has_replicas(second), "it has begun again")
+    await stage.passes(1)
     await _all_agree(stage)
 
 

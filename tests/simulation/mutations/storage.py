@@ -10,6 +10,7 @@ from dohle.storage.group_commit import GroupCommit
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder
 from dohle.storage.recovery import LogFiles
+from tests.simulation.mutations import divergence_scenarios
 from tests.simulation.mutations import storage_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -264,6 +265,20 @@ STORAGE = (
             """,
         ),
         scenario=scenarios.a_node_is_killed_at_the_first_checkpoint_of_an_epoch,
+    ),
+    mutation(
+        "checkpoint: epochs are cut while the recovery point is above the cut",
+        "storage, amendment 4",
+        "of a log that is truncated the epochs are written once its lowered recovery point is durable",
+        edit(
+            Checkpoints,
+            "_is_to_be_lowered",
+            """
+            - return log.has_end and log.durable_end < self._written[RECOVERY_POINTS].get(key, 0)
+            + return not mutated()
+            """,
+        ),
+        scenario=divergence_scenarios.a_node_is_killed_while_a_truncation_begins,
     ),
     mutation(
         "new log: the checkpoints of a former one stay",
