@@ -241,9 +241,10 @@ class ClusterImage:
 
     def preferred_leader(self, partition: PartitionImage) -> NodeId:
         """Returns the first of its replicas; one on a broker that drains only if there are no others."""
-        return next(
-            (node for node in partition.assigned_replicas if not self.is_draining(node)), partition.assigned_replicas[0]
-        )
+        for node in partition.assigned_replicas:
+            if not self.is_draining(node):
+                return node
+        return partition.assigned_replicas[0]
 
     def leader_endpoint(self, partition: PartitionImage, listener: str) -> Endpoint | None:
         """Returns the leader's door of that name; None without a leader or without such a door."""

@@ -15,6 +15,7 @@ from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.clients.workload import Mix, Workload
 from dohle.testing.history.checker import judge
 from dohle.testing.history.operations import Assign, Outcome, Poll, Send
+from dohle.testing.invariants.rare import Rare
 from dohle.testing.world.topology import Topology
 from dohle.testing.world.world import World
 
@@ -33,6 +34,7 @@ MIX = Mix(
     readers=tuple(wish.value for wish in Wish),
     housekeeping_every_s=2,
 )
+DRAINS = ("drain", "move", "empty", "cancel", "unregister")
 
 
 def test_clients_write_read_in_every_way_and_see_to_topics():
@@ -111,6 +113,32 @@ def test_once_it_is_calm_nobody_begins_to_move_anything_and_the_minimum_is_what_
     world.end()
     assert world.bugs == []
     assert workload.operator.done == done
+
+
+def test_brokers_are_drained_forgotten_and_come_back_while_topics_come_and_go():
+    world = World("drains", Topology.of(5, 3, apart=False))
+    workload = Workload(world, replace(MIX, writers=1, draining_every_s=1.0))
+
+    async def script():
+        await world.format()
+        for node_id in world.machines:
+            world.start(node_id)
+        await world.all_ready()
+        workload.start()
+        await world.until(
+            lambda: workload.drainer is not None and min(workload.drainer.done[name] for name in DRAINS) > 0, 300, ""
+        )
+        world.is_calm = True
+        await world.until(world.nobody_is_serviced, 10, "nobody is at a machine any more")
+        await workload.stop()
+
+    with Rare() as rare:
+        world.run(script())
+    world.end()
+    assert world.bugs == []
+    assert rare.counts["a broker is drained"] == workload.drainer.done["drain"]
+    assert rare.counts["a broker is forgotten"] == workload.drainer.done["unregister"]
+    assert rare.counts["new replicas are placed beside a draining broker"] > 0
 
 
 def remade(seconds: float) -> Workload:

@@ -15,6 +15,7 @@ from dohle.client.admin import Admin
 from dohle.client.producer import Producer
 from dohle.model.errors import DohleError, TopicAlreadyExists
 from dohle.model.metadata import NEWEST_METADATA_VERSION
+from dohle.testing.clients.drainer import Drainer
 from dohle.testing.clients.finaliser import Finaliser
 from dohle.testing.clients.housekeeper import Housekeeper
 from dohle.testing.clients.operator import Operator
@@ -59,6 +60,7 @@ class Mix:
     rebalancing_every_s: float = 0.0  # on average; what brokers carry is evened; 0: never
     changes_the_minimum: bool = False  # the operator does, of min.insync.replicas
     gambles: bool = False  # the housekeeper does, with a topic that may lose records
+    draining_every_s: float = 0.0  # on average; brokers are emptied, and come and go; 0: never
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -84,6 +86,7 @@ class Mix:
             rebalancing_every_s=chance.choice((0.0, 0.0, 0.0, 20.0, 30.0)),
             changes_the_minimum=chance.random() < _CHANGES_OF_THE_MINIMUM,
             gambles=chance.random() < _GAMBLES,
+            draining_every_s=chance.choice((0.0, 0.0, 5.0, 15.0)),
         )
 
 
@@ -98,6 +101,7 @@ class Workload:
         self.remaker: Remaker | None = None  # likewise, if the mix has one
         self.finaliser: Finaliser | None = None  # likewise, if nodes are upgraded
         self.rebalancer: Rebalancer | None = None
+        self.drainer: Drainer | None = None
         self._world = world
         self._mix = mix
         self._over = False
@@ -172,6 +176,10 @@ class Workload:
             client = self._client("rebalancer")
             self.rebalancer = Rebalancer(client, mix.rebalancing_every_s)
             self._begin(client, self.rebalancer.run(self._is_calm))
+        if mix.draining_every_s:
+            client = self._client("drainer")
+            self.drainer = Drainer(client, self._world, mix.draining_every_s)
+            self._begin(client, self.drainer.run(self._is_calm))
         if mix.remakes_a_topic:
             client = self._client("remaker")
             self.remaker = Remaker(client, replication_factor)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from dohle.broker.failed_dirs import FailedDirs
-from dohle.controller import elections, isr, quorum, registration
+from dohle.controller import elections, isr, quorum, registration, topics
 from dohle.controller.controller import Controller
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.quorum_snapshots import QuorumSnapshots
@@ -45,6 +45,17 @@ def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
             raise
 
     return check_epochs
+
+
+@_around(topics, topics._placed)
+def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
+    def placed(image: ClusterImage, *arguments: Any) -> Any:
+        found = original(image, *arguments)
+        beside = any(broker.active and broker.draining for broker in image.brokers_in_order())
+        counts.add("new replicas are placed beside a draining broker", beside)
+        return found
+
+    return placed
 
 
 @_around(registration._Returning, registration._Returning.doubt)

@@ -49,6 +49,7 @@ def led_wrongly(
         for node in before.in_sync_replicas
         if node not in partition.in_sync_replicas
         and before.doubt_about(node) is None
+        and node in image.brokers
         and image.brokers[node].broker_epoch == earlier.brokers[node].broker_epoch
     ]
     if leader not in before.in_sync_replicas or (before.doubt_about(leader) is not None and left_out):

@@ -20,7 +20,7 @@ def unfit_to_join(
     """Says who has joined, and was fenced or shutting down all the while."""
     for node_id in partition.in_sync_replicas:
         broker = image.brokers[node_id]
-        if node_id not in before.in_sync_replicas and broker is earlier.brokers[node_id] and not broker.active:
+        if node_id not in before.in_sync_replicas and broker is earlier.brokers.get(node_id) and not broker.active:
             yield f"node {node_id} has joined the in-sync set, and is fenced or leaving"
 
 
@@ -34,6 +34,19 @@ def not_counted(partition: PartitionImage, role: Leading | None) -> Iterator[str
             f"the leader of epoch {role.leader_epoch} does not count nodes {forgotten}, which are in the in-sync set"
             f" {list(partition.in_sync_replicas)}"
         )
+
+
+def placed_while_draining(image: ClusterImage) -> Iterator[str]:
+    """Says which replicas were placed on a broker that had been draining before, and does."""
+    for broker in image.brokers_in_order():
+        for key, partition in image.replicas_of(broker.node_id) if broker.draining else ():
+            placed_at = partition.assigned_at[partition.assigned_replicas.index(broker.node_id)]
+            if placed_at > broker.draining_since:
+                name = f"{image.topics[key.topic_id].name}-{key.partition}"
+                yield (
+                    f"{name} was placed on node {broker.node_id} at offset {placed_at}, which has been draining since"
+                    f" {broker.draining_since}"
+                )
 
 
 def unfenced_too_soon(world: World, earlier: ClusterImage, image: ClusterImage) -> Iterator[str]:

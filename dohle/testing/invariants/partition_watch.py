@@ -32,7 +32,7 @@ from dohle.testing.invariants.directories import offline_in_play
 from dohle.testing.invariants.eligible import eligible_wrongly, led_wrongly
 from dohle.testing.invariants.epochs import wrong_epochs
 from dohle.testing.invariants.ledger import Ledger
-from dohle.testing.invariants.members import not_counted, unfenced_too_soon, unfit_to_join
+from dohle.testing.invariants.members import not_counted, placed_while_draining, unfenced_too_soon, unfit_to_join
 from dohle.testing.invariants.replica_moves import reassigned_wrongly
 from dohle.testing.invariants.sure_log import SureLog
 from dohle.testing.world.process import NodeProcess
@@ -133,6 +133,7 @@ class PartitionWatch:
         if image.brokers is not before.brokers:
             self._look_at_offline(image)
             self._tell_all("metadata", unfenced_too_soon(self._world, before, image))
+        self._tell_all("metadata", placed_while_draining(image))
         if image.topics is not before.topics:
             self._shared = {key: shared for key, shared in self._shared.items() if key.topic_id in image.topics}
 

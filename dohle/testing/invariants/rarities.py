@@ -14,7 +14,9 @@ from dohle.broker.metadata_follower import MetadataFollower
 
 RARE = (
     "a batch out of its producer's order is refused",
+    "a broker is drained",
     "a broker is fenced early",
+    "a broker is forgotten",
     "a change is left open by a controller that lost its office",
     "a broker takes a snapshot",
     "a damaged snapshot is refused",
@@ -51,6 +53,7 @@ RARE = (
     "an append is refused for want of replicas",
     "an eligible replica leads",
     "an unclean election is held",
+    "new replicas are placed beside a draining broker",
     "an ISR grows",
     "an ISR shrinks",
     "a damaged leader is relieved",

@@ -15,7 +15,9 @@ from dohle.broker.push_session import PushSession
 from dohle.broker.readers import Readers
 from dohle.broker.replicas import Replicas
 from dohle.client import rebalance_plan
+from dohle.client.admin import Admin
 from dohle.client.rebalance_plan import RebalancePlan
+from dohle.client.values import DrainedBroker
 from dohle.model.errors import DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
 from dohle.model.ids import NodeId
 from dohle.storage.group_commit import GroupCommit
@@ -211,6 +213,25 @@ def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[...,
 
 
 # clients
+
+
+@_around(Admin, Admin.drain_broker)
+def _(counts: Counts, original: Callable[..., Awaitable[DrainedBroker]]) -> Callable[..., Awaitable[DrainedBroker]]:
+    async def drain_broker(self: Admin, node_id: int, **options: bool) -> DrainedBroker:
+        answer = await original(self, node_id, **options)
+        counts.add("a broker is drained", answer.changed and not options)
+        return answer
+
+    return drain_broker
+
+
+@_around(Admin, Admin.unregister_broker)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def unregister_broker(self: Admin, node_id: int) -> None:
+        await original(self, node_id)
+        counts.add("a broker is forgotten")
+
+    return unregister_broker
 
 
 @_around(rebalance_plan, rebalance_plan.plan_rebalance)

@@ -216,7 +216,7 @@ class World:
 
     async def format_anew(self, node_id: int) -> None:
         """Formats the data folder of a broker whose disk was replaced."""
-        with self._service(node_id) as machine:
+        with self.in_service(node_id) as machine:
             random = self.random(f"format {node_id} {machine.starts}")
             await format_node(
                 machine.disk, self.clock, machine.config, cluster_id=self._cluster_id, voters=(), random=random
@@ -225,7 +225,7 @@ class World:
 
     async def format_further(self, node_id: int) -> None:
         """Formats those directories of a node whose disks were replaced."""
-        with self._service(node_id) as machine:
+        with self.in_service(node_id) as machine:
             random = self.random(f"format further {node_id} {machine.starts}")
             new = await format_further(machine.disk, machine.config, cluster_id=self._cluster_id, random=random)
         self.say(f"{machine.name}: {', '.join(new) or 'nothing'} is formatted anew")
@@ -234,7 +234,8 @@ class World:
         return not any(machine.in_service for machine in self.machines.values())
 
     @contextmanager
-    def _service(self, node_id: int) -> Iterator[Machine]:
+    def in_service(self, node_id: int) -> Iterator[Machine]:
+        """Has an operator be at a machine that is off: nobody else touches its disk, or starts it."""
         machine = self.machines[node_id]
         assert machine.process is None, f"{machine.name} runs"
         assert not machine.in_service, f"somebody is at {machine.name} already"

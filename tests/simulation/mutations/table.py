@@ -7,6 +7,7 @@ from pathlib import Path
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
 from tests.simulation.mutations.damage import DAMAGE
 from tests.simulation.mutations.directories import DIRECTORIES
+from tests.simulation.mutations.drains import DRAINS
 from tests.simulation.mutations.eligible import ELIGIBLE
 from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.in_sync import IN_SYNC
@@ -29,6 +30,7 @@ MUTATIONS = (
     *ELIGIBLE,
     *OPERATIONS,
     *REBALANCE,
+    *DRAINS,
     *STORAGE,
     *DAMAGE,
     *DIRECTORIES,
