@@ -101,6 +101,8 @@ class Checkpoints:
         above its end makes a torn tail look like damage, and a watermark promises what nobody else has.
         """
         async with self.writing:
+            for key in keys:
+                self._epochs_written.pop(key, None)
             if any(key in offsets for offsets in self._written.values() for key in keys):
                 self._seen = None
                 await self._write()

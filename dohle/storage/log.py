@@ -549,6 +549,22 @@ class Log:
         if self.on_durable is not None:
             self.on_durable()
 
+    # In another folder
+
+    def takes_over(self, original: Log) -> None:
+        """Becomes the replica whose batches it holds, every one; nobody appends to either, and all is durable."""
+        assert self.durable_end == self._end == original.log_end_offset == original.durable_end, f"{self.name}: no copy"
+        self.epochs, self.producers, self.recovered = original.epochs, original.producers, original.recovered
+        self.epochs.version += 1  # they are not written here yet
+        self.advance_log_start(original.log_start_offset)
+        self.advance_high_watermark(original.high_watermark)
+
+    def lies_in(self, folder: str) -> None:
+        """The folder has another name."""
+        self.folder = folder
+        self._segments.lie_in(folder)
+        self._snapshots.lies_in(folder)
+
     # The end of the process
 
     def write_state(self, *, clear_mark: bool) -> list[File]:

@@ -26,6 +26,7 @@ from dohle.storage.data_folder import DataFolder
 from dohle.storage.group_commit import OnFailure
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder, NewLog
+from dohle.storage.moved_logs import settle_moves
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +63,13 @@ class LogDirs:
         that of `essential`, the path without which the node cannot be. `on_failure` is called once if either happens
         later.
         """
-        self = cls(on_failure, offline=offline or {}, essential=essential)
+        failing = await settle_moves(disk, folders)
+        self = cls(on_failure, offline={**(offline or {}), **failing}, essential=essential)
         failure: StorageFailure | None = None
         for folder in folders:
             try:
+                if folder.path in failing:
+                    raise StorageFailure(failing[folder.path])
                 opened = await LogFolder.open(
                     disk,
                     clock,
@@ -95,7 +99,11 @@ class LogDirs:
         for folder in sorted(self.folders, key=lambda folder: offsets[folder.path], reverse=True):
             for key in list(folder.logs):
                 if key in seen:
-                    name = await folder.mark_stray(*key)
+                    try:
+                        name = await folder.mark_stray(*key)
+                    except StorageFailure:
+                        self._go_on()
+                        break
                     logger.warning(
                         "%s-%d is in %s too, which has been in use for longer: set aside as %s/%s",
                         *key,
@@ -182,6 +190,26 @@ class LogDirs:
             except StorageFailure:
                 self._go_on()
         folder.logs.pop(log.key, None)
+
+    async def move(self, log: Log, copy: Log) -> None:
+        """Lets `copy`, which has taken `log` over, be the replica; nobody appends to either before this returns.
+
+        Raises StorageFailure where it is not, because one of the two folders has failed.
+        """
+        source, target = self.folder_of(log), self.folder_of(copy)
+        await target.finish_copy(copy)
+        retired = await source.retire(*log.key)  # the moment after which the original is not found again
+        had_failed = target.failed
+        try:
+            await target.take_in(copy)
+        except StorageFailure:
+            self._go_on()
+            if had_failed and self.on_offline is not None:
+                self.on_offline(target)  # with one replica more than when it failed
+        try:
+            source.delete_retired(retired)
+        except StorageFailure:
+            self._go_on()
 
     async def mark_stray(self, log: Log) -> str:
         """Takes a log out of service and sets its folder aside; returns its new path. Raises StorageFailure."""

@@ -2,8 +2,8 @@
 
 A log lies in `<topic>-<partition>`, with `partition.metadata` (Kafka's: version, topic id) beside its segments. A new
 one is made under the name `…-new` and renamed when it is whole; one to be deleted is renamed `…-delete` first; one that
-belongs to no topic any more is renamed `…-stray` and left alone. The quorum's log lies here too and is not this
-module's.
+belongs to no topic any more is renamed `…-stray` and left alone. Copies of replicas that another folder has are none of
+the logs before they take those replicas' place (`moved_logs`). The quorum's log lies here too and is not this module's.
 
 The logs share one group commit and one set of checkpoints. A clean stop syncs everything, writes what makes the next
 start cheap, and leaves a mark; without it the logs are recovered. What a recovery found (`Log.recovered`) is kept in a
@@ -13,6 +13,7 @@ file until the owner says that the controller knows, for a crash in between must
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Coroutine, Sequence
@@ -40,6 +41,7 @@ from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.findings import FINDINGS_FILE, decode_findings, encode_findings, merge
 from dohle.storage.group_commit import GroupCommit, OnFailure
 from dohle.storage.log import Log
+from dohle.storage.moved_logs import FUTURE_SUFFIX, MOVED_SUFFIX, SOURCE_FILE
 from dohle.storage.opened import Opened, Recovery
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
@@ -93,7 +95,8 @@ class LogFolder:
         self._tasks = tasks
         self._producer_expiration_ms = producer_expiration_ms
         self._commit = GroupCommit(disk, tasks, name=folder.path, on_failure=on_failure)
-        self._checkpoints = Checkpoints(disk, folder.path, lambda: self.logs)
+        self._copies: dict[LogKey, Log] = {}  # whole ones, of replicas that another folder still has
+        self._checkpoints = Checkpoints(disk, folder.path, lambda: {**self.logs, **self._copies})
         self._unreported = False
         self._tending: asyncio.Task[None] | None = None
 
@@ -138,7 +141,7 @@ class LogFolder:
 
         async def open_one(key: LogKey, files: LogFiles) -> None:
             parts = await files.open(clean=clean, written=offsets_of(found, key), now=self._clock.now())
-            opened[key] = self._log(key, await self._read_topic_id(key), TopicConfig(), parts)
+            opened[key] = self._log(key, self._folder_of(key), await self._read_topic_id(key), TopicConfig(), parts)
 
         for start in range(0, len(keys), _GROUP):
             group = [(key, LogFiles(self._disk, self._folder_of(key))) for key in keys[start : start + _GROUP]]
@@ -159,7 +162,7 @@ class LogFolder:
     def _find_logs(self) -> list[LogKey]:
         keys: list[LogKey] = []
         for name in self._disk.list(self.path):
-            if name.endswith(("-new", "-delete")):
+            if name.endswith(("-new", "-delete", FUTURE_SUFFIX)):
                 logger.info("%s/%s was left by a stop in the middle: it is deleted", self.path, name)
                 self._disk.delete(f"{self.path}/{name}")
             elif name != METADATA_LOG and (parts := _FOLDER_NAME.fullmatch(name)):
@@ -222,13 +225,13 @@ class LogFolder:
         with self._commit.syncing():
             await write_files(self._disk, {path: f"{offset}\n"}, [self.path])
 
-    def _log(self, key: LogKey, topic_id: TopicId, config: TopicConfig, opened: Opened) -> Log:
+    def _log(self, key: LogKey, folder: str, topic_id: TopicId, config: TopicConfig, opened: Opened) -> Log:
         return Log(
             self._disk,
             self._clock,
             self._commit,
             self._checkpoints,
-            folder=self._folder_of(key),
+            folder=folder,
             key=key,
             topic_id=topic_id,
             config=config,
@@ -259,10 +262,7 @@ class LogFolder:
         for number, (one, key, folder) in enumerate(zip(new, keys, folders, strict=True)):
             assert key not in self.logs, f"{folder}: the log is there"
             await turn(number, every=_IN_A_TURN)
-            self._disk.make_folder(folder)
-            about = self._disk.open(f"{folder}/{PARTITION_FILE}", create=True)
-            about.append([f"version: 0\ntopic_id: {id_text(one.topic_id)}\n".encode()])
-            files += [about, self._first_segment(folder, one.config).create()]
+            files += self._make(folder, one, 0)
         await self._disk.sync(files, folders)
         for file in files:
             file.close()
@@ -270,33 +270,44 @@ class LogFolder:
         for key, folder in zip(keys, folders, strict=True):
             self._disk.rename(folder, self._folder_of(key))
         await self._disk.sync([], [self.path])
-        made = [
-            self._log(key, one.topic_id, one.config, self._empty(self._folder_of(key), one.config))
-            for key, one in zip(keys, new, strict=True)
-        ]
+        made = [self._empty(self._folder_of(key), one, 0) for key, one in zip(keys, new, strict=True)]
         self.logs.update(zip(keys, made, strict=True))
         return made
 
-    def _first_segment(self, folder: str, config: TopicConfig) -> Segment:
-        return Segment(self._disk, folder, 0, index_interval_bytes=config.index_interval_bytes)
+    def _make(self, folder: str, new: NewLog, offset: int) -> list[File]:
+        """Makes the folder of a log that begins at `offset`. Returns its files, to be synced with it and closed."""
+        self._disk.make_folder(folder)
+        about = self._disk.open(f"{folder}/{PARTITION_FILE}", create=True)
+        about.append([f"version: 0\ntopic_id: {id_text(new.topic_id)}\n".encode()])
+        return [about, self._first_segment(folder, new.config, offset).create()]
 
-    def _empty(self, folder: str, config: TopicConfig) -> Opened:
-        return Opened(
-            segments=Segments([self._first_segment(folder, config)]),
+    def _first_segment(self, folder: str, config: TopicConfig, offset: int) -> Segment:
+        return Segment(self._disk, folder, offset, index_interval_bytes=config.index_interval_bytes)
+
+    def _empty(self, folder: str, new: NewLog, offset: int) -> Log:
+        opened = Opened(
+            segments=Segments([self._first_segment(folder, new.config, offset)]),
             snapshots=ProducerSnapshots(self._disk, folder, []),
             epochs=EpochCache(),
             producers=ProducerStates(),
-            log_start_offset=0,
-            log_end_offset=0,
-            high_watermark=0,
+            log_start_offset=offset,
+            log_end_offset=offset,
+            high_watermark=offset,
             unsynced_marked=False,
             recovered=Recovery(clean=True, proven=True),
             damage=None,
         )
+        return self._log((new.topic, new.partition), folder, new.topic_id, new.config, opened)
 
     async def delete_log(self, topic: str, partition: int) -> None:
         """Removes a log and its files. Whoever waits for it gets an error. Raises StorageFailure."""
-        name = await self._rename(topic, partition, "delete")
+        self.delete_retired(await self.retire(topic, partition))
+
+    async def retire(self, topic: str, partition: int) -> str:
+        """Removes a log, durably, whose files stay until `delete_retired`. Returns what they lie in."""
+        return await self._rename(topic, partition, "delete")
+
+    def delete_retired(self, name: str) -> None:
         with self._commit.syncing():
             self._disk.delete(f"{self.path}/{name}")
 
@@ -305,8 +316,7 @@ class LogFolder:
         return await self._rename(topic, partition, "stray")
 
     async def _rename(self, topic: str, partition: int, suffix: str) -> str:
-        key = (topic, partition)
-        log = self.logs.pop(key)
+        log = self.logs[topic, partition]
         assert log.topic_id is not None
         first = name = f"{log.name}.{id_text(log.topic_id)}"
         number = 1
@@ -319,7 +329,66 @@ class LogFolder:
             with self._commit.syncing():
                 self._disk.rename(log.folder, f"{self.path}/{name}")
                 await self._disk.sync([], [self.path])
+            del self.logs[topic, partition]
         return name
+
+    # Copies of replicas that another folder has
+
+    async def begin_copy(self, source: Log, source_id: DirectoryId, offset: int) -> Log:
+        """Makes an empty log, to become a copy of `source`, which lies in the folder `source_id`, from `offset` on.
+
+        It is none of `logs`. Raises StorageFailure, also where there is no room.
+        """
+        assert source.topic_id is not None
+        assert source.key not in self.logs, f"{source.name} lies in {self.path}"
+        folder, (topic, partition) = f"{self._folder_of(source.key)}{FUTURE_SUFFIX}", source.key
+        new = NewLog(topic, partition, TopicId(source.topic_id), source.config)
+        with self._commit.using():
+            for former in (folder, self._whole_folder_of(source.key)):
+                if self._disk.exists(former):
+                    self._disk.delete(former)
+            files = self._make(folder, new, offset)
+            files.append(self._disk.open(f"{folder}/{SOURCE_FILE}", create=True))
+            files[-1].append([id_text(source_id).encode()])
+        with self._commit.syncing():
+            await self._disk.sync(files, [folder])
+        for file in files:
+            file.close()
+        return self._empty(folder, new, offset)
+
+    def _whole_folder_of(self, key: LogKey) -> str:
+        return f"{self._folder_of(key)}{MOVED_SUFFIX}"
+
+    async def finish_copy(self, copy: Log) -> None:
+        """Notes durably that `copy`, all of which is durable, is whole. The replica is still the other one."""
+        assert copy.durable_end == copy.log_end_offset
+        with self._commit.syncing():
+            await self._checkpoints.forget_former([copy.key])
+            self._copies[copy.key] = copy
+            await self._checkpoints.write()
+            await self._disk.sync([], [copy.folder])
+        await self._rename_copy(copy, self._whole_folder_of(copy.key))
+
+    async def take_in(self, copy: Log) -> None:
+        """`copy` is the replica from now on, even if StorageFailure is raised: then this folder has failed."""
+        del self._copies[copy.key]
+        self.logs[copy.key] = copy
+        await self._rename_copy(copy, self._folder_of(copy.key))
+
+    async def _rename_copy(self, copy: Log, folder: str) -> None:
+        async with self._checkpoints.writing:
+            with self._commit.syncing():
+                self._disk.rename(copy.folder, folder)
+                copy.lies_in(folder)
+                await self._disk.sync([], [self.path])
+
+    async def drop_copy(self, copy: Log) -> None:
+        """Lets go of a copy; its files are deleted unless it is whole, and may be the replica at the next start."""
+        self._copies.pop(copy.key, None)
+        await copy.close()
+        if not self.failed and copy.folder.endswith(FUTURE_SUFFIX):
+            with contextlib.suppress(StorageFailure), self._commit.using():
+                self._disk.delete(copy.folder)
 
     # Upkeep and the end
 

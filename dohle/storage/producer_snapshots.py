@@ -39,6 +39,10 @@ class ProducerSnapshots:
         """The newest snapshot's offset, or -1."""
         return self._offsets[-1] if self._offsets else -1
 
+    def lies_in(self, folder: str) -> None:
+        """The files lie elsewhere from now on."""
+        self._folder = folder
+
     def _path(self, offset: int) -> str:
         return f"{self._folder}/{segment_name(offset)}{SUFFIX}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from dohle.storage.segment import Segment
+from dohle.storage.segment import Segment, segment_name
 
 _SEALED_KEPT_OPEN = 2
 
@@ -92,6 +92,12 @@ class Segments:
         self._list, self._bases = [segment], [segment.base_offset]
         for group in (self._recent, self.unsynced, self.in_flight):
             group.clear()
+
+    def lie_in(self, folder: str) -> None:
+        """The files lie elsewhere from now on; nothing of them is unsynced."""
+        for segment in self._list:
+            segment.close()
+            segment.path = f"{folder}/{segment_name(segment.base_offset)}"
 
     def close(self) -> None:
         for segment in self._list:

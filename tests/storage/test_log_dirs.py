@@ -28,6 +28,7 @@ class Machine:
         self.disk = FaultDisk()
         self.failures: list[BaseException] = []
         self.essential: str | None = None
+        self.paths = PATHS
 
     def break_disk(self, path: str) -> None:
         broken = self.disk.fault
@@ -44,7 +45,8 @@ class Machine:
     async def start(self) -> LogDirs:
         self.tasks = Tasks("test", self.failures.append)
         self.data = []
-        for number, path in enumerate(PATHS):
+        for path in self.paths:
+            number = PATHS.index(path)
             if not self.disk.exists(f"{path}/meta.properties"):
                 await format_folder(self.disk, path, cluster_id=CLUSTER, node_id=1, directory_id=bytes([number]) * 16)
             self.data.append(await DataFolder.open(self.disk, path, cluster_id=CLUSTER, node_id=1))
