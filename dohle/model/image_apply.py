@@ -4,7 +4,8 @@
 image is an error that is fatal to the node (CorruptLog): an image that skipped a record would no longer be the
 cluster's. Whether a node can work at the levels in an image, it says itself (`check_levels`).
 
-Cost: copying each topic's tuple of partitions once a batch, plus a few microseconds a record.
+Cost: copying each topic's tuple of partitions once a batch, plus a few microseconds a record: what is wrong is put into
+words only where something is, for thousands of partitions change at once when a broker dies.
 """
 
 from __future__ import annotations
@@ -238,10 +239,9 @@ class _Draft:
     def _add_partition(self, record: Partition, offset: int) -> None:
         topic = self._topic(record.topic_id)
         assigned = record.assigned_replicas
-        demand(record.partition == len(topic.partitions), f"partition {len(topic.partitions)} is the next")
-        demand(len(set(assigned)) == len(assigned), f"the replicas {assigned} are not distinct")
-        unknown = [node for node in assigned if node not in self._brokers]
-        demand(not unknown, f"brokers {unknown} are not registered")
+        if record.partition != len(topic.partitions):
+            raise Contradiction(f"partition {len(topic.partitions)} is the next")
+        self._check_assigned(assigned)
         isr = _members(record.in_sync_replicas, record.leader, assigned)
         partition = PartitionImage(assigned, isr, record.leader, 0, 0, (offset,) * len(assigned))
         topic.partitions.append(partition)
@@ -263,12 +263,10 @@ class _Draft:
         before = self._partition_before(record)
         assigned = record.assigned_replicas
         adding, removing = set(record.adding_replicas), set(record.removing_replicas)
-        demand(len(set(assigned)) == len(assigned), f"the replicas {assigned} are not distinct")
+        self._check_assigned(assigned)
         demand(not adding & removing, f"{adding & removing} are both added and removed")
         demand(adding < set(assigned), f"{adding} are added to the replicas {assigned}")
         demand(removing < set(assigned), f"{removing} are removed from the replicas {assigned}")
-        unknown = [node for node in assigned if node not in self._brokers]
-        demand(not unknown, f"brokers {unknown} are not registered")
         gone = [node for node in before.assigned_replicas if node not in assigned]
         demand(not gone or record.leader_epoch > before.leader_epoch, f"{gone} go without a new leader epoch")
         since = dict(zip(before.assigned_replicas, before.assigned_at, strict=True))
@@ -290,16 +288,23 @@ class _Draft:
             if node_id not in since:
                 self._rehost(node_id, key, hosts=True)
 
+    def _check_assigned(self, assigned: tuple[NodeId, ...]) -> None:
+        if len(set(assigned)) != len(assigned):
+            raise Contradiction(f"the replicas {assigned} are not distinct")
+        unknown = [node for node in assigned if node not in self._brokers]
+        if unknown:
+            raise Contradiction(f"brokers {unknown} are not registered")
+
     def _partition_before(self, record: PartitionChange | ReplicasChange) -> PartitionImage:
         partitions = self._topic(record.topic_id).partitions
-        demand(0 <= record.partition < len(partitions), f"there is no partition {record.partition}")
+        if not 0 <= record.partition < len(partitions):
+            raise Contradiction(f"there is no partition {record.partition}")
         before = partitions[record.partition]
-        demand(
-            record.partition_epoch == before.partition_epoch + 1,
-            f"partition epoch {record.partition_epoch} does not follow {before.partition_epoch}",
-        )
+        if record.partition_epoch != before.partition_epoch + 1:
+            raise Contradiction(f"partition epoch {record.partition_epoch} does not follow {before.partition_epoch}")
         least_epoch = before.leader_epoch + (record.leader != before.leader)
-        demand(record.leader_epoch >= least_epoch, f"leader epoch {record.leader_epoch} is less than {least_epoch}")
+        if record.leader_epoch < least_epoch:
+            raise Contradiction(f"leader epoch {record.leader_epoch} is less than {least_epoch}")
         return before
 
     def _put(
@@ -361,10 +366,12 @@ def _with_hosted(hosted: Hosted, node_id: NodeId, topics: HashTrieMap[TopicId, t
 def _members(isr: tuple[NodeId, ...], leader: NodeId, assigned: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
     """Returns the ISR after checking it; the very tuple of the assigned replicas if they are equal, to save memory."""
     demand(len(isr) > 0, "the ISR is empty")
-    demand(leader == NO_NODE or leader in isr, f"the leader {leader} is not in the ISR {isr}")
+    if leader not in (NO_NODE, *isr):
+        raise Contradiction(f"the leader {leader} is not in the ISR {isr}")
     if isr == assigned:
         return assigned
-    demand(isr == tuple([node for node in assigned if node in isr]), f"the ISR {isr} does not follow {assigned}")
+    if isr != tuple([node for node in assigned if node in isr]):
+        raise Contradiction(f"the ISR {isr} does not follow {assigned}")
     return isr
 
 
@@ -372,6 +379,8 @@ def _check_eligible(
     record: PartitionChange | ReplicasChange, isr: tuple[NodeId, ...], assigned: tuple[NodeId, ...]
 ) -> None:
     eligible, last = record.eligible_replicas, record.last_known_leader
+    if not eligible and last == NO_NODE and not record.proven_replicas:
+        return
     demand(not set(eligible) & set(isr), f"the eligible replicas {eligible} are in the ISR {isr}")
     demand(
         eligible == tuple([node for node in assigned if node in eligible]),

@@ -5,6 +5,7 @@ A batch is encoded with its offset and its term (the leader epoch) in it, since 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,8 +57,12 @@ def _read(batch: bytes) -> tuple[MetadataRecord, ...]:
     return tuple(decode_record(record.value or b"") for record in decode_records(batch))
 
 
-_VOTERS_MARK = encode_record(Voters(ClusterId(""), ()), OLDEST_METADATA_VERSION)[:3]
-"""How a record of voters begins in all versions; other bytes may look like it, so it only says where to look."""
+_VOTERS_MARK = re.compile(
+    rb"\x01[\x80-\xff]{0,4}[\x00-\x7f]"
+    + re.escape(encode_record(Voters(ClusterId(""), ()), OLDEST_METADATA_VERSION)[:3])
+)
+"""How a record of voters begins in all versions, behind its absent key and its length; other bytes may look like it, so it
+only says where to look."""
 
 
 def voters_in(batches: bytes) -> Iterator[tuple[int, Voters]]:
@@ -65,10 +70,10 @@ def voters_in(batches: bytes) -> Iterator[tuple[int, Voters]]:
 
     Raises as `decode_metadata`.
     """
-    if _VOTERS_MARK not in batches:
+    if _VOTERS_MARK.search(batches) is None:
         return
     for position, header in split_batches(batches):
-        if batches.find(_VOTERS_MARK, position, position + header.size_bytes) >= 0:
+        if _VOTERS_MARK.search(batches, position, position + header.size_bytes) is not None:
             for record in decode_records(batches, position):
                 if isinstance(said := decode_record(record.value or b""), Voters):
                     yield header.next_offset, said
