@@ -52,12 +52,20 @@ def heartbeat(
     return Decision(decided.records, HeartbeatResponse(fenced=fenced, may_shut_down=stuck), decided.alarms)
 
 
-def fence_brokers(image: ClusterImage, node_ids: Sequence[NodeId]) -> Decision[None]:
-    """Fences brokers that are gone, all in one: those that went together do not leave the ISR for one another."""
+def fence_brokers(image: ClusterImage, node_ids: Sequence[NodeId], most: int | None = None) -> Decision[bool]:
+    """Fences brokers that are gone, together: those that went together do not leave the ISR for one another.
+
+    With more than `most` partitions to change, only so many are: those that these brokers lead come first. The brokers
+    are fenced with the last ones, and then the answer is True; until then it is to be decided again. Whoever takes
+    office in between finds them gone and not fenced, and goes on.
+    """
     brokers = [image.brokers[node_id] for node_id in sorted(set(node_ids)) if node_id in image.brokers]
-    return _change_brokers(
-        image, [_change(broker, fenced=True, shutting_down=broker.shutting_down) for broker in brokers]
-    )
+    changes = [_change(broker, fenced=True, shutting_down=broker.shutting_down) for broker in brokers]
+    changes = [change for change in changes if _differs(image.brokers[change.node_id], change)]
+    revisions = _revisions(image, changes, most)
+    if most is not None and len(revisions.changes) >= most:
+        return Decision(tuple(revisions.changes), False, tuple(revisions.alarms))
+    return Decision((*changes, *revisions.changes), True, tuple(revisions.alarms))
 
 
 def unregister_broker(image: ClusterImage, request: UnregisterBrokerRequest) -> Decision[UnregisterBrokerResponse]:
@@ -100,18 +108,27 @@ def _change(broker: BrokerImage, *, fenced: bool, shutting_down: bool) -> Broker
 def _change_brokers(image: ClusterImage, wanted: Sequence[BrokerChange]) -> Decision[None]:
     """Decides on brokers' new states, together with what follows for their partitions."""
     changes = [change for change in wanted if _differs(image.brokers[change.node_id], change)]
-    if not changes:
-        return Decision((), None)
+    revisions = _revisions(image, changes, None)
+    return Decision((*changes, *revisions.changes), None, tuple(revisions.alarms))
+
+
+def _revisions(image: ClusterImage, changes: Sequence[BrokerChange], most: int | None) -> Revisions:
+    """Returns what follows from the changes for the brokers' partitions; no more than `most`, of those led first."""
     after = apply_batch(image, changes, image.next_offset)
     revisions = Revisions(after)
-    looked_at: set[PartitionKey] = set()
+    concerned: dict[PartitionKey, PartitionImage] = {}
     for change in changes:
         for key, partition in after.replicas_of(change.node_id):
-            concerned = change.node_id in partition.in_sync_replicas or partition.leader == NO_NODE
-            if concerned and key not in looked_at:
-                looked_at.add(key)
-                revisions.revise(key, partition, isr=_remaining(after, key, partition, changes))
-    return Decision((*changes, *revisions.changes), None, tuple(revisions.alarms))
+            if change.node_id in partition.in_sync_replicas or partition.leader == NO_NODE:
+                concerned.setdefault(key, partition)
+    if most is not None and len(concerned) > most:
+        going = {change.node_id for change in changes}
+        concerned = dict(sorted(concerned.items(), key=lambda item: item[1].leader not in going))
+    for key, partition in concerned.items():
+        revisions.revise(key, partition, isr=_remaining(after, key, partition, changes))
+        if len(revisions.changes) == most:
+            break
+    return revisions
 
 
 def _differs(broker: BrokerImage, change: BrokerChange) -> bool:

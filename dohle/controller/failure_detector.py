@@ -4,7 +4,8 @@ A broker is fenced when its session is over; or early, when its heartbeat stream
 process is gone: the connection is refused again and again, or another incarnation answers. Silence proves nothing. A
 controller that takes office probes every unfenced broker once, since the stream that broke was not its own; those that
 are gone are fenced in one batch, since none of them is a member for whom another may leave an ISR. What the quorum has
-proven of another voter, the last leader before all, needs no probe. Registrations wait until that is done.
+proven of another voter, the last leader before all, needs no probe. Registrations wait until that is done. Every broker
+has a whole session then, less the silence, if its process was the last leader, by which this controller was elected.
 
 One task looks for expired sessions, whatever the number of brokers. It notices by its own lateness when this process
 has not run, and gives that time back.
@@ -33,6 +34,8 @@ from dohle.runtime.tasks import OnFailure, Tasks
 log = logging.getLogger(__name__)
 
 _LATE_S = 0.1
+MOST_CHANGES = 500
+"""Partitions that one batch of the metadata log changes while a broker is fenced; applying them takes some 10 ms."""
 _OFFICE_PROBES_S = 0.3  # three refusals take a tenth of a second; who is silent for longer delays nobody's fencing
 
 
@@ -123,9 +126,10 @@ class FailureDetector:
         unfenced = [broker for broker in self._controller.committed.brokers_in_order() if not broker.fenced]
         for broker in unfenced:
             self.sessions.begin(broker.node_id, self._clock.now())
+        self._count_the_last_leaders_silence(unfenced)
         self._office_probes = probes = _OfficeProbes(left=len(unfenced))
         for broker in unfenced:
-            if self._controller.quorum.has_ended(broker.node_id, broker.incarnation_id):
+            if self._controller.quorum.incarnations.has_ended(broker.node_id, broker.incarnation_id):
                 probes.add(broker)
             elif broker.node_id in self._probing:
                 probes.add(None)  # since an earlier term of office; it will be fenced alone
@@ -135,6 +139,13 @@ class FailureDetector:
             self._tasks.spawn(self._fence_together(probes), "office")
         else:
             probes.over.set()
+
+    def _count_the_last_leaders_silence(self, brokers: Sequence[BrokerImage]) -> None:
+        """Its silence is why this node leads now, and is of the same process as its broker's (decisions/0026)."""
+        led = self._controller.quorum.incarnations.last_leader()
+        for broker in brokers:
+            if led is not None and led[:2] == (broker.node_id, broker.incarnation_id):
+                self.sessions.begin_silent(broker.node_id, led[2], self._clock.now())
 
     async def _office_probes_over(self) -> None:
         probes = self._office_probes
@@ -191,22 +202,32 @@ class FailureDetector:
         await self._fence(brokers, why)
 
     async def _fence(self, brokers: Sequence[BrokerImage], why: str) -> None:
-        """Fences these registrations in one batch; if this node leaves office, the next controller will see to it."""
-        assert brokers, "nobody is to be fenced"
+        """Fences these registrations; if this node leaves office, the next controller will see to it.
 
-        def decide(image: ClusterImage) -> Decision[None]:
+        In several batches where they have many partitions: in one the loops of all nodes would stand still for it, and
+        what else is asked of the controller, and its quorum, would wait. Who comes back to life meanwhile may join what
+        it has just left, so the last batch comes at the latest after as many as its partitions fill, and one more.
+        """
+        assert brokers, "nobody is to be fenced"
+        replicas = sum(self._controller.committed.replica_count(broker.node_id) for broker in brokers)
+        left = replicas // MOST_CHANGES + 1
+
+        def decide(image: ClusterImage) -> Decision[bool]:
             current = [
                 broker.node_id
                 for broker in brokers
-                if image.brokers[broker.node_id].broker_epoch == broker.broker_epoch
+                if broker.node_id in image.brokers and image.brokers[broker.node_id].broker_epoch == broker.broker_epoch
             ]
+            decision = fence_brokers(image, current, MOST_CHANGES if left else None)
             for node_id in current:
-                log.warning("broker %d is fenced: %s", node_id, why)
                 self.sessions.end(node_id)
-            return fence_brokers(image, current)
+                if decision.answer:
+                    log.warning("broker %d is fenced: %s", node_id, why)
+            return decision
 
         try:
-            await self._controller.change(decide)
+            while not await self._controller.change(decide):
+                left -= 1
         except DohleError as error:
             if not self._controller.is_active:
                 return

@@ -1,4 +1,4 @@
-"""Incarnations: which process of each other controller was heard last, and which are proven gone.
+"""Incarnations: which process of each other controller was heard last, which of them led, and which are proven gone.
 
 A process that led and is proven gone (replication.md, rule 18) costs no election timeout: a stream to it that breaks,
 or another incarnation under its name, starts a probe or is the proof. Leaves out what follows from it.
@@ -42,10 +42,26 @@ class Incarnations:
         self._heard: dict[ReplicaKey, IncarnationId] = {}
         self._ended: dict[NodeId, IncarnationId] = {}  # proven to be; the last one of each node
         self._probing: dict[ReplicaKey, None] = {}
+        self._led: tuple[ReplicaKey, float] | None = None  # who was last heard as the leader, and when
 
     def has_ended(self, node_id: NodeId, incarnation_id: IncarnationId) -> bool:
         """Whether this incarnation of a controller is proven to run no longer."""
         return self._ended.get(node_id) == incarnation_id
+
+    def heard(self, voter: ReplicaKey) -> None:
+        """A message of another voter has been taken in."""
+        if self._node.leader == voter:
+            self._led = voter, self._clock.now()
+
+    def last_leader(self) -> tuple[NodeId, IncarnationId, float] | None:
+        """Returns the process that led before this node took office, and when it was last heard; once.
+
+        None where this process has heard nobody lead, or has told already. Whoever is elected has all that was
+        committed, and has it from those who led: a leader that was not heard here has decided nothing.
+        """
+        led, self._led = self._led, None
+        incarnation = None if led is None else self._heard.get(led[0])
+        return None if led is None or incarnation is None else (led[0].node_id, incarnation, led[1])
 
     def heard_hello(self, voter: ReplicaKey, incarnation: IncarnationId) -> None:
         """Another incarnation is proof that the one before is gone; it can lead only in a later term."""

@@ -18,7 +18,8 @@ from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.network import Stream
 from dohle.runtime.tasks import Tasks, cancel
 
-_PUSH_BYTES = 1 << 20
+_PUSH_BYTES = 1 << 17
+"""A broker applies what came in one message in one go, on its loop."""
 
 Following = Stream[controller_pb2.FollowMetadataResponse, controller_pb2.FollowMetadataRequest]
 

@@ -68,13 +68,13 @@ from dohle.rpc.v1 import raft_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address, Network
-from dohle.runtime.tasks import OnFailure, Tasks
+from dohle.runtime.tasks import OnFailure, Tasks, turn
 from dohle.storage.single_log import METADATA_LOG
 
 log = logging.getLogger(__name__)
 
 
-_APPLY_BYTES = 1 << 20
+_APPLY_BYTES = 1 << 17  # before the loop does what waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Quorum:
             self.key, first, view, vote.term, vote.voted_for, random, config, changes=changes, snapshot=snapshot
         )
         self._first_image = metadata.image
-        self._incarnations = incarnations = Incarnations(
+        self.incarnations = incarnations = Incarnations(
             self._node, network, clock, self._tasks, lambda key: self._links.address_of(key), self._carry_out
         )
         ends = LinkEnds(
@@ -240,10 +240,6 @@ class Quorum:
     @property
     def log_end_offset(self) -> int:
         return self._log.log_end_offset
-
-    def has_ended(self, node_id: NodeId, incarnation_id: IncarnationId) -> bool:
-        """Whether this voter has itself proven that this incarnation, a voter's, runs no longer."""
-        return self._incarnations.has_ended(node_id, incarnation_id)
 
     def not_controller(self) -> NotController:
         """Returns the refusal that names the leader, as far as it is known."""
@@ -381,7 +377,7 @@ class Quorum:
         self._links.enter(source, address, features_of(opening.hello))
         if source not in self._node.voters:
             self._carry_out(self._node.add_learner(self._clock.now(), source))
-        self._incarnations.heard_hello(source, IncarnationId(opening.hello.incarnation_id))
+        self.incarnations.heard_hello(source, IncarnationId(opening.hello.incarnation_id))
         return source
 
     def part(self, source: ReplicaKey) -> None:
@@ -393,11 +389,12 @@ class Quorum:
     def receive(self, message: Message) -> None:
         """A message of another voter has come in."""
         self._carry_out(self._node.receive(self._clock.now(), message))
+        self.incarnations.heard(message.source)
 
     def stream_broke(self, voter: ReplicaKey) -> None:
         """A stream with `voter` has ended, or could not be opened: if it leads, asks whether it is still there."""
         if not self._closed:
-            self._incarnations.stream_broke(voter)
+            self.incarnations.stream_broke(voter)
 
     # effects
 
@@ -577,6 +574,8 @@ class Quorum:
             for batch in changes_in(batches, self._folder):
                 self._applied_offset = batch.end_offset
                 self._listener.committed(batch)
+            if self._applied_offset < offset:
+                await turn(0, every=1)
 
 
 def metadata_folder(data_folder: str) -> str:

@@ -1,10 +1,11 @@
 """Sessions: which brokers are alive, by their heartbeats, and when one that was fenced early may come back.
 
 Plain bookkeeping: times are handed in, in seconds of one monotonic clock. Kept by the active controller alone and lost
-with its office; the next one gives every unfenced broker a whole session (replication.md, rule 18).
+with its office; the next one gives every unfenced broker a whole session (replication.md, rule 18), or what is left
+of it to one that it knows to be silent: never less than half, in which a broker that lives finds its new controller.
 
-Keeps: a session never ends sooner than its time-out after the last heartbeat. What this process itself slept through is
-given back from when it wakes, up to one more time-out in all: a stalled controller does not fence everybody at once,
+Keeps: a session never ends sooner than its time-out after the last sign of life. What this process itself slept through
+is given back from when it wakes, up to one more time-out in all: a stalled controller does not fence everybody at once,
 nor does one whose machine slept, so that no heartbeat waits for it. After an early fencing a broker has to beat
 steadily for a while, twice as long each time it happens again soon; one that has been registered anew since is another
 process, and does not have to.
@@ -56,6 +57,10 @@ class Sessions:
         """Gives the broker a whole session."""
         self._sessions[node_id] = _Session(now + self.timeout_s)
 
+    def begin_silent(self, node_id: NodeId, silent_since: float, now: float) -> None:
+        """Gives the broker what is left of a session that began at its last sign of life, and half of one at least."""
+        self._sessions[node_id] = _Session(max(silent_since + self.timeout_s, now + self.timeout_s / 2))
+
     def end(self, node_id: NodeId) -> None:
         """The broker was fenced, or is about to be."""
         self._sessions.pop(node_id, None)
@@ -93,8 +98,8 @@ class Sessions:
         return steady and now - (probation.steady_since or 0.0) >= probation.duration_s
 
     def next_deadline(self, now: float) -> float:
-        """Returns when to look for expired sessions; one that begins later ends later."""
-        return min([session.ends_at for session in self._sessions.values()], default=now + self.timeout_s)
+        """Returns when to look for expired sessions: one that begins after `now` has half of its time at least."""
+        return min([now + self.timeout_s / 2, *(session.ends_at for session in self._sessions.values())])
 
     def expired(self, now: float) -> Iterator[NodeId]:
         """Yields every broker whose session is over, in order."""

@@ -61,8 +61,8 @@ _VOTERS_MARK = re.compile(
     rb"\x01[\x80-\xff]{0,4}[\x00-\x7f]"
     + re.escape(encode_record(Voters(ClusterId(""), ()), OLDEST_METADATA_VERSION)[:3])
 )
-"""How a record of voters begins in all versions, behind its absent key and its length; other bytes may look like it, so it
-only says where to look."""
+"""How a record of voters begins in all versions, behind its absent key and its length; other bytes may look like it,
+so it only says where to look."""
 
 
 def voters_in(batches: bytes) -> Iterator[tuple[int, Voters]]:

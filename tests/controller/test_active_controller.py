@@ -291,8 +291,8 @@ async def test_what_the_quorum_has_proven_of_the_last_leader_is_not_asked_again(
         note_probes(voter.part.detector, asked)
     await old.kill()
     new = await cluster.leader()
-    assert new.part.quorum.has_ended(old.node_id, incarnation)
-    assert not new.part.quorum.has_ended(new.node_id, incarnation)
+    assert new.part.quorum.incarnations.has_ended(old.node_id, incarnation)
+    assert not new.part.quorum.incarnations.has_ended(new.node_id, incarnation)
     await until(lambda: broker.fenced)
     assert asked == []
 

@@ -111,6 +111,18 @@ def test_brokers_that_went_together_all_stay_in_the_isr(cluster):
     assert cluster.led("t") == (NO_NODE, 1, (1, 2, 3))
 
 
+def test_many_partitions_change_in_several_batches_led_ones_first_and_the_broker_with_the_last(cluster):
+    cluster.topic("t", [2, 1, 3], [1, 2, 3], [3, 2, 1], [1, 3, 2])
+    done, batches = False, []
+    while not done:
+        decision = fence_brokers(cluster.image, [1], 2)
+        done = cluster.take(decision)
+        batches.append([getattr(record, "partition", "the broker") for record in decision.records])
+        assert cluster.image.brokers[1].fenced == done
+    assert batches == [[1, 3], [0, 2], ["the broker"]]
+    assert [cluster.led("t", number)[2] for number in range(4)] == [(2, 3), (2, 3), (3, 2), (3, 2)]
+
+
 def test_fencing_twice_or_an_unknown_broker_changes_nothing(cluster):
     cluster.fence(1)
     assert fence_brokers(cluster.image, [1, 9]).records == ()

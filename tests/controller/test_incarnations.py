@@ -61,6 +61,15 @@ def test_another_incarnation_proves_the_end_of_the_one_before(incarnations: Inca
     assert raft.told == 1
 
 
+def test_the_last_leader_is_told_once_with_when_it_was_heard(incarnations: Incarnations, raft: LedBy) -> None:
+    assert incarnations.last_leader() is None
+    incarnations.heard_hello(VOTER, FIRST)
+    incarnations.heard(VOTER)
+    incarnations.heard(ReplicaKey(NodeId(3), DirectoryId(bytes(16))))
+    assert incarnations.last_leader() == (VOTER.node_id, FIRST, 0.0)
+    assert incarnations.last_leader() is None
+
+
 async def test_one_that_was_taken_for_gone_and_says_hello_lives(
     incarnations: Incarnations, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,13 +10,32 @@ def test_a_session_ends_one_timeout_after_the_last_heartbeat() -> None:
     sessions = Sessions(3.0)
     sessions.begin(ONE, 10.0)
     sessions.beat(ONE, 11.0, fenced=False)
-    assert sessions.next_deadline(11.0) == 14.0
+    assert sessions.next_deadline(13.0) == 14.0
     assert list(sessions.expired(13.9)) == []
     assert list(sessions.expired(14.0)) == [ONE]
 
 
-def test_without_sessions_the_next_look_is_one_timeout_away() -> None:
-    assert Sessions(3.0).next_deadline(5.0) == 8.0
+def test_the_next_look_is_half_a_timeout_away_since_a_session_may_begin_with_no_more_left() -> None:
+    sessions = Sessions(3.0)
+    assert sessions.next_deadline(5.0) == 6.5
+    sessions.begin_silent(ONE, 0.0, 5.0)
+    assert list(sessions.expired(6.5)) == [ONE]
+
+
+def test_a_session_of_a_silent_one_began_with_its_last_sign_of_life() -> None:
+    sessions = Sessions(3.0)
+    sessions.begin_silent(ONE, 10.0, 11.2)
+    assert list(sessions.expired(12.9)) == []
+    assert list(sessions.expired(13.0)) == [ONE]
+    sessions.beat(ONE, 12.0, fenced=False)
+    assert list(sessions.expired(14.9)) == []
+
+
+def test_a_long_silence_leaves_half_a_session_to_be_heard_in() -> None:
+    sessions = Sessions(3.0)
+    sessions.begin_silent(ONE, 0.0, 100.0)
+    assert list(sessions.expired(101.4)) == []
+    assert list(sessions.expired(101.5)) == [ONE]
 
 
 def test_what_the_controller_slept_through_does_not_count() -> None:

@@ -195,13 +195,41 @@ FENCING = (
             FailureDetector,
             "_office_changed",
             """
-            - if self._controller.quorum.has_ended(broker.node_id, broker.incarnation_id):
+            - if self._controller.quorum.incarnations.has_ended(broker.node_id, broker.incarnation_id):
             + if mutated():
             +     probes.add(None)
-            + elif self._controller.quorum.has_ended(broker.node_id, broker.incarnation_id):
+            + elif self._controller.quorum.incarnations.has_ended(broker.node_id, broker.incarnation_id):
             """,
         ),
         scenario=scenarios.the_controller_and_a_leader_die_together,
+    ),
+    mutation(
+        "fencing: a broker is fenced with the first of its partitions",
+        "replication 18",
+        "a broker of many partitions is fenced with the last of them, so that whoever comes to decide goes on",
+        edit(
+            brokers,
+            "fence_brokers",
+            """
+            - return Decision(tuple(revisions.changes), False, tuple(revisions.alarms))
+            + return Decision((*changes, *revisions.changes), mutated(), tuple(revisions.alarms))
+            """,
+        ),
+        scenario=scenarios.a_controller_dies_while_it_fences_a_broker_of_many_partitions,
+    ),
+    mutation(
+        "fencing: the last leader's silence before the election does not count",
+        "replication 18",
+        "to a new controller the session of the last one's broker began when that was last heard",
+        edit(
+            FailureDetector,
+            "_count_the_last_leaders_silence",
+            """
+            - self.sessions.begin_silent(broker.node_id, led[2], self._clock.now())
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.the_controller_that_leads_a_partition_falls_silent,
     ),
     mutation(
         "fencing: an early one is undone at once",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
+from dohle.controller import failure_detector
 from dohle.model.errors import DuplicateBrokerRegistration, StaleBrokerEpoch
 from dohle.model.ids import NO_NODE
 from dohle.rpc.v1.controller_pb2 import AllocateProducerIdsRequest, RegisterBrokerRequest
 from dohle.testing.world.topology import NodePlan, Topology
 from tests.simulation.mutations.replication_scenarios import APART
-from tests.simulation.mutations.stage import Stage, scenario, scenario_in
+from tests.simulation.mutations.stage import Stage, quorum_of, scenario, scenario_in
 from tests.simulation.mutations.wire import arrive, send
 
 
@@ -112,6 +115,44 @@ async def the_controller_and_a_leader_die_together(stage: Stage) -> None:
     for node_id in {stage.controller(): None, leader: None}:
         stage.world.kill(node_id)
     await stage.until(lambda: stage.partition().leader not in (leader, NO_NODE), "another leads", 2.5)
+
+
+@scenario_in(Topology.combined(5, replication_factor=3))
+async def a_controller_dies_while_it_fences_a_broker_of_many_partitions(stage: Stage) -> None:
+    """Many for what one batch may change."""
+    with patch.object(failure_detector, "MOST_CHANGES", 1):
+        await stage.asks(lambda admin: admin.create_topic("t", partitions=15, replication_factor=3))
+        controller = stage.controller()
+        victim = stage.others(controller)[0]
+
+        def led_by_victim() -> int:
+            return sum(partition.leader == victim for partition in stage.topics()[0].partitions)
+
+        led = led_by_victim()
+        stage.world.kill(victim)
+        await stage.at_once(lambda: led_by_victim() < led, "it has lost the first one")
+        assert stage.is_active(victim), "fenced before its partitions have other leaders"
+        stage.world.kill(controller)
+        await stage.until(lambda: not stage.is_active(victim), "the next controller has fenced it", 5)
+        await stage.until(
+            lambda: all(one.leader not in (victim, controller, NO_NODE) for one in stage.topics()[0].partitions),
+            "others lead all that it led",
+            5,
+        )
+
+
+@scenario
+async def the_controller_that_leads_a_partition_falls_silent(stage: Stage) -> None:
+    """It keeps its connections, so that nothing but silence tells."""
+    await stage.make_topic()
+    await stage.written(1)
+    leader = stage.partition().leader
+    if leader != stage.controller():
+        stage.hands_over(stage.controller(), quorum_of(stage.node(leader)).key)
+        await stage.until(lambda: stage.controller() == leader, "it decides as well")
+    await stage.passes(1)
+    stage.world.pause(leader)
+    await stage.until(lambda: stage.partition().leader not in (leader, NO_NODE), "another leads", 3.5)
 
 
 @scenario_in(APART)
