@@ -19,9 +19,11 @@ from tests.simulation.mutations.replication import REPLICATION
 from tests.simulation.mutations.snapshots import SNAPSHOTS
 from tests.simulation.mutations.storage import STORAGE
 from tests.simulation.mutations.upgrades import UPGRADES
+from tests.simulation.mutations.voters import VOTERS
 
 MUTATIONS = (
     *RAFT,
+    *VOTERS,
     *SNAPSHOTS,
     *REPLICATION,
     *IN_SYNC,
