@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
+from tests.simulation.mutations.admin import ADMIN
 from tests.simulation.mutations.damage import DAMAGE
 from tests.simulation.mutations.directories import DIRECTORIES
 from tests.simulation.mutations.drains import DRAINS
 from tests.simulation.mutations.eligible import ELIGIBLE
 from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.in_sync import IN_SYNC
+from tests.simulation.mutations.leading import LEADING
 from tests.simulation.mutations.operations import OPERATIONS
 from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.readers import READERS
@@ -27,12 +29,14 @@ MUTATIONS = (
     *SNAPSHOTS,
     *REPLICATION,
     *IN_SYNC,
+    *LEADING,
     *READERS,
     *FENCING,
     *ELIGIBLE,
     *OPERATIONS,
     *REBALANCE,
     *DRAINS,
+    *ADMIN,
     *STORAGE,
     *DAMAGE,
     *DIRECTORIES,
