@@ -79,7 +79,7 @@ async def test_a_process_that_ends_at_any_moment_leaves_one_replica_and_a_whole_
         batches = await content(log)
         passed = 0
 
-        def fault(_operation: str, _path: str) -> OSError | None:
+        def fault(_operation: str, _path: str, step: int = step) -> OSError | None:
             nonlocal passed
             passed += 1
             if passed > step:
