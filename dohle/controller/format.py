@@ -10,9 +10,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 
+from dohle.controller.joining_mark import JOINING_FILE
 from dohle.controller.quorum import metadata_folder
 from dohle.controller.vote_file import Vote, write_vote
-from dohle.controller.voters_log import JOINING_FILE
 from dohle.model.errors import ConfigurationError, DataFolderError
 from dohle.model.ids import ClusterId
 from dohle.model.metadata import NEWEST_METADATA_VERSION, OLDEST_METADATA_VERSION, Voter, bootstrap_records

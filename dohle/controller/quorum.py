@@ -118,6 +118,7 @@ class Quorum:
         self._listener: QuorumListener | None = None
         self._address = address
         self._voters_log = recovered.voters_log
+        self._joining_mark = recovered.joining_mark
         self.first_batch_crc = recovered.first_batch_crc  # 0 where it is not known
         vote, metadata = recovered.vote, recovered.metadata
         view, snapshot = metadata.view, metadata.snapshot
@@ -480,6 +481,7 @@ class Quorum:
             self._sync_due.clear()
             generation = self._generation
             durable_end = await self._log.flush()
+            await self._joining_mark.log_is_durable(durable_end)
             self._carry_out(self._node.durable(self._clock.now(), durable_end, generation))
 
     async def _work_on_log(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dohle.controller.joining_mark import JoiningMark
 from dohle.controller.metadata_recovery import RecoveredMetadata, check_sound, recover_metadata
 from dohle.controller.raft_wire import first_batch_crc
 from dohle.controller.snapshot_fetch import SnapshotFetch
@@ -33,6 +34,7 @@ class RecoveredQuorum:
     log_tasks: Tasks  # outlive what appends to the log
     metadata: RecoveredMetadata
     voters_log: VotersLog
+    joining_mark: JoiningMark
     first_batch_crc: int  # 0 where neither the log nor a snapshot says it
 
 
@@ -56,11 +58,12 @@ async def recover_quorum(
     vote = await read_vote(disk, folder)
     log_tasks = Tasks(f"metadata log of node {identity.node_id}", on_failure)
     single_log = await open_single_log(disk, clock, folder, log_tasks, on_failure=on_failure, config=log_config)
+    mark = JoiningMark(disk, folder)
     try:
         check_sound(single_log)
         fetch = SnapshotFetch(files := SnapshotFiles(disk, clock, folder), network, clock, identity, log_tasks)
         metadata = await recover_metadata(single_log, files, fetch, peers)
-        voters_log = await read_voters(single_log.log, metadata, identity, disk, folder)
+        voters_log = await read_voters(single_log.log, metadata, identity, folder, mark)
         first, log = b"", single_log.log
         if log.log_start_offset == 0 and log.log_end_offset:
             first = await log.read(0, 1, up_to=log.log_end_offset)
@@ -69,5 +72,5 @@ async def recover_quorum(
         await log_tasks.close()
         raise
     return RecoveredQuorum(
-        vote, single_log, log_tasks, metadata, voters_log, first_batch_crc(first) or files.first_batch_crc
+        vote, single_log, log_tasks, metadata, voters_log, mark, first_batch_crc(first) or files.first_batch_crc
     )

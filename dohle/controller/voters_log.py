@@ -1,14 +1,13 @@
 """VotersLog: what snapshot and metadata log say of who votes, with the addresses that Raft has no use for.
 
-It follows the log itself, a little behind Raft's own view: links to new voters may open a moment late. Also here is how
-a folder that was formatted for a controller that joins is told from one that has lost its log.
+It follows the log itself, a little behind Raft's own view: links to new voters may open a moment late.
 """
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Sequence
 
+from dohle.controller.joining_mark import JoiningMark
 from dohle.controller.metadata_recovery import RecoveredMetadata, changes_in
 from dohle.controller.raft_wire import voter_set
 from dohle.controller.vote_file import HOW_TO_GO_ON
@@ -18,12 +17,8 @@ from dohle.model.metadata import FeatureLevel, Voter, Voters, check_levels
 from dohle.raft.configurations import Configuration
 from dohle.raft.quorum import NO_VOTERS, ReplicaKey, VoterSet
 from dohle.rpc.identity import NodeIdentity
-from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address
 from dohle.storage.log import Log
-
-JOINING_FILE = "joining"
-"""In a metadata folder that was formatted for a controller that joins: its log may be empty, for it has none yet."""
 
 _READ_BYTES = 1 << 20
 
@@ -74,16 +69,15 @@ class VotersLog:
 
 
 async def read_voters(
-    log: Log, recovered: RecoveredMetadata, identity: NodeIdentity, disk: Disk, folder: str
+    log: Log, recovered: RecoveredMetadata, identity: NodeIdentity, folder: str, mark: JoiningMark
 ) -> VotersLog:
     """Reads the log from the snapshot on. Without one it may be empty only in a folder that was formatted to join.
 
     Raises DataFolderError if the log lacks its beginning or belongs to another cluster, CorruptLog if it is damaged,
     UnsupportedVersion if this software is too old for it.
     """
-    joining = posixpath.join(folder, JOINING_FILE)
     first = None if recovered.image is None else voters_said_by(recovered.image)
-    if first is None and not log.log_end_offset and disk.exists(joining):
+    if first is None and not log.log_end_offset and mark.is_there:
         return VotersLog(None, [])
     levels = {} if recovered.image is None else dict(recovered.image.features)
     said: list[tuple[int, Voters]] = []
@@ -104,9 +98,7 @@ async def read_voters(
     if known.cluster_id != identity.cluster_id:
         raise DataFolderError(f"{folder} belongs to cluster {known.cluster_id}, this node to {identity.cluster_id}")
     check_levels(levels, identity.features, "this node")  # before it has said a word
-    if disk.exists(joining):  # it has joined: from now on an empty log is a lost one
-        disk.delete(joining)
-        await disk.sync([], [folder])
+    await mark.log_is_durable(log.log_end_offset)
     return VotersLog(first, said)
 
 

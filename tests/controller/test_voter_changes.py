@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from dohle.controller.controller_service import CONTROLLER
-from dohle.model.errors import BrokerNotAvailable, InvalidRequest, NotController, VoterNotFound
+from dohle.controller.joining_mark import JOINING_FILE
+from dohle.model.errors import BrokerNotAvailable, DataFolderError, InvalidRequest, NotController, VoterNotFound
 from dohle.model.ids import DirectoryId, NodeId
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import admin_pb2
@@ -98,6 +100,32 @@ async def test_a_learner_follows_and_has_no_vote(cluster: Cluster) -> None:
     await until(lambda: active(cluster).part.quorum.progress_of(joined.part.quorum.key).durable_end > 0)
     await joined.kill()
     await until(lambda: not active(cluster).part.quorum.learners())
+
+
+async def test_one_that_has_joined_and_loses_its_log_does_not_begin_anew(cluster: Cluster) -> None:
+    await cluster.start(1)
+    joined = await learner(cluster)
+    folder = joined.folder / "__cluster_metadata-0"
+    await until(lambda: active(cluster).part.quorum.progress_of(joined.part.quorum.key).durable_end > 0)
+    assert not (folder / JOINING_FILE).exists(), "who has vouched for its log may no longer be without one"
+    await joined.kill()
+    for path in folder.glob("0*.log"):
+        os.truncate(path, 0)
+    with pytest.raises(DataFolderError, match="does not begin with the first voters"):
+        await joined.start()
+
+
+async def test_one_that_is_formatted_to_join_may_start_as_often_as_it_likes(cluster: Cluster) -> None:
+    first = await cluster.start(1)
+    await first.kill()
+    joined = await cluster.join()
+    for _ in range(2):
+        await joined.kill()
+        await joined.start()
+    assert (joined.folder / "__cluster_metadata-0" / JOINING_FILE).exists()
+    await first.start()
+    await until(lambda: first.part.quorum.learners())
+    await cluster.agreed()
 
 
 async def test_a_learner_that_restarts_is_found_again_and_by_a_new_leader_too(cluster: Cluster) -> None:
