@@ -60,14 +60,18 @@ def print_tally(tally: Tally, elapsed_s: float) -> None:
         f" ({tally.simulated_s / max(tally.real_s, 0.001):.1f} a second and worker), {tally.events:,} events,"
         f" {tally.acknowledged:,} of {tally.sent:,} records acknowledged"
     )
-    click.echo(f"{tally.full} of them had 60 simulated s, 500 acknowledged records and 5 faults or more")
+    click.echo(
+        f"{tally.full} of them had 60 simulated s, 500 acknowledged records, 20 operations a s and 5 faults or more"
+    )
     click.echo(f"faults: {counts_text(tally.faults)}")
     click.echo(f"rare: {counts_text(tally.rare)}")
     for name in tally.never:
         click.echo(f"NEVER in {tally.seeds} seeds: {name}")
+    for seed, lacks in sorted(tally.short.items()):
+        click.echo(f"SHORT: seed {seed} had only {lacks}")
     if tally.failed:
         click.echo(f"FAILED: {', '.join(str(finished.outcome.seed) for finished in tally.failed)}")
-    elif not tally.never:
+    elif tally.good:
         click.echo("GOOD: no seed violated anything")
 
 
@@ -114,6 +118,7 @@ def run_json(finished: Finished) -> dict[str, Any]:
         "events": outcome.events,
         "acknowledged": outcome.acknowledged,
         "sent": outcome.sent,
+        "operations": outcome.operations,
         "faults": dict(outcome.faults),
         "rare": dict(outcome.rare),
         "violations": list(outcome.violations),
@@ -125,6 +130,7 @@ def tally_json(tally: Tally, elapsed_s: float, files: list[str]) -> dict[str, An
     return {
         "seeds": tally.seeds,
         "full": tally.full,
+        "short": {str(seed): lacks for seed, lacks in sorted(tally.short.items())},
         "elapsed_s": round(elapsed_s, 3),
         "real_s": round(tally.real_s, 3),
         "simulated_s": tally.simulated_s,

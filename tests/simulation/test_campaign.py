@@ -24,6 +24,7 @@ DULL = RunOutcome(
     events=10,
     acknowledged=500,
     sent=501,
+    operations=1200,
     faults={"kill": 3, "pause": 2},
     rare=dict.fromkeys(RARE, 1),
     timeline=(),
@@ -86,11 +87,30 @@ async def test_no_seed_begins_once_the_time_is_over() -> None:
     assert (await campaign(range(100), minutes=0.0)).seeds == 0
 
 
-@pytest.mark.parametrize("change", [{"simulated_s": 59.9}, {"acknowledged": 499}, {"faults": {"kill": 4}}])
-def test_a_seed_in_which_little_happened_is_not_full(change: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("change", "lacks"),
+    [
+        ({"simulated_s": 59.4}, "59 of 60 simulated s"),
+        ({"acknowledged": 499}, "499 of 500 acknowledged records"),
+        ({"faults": {"kill": 4}}, "4 of 5 faults"),
+        ({"operations": 1190}, "19.8 of 20 operations a simulated s"),
+    ],
+)
+def test_a_seed_in_which_little_happened_is_not_full_and_fails_the_campaign(
+    change: dict[str, object], lacks: str
+) -> None:
     tally = Tally()
     tally.add(Finished(replace(DULL, **change), 1.0, ()))
     assert (tally.seeds, tally.full) == (1, 0)
+    assert tally.short == {0: lacks}
+    assert not tally.good
+
+
+def test_a_short_storm_or_one_that_a_violation_ended_is_not_blamed_for_being_short() -> None:
+    tally = Tally()
+    tally.add(Finished(replace(DULL, simulated_s=30.0, plan=Plan.drawn(0, storm_s=20.0)), 1.0, ()))
+    tally.add(Finished(replace(DULL, simulated_s=30.0, violations=("it fell",)), 1.0, ()))
+    assert (tally.full, tally.short) == (0, {})
 
 
 @pytest.mark.parametrize(("seeds", "never"), [(ENOUGH_SEEDS - 1, ()), (ENOUGH_SEEDS, RARE[:1])])

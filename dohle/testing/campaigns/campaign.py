@@ -1,7 +1,7 @@
 """Campaign: many seeds one after another and beside each other, what they add up to, and whether that is good.
 
-A campaign is good if no seed violated anything and, once it has run enough seeds, every rare thing has happened in it:
-a quiet simulator proves nothing.
+A campaign is good if no seed violated anything, none fell short of what a seed has to have, and, once it has run enough
+seeds, every rare thing has happened in it: a quiet simulator proves nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from random import Random
 from dohle.model.errors import ConfigurationError
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.runner import Finished, Runner
+from dohle.testing.campaigns.simulation import RunOutcome
 from dohle.testing.invariants.rare import RARE
 
 ENOUGH_SEEDS = 300
 """In so many seeds everything rare must have happened."""
 _MOST_SEEDS = 1_000_000_000
-_FULL_S, _FULL_ACKNOWLEDGED, _FULL_FAULTS = 60.0, 500, 5
+_FULL_S, _FULL_ACKNOWLEDGED, _FULL_FAULTS, _FULL_OPERATIONS_PER_S = 60.0, 500, 5, 20.0
 
 
 @dataclass(slots=True)
@@ -28,7 +29,8 @@ class Tally:
     """What a campaign's seeds add up to so far."""
 
     seeds: int = 0
-    full: int = 0  # seeds of at least 60 simulated seconds, 500 acknowledged records and 5 faults
+    full: int = 0  # seeds that lack nothing of what a seed has to have
+    short: dict[int, str] = field(default_factory=dict)  # what others lack, though nothing ended them early
     simulated_s: float = 0.0
     real_s: float = 0.0  # of all workers together
     events: int = 0
@@ -41,11 +43,10 @@ class Tally:
     def add(self, finished: Finished) -> None:
         outcome = finished.outcome
         self.seeds += 1
-        self.full += (
-            outcome.simulated_s >= _FULL_S
-            and outcome.acknowledged >= _FULL_ACKNOWLEDGED
-            and sum(outcome.faults.values()) >= _FULL_FAULTS
-        )
+        lacks = shortfall(outcome)
+        self.full += not lacks
+        if lacks and not outcome.violations and outcome.plan.storm_s >= _FULL_S:
+            self.short[outcome.seed] = lacks
         self.simulated_s += outcome.simulated_s
         self.real_s += finished.real_s
         self.events += outcome.events
@@ -63,7 +64,24 @@ class Tally:
 
     @property
     def good(self) -> bool:
-        return not self.failed and not self.never
+        return not self.failed and not self.never and not self.short
+
+
+def shortfall(outcome: RunOutcome) -> str:
+    """Returns what a run lacks of what a seed has to have, to count as one; empty if nothing."""
+    per_s = outcome.operations / max(outcome.simulated_s, 1.0)
+    faults = sum(outcome.faults.values())
+    lacks = (
+        f"{outcome.simulated_s:.0f} of {_FULL_S:.0f} simulated s" if outcome.simulated_s < _FULL_S else "",
+        f"{outcome.acknowledged} of {_FULL_ACKNOWLEDGED} acknowledged records"
+        if outcome.acknowledged < _FULL_ACKNOWLEDGED
+        else "",
+        f"{faults} of {_FULL_FAULTS} faults" if faults < _FULL_FAULTS else "",
+        f"{per_s:.1f} of {_FULL_OPERATIONS_PER_S:.0f} operations a simulated s"
+        if per_s < _FULL_OPERATIONS_PER_S
+        else "",
+    )
+    return ", ".join(filter(None, lacks))
 
 
 async def run_campaign(

@@ -23,7 +23,8 @@ _LEAST_FAULTS = 5
 _FILL_BYTES_PER_S = (20_000, 100_000, FILL_BYTES_PER_S)
 _UPGRADED = 0.25
 """The share of clusters that begin with nodes of an older version."""
-_SNAPSHOT_BYTES = (500, 2000, 8000, SnapshotConfig().max_bytes_between)
+_OFTEN_SNAPSHOT_BYTES = (500, 2000)
+_SNAPSHOT_BYTES = (*_OFTEN_SNAPSHOT_BYTES, 8000, SnapshotConfig().max_bytes_between)
 _CALM_END = 0.1
 """The share of a storm at its end in which no fault begins."""
 
@@ -79,14 +80,15 @@ class Plan:
         if not 0 < version < LOG_DIRECTORIES_VERSION:
             topology = topology.with_disks(_chance(seed, "disks"))
         mix = Mix.drawn(_chance(seed, "mix"))
-        snapshot_bytes = _chance(seed, "snapshots").choice(_SNAPSHOT_BYTES)
+        faults = _drawn_faults(_chance(seed, "faults"), topology, storm_s)
+        often = any(KINDS[fault.kind].needs_snapshots for fault in faults)
         return cls(
             seed,
             topology,
             mix,
             storm_s,
-            _drawn_faults(_chance(seed, "faults"), topology, storm_s),
-            snapshot_bytes,
+            faults,
+            _chance(seed, "snapshots").choice(_OFTEN_SNAPSHOT_BYTES if often else _SNAPSHOT_BYTES),
             _chance(seed, "fills").choice(_FILL_BYTES_PER_S),
             version,
         )
@@ -119,7 +121,7 @@ def _drawn_faults(chance: Random, topology: Topology, storm_s: float) -> tuple[P
     possible = sorted(name for name, kind in KINDS.items() if kind.targets(topology))
     names = chance.sample(possible, chance.randint(3, 9))
     weights = [KINDS[name].weight for name in names]
-    a_minute = chance.choice((6, 9, 13, 18))
+    a_minute = chance.choice((8, 10, 13, 18))
     count = max(_LEAST_FAULTS, round(a_minute * storm_s / 60))
     times = sorted(chance.uniform(0, storm_s * (1 - _CALM_END)) for _ in range(count))
     faults: list[PlannedFault] = []

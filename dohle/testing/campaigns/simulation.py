@@ -39,6 +39,8 @@ class RunOutcome:
     events: int = 0
     acknowledged: int = 0
     sent: int = 0
+    operations: int = 0
+    """What clients asked for while they wrote and read: sends, polls and the like."""
     faults: dict[str, int] = field(default_factory=dict)
     rare: dict[str, int] = field(default_factory=dict)
     timeline: tuple[str, ...] = ()
@@ -92,6 +94,7 @@ class Simulation:
             events=self.world.scheduler.events,
             acknowledged=self._workload.history.acknowledged,
             sent=len(self._workload.history.sends),
+            operations=len(self._workload.history.operations),
             faults=dict(sorted(self._storm.faults.items())),
             rare=rare.counts,
             timeline=tuple(self.world.timeline),

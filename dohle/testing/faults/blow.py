@@ -26,6 +26,7 @@ class Blow:
         self.node_id = node_id
         self.duration_s = duration_s
         self.chance = chance
+        self.has_struck = False
         self._kind = kind
         self._counts = counts
 
@@ -45,6 +46,7 @@ class Blow:
 
     def strikes(self, how: str = "") -> None:
         """Notes that the fault takes effect now."""
+        self.has_struck = True
         self._counts[self._kind] += 1
         self.world.say(f"fault: {self._kind} at node {self.node_id}{how and ', '}{how}")
 

@@ -27,6 +27,10 @@ _UNCHECKED_BYTES = 21
 """Of a batch: the CRC does not cover its epoch, and a log that has no second copy cannot tell a wrong one."""
 _NEW_BATCHES = 100
 """Whoever reads along, or goes back a little, is likely to come upon these."""
+_ALL_SNAPSHOTS = 0.7
+"""How often all of them rot, and not the newest alone."""
+_PATIENCE_S = 15.0
+_LOOK_S = 0.1
 _REBUILT = (".index", ".timeindex", ".snapshot", "leader-epoch-checkpoint")
 _LEARNT_AGAIN = (HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, CLEAN_MARK)
 
@@ -145,14 +149,23 @@ async def lost_metadata(blow: Blow) -> None:
 
 
 async def rotten_snapshot(blow: Blow) -> None:
-    """A controller comes back to snapshots of the metadata, the newest or all, that were spoilt or lost meanwhile."""
+    """A controller comes back to snapshots of the metadata, the newest or all, that were spoilt or lost meanwhile.
+
+    Best once its log has been cut after some: then nothing but another controller's can take their place.
+    """
     if not _moved_to_one_of(blow, may_forget(blow.world.topology)) or not blow.machine.disk.exists(_METADATA):
+        return
+    waited = 0.0
+    while waited < _PATIENCE_S and not blow.over and not _log_was_cut(blow):
+        await blow.pause(_LOOK_S)
+        waited += _LOOK_S
+    if blow.over or not _has_something_to_lose(blow):
         return
     blow.end(blow.node_id, power=blow.chance.random() < 0.5)
     disk = blow.machine.disk
     snapshots = [f"{_METADATA}/{name}" for name in disk.list(_METADATA) if name.endswith(SNAPSHOT_SUFFIX)]
     if snapshots:
-        for path in snapshots if blow.chance.random() < 0.5 else snapshots[-1:]:
+        for path in snapshots if blow.chance.random() < _ALL_SNAPSHOTS else snapshots[-1:]:
             if blow.chance.random() < 0.2:
                 disk.lose(path)
             else:
@@ -161,6 +174,12 @@ async def rotten_snapshot(blow: Blow) -> None:
         blow.machine.has_forgotten = True
     await blow.lasts()
     blow.start(blow.node_id)
+
+
+def _log_was_cut(blow: Blow) -> bool:
+    process = blow.machine.process
+    part = None if process is None or process.node is None else process.node.controller
+    return part is not None and part.quorum.log_start_offset > 0
 
 
 def _moved_to_one_of(blow: Blow, node_ids: Sequence[int]) -> bool:

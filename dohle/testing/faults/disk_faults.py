@@ -7,6 +7,13 @@ from collections.abc import Sequence
 from dohle.testing.faults.blow import Blow
 from dohle.testing.world.topology import Topology
 
+_ROOM_CHANGES_S = 0.01
+_LEAST_NEARLY_FULL_S = 2.0
+
+
+def hold_logs(topology: Topology) -> Sequence[int]:
+    return topology.brokers
+
 
 def have_several(topology: Topology) -> Sequence[int]:
     return [node_id for node_id in topology.node_ids() if topology.breakable(node_id)]
@@ -33,6 +40,17 @@ async def hanging_disk(blow: Blow) -> None:
 async def full_disk(blow: Blow) -> None:
     blow.machine.disk.faults.full = True
     await _lasts_and_recovers(blow)
+
+
+async def nearly_full_disk(blow: Blow) -> None:
+    """Something else fills the disk and makes room again, over and over: some writes fail."""
+    lasts_s = max(blow.duration_s, _LEAST_NEARLY_FULL_S)
+    blow.strikes(f"for {lasts_s:.2f} s")
+    faults, ends = blow.machine.disk.faults, blow.world.scheduler.now + lasts_s
+    while blow.world.scheduler.now < ends and not blow.over:
+        faults.full = not faults.full
+        await blow.pause(blow.chance.expovariate(1 / _ROOM_CHANGES_S))
+    faults.full = False
 
 
 async def failing_sync(blow: Blow) -> None:

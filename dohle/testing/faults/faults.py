@@ -15,11 +15,15 @@ from dohle.testing.world.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """One kind; `weight` is how often it is drawn beside others of weight 1, `targets` which nodes it may hit."""
+    """One kind; `weight` is how often it is drawn beside others of weight 1, `targets` which nodes it may hit.
+
+    One that `needs_snapshots` of the metadata is drawn for clusters that take them often.
+    """
 
     strike: Fault
     weight: float = 1.0
     targets: Callable[[Topology], Sequence[int]] = Topology.node_ids
+    needs_snapshots: bool = False
 
 
 KINDS: dict[str, FaultKind] = {
@@ -27,7 +31,7 @@ KINDS: dict[str, FaultKind] = {
     "kill of all": FaultKind(process_faults.kill_of_all, 0.5),
     "power loss": FaultKind(process_faults.power_loss),
     "power loss of all": FaultKind(process_faults.power_loss_of_all, 0.5),
-    "torn tails": FaultKind(torn.torn_tails, 0.7),
+    "torn tails": FaultKind(torn.torn_tails),
     "pause": FaultKind(process_faults.pause),
     "stop": FaultKind(process_faults.stop, 0.7),
     "rolling restart": FaultKind(process_faults.rolling_restart, 0.2),
@@ -47,6 +51,7 @@ KINDS: dict[str, FaultKind] = {
     "slow disk": FaultKind(disk_faults.slow_disk),
     "hanging disk": FaultKind(disk_faults.hanging_disk),
     "full disk": FaultKind(disk_faults.full_disk, 0.7),
+    "nearly full disk": FaultKind(disk_faults.nearly_full_disk, 1.0, disk_faults.hold_logs),
     "failing sync": FaultKind(disk_faults.failing_sync, 0.7),
     "failing write": FaultKind(disk_faults.failing_write, 0.7),
     "failing directory": FaultKind(disk_faults.failing_directory, 1.0, disk_faults.have_several),
@@ -57,10 +62,15 @@ KINDS: dict[str, FaultKind] = {
     "lost file": FaultKind(damage.lost_file, 0.7),
     "empty disk": FaultKind(damage.empty_disk, 0.5, damage.may_be_emptied),
     "lost metadata": FaultKind(damage.lost_metadata, 0.3, damage.may_forget),
-    "rotten snapshot": FaultKind(damage.rotten_snapshot, 0.7, damage.may_forget),
+    "rotten snapshot": FaultKind(damage.rotten_snapshot, 1.0, damage.may_forget, needs_snapshots=True),
     "change of voters": FaultKind(membership.change_of_voters, 0.5, membership.may_lose_its_vote),
-    **{f"kill {moment.value}": FaultKind(death_at(moment, power=False)) for moment in Moment},
-    **{f"power loss {moment.value}": FaultKind(death_at(moment, power=True)) for moment in Moment},
+    **{
+        f"{how} {moment.value}": FaultKind(
+            death_at(moment, power=how == "power loss"), needs_snapshots=moment is Moment.SNAPSHOT
+        )
+        for how in ("kill", "power loss")
+        for moment in Moment
+    },
 }
 
 

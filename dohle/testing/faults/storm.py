@@ -10,7 +10,7 @@ from random import Random
 
 from dohle.model.errors import UnsupportedVersion
 from dohle.model.metadata import NEWEST_METADATA_VERSION
-from dohle.testing.campaigns.plan import Plan
+from dohle.testing.campaigns.plan import Plan, PlannedFault
 from dohle.testing.faults.blow import Blow
 from dohle.testing.faults.faults import kind_named
 from dohle.testing.world.world import DATA, World
@@ -31,15 +31,19 @@ class Storm:
         """Lets the plan's faults happen, each at its time from now."""
         director = self._world.director
         for number, planned in enumerate(self._plan.faults):
-            chance = Random(planned.chance)  # noqa: S311 - replays, and no secrets
-            blow = Blow(self._world, planned.kind, planned.node_id, planned.duration_s, chance, self.faults)
-            director.spawn(self._strike(blow, planned.kind, planned.at_s), f"fault {number}")
+            director.spawn(self._strike(planned), f"fault {number}")
         self._world.on_over = self._bury
 
-    async def _strike(self, blow: Blow, kind: str, at_s: float) -> None:
-        await self._world.clock.sleep(at_s)
-        if not self._world.is_calm:
-            await kind_named(kind).strike(blow)
+    async def _strike(self, planned: PlannedFault) -> None:
+        """One that finds nothing to hit is a kill, so that a storm has as many faults as were planned."""
+        await self._world.clock.sleep(planned.at_s)
+        chance = Random(planned.chance)  # noqa: S311 - replays, and no secrets
+        for kind in (planned.kind, "kill"):
+            blow = Blow(self._world, kind, planned.node_id, planned.duration_s, chance, self.faults)
+            if not blow.over:
+                await kind_named(kind).strike(blow)
+            if blow.has_struck:
+                return
 
     def _bury(self, node_id: int) -> None:
         """Buries a node that ended by itself: a failing disk excuses it, lost data, and software that is too old."""
