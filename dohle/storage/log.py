@@ -36,11 +36,11 @@ from dohle.storage.damage_note import DAMAGE_FILE, write_damage
 from dohle.storage.flush_waiters import FlushWaiters
 from dohle.storage.group_commit import Flush, GroupCommit
 from dohle.storage.log_reader import LogReader
-from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened
+from dohle.storage.opened import Damage, Opened
 from dohle.storage.pushed_batches import check_pushed
-from dohle.storage.relaxed_flush import RelaxedFlush
 from dohle.storage.roll import must_roll
 from dohle.storage.segment import DamagedFile, Segment
+from dohle.storage.unsynced import Unsynced
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -68,16 +68,13 @@ class Log:
         "_disk",
         "_durable_end",
         "_end",
-        "_files_in_flight",
-        "_files_unsynced",
-        "_folder_unsynced",
         "_high_watermark",
         "_reader",
-        "_relaxed",
         "_segments",
         "_snapshots",
         "_start",
         "_truncation",
+        "_unsynced",
         "_waiting",
         "config",
         "damage",
@@ -121,12 +118,9 @@ class Log:
         self._start = opened.log_start_offset
         self._end = self._durable_end = opened.log_end_offset
         self._high_watermark = opened.high_watermark
-        self._relaxed = RelaxedFlush(is_marked=opened.unsynced_marked)
+        self._unsynced = Unsynced(disk, folder, opened.segments, marked=opened.unsynced_marked)
         self._closed = False
         self._truncation: asyncio.Future[None] | None = None
-        self._folder_unsynced = False
-        self._files_in_flight: list[File] = []
-        self._files_unsynced: list[File] = []  # indexes and snapshots, closed once they are synced
         self._waiting = FlushWaiters()
         self.configure(config)
 
@@ -149,7 +143,7 @@ class Log:
     @property
     def counted_end(self) -> int:
         """Everything below may be acknowledged: `durable_end`, or the log's end where flush.messages is relaxed."""
-        return self._end if self._relaxed.counts_at_once else self._durable_end
+        return self._end if self._unsynced.counts_at_once else self._durable_end
 
     @property
     def high_watermark(self) -> int:
@@ -187,15 +181,13 @@ class Log:
         self._append_time = config.is_append_time
         for segment in self._segments.all:
             segment.index_interval_bytes = config.index_interval_bytes
-        if config.flush_messages == 1:
-            self._relaxed.end()
-            if self._durable_end < self._end:
-                self._commit.request(self)
-        elif self._relaxed.begin():
+        relaxed = config.flush_messages > 1
+        self._unsynced.relax(relaxed)
+        if relaxed and not self._unsynced.is_marked:
             with self._commit.using():
-                self._files_unsynced.append(self._disk.open(f"{self.folder}/{UNSYNCED_FILE}", create=True))
-            self._relaxed.written()
-            self._folder_unsynced = True
+                self._unsynced.write_mark()
+            self._commit.request(self)
+        elif not relaxed and self._durable_end < self._end:
             self._commit.request(self)
 
     # Appends
@@ -276,19 +268,17 @@ class Log:
             first = beyond
 
     def _appended(self, segment: Segment, end: int, now: float) -> None:
-        records = end - self._end
+        waiting = self._unsynced.appended(segment, end - self._end, now)
         self._end = end
-        self._segments.unsynced[segment] = None
-        if self.config.flush_messages == 1 or self._relaxed.appended(records, now) >= self.config.flush_messages:
+        if waiting >= self.config.flush_messages:
             self._commit.request(self)
 
     def _roll(self) -> Segment:
         """Seals the active segment and begins another at the log's end. Changes nothing where it raises OSError."""
         old = self._segments.active
-        self._folder_unsynced = True
-        self._files_unsynced += old.write_indexes(seal=True)
+        self._unsynced.add(old.write_indexes(seal=True))
         if self._snapshots.latest != self._end:
-            self._files_unsynced.append(self._snapshots.write(self._end, self.producers, self._segments.bases))
+            self._unsynced.add([self._snapshots.write(self._end, self.producers, self._segments.bases)])
         new = self._new_segment(self._end)
         new.create()
         self._segments.add(new)
@@ -302,28 +292,14 @@ class Log:
 
     def begin_flush(self) -> Flush | None:
         """Returns what a sync must take to make the whole log durable; for the group commit."""
-        segments = self._segments
-        if (
-            self._closed
-            or self._truncation is not None
-            or not (segments.unsynced or self._files_unsynced or self._folder_unsynced)
-        ):
+        if self._closed or self._truncation is not None:
             return None
-        files = [*(segment.file() for segment in segments.unsynced), *self._files_unsynced]
-        flush = Flush(self._end, self.generation, files, [self.folder] if self._folder_unsynced else [])
-        segments.in_flight, segments.unsynced = segments.unsynced, {}
-        self._files_in_flight, self._files_unsynced = self._files_unsynced, []
-        self._folder_unsynced = False
-        self._relaxed.sync_begun()
-        return flush
+        taken = self._unsynced.take()
+        return None if taken is None else Flush(self._end, self.generation, *taken)
 
     def finish_flush(self, flush: Flush) -> None:
         """Takes note that `flush` is durable; for the group commit."""
-        self._segments.in_flight = {}
-        for file in self._files_in_flight:
-            file.close()
-        self._files_in_flight = []
-        self._relaxed.sync_done(self.config)
+        self._unsynced.was_synced()
         if flush.generation == self.generation:
             self._durable_moved_to(flush.end)
 
@@ -355,7 +331,7 @@ class Log:
 
     def flush_if_due(self, now: float) -> None:
         """Has old appends synced where flush.messages is relaxed."""
-        if self._relaxed.is_due(self.config, now):
+        if self._unsynced.is_due(self.config, now):
             self._commit.request(self)
 
     # Reads
@@ -488,7 +464,8 @@ class Log:
                 self._segments.unsynced[segment] = None
                 self._snapshots.truncate_to(border)
                 await self._snapshots.restore(self.producers, self._segments, self._start, border, self._clock.now())
-                await self._sync_truncation()
+                await self._unsynced.sync_all()
+                self._durable_end = self._end
         except DamagedFile as error:
             self.damage = Damage(error.file, error.position, error.reason)
             self._check_sound()
@@ -516,7 +493,8 @@ class Log:
                 self._segments.replace_all(segment)
                 self._segments.unsynced[segment] = None
                 self._start = self._end = self._high_watermark = offset
-                await self._sync_truncation()
+                await self._unsynced.sync_all()
+                self._durable_end = self._end
         finally:
             self._truncation = None
         self._release_after_truncation()
@@ -531,18 +509,6 @@ class Log:
         self.epochs.truncate_to(border)
         await self._checkpoints.lower(self.key, border)
         await self._commit.settled()
-
-    async def _sync_truncation(self) -> None:
-        for file in self._files_unsynced:
-            file.close()
-        self._files_unsynced = []
-        files = [segment.file() for segment in self._segments.unsynced]
-        await self._disk.sync(files, [self.folder])
-        self._segments.unsynced.clear()
-        self._folder_unsynced = False
-        self._durable_end = self._end
-        self._relaxed.sync_begun()
-        self._relaxed.sync_done(self.config)
 
     def _release_after_truncation(self) -> None:
         self._waiting.end_all(None)
@@ -563,6 +529,7 @@ class Log:
         """The folder has another name."""
         self.folder = folder
         self._segments.lie_in(folder)
+        self._unsynced.lies_in(folder)
         self._snapshots.lies_in(folder)
 
     # The end of the process
@@ -576,9 +543,8 @@ class Log:
         files = self._segments.active.write_indexes(seal=True) if self._segments.active.indexes_changed else []
         if self._snapshots.latest != self._end and self._end > self._start:
             files.append(self._snapshots.write(self._end, self.producers, self._segments.bases))
-        if clear_mark and self._relaxed.is_marked and self.config.flush_messages == 1:
-            self._disk.delete(f"{self.folder}/{UNSYNCED_FILE}")
-            self._relaxed.unmarked()
+        if clear_mark:
+            self._unsynced.delete_mark()
         return files
 
     async def close(self) -> None:
@@ -588,6 +554,5 @@ class Log:
             await asyncio.shield(self._truncation)
         await self._commit.settled()
         self._waiting.end_all(UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node"))
-        for file in (*self._files_unsynced, *self._files_in_flight):
-            file.close()
+        self._unsynced.close()
         self._segments.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.producer_snapshots import ProducerSnapshots
@@ -12,15 +11,6 @@ from dohle.storage.segments import Segments
 
 UNSYNCED_FILE = "unsynced-appends"
 """Lies in the folder while appends count before they are synced: after an unclean stop the log is not proven."""
-
-
-class MarkState(Enum):
-    """How far UNSYNCED_FILE has come."""
-
-    ABSENT = 0
-    WRITTEN = 1
-    SYNCING = 2
-    DURABLE = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dohle.storage.group_commit import GroupCommit
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder
 from dohle.storage.recovery import LogFiles
+from dohle.storage.unsynced import Unsynced
 from tests.simulation.mutations import divergence_scenarios
 from tests.simulation.mutations import storage_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
@@ -23,7 +24,7 @@ STORAGE = (
             Log,
             "counted_end",
             """
-            - return self._end if self._relaxed.counts_at_once else self._durable_end
+            - return self._end if self._unsynced.counts_at_once else self._durable_end
             + mutated()
             + return self._end
             """,
@@ -63,10 +64,10 @@ STORAGE = (
         "storage, files",
         "the folder is fsynced when a segment is made",
         edit(
-            Log,
-            "_roll",
+            Unsynced,
+            "add",
             """
-            - self._folder_unsynced = True
+            - self._names_changed = True
             + mutated()
             """,
         ),
@@ -150,10 +151,10 @@ STORAGE = (
         "storage, amendment 4",
         "a truncation is fsynced before the next append",
         edit(
-            Log,
-            "_sync_truncation",
+            Unsynced,
+            "sync_all",
             """
-            - await self._disk.sync(files, [self.folder])
+            - await self._disk.sync(files, [self._folder])
             + mutated()
             """,
         ),
