@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dohle.cli.output import counted, print_json
-from dohle.cluster.local import BASE_PORT, LocalCluster, Stopped
+from dohle.cluster.local import BASE_PORT, Growth, LocalCluster, Stopped
 from dohle.cluster.local_state import DEFAULT_FOLDER
 from dohle.model.errors import BrokerIdNotRegistered, ConfigurationError, InvalidRequest
 from dohle.model.ids import id_text, new_id
@@ -48,11 +48,11 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
     """Start the local cluster.
 
     Where FOLDER holds no cluster, a new one of three nodes is made. Otherwise those of its nodes that do not run are
-    started; with more --nodes than it has it grows by new ones, which join as brokers and, from three and five nodes
-    on, as controllers. Returns once every node is ready.
+    started; with more --nodes than it has it grows by new ones. From three nodes on three are controllers, from five on
+    five, however the cluster came to its size. Returns once every node is ready.
     """
     began = time.monotonic()
-    joining: list[int] = []
+    growth: Growth | None = None
     cluster = LocalCluster.open(folder)
     if cluster is None:
         cluster = LocalCluster.create(
@@ -64,31 +64,44 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
         )
     elif nodes is not None and nodes > len(cluster.state.nodes) and base_port is None and racks is None:
         cluster.start()  # those that are there: the new ones join them
-        joining = cluster.grow(nodes)
+        growth = cluster.grow(nodes)
     elif nodes not in (None, len(cluster.state.nodes)) or base_port is not None or racks is not None:
         raise ConfigurationError(
             f"{folder} holds a cluster of {counted(len(cluster.state.nodes), 'node')}, which is started as it is: leave"
             " out --base-port and --racks, and name no fewer --nodes; or name another folder with --dir"
         )
     started = cluster.start()
-    if joining:
-        _give_votes(cluster.state.bootstrap, joining)
-    _report(cluster, started, time.monotonic() - began, as_json)
+    voters = [] if growth is None else _give_votes(cluster.state.bootstrap, growth.joining)
+    _report(cluster, started, time.monotonic() - began, voters, as_json)
+    if growth is not None and not as_json:
+        _report_growth(growth, voters)
     if watch:
         from dohle.cli.status import watch_cluster
 
         watch_cluster(cluster.state.bootstrap)
 
 
-def _give_votes(bootstrap: str, node_ids: Sequence[int]) -> None:
+def _give_votes(bootstrap: str, node_ids: Sequence[int]) -> list[int]:
+    """Returns who votes then."""
+    voters: list[int] = []
+
     async def add(admin: Admin) -> None:
         for node_id in node_ids:
             await admin.add_voter(node_id)
+        voters.extend(sorted(voter.node_id for voter in (await admin.describe_quorum()).voters))
 
     _with_admin(bootstrap, add)
+    return voters
 
 
-def _report(cluster: LocalCluster, started: list[int], seconds: float, as_json: bool) -> None:
+def _report_growth(growth: Growth, voters: Sequence[int]) -> None:
+    for node_id in growth.promoted:
+        click.echo(f"Node {node_id}, a broker alone before, has become a controller, for which it was started again.")
+    added = f"; new among them: {', '.join(map(str, growth.joining))}" if growth.joining else ", as before"
+    click.echo(f"Controllers that vote: {', '.join(map(str, voters))}{added}.")
+
+
+def _report(cluster: LocalCluster, started: list[int], seconds: float, voters: Sequence[int], as_json: bool) -> None:
     state = cluster.state
     if as_json:
         print_json(
@@ -98,6 +111,7 @@ def _report(cluster: LocalCluster, started: list[int], seconds: float, as_json: 
                 "bootstrap": state.bootstrap,
                 "started": started,
                 "seconds": round(seconds, 3),
+                **({"voters": list(voters)} if voters else {}),
                 "nodes": [
                     {
                         "node_id": node.node_id,

@@ -72,6 +72,17 @@ async def format_node(
     return ids
 
 
+async def format_as_controller(disk: Disk, clock: Clock, config: NodeConfig) -> None:
+    """Makes of a formatted node, which is a broker alone and does not run, a controller that has no vote yet.
+
+    Raises DataFolderError if it is one already.
+    """
+    failures: list[BaseException] = []
+    await format_joining_controller(disk, clock, config.metadata_directory, on_failure=failures.append)
+    if failures:
+        raise DataFolderError(f"formatting {config.metadata_directory} failed: {failures[0]}")
+
+
 async def format_further(
     disk: Disk, config: NodeConfig, *, cluster_id: str | None, random: RandomBytes
 ) -> dict[str, DirectoryId]:

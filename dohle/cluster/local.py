@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import random
+import re
 import selectors
 import signal
 import socket
@@ -42,6 +43,14 @@ _LOG_LINES_SHOWN = 15
 
 class NodeFailed(DohleError):
     """A node of the local cluster did not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Who is to get a vote once all nodes run, and which of these were brokers alone before."""
+
+    joining: tuple[int, ...]
+    promoted: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +103,12 @@ class LocalCluster:
             state.save()
         return cls(state)
 
-    def grow(self, nodes: int) -> list[int]:
-        """Lays out and formats nodes up to that many, and returns those of them that are to be given a vote.
+    def grow(self, nodes: int) -> Growth:
+        """Lays out and formats nodes up to that many, and as many controllers as so many nodes have.
 
-        They are started and given it by others. Raises ConfigurationError if a port is in use.
+        Where the new ones are too few for that, nodes that were brokers alone become controllers, too, for which they
+        are stopped. All that are to get a vote are started and given it by others. Raises ConfigurationError if a port
+        is in use.
         """
         with _locked(self.state.folder):
             state, last = self.state, self.state.nodes[-1]
@@ -107,14 +118,18 @@ class LocalCluster:
             )
             _check_ports_of_new(new)
             voters = [_as_voter(node) for node in state.nodes if _is_controller(state, node)]
-            lacking = _voter_count(nodes) - len(voters)
-            joining = [_as_voter(node) for node in new[:lacking]] if 0 < lacking <= len(new) else []
-            grown = replace(state, nodes=(*state.nodes, *new))
+            brokers = [node for node in state.nodes if not _is_controller(state, node)]
+            chosen = [*new, *brokers][: max(0, _voter_count(nodes) - len(voters))]
+            promoted, joining = [node for node in brokers if node in chosen], [_as_voter(node) for node in chosen]
+            self._stop([node.node_id for node in promoted])
+            grown = replace(self.state, nodes=(*self.state.nodes, *new))
             _configure(grown, new, (*voters, *joining), joining)
             _format(grown, new, ())
+            if promoted:
+                _promote(grown, promoted)
             grown.save()
             self.state = grown
-        return [voter.node_id for voter in joining]
+        return Growth(tuple(sorted(node.node_id for node in chosen)), tuple([node.node_id for node in promoted]))
 
     def start(self, node_ids: Sequence[int] | None = None) -> list[int]:
         """Starts those nodes (by default all) that do not run, and returns them once they are ready.
@@ -248,12 +263,12 @@ def plan(folder: str, nodes: int, base_port: int, racks: Sequence[str], cluster_
 
 
 def voters_of(nodes: Sequence[LocalNode]) -> tuple[Voter, ...]:
-    """Returns the controllers: three, which outlast the loss of one, or the first where there are fewer nodes."""
-    return tuple(_as_voter(node) for node in nodes[: 3 if len(nodes) >= 3 else 1])
+    """Returns the controllers of a new cluster."""
+    return tuple(_as_voter(node) for node in nodes[: _voter_count(len(nodes))])
 
 
 def _voter_count(nodes: int) -> int:
-    """Returns how many controllers a cluster that has grown gets: five outlast the loss of two."""
+    """Returns how many controllers so many nodes have: three outlast the loss of one, five that of two."""
     return 5 if nodes >= 5 else 3 if nodes >= 3 else 1
 
 
@@ -353,6 +368,25 @@ def _settings(
         "http_port": node.http_port,
         "default_replication_factor": min(3, len(state.nodes)),
     }
+
+
+def _promote(state: LocalState, nodes: Sequence[LocalNode]) -> None:
+    """Makes controllers that join of nodes that are brokers alone, and do not run."""
+    from dohle.cluster.formatting import format_as_controller
+    from dohle.runtime.clock import LoopClock
+    from dohle.runtime.files import RealDisk
+
+    disk = RealDisk(threads=1)
+    try:
+        for path in [state.config_path(node) for node in nodes]:
+            asyncio.run(format_as_controller(disk, LoopClock(), load_config(path).config))
+            with open(path, encoding="utf-8") as file:
+                settings, replaced = re.subn(r"(?m)^roles *=.*$", 'roles = "controller,broker"', file.read())
+            assert replaced == 1, f"{path} says that the node is a broker alone"
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(settings)
+    finally:
+        disk.close()
 
 
 def _format(state: LocalState, nodes: Sequence[LocalNode], voters: tuple[Voter, ...]) -> None:

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from dohle.cluster.config_sources import load_config
 from dohle.cluster.local import LocalCluster, free_base_port, last_lines, plan, voters_of
 from dohle.cluster.local_state import STATE_FILE, load_state
 from dohle.cluster.process_identity import ProcessIdentity
@@ -98,9 +99,47 @@ def test_an_impossible_cluster_is_refused(tmp_path, nodes, base_port, racks, com
         plan(str(tmp_path), nodes, base_port, racks, "cluster")
 
 
-def test_a_small_cluster_has_one_controller_a_larger_one_three(tmp_path):
-    counts = [len(voters_of(plan(str(tmp_path), nodes, 7092, [], "c").nodes)) for nodes in (1, 2, 3, 7)]
-    assert counts == [1, 1, 3, 3]
+def test_a_small_cluster_has_one_controller_a_larger_one_three_or_five(tmp_path):
+    counts = [len(voters_of(plan(str(tmp_path), nodes, 7092, [], "c").nodes)) for nodes in (1, 2, 3, 4, 5, 7)]
+    assert counts == [1, 1, 3, 3, 5, 5]
+
+
+def configured_as_controllers(cluster):
+    state = cluster.state
+    return [one.node_id for one in state.nodes if load_config(state.config_path(one)).config.is_controller]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "promoted", "controllers"),
+    [
+        ((1, 2), [()], [1]),
+        ((1, 3), [()], [1, 2, 3]),
+        ((2, 3), [(2,)], [1, 2, 3]),
+        ((2, 5), [(2,)], [1, 2, 3, 4, 5]),
+        ((3, 4, 5), [(), (4,)], [1, 2, 3, 4, 5]),
+        ((4, 5), [(4,)], [1, 2, 3, 4, 5]),
+        ((4, 6), [()], [1, 2, 3, 5, 6]),
+        ((5, 7), [()], [1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_cluster_that_grows_has_as_many_controllers_as_one_made_so_large(tmp_path, sizes, promoted, controllers):
+    cluster = LocalCluster.create(str(tmp_path), sizes[0], base_port=free_base_port(7), new_cluster_id="A" * 22)
+    grown = [cluster.grow(size) for size in sizes[1:]]
+    assert [growth.promoted for growth in grown] == promoted
+    assert configured_as_controllers(cluster) == controllers
+    before = voters_of(cluster.state.nodes[: sizes[0]])
+    given = {voter.node_id for voter in before} | {node for growth in grown for node in growth.joining}
+    assert sorted(given) == controllers
+
+
+def test_a_broker_that_becomes_a_controller_keeps_its_other_settings(tmp_path):
+    cluster = LocalCluster.create(str(tmp_path), 2, base_port=free_base_port(3), new_cluster_id="A" * 22)
+    path = cluster.state.config_path(cluster.state.node(2))
+    with open(path, "a") as file:
+        file.write("default_partitions = 7\n")
+    cluster.grow(3)
+    config = load_config(path).config
+    assert (config.is_controller, config.is_broker, config.default_partitions) == (True, True, 7)
 
 
 def test_nothing_is_formatted_where_a_nodes_folder_is(tmp_path):

@@ -11,6 +11,22 @@ def controllers(cluster: Any) -> dict[int, bool]:
     return {one["node_id"]: one["votes"] for one in said["controllers"]}
 
 
+def test_a_cluster_of_four_grows_to_five_controllers_one_of_which_was_a_broker_alone(make_cluster):
+    cluster = make_cluster(4)
+    folder = ("--dir", str(cluster.folder))
+    cluster.done("up", *folder)
+    try:
+        cluster.done("topic", "create", "t", "--partitions", "8", *folder)
+        said = cluster.done("up", *folder, "--nodes", "5")
+        assert "Node 4, a broker alone before, has become a controller" in said
+        assert "Controllers that vote: 1, 2, 3, 4, 5; new among them: 4, 5." in said
+        assert controllers(cluster) == {1: True, 2: True, 3: True, 4: True, 5: True}
+        cluster.done("status", *folder)
+        assert "Controllers that vote: 1, 2, 3, 4, 5, as before." in cluster.done("up", *folder, "--nodes", "6")
+    finally:
+        cluster.dohle("down")
+
+
 def test_a_cluster_of_one_grows_to_three_and_its_controllers_are_changed(make_cluster):
     cluster = make_cluster(1)
     folder = ("--dir", str(cluster.folder))
