@@ -74,8 +74,10 @@ class Following:
             disk=self._disk,
         )
 
-    def take(self, push: replication_pb2.Push) -> bool:
+    def take(self, push: replication_pb2.Push, *, is_old: bool = False) -> bool:
         """Appends what the leader pushed, takes over its watermark; returns False for a push of another subscription.
+
+        `is_old`: the leader has read it from its log, and has much of it.
 
         Raises what the log raises: CorruptMessage or InvalidRecord if the batches do not continue it, StorageFailure,
         DamagedReplica.
@@ -88,7 +90,7 @@ class Following:
             base_offset = read_header(push.batches).base_offset
             if base_offset != self.log.log_end_offset:
                 raise InvalidRecord(f"a push begins at offset {base_offset} where {self.log.log_end_offset} comes next")
-            self.log.append_as_follower(push.batches, self.leader_epoch)
+            self.log.append_as_follower(push.batches, self.leader_epoch, is_old=is_old)
         before = self.log.high_watermark
         self.log.advance_high_watermark(push.high_watermark)
         if self.log.high_watermark > before:
@@ -110,9 +112,6 @@ class Following:
         return replication_pb2.Acknowledgement(
             topic_id=self.key.topic_id,
             partition=self.key.partition,
-            leader_epoch=self.leader_epoch,
-            subscription=self.subscription,
-            received_end=self.log.log_end_offset,
             durable_end=counted_end,
         )
 

@@ -233,7 +233,7 @@ class LeaderLink:
             if following is None:
                 continue
             try:
-                if following.take(push) and push.batches:
+                if following.take(push, is_old=not message.push_number) and push.batches:
                     ends.append((following, following.subscription, following.log.log_end_offset))
                     self._to_say.touched[following.key] = following
             except DohleError as error:

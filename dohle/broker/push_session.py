@@ -4,8 +4,9 @@ Batches are pushed as they are appended, those of all partitions gathered into o
 unacknowledged: while pushes are small the window is one push, freed when the follower has made it durable, which is
 what gathers a load of small appends into few messages and few fsyncs; a backlog of bytes may run ahead on receipt.
 
-A feed that cannot be held in memory falls back to catching up: its batches are read from the log, a chunk at a time
-within a byte budget, on a lane of its own whose chunks are acknowledged by offset and never hold the window.
+A feed that cannot be held in memory falls back to catching up: its batches are read from the log, a chunk of each such
+feed in turn, and sent when nothing newer waits, as much at once as holds nothing newer up (`catch_up_window`). Chunks
+are acknowledged by offset and never hold the window.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dohle.broker.catch_up_bounds import CatchUpBound, CatchUpBounds
+from dohle.broker.catch_up_window import CatchUpWindow
 from dohle.broker.leading import Leading
-from dohle.broker.push_window import PUSH_BYTES, PushWindow
+from dohle.broker.push_window import PUSH_BYTES, Lane, PushWindow
 from dohle.model.batch import split_batches
 from dohle.model.errors import DamagedReplica, DohleError, OffsetOutOfRange, ReplicaNotAvailable
 from dohle.model.ids import NodeId, PartitionKey, TopicId
@@ -30,9 +32,12 @@ log = logging.getLogger(__name__)
 
 QUEUE_BYTES = 16 << 20
 """What a follower's feeds hold in memory before they fall back to the log."""
-CHUNK_BYTES = 1 << 20
-CATCH_UP_BYTES = 4 << 20
-"""How much of the catch-up lane may be unacknowledged."""
+STRAGGLES_S = 0.02
+"""For how long the others wait for a partition whose push is not durable; then they do no more,"""
+APART_S = 60.0
+"""and not for so long after it."""
+MOST_APART = 4
+"""How many partitions are pushed by themselves at a time: more are slow only where the whole disk is."""
 WATERMARK_DELAY_S = 0.05
 """How long a moved watermark waits for a push to travel with,"""
 READ_WATERMARK_DELAY_S = 0.005
@@ -55,6 +60,8 @@ class Feed:
         self.key = PartitionKey(TopicId(subscription.topic_id), subscription.partition)
         self.number = subscription.subscription
         self.disk = subscription.disk
+        self.lane: Lane = subscription.disk
+        self.apart_until = 0.0
         self.next_offset = subscription.position
         self.queue: list[Bytes] = []
         self.queued_bytes = 0
@@ -65,7 +72,7 @@ class Feed:
         self.is_live = subscription.position == leading.log.log_end_offset
         self.is_joining = False
         self.last_chunk: _Chunk | None = None  # of a joining feed, once it is read: live begins when this one is sent
-        self.unacknowledged: deque[tuple[int, int]] = deque()  # chunks: (end offset, bytes)
+        self.unacknowledged: deque[_Chunk] = deque()
 
     def appended(self, batch: Bytes, base_offset: int, next_offset: int) -> None:
         if not (self.is_live or self.is_joining):
@@ -106,10 +113,15 @@ class Feed:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Chunk:
+    """What is read from the log and not acknowledged."""
+
     feed: Feed
     batches: bytes
+    end_offset: int
+    size_bytes: int
+    sent_at: float = 0.0
 
 
 class PushSession:
@@ -133,14 +145,18 @@ class PushSession:
         self._find = find
         self._clock = clock
         self._feeds: dict[PartitionKey, Feed] = {}
-        self._ready: defaultdict[int, dict[PartitionKey, Feed]] = defaultdict(dict)  # live, with something queued
+        self._ready: defaultdict[Lane, dict[PartitionKey, Feed]] = defaultdict(dict)  # live, with something queued
         self._stale: dict[PartitionKey, Feed] = {}  # watermark moved since the last push
-        self._chunks: deque[_Chunk] = deque()
+        self._lagging: dict[
+            PartitionKey, Feed
+        ] = {}  # neither live nor joining, the one that was read longest ago first
+        self._chunks: deque[_Chunk] = deque()  # to be sent
         self._refusals: list[replication_pb2.Refusal] = []
         self._opening: common_pb2.Hello | None = opening
         self._queued_bytes = 0
-        self._catch_up_bytes = 0  # chunks read and not acknowledged
+        self._catch_up_window = CatchUpWindow()
         self._window = PushWindow()
+        self._straggling: asyncio.TimerHandle | None = None
         self._watermark_timer: asyncio.TimerHandle | None = None
         self._watermarks_due = False
         self._work = asyncio.Event()
@@ -151,17 +167,23 @@ class PushSession:
 
     def queued(self, feed: Feed, size_bytes: int) -> None:
         self._queued_bytes += size_bytes
-        if self._queued_bytes > QUEUE_BYTES:
-            self._fall_back(feed)
-            return
+        if self._queued_bytes > QUEUE_BYTES:  # by whoever takes longest, and not by who came last
+            self._fall_back(max(self._feeds.values(), key=lambda one: one.queued_bytes))
         if feed.is_live:
-            self._ready[feed.disk][feed.key] = feed
+            if feed.lane != feed.disk and len(feed.queue) == 1 and self._clock.now() > feed.apart_until:
+                self._ready.pop(feed.lane, None)
+                feed.lane = feed.disk
+            self._ready[feed.lane][feed.key] = feed
             self._wake_if_open()
 
     def _fall_back(self, feed: Feed) -> None:
         self._queued_bytes -= feed.queued_bytes
-        self._ready[feed.disk].pop(feed.key, None)
+        self._ready[feed.lane].pop(feed.key, None)
         feed.fall_back()
+        self._lags(feed)
+
+    def _lags(self, feed: Feed) -> None:
+        self._lagging[feed.key] = feed
         self._behind.set()
 
     def watermark_moved(self, feed: Feed, delay_s: float) -> None:
@@ -189,15 +211,40 @@ class PushSession:
                 await self._stream.send(message)
 
     def _wake_if_open(self) -> None:
-        if self._open_disk() is not None:
+        if self._open_lane() is not None:
             self._work.set()
+        elif self._straggling is None and any(self._ready.values()):
+            self._straggling = asyncio.get_running_loop().call_later(STRAGGLES_S, self._look_for_stragglers)
 
-    def _open_disk(self) -> int | None:
-        """Returns for which of the follower's disks a push may go, of those for which something waits."""
-        for disk, ready in self._ready.items():
-            if ready and self._window.is_open(disk, self._queued_bytes):
-                return disk
+    def _open_lane(self) -> Lane | None:
+        """Returns on which lane a push may go, of those on which something waits."""
+        for lane, ready in self._ready.items():
+            if ready and (self._window.is_open(lane, 0) or self._is_backlog_open(lane, ready)):
+                return lane
         return None
+
+    def _is_backlog_open(self, lane: Lane, ready: dict[PartitionKey, Feed]) -> bool:
+        if self._queued_bytes <= PUSH_BYTES:
+            return False
+        return self._window.is_open(lane, sum(feed.queued_bytes for feed in ready.values()))
+
+    def _look_for_stragglers(self) -> None:
+        """A few partitions that keep all the others waiting go on by themselves. If they are many, it is the disk."""
+        self._straggling = None
+        now = self._clock.now()
+        stragglers = self._window.stragglers(now - STRAGGLES_S)
+        if len(stragglers) + sum(feed.lane == feed.key for feed in self._feeds.values()) <= MOST_APART:
+            for key in stragglers:
+                self._set_apart(self._feeds[key], now + APART_S)
+        self._wake_if_open()
+
+    def _set_apart(self, feed: Feed, until: float) -> None:
+        log.info("%s is slow at node %d: it is pushed apart", feed.leading.log.name, self._follower)
+        is_ready = self._ready[feed.lane].pop(feed.key, None) is not None
+        feed.lane, feed.apart_until = feed.key, until
+        if is_ready:
+            self._ready[feed.lane][feed.key] = feed
+        self._window.set_apart(feed.key)
 
     def _compose(self) -> replication_pb2.LeaderMessage | None:
         if self._opening is not None:
@@ -206,22 +253,20 @@ class PushSession:
         if self._refusals:
             refusals, self._refusals = self._refusals, []
             return replication_pb2.LeaderMessage(refusals=refusals)
-        if (disk := self._open_disk()) is not None:
-            return self._compose_push(disk)
-        if self._chunks:
-            return self._compose_chunk()
+        if (lane := self._open_lane()) is not None:
+            return self._compose_push(lane)
         if self._watermarks_due:
             self._watermarks_due = False
             stale, self._stale = self._stale, {}
             if stale:
                 return replication_pb2.LeaderMessage(pushes=[feed.push(b"") for feed in stale.values()])
-        return None
+        return self._compose_chunk() if self._chunks else None
 
-    def _compose_push(self, disk: int) -> replication_pb2.LeaderMessage:
+    def _compose_push(self, lane: Lane) -> replication_pb2.LeaderMessage:
         message = replication_pb2.LeaderMessage()
         ends: dict[PartitionKey, int] = {}
         gathered = 0
-        ready = self._ready[disk]
+        ready = self._ready[lane]
         for key in list(ready):
             if gathered >= PUSH_BYTES:
                 break
@@ -244,8 +289,8 @@ class PushSession:
         for feed in self._stale.values():
             message.pushes.append(feed.push(b""))
         self._stale = {}
-        message.push_number = self._window.send(disk, ends)
-        message.backlogged = self._queued_bytes > PUSH_BYTES
+        message.push_number = self._window.send(lane, ends, self._clock.now())
+        message.backlogged = self._queued_bytes > PUSH_BYTES  # of whichever lanes: saying it costs little
         return message
 
     def _compose_chunk(self) -> replication_pb2.LeaderMessage:
@@ -256,8 +301,10 @@ class PushSession:
             feed.is_joining = False
             feed.is_live = True
             if feed.queue:
-                self._ready[feed.disk][feed.key] = feed
-        return replication_pb2.LeaderMessage(pushes=[feed.push(chunk.batches)])
+                self._ready[feed.lane][feed.key] = feed
+        chunk.sent_at = self._clock.now()
+        batches, chunk.batches = chunk.batches, b""
+        return replication_pb2.LeaderMessage(pushes=[feed.push(batches)])
 
     # catching up: one task, that reads
 
@@ -265,23 +312,27 @@ class PushSession:
         while True:
             await self._behind.wait()
             self._behind.clear()
-            for feed in list(self._feeds.values()):
-                while self._wants_chunk(feed):
-                    bound = self._bound_of(feed)
-                    if bound is not None and (pause_s := bound.pause_s()):
-                        self._look_after(pause_s)
-                        break
-                    await self._read_chunk(feed, bound)
+            while self._catch_up_window.is_open and (feed := self._next_to_read()) is not None:
+                await self._read_chunk(feed, self._bound_of(feed))
+
+    def _next_to_read(self) -> Feed | None:
+        """Returns the feed whose turn it is, of those that no bound makes wait."""
+        pauses_s: list[float] = []
+        for key, feed in list(self._lagging.items()):
+            bound = self._bound_of(feed)
+            pause_s = bound.pause_s() if bound is not None else 0.0
+            if not pause_s:
+                del self._lagging[key]
+                return feed
+            pauses_s.append(pause_s)
+        if pauses_s:
+            self._look_after(min(pauses_s))
+        return None
 
     def _look_after(self, seconds: float) -> None:
         if self._pausing is not None:
             self._pausing.cancel()
         self._pausing = asyncio.get_running_loop().call_later(seconds, self._behind.set)
-
-    def _wants_chunk(self, feed: Feed) -> bool:
-        if feed.is_live or feed.is_joining or self._feeds.get(feed.key) is not feed:
-            return False
-        return self._catch_up_bytes < CATCH_UP_BYTES
 
     def _bound_of(self, feed: Feed) -> CatchUpBound | None:
         if feed.leading.is_adding(self._follower):
@@ -289,7 +340,9 @@ class PushSession:
         return self._bounds.of_fills_of(self._follower) if feed.next_offset < feed.fills_to else None
 
     async def _read_chunk(self, feed: Feed, bound: CatchUpBound | None) -> None:
-        most_bytes = CHUNK_BYTES if bound is None else bound.chunk_bytes(CHUNK_BYTES)
+        most_bytes = self._catch_up_window.chunk_bytes
+        if bound is not None:
+            most_bytes = bound.chunk_bytes(most_bytes)
         leader_log = feed.leading.log
         start, end = feed.next_offset, leader_log.log_end_offset
         # whatever is appended while the read runs is queued, so that reaching `end` is catching up
@@ -311,16 +364,16 @@ class PushSession:
         if bound is not None:
             bound.spend(len(batches))
         reached = _next_offset(batches) if batches else start
-        chunk = _Chunk(feed, batches)
+        chunk = _Chunk(feed, batches, reached, len(batches))
         if feed.is_joining and reached == end:
             feed.last_chunk = chunk
         else:
             self._queued_bytes -= feed.queued_bytes
             feed.fall_back()
             feed.next_offset = reached
-            self._behind.set()
-        feed.unacknowledged.append((reached, len(batches)))
-        self._catch_up_bytes += len(batches)
+            self._lags(feed)
+        feed.unacknowledged.append(chunk)
+        self._catch_up_window.read(chunk.size_bytes)
         self._chunks.append(chunk)
         self._work.set()
 
@@ -350,8 +403,9 @@ class PushSession:
         if feed is None:
             return
         self._window.acknowledged(feed.key, acknowledgement.durable_end)
-        while feed.unacknowledged and feed.unacknowledged[0][0] <= acknowledgement.durable_end:
-            self._catch_up_bytes -= feed.unacknowledged.popleft()[1]
+        while feed.unacknowledged and feed.unacknowledged[0].end_offset <= acknowledgement.durable_end:
+            chunk = feed.unacknowledged.popleft()
+            self._catch_up_window.durable(chunk.size_bytes, chunk.sent_at, now)
             self._behind.set()
         feed.leading.acknowledged(self._follower, feed, acknowledgement.durable_end, now)
 
@@ -393,7 +447,7 @@ class PushSession:
         durable_end = min(subscription.durable_end, subscription.position)
         leading.subscribed(self._follower, self._broker_epoch, number, durable_end, feed, now)
         if not feed.is_live:
-            self._behind.set()
+            self._lags(feed)
 
     def _diverging(self, key: PartitionKey, number: int, epoch: int, end: int) -> None:
         self._refusals.append(
@@ -426,20 +480,22 @@ class PushSession:
         """Ends one partition's feed; what it queued is dropped."""
         if self._feeds.get(feed.key) is feed:
             del self._feeds[feed.key]
-        self._ready[feed.disk].pop(feed.key, None)
+            self._lagging.pop(feed.key, None)
+        self._ready[feed.lane].pop(feed.key, None)
         self._stale.pop(feed.key, None)
         self._window.forget(feed.key)
         self._queued_bytes -= feed.queued_bytes
         feed.fall_back()
         if feed.unacknowledged:
             self._chunks = deque(chunk for chunk in self._chunks if chunk.feed is not feed)
-        self._catch_up_bytes -= sum(size for _, size in feed.unacknowledged)
-        feed.unacknowledged.clear()
+            self._catch_up_window.forgotten(sum(chunk.size_bytes for chunk in feed.unacknowledged))
+            feed.unacknowledged.clear()
+            self._behind.set()
         feed.leading.unsubscribed(self._follower, feed)
 
     def close(self) -> None:
         """The stream is over: every feed ends."""
-        for timer in (self._watermark_timer, self._pausing):
+        for timer in (self._watermark_timer, self._pausing, self._straggling):
             if timer is not None:
                 timer.cancel()
         for feed in list(self._feeds.values()):

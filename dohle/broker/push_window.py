@@ -2,7 +2,8 @@
 
 While pushes are small, one is on its way at a time: waiting for it is what gathers the appends that come meanwhile. A
 backlog of bytes may run ahead on receipt. Each of the follower's log folders has a window of its own, and a push is for
-one of them: what lies on one disk never waits for another.
+one of them: what lies on one disk never waits for another. Nor does anybody wait for long for a partition that is slow
+by itself: it gets a window of its own.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ PUSHES_AHEAD = 4
 """How many pushes of a backlog may be received and not yet durable."""
 
 
+Lane = int | PartitionKey
+"""What has a window: one of the follower's log folders, by its number, or a partition that is slow."""
+
+
 @dataclass(slots=True)
 class _Flying:
     number: int
-    disk: int
+    lane: Lane
+    sent_at: float
     ends: dict[PartitionKey, int]  # up to where each partition has to be durable; those that are, are gone
 
 
@@ -32,10 +38,10 @@ class PushWindow:
         self._flying: deque[_Flying] = deque()
         self._sent = self._received = 0
 
-    def send(self, disk: int, ends: dict[PartitionKey, int]) -> int:
+    def send(self, lane: Lane, ends: dict[PartitionKey, int], now: float) -> int:
         """Returns the number of the push that goes now."""
         self._sent += 1
-        self._flying.append(_Flying(self._sent, disk, ends))
+        self._flying.append(_Flying(self._sent, lane, now, ends))
         return self._sent
 
     def arrived(self, received: int, durable: int) -> None:
@@ -61,9 +67,21 @@ class PushWindow:
         if not all(flying.ends for flying in self._flying):
             self._flying = deque(flying for flying in self._flying if flying.ends)
 
-    def is_open(self, disk: int, queued_bytes: int) -> bool:
+    def stragglers(self, sent_before: float) -> list[PartitionKey]:
+        """Returns the partitions for which others have waited since then, without those that have a window already."""
+        late = [one for one in self._flying if one.sent_at <= sent_before]
+        return list(dict.fromkeys(key for one in late for key in one.ends if one.lane != key))
+
+    def set_apart(self, key: PartitionKey) -> None:
+        """Gives a partition a window of its own, with all of it that is on its way."""
+        for flying in list(self._flying):
+            if key in flying.ends and flying.lane != key:
+                self._flying.append(_Flying(flying.number, key, flying.sent_at, {key: flying.ends.pop(key)}))
+        self._flying = deque(sorted((one for one in self._flying if one.ends), key=lambda one: one.number))
+
+    def is_open(self, lane: Lane, queued_bytes: int) -> bool:
         """Whether a push may go there, for `queued_bytes` that wait."""
-        flying = sum(one.disk == disk for one in self._flying)
+        flying = sum(one.lane == lane for one in self._flying)
         if not flying:
             return True
         return queued_bytes > PUSH_BYTES and self._received == self._sent and flying < PUSHES_AHEAD

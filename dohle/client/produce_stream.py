@@ -4,7 +4,8 @@ Requests carry one batch each of many partitions. One leaves as soon as there is
 way others follow only with batches that are full. So a lone record waits for nobody, a trickle gathers, and a flood
 keeps the broker busy with large requests. (With two small ones under way, 1,000 records a second took a third longer
 at the median, with four twice as long: each message costs the broker more than the records in it.) A request that is
-not answered soon holds nobody back any more: the replicas of one slow partition are no other partition's business.
+not answered soon holds nobody back any more: the replicas of one slow partition are no other partition's business. One
+whose answer a later request has overtaken is sent by itself from then on.
 
 A stream that breaks, or leaves a request unanswered for too long, is given up: everything in flight on it is reported
 to the partitions' queues as lost, and the next batch opens another.
@@ -32,6 +33,10 @@ _PRODUCE: Final = methods_of(broker_pb2.DESCRIPTOR.services_by_name["Broker"])["
 _MOST_UNDER_WAY: Final = 5
 _SOON_S: Final = 0.025
 """For how long a request counts as under way, if it is not answered before."""
+_SLOW_S: Final = 60.0
+"""For how long a partition is sent by itself after that,"""
+_MOST_SLOW: Final = 4
+"""and how many are at the most."""
 _ANSWER_GRACE_S: Final = 1.0
 """How much longer than the broker waits for its replicas the answer may take."""
 
@@ -69,6 +74,7 @@ class ProduceStream:
         self._on_progress = on_progress
         self._on_break = on_break
         self._queues: dict[PartitionQueue, None] = {}  # with something to send, the one served longest ago first
+        self._slow_until: dict[PartitionQueue, float] = {}
         self._wake = asyncio.Event()
         self._stream: _ProduceStream | None = None
         self._unanswered: dict[int, _Unanswered] = {}
@@ -83,6 +89,7 @@ class ProduceStream:
     def forget(self, queue: PartitionQueue) -> None:
         """Says that `queue` is led elsewhere; what it has in flight here will not be waited for."""
         self._queues.pop(queue, None)
+        self._slow_until.pop(queue, None)
         for correlation, request in list(self._unanswered.items()):
             for key in [key for key, (owner, _) in request.batches.items() if owner is queue]:
                 del request.batches[key]
@@ -103,6 +110,7 @@ class ProduceStream:
         """Ends; what is in flight is reported as lost."""
         self._sender.cancel()
         self._queues.clear()
+        self._slow_until.clear()
         self._lost(self._stream, NetworkException(f"the stream to {self.address} was closed here"))
 
     async def _send_all(self) -> None:
@@ -115,12 +123,24 @@ class ProduceStream:
     def _pick(self) -> list[PartitionQueue]:
         """Returns the partitions whose next batches make up a request now."""
         now = self._seams.clock.now()
-        under_way = sum(now < request.sent_at + _SOON_S for request in self._unanswered.values())
+        under_way = [request for request in self._unanswered.values() if now < request.sent_at + _SOON_S]
+        if not self._slow_until:
+            return self._pick_of(list(self._queues), len(under_way), now)
+        self._slow_until = {queue: until for queue, until in self._slow_until.items() if now < until}
+        slow = [queue for queue in self._queues if queue in self._slow_until]
+        of_others = sum(any(queue not in self._slow_until for queue, _ in one.batches.values()) for one in under_way)
+        picked = self._pick_of([queue for queue in self._queues if queue not in self._slow_until], of_others, now)
+        while slow and not picked:
+            queue = slow.pop(0)
+            picked = self._pick_of([queue], sum(queue.key in request.batches for request in under_way), now)
+        return picked
+
+    def _pick_of(self, queues: list[PartitionQueue], under_way: int, now: float) -> list[PartitionQueue]:
         if under_way >= _MOST_UNDER_WAY:
             return []
         room_bytes = self._settings.max_request_bytes
         picked: list[PartitionQueue] = []
-        for queue in list(self._queues):
+        for queue in queues:
             batch = queue.ready(now, full_only=under_way > 0)
             if batch is None:
                 if not queue.has_queued:
@@ -194,6 +214,7 @@ class ProduceStream:
         if request is None or key not in request.batches:
             return  # given up meanwhile
         queue, batch = request.batches.pop(key)
+        self._overtaken(request.sent_at)
         if not request.batches:
             del self._unanswered[produced.correlation]
         if produced.failure.code:
@@ -203,6 +224,16 @@ class ProduceStream:
         else:
             queue.acknowledged(batch, produced.base_offset, produced.log_append_time_ms)
             self._on_progress(queue, None)
+
+    def _overtaken(self, sent_at: float) -> None:
+        """Looks who is slow: unanswered though it was sent before what is answered now, and long ago."""
+        now = self._seams.clock.now()
+        for request in self._unanswered.values():
+            if request.sent_at >= sent_at or now < request.sent_at + _SOON_S:
+                break  # all others are younger
+            for queue, _ in request.batches.values():
+                if queue in self._slow_until or len(self._slow_until) < _MOST_SLOW:
+                    self._slow_until[queue] = now + _SLOW_S
 
     def _lost(self, stream: _ProduceStream | None, failure: DohleError) -> None:
         """Gives `stream` up, if that has not been done already."""

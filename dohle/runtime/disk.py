@@ -10,7 +10,7 @@ the device failed. Paths are strings with `/`, absolute or relative to the proce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -82,8 +82,13 @@ class Disk(Protocol):
         """Returns a small file's content. Raises FileNotFoundError."""
         ...
 
-    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
-        """Returns when the files' bytes and the folders' entries are on the device. Raises OSError if one is not."""
+    async def sync(
+        self, files: Sequence[File], folders: Sequence[str] = (), synced: Callable[[File], None] | None = None
+    ) -> None:
+        """Returns when the files' bytes and the folders' entries are on the device. Raises OSError if one is not.
+
+        `synced` may hear of files that are there while others still are not.
+        """
         ...
 
     def lock(self, path: str) -> FolderLock:

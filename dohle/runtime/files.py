@@ -17,6 +17,7 @@ import platform
 import re
 import shutil
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -25,6 +26,7 @@ from dohle.runtime.disk import Buffer, File
 
 _MOST_BUFFERS = 1024  # IOV_MAX on Linux and macOS
 _PARALLEL = 2  # threads a sync uses, so that many small files take few hand-overs to threads and back
+_SYNC_THREADS = 12  # apart from those that read: no sync waits for reads that a device is slow to answer
 _MANY_FILES = 64  # from here on one syncfs is cheaper than a sync each, also with a neighbour's dirty pages in it
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
@@ -131,12 +133,14 @@ class RealDisk:
 
     def __init__(self, threads: int = 6) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="dohle-disk")
+        self._sync_pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="dohle-sync")
         self._syncfs = _find_syncfs()
         # syncfs reports the write errors since its descriptor was opened, so one is held from before the first append
         self._file_systems: dict[int, int] = {}
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
+        self._sync_pool.shutdown(wait=True)
         for descriptor in self._file_systems.values():
             os.close(descriptor)
         self._file_systems.clear()
@@ -174,30 +178,41 @@ class RealDisk:
     async def read_all(self, path: str) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(self._pool, _read_file, path)
 
-    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
+    async def sync(
+        self, files: Sequence[File], folders: Sequence[str] = (), synced: Callable[[File], None] | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         if len(files) + len(folders) >= _MANY_FILES and self._syncfs is not None:
             # of these file systems alone: what fails on another disk is no failure here
             devices = {_opened(file).device for file in files} | {self._hold_file_system(one) for one in folders}
             descriptors = [self._file_systems[device] for device in sorted(devices)]
-            await _all([loop.run_in_executor(self._pool, self._syncfs, descriptor) for descriptor in descriptors])
+            await _all([loop.run_in_executor(self._sync_pool, self._syncfs, descriptor) for descriptor in descriptors])
             return
         # files first: a name that survives a crash must not lead to bytes that did not
         held = [_opened(file) for file in files]
-        await _all([self._sync_together(held[start::_PARALLEL]) for start in range(min(_PARALLEL, len(held)))])
-        await _all([loop.run_in_executor(self._pool, _sync_folder, folder) for folder in folders])
+        left, done = deque(held), deque[OpenFile]()
+        await _all([self._sync_together(held, left, done, synced) for _ in range(min(_PARALLEL, len(held)))])
+        await _all([loop.run_in_executor(self._sync_pool, _sync_folder, folder) for folder in folders])
 
-    def _sync_together(self, files: Sequence[OpenFile]) -> asyncio.Future[None]:
+    def _sync_together(
+        self,
+        files: Sequence[OpenFile],
+        left: deque[OpenFile],
+        done: deque[OpenFile],
+        synced: Callable[[File], None] | None,
+    ) -> asyncio.Future[None]:
+        """One of the threads that share what is `left` of `files`: one slow file keeps only one of them."""
         for file in files:
             file.hold()
-        descriptors = [file.descriptor for file in files]
-        job = asyncio.get_running_loop().run_in_executor(self._pool, _sync_all, descriptors)
+        job = asyncio.get_running_loop().run_in_executor(self._sync_pool, _sync_all, left, done)
 
-        def let_go(_: object) -> None:  # not before the thread is done, even if the waiting task is cancelled
+        def ended(_: object) -> None:  # not before the thread is done, even if the waiting task is cancelled
             for file in files:
                 file.release()
+            while done and synced is not None:
+                synced(done.popleft())
 
-        job.add_done_callback(let_go)
+        job.add_done_callback(ended)
         return asyncio.shield(job)
 
     def lock(self, path: str) -> FileLock:
@@ -249,14 +264,20 @@ def _sync(descriptor: int) -> None:
         os.fdatasync(descriptor)
 
 
-def _sync_all(descriptors: Sequence[int]) -> None:
-    """Syncs each, also after one has failed, and then raises the first failure."""
+def _sync_all(left: deque[OpenFile], done: deque[OpenFile]) -> None:
+    """Takes one after the other from what is left, also after one has failed, and then raises the first failure."""
     failures: list[OSError] = []
-    for descriptor in descriptors:
+    while left:
         try:
-            _sync(descriptor)
+            file = left.popleft()
+        except IndexError:  # another thread took the last one
+            break
+        try:
+            _sync(file.descriptor)
         except OSError as error:
             failures.append(error)
+        else:
+            done.append(file)
     if failures:
         raise failures[0]
 

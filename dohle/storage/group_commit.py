@@ -1,7 +1,8 @@
 """Group commit: one sync at a time for all logs of a folder, so that many appends share one fsync.
 
 While a round is under way the next one gathers. A round captures what each log has to sync, calls `Disk.sync` once, and
-hands each log its part back. Nothing wakes up where nothing was appended, and nothing is timed a log.
+hands each log its part back. Nothing wakes up where nothing was appended, and nothing is timed a log. But nobody waits
+for another for long: who keeps a round from ending is synced apart from then on, and so is who is being filled.
 
 A sync that failed is never tried again: after one error the kernel may report success for pages that it dropped. The
 folder has failed for the life of the process; whoever waits is told, and so is the owner, once.
@@ -13,7 +14,7 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dohle.model.errors import DohleError, StorageFailure
@@ -42,8 +43,51 @@ class Flushed(Protocol):
     def fail_flushes(self, failure: StorageFailure) -> None: ...
 
 
+STRAGGLES_S = 0.02
+"""For how long all wait for a log whose sync takes long; then the others go on without it,"""
+SLOW_S = 60.0
+"""and it is synced apart from them for so long."""
+MOST_SLOW = 4
+"""How many logs are slow at a time: more are only where the whole disk is."""
+BULK_S = 0.5
+"""For how long a log is synced apart that is being filled."""
+
+
+class _Lane:
+    """What the next round takes."""
+
+    def __init__(self) -> None:
+        self.requested: dict[Flushed, None] = {}
+        self.wake = asyncio.Event()
+
+
+class _Round:
+    """A sync that is under way."""
+
+    def __init__(self, flushes: dict[Flushed, Flush], *, is_patient: bool) -> None:
+        self.flushes = flushes  # that are not known to be durable
+        self.is_patient = is_patient
+        self.synced: dict[File, None] = {}  # before the others were
+        self.has_stragglers = False  # and whoever else is in its lane goes on
+        self.timer: asyncio.TimerHandle | None = None
+
+    def take_synced(self) -> list[tuple[Flushed, Flush]]:
+        """Returns those that need not wait for the round's end."""
+        done = [
+            (one, flush)
+            for one, flush in self.flushes.items()
+            if not flush.folders and all(file in self.synced for file in flush.files)
+        ]
+        for one, _ in done:
+            del self.flushes[one]
+        return done
+
+
 class GroupCommit:
-    """The rounds of one folder. Stops with `close`, after the round under way."""
+    """The rounds of one folder. Stops with `close`, after those under way.
+
+    There are two lanes, each with a round at a time: one for all, and one for those who are slow or have much to sync.
+    """
 
     def __init__(self, disk: Disk, tasks: Tasks, *, name: str, on_failure: OnFailure) -> None:
         self.failure: StorageFailure | None = None
@@ -51,50 +95,124 @@ class GroupCommit:
         self._tasks = tasks
         self._name = name
         self._on_failure = on_failure
-        self._requested: dict[Flushed, None] = {}
-        self._wake = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._settled.set()
-        self._task = tasks.spawn(self._run(), f"group-commit {name}")
+        self._prompt = _Lane()
+        self._patient = _Lane()
+        self._under_way: dict[Flushed, None] = {}
+        self._ended = asyncio.Event()  # a sync of somebody; a new one each time
+        self._slow_until: dict[Flushed, float] = {}
+        self._bulk_until: dict[Flushed, float] = {}
+        self._task = tasks.spawn(self._run(self._prompt), f"group-commit {name}")
+        self._patient_task = tasks.spawn(self._run(self._patient), f"patient group-commit {name}")
 
     def request(self, flushed: Flushed) -> None:
         """Has the next round take what `flushed` has to sync. Costs next to nothing, and may be repeated."""
-        self._requested[flushed] = None
-        self._wake.set()
+        lane = self._patient if self._is_apart(flushed) else self._prompt
+        lane.requested[flushed] = None
+        lane.wake.set()
 
-    async def settled(self) -> None:
-        """Waits until the round that is under way, if any, is over."""
-        await self._settled.wait()
+    def expect_much(self, flushed: Flushed) -> None:
+        """It is being filled: nobody else is to wait for what it has to sync."""
+        self._bulk_until[flushed] = asyncio.get_running_loop().time() + BULK_S
+
+    def _is_apart(self, flushed: Flushed) -> bool:
+        for until in (self._bulk_until, self._slow_until):
+            if flushed in until:
+                if asyncio.get_running_loop().time() < until[flushed]:
+                    return True
+                del until[flushed]
+        return False
+
+    async def settled(self, flushed: Flushed) -> None:
+        """Waits until no sync of `flushed` is under way."""
+        while flushed in self._under_way:
+            await self._ended.wait()
 
     async def close(self) -> None:
-        await self.settled()
+        while self._under_way:
+            await self._ended.wait()
         await cancel(self._task)
+        await cancel(self._patient_task)
 
-    async def _run(self) -> None:
+    async def _run(self, lane: _Lane) -> None:
         while self.failure is None:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._round()
+            await lane.wake.wait()
+            lane.wake.clear()
+            if await self._round(lane):
+                return
 
-    async def _round(self) -> None:
-        logs, self._requested = self._requested, {}
-        flushes = [(one, flush) for one in logs if (flush := one.begin_flush()) is not None]
+    async def _round(self, lane: _Lane) -> bool:
+        """Returns whether another task has taken the lane over."""
+        logs, lane.requested = lane.requested, {}
+        flushes: dict[Flushed, Flush] = {}
+        for one in logs:
+            if one in self._under_way:
+                lane.requested[one] = None  # for the round after the one that has it
+            elif (flush := one.begin_flush()) is not None:
+                flushes[one] = flush
         if not flushes:
-            return
-        files = [file for _, flush in flushes for file in flush.files]
-        folders = [folder for _, flush in flushes for folder in flush.folders]
-        self._settled.clear()
+            return False
+        self._under_way.update(dict.fromkeys(flushes))
+        files = [file for flush in flushes.values() for file in flush.files]
+        folders = [folder for flush in flushes.values() for folder in flush.folders]
+        run = _Round(flushes, is_patient=lane is self._patient)
+        if not run.is_patient:
+            self._look_later(run)
         try:
             with self.syncing():
-                await self._disk.sync(files, folders)
+                await self._disk.sync(files, folders, lambda file: self._synced(run, file))
+            self.check()  # another sync may have failed meanwhile
         except StorageFailure as failure:
-            for one in (*logs, *self._requested):
+            for one in (*run.flushes, *self._prompt.requested, *self._patient.requested):
                 one.fail_flushes(failure)
+            self._forget(run.flushes)
         else:
-            for one, flush in flushes:
-                one.finish_flush(flush)
+            self._finish(list(run.flushes.items()))
         finally:
-            self._settled.set()
+            if run.timer is not None:
+                run.timer.cancel()
+        return run.has_stragglers
+
+    def _finish(self, flushes: Sequence[tuple[Flushed, Flush]]) -> None:
+        for one, flush in flushes:
+            one.finish_flush(flush)
+        if flushes:
+            self._forget([one for one, _ in flushes])
+
+    def _forget(self, logs: Iterable[Flushed]) -> None:
+        for one in logs:
+            del self._under_way[one]
+        ended, self._ended = self._ended, asyncio.Event()
+        ended.set()
+        for lane in (self._prompt, self._patient):
+            if lane.requested:
+                lane.wake.set()
+
+    # those who keep others waiting
+
+    def _look_later(self, run: _Round) -> None:
+        run.timer = asyncio.get_running_loop().call_later(STRAGGLES_S, self._look, run)
+
+    def _synced(self, run: _Round, file: File) -> None:
+        run.synced[file] = None
+        if (run.has_stragglers or run.is_patient) and self.failure is None:
+            self._finish(run.take_synced())
+
+    def _look(self, run: _Round) -> None:
+        """Goes on without what is left of a round, unless that is much: then it is the disk that is slow."""
+        if self.failure is not None:
+            return
+        self._finish(run.take_synced())
+        if not run.flushes:
+            return
+        now = asyncio.get_running_loop().time()
+        self._slow_until = {one: until for one, until in self._slow_until.items() if until > now}
+        if len({*run.flushes, *self._slow_until}) > MOST_SLOW:
+            self._look_later(run)
+            return
+        self._slow_until.update(dict.fromkeys(run.flushes, now + SLOW_S))
+        log.info("%s: %d logs take long to sync, and are synced apart", self._name, len(run.flushes))
+        run.has_stragglers = True
+        self._task = self._tasks.spawn(self._run(self._prompt), f"group-commit {self._name}")
 
     def run_to_end(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Future[None]:
         """Starts `work`, which half done would leave files torn: it goes on when whoever waits for it is cancelled.

@@ -213,16 +213,18 @@ class Log:
         self._append(buffer, [(0, header)])
         return Appended(base_offset, self._end, now_ms if self._append_time else -1, buffer)
 
-    def append_as_follower(self, batches: Bytes, leader_epoch: int) -> Appended:
+    def append_as_follower(self, batches: Bytes, leader_epoch: int, *, is_old: bool = False) -> Appended:
         """Appends whole batches, one or more, byte for byte as the leader of `leader_epoch` sent them.
 
+        `is_old`: nobody else is to wait for them.
         Raises CorruptMessage or InvalidRecord, with nothing appended, where they are damaged or out of order, and
         StorageFailure, where whole batches may have been appended; `log_end_offset` tells.
         """
         self._check_appendable(-1)
-        found = check_pushed(
-            batches, name=self.name, end=self._end, epoch=self.last_batch_epoch, leader_epoch=leader_epoch
-        )
+        epoch = self.last_batch_epoch
+        found = check_pushed(batches, name=self.name, end=self._end, epoch=epoch, leader_epoch=leader_epoch)
+        if is_old:
+            self._commit.expect_much(self)
         self._append(batches, found)
         return Appended(found[0][1].base_offset, found[-1][1].next_offset, -1, batches)
 
@@ -508,7 +510,7 @@ class Log:
         self._high_watermark = min(self._high_watermark, border)
         self.epochs.truncate_to(border)
         await self._checkpoints.lower(self.key, border)
-        await self._commit.settled()
+        await self._commit.settled(self)
 
     def _release_after_truncation(self) -> None:
         self._waiting.end_all(None)
@@ -552,7 +554,7 @@ class Log:
         self._closed = True
         if self._truncation is not None:
             await asyncio.shield(self._truncation)
-        await self._commit.settled()
+        await self._commit.settled(self)
         self._waiting.end_all(UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node"))
         self._unsynced.close()
         self._segments.close()

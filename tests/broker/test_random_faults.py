@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from dohle.broker import push_session
+from dohle.broker import catch_up_window, push_session
 from dohle.broker.leading import ACKS_ALL
 from dohle.model.batch import split_batches
 from dohle.model.errors import DohleError, OutOfOrderSequenceNumber
@@ -188,7 +188,7 @@ def _budgets_are_even(cluster: Cluster) -> None:
             feed = replica.subscriber
             assert isinstance(feed, push_session.Feed)
             assert feed.session._queued_bytes == 0
-            assert feed.session._catch_up_bytes == 0
+            assert feed.session._catch_up_window.under_way_bytes == 0
             assert feed.is_live
 
 
@@ -199,8 +199,8 @@ def test_nothing_acknowledged_is_lost(
     if seed % 2:  # so little memory that feeds fall back to the log and join again all the time
         monkeypatch.setattr(push_session, "QUEUE_BYTES", 3000)
         monkeypatch.setattr(push_session, "PUSH_BYTES", 1500)
-        monkeypatch.setattr(push_session, "CHUNK_BYTES", 1500)
-        monkeypatch.setattr(push_session, "CATCH_UP_BYTES", 3000)
+        monkeypatch.setattr(catch_up_window, "LEAST_BYTES", 1500)
+        monkeypatch.setattr(catch_up_window, "MOST_BYTES", 3000)
 
     @in_virtual_time
     async def scenario() -> None:

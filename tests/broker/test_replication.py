@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dohle.broker import push_session, push_window
+from dohle.broker import catch_up_window, push_session, push_window
 from dohle.broker.following import Following
 from dohle.broker.push_session import PushSession
 from dohle.model.errors import InvalidRecord
@@ -30,8 +30,8 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Queue and catch-up lane hold a few batches."""
     monkeypatch.setattr(push_session, "QUEUE_BYTES", 3000)
     monkeypatch.setattr(push_session, "PUSH_BYTES", 1000)
-    monkeypatch.setattr(push_session, "CHUNK_BYTES", 1000)
-    monkeypatch.setattr(push_session, "CATCH_UP_BYTES", 2000)
+    monkeypatch.setattr(catch_up_window, "LEAST_BYTES", 1000)
+    monkeypatch.setattr(catch_up_window, "MOST_BYTES", 2000)
 
 
 # pushes
@@ -45,7 +45,7 @@ async def test_appends_are_pushed_as_they_come() -> None:
         if step % 7 == 0:
             await asyncio.sleep(0.001)
     await pair.caught_up()
-    assert pair.session._queued_bytes == pair.session._catch_up_bytes == 0
+    assert pair.session._queued_bytes == pair.session._catch_up_window.under_way_bytes == 0
 
 
 @in_virtual_time
@@ -107,14 +107,14 @@ async def test_a_slow_follower_costs_bounded_memory_and_is_caught_up_later(littl
     for step in range(300):
         pair.append(step % 2, size=100)
         session = pair.session
-        most = max(most, session._queued_bytes + session._catch_up_bytes)
+        most = max(most, session._queued_bytes + session._catch_up_window.under_way_bytes)
         assert session._queued_bytes == sum(len(b) for f in session._feeds.values() for b in f.queue)
         await asyncio.sleep(0.0005)
-    assert most <= push_session.QUEUE_BYTES + push_session.CATCH_UP_BYTES + push_session.CHUNK_BYTES
+    assert most <= push_session.QUEUE_BYTES + catch_up_window.MOST_BYTES + catch_up_window.LEAST_BYTES
     assert not pair.feed().is_live
     pair.disks[1].gate.set()
     await pair.caught_up()
-    assert pair.session._queued_bytes == pair.session._catch_up_bytes == 0
+    assert pair.session._queued_bytes == pair.session._catch_up_window.under_way_bytes == 0
 
 
 @settings(max_examples=25)
@@ -125,8 +125,8 @@ def test_catching_up_while_appends_go_on_leaves_no_gap_and_no_double(seed: int) 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(push_session, "QUEUE_BYTES", 2000)
             patch.setattr(push_session, "PUSH_BYTES", 700)
-            patch.setattr(push_session, "CHUNK_BYTES", 700)
-            patch.setattr(push_session, "CATCH_UP_BYTES", 1500)
+            patch.setattr(catch_up_window, "LEAST_BYTES", 700)
+            patch.setattr(catch_up_window, "MOST_BYTES", 1500)
             pair = await Pair.new(2, seed=seed)
             for number in (0, 1):
                 await fill(pair.logs[0][number], (3, pair.random.randrange(60)))
@@ -138,7 +138,7 @@ def test_catching_up_while_appends_go_on_leaves_no_gap_and_no_double(seed: int) 
                     pair.break_streams()
                 await asyncio.sleep(pair.random.choice([0, 0, 0.001, 0.005]))
             await pair.caught_up()
-            assert pair.session._queued_bytes == pair.session._catch_up_bytes == 0
+            assert pair.session._queued_bytes == pair.session._catch_up_window.under_way_bytes == 0
 
     scenario()
 

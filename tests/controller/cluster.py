@@ -53,10 +53,12 @@ class GatedDisk(RealDisk):
         self.gate.set()
         self._endings = endings
 
-    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
+    async def sync(
+        self, files: Sequence[File], folders: Sequence[str] = (), synced: Callable[[File], None] | None = None
+    ) -> None:
         if any(file.path.endswith(self._endings) for file in files):
             await self.gate.wait()
-        await super().sync(files, folders)
+        await super().sync(files, folders, synced)
 
 
 class TestVoter:

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,3 +206,24 @@ async def test_a_lock_is_held_against_other_processes_until_it_is_released(disk:
     lock.release()
     subprocess.run(attempt, check=True, cwd=Path(__file__).parents[2])
     disk.lock(f"{tmp_path}/.lock").release()
+
+
+async def test_a_file_that_is_slow_to_sync_keeps_no_other_one(
+    disk: RealDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = [disk.open(f"{tmp_path}/{number}", create=True) for number in range(8)]
+    goes_on, real, done = threading.Event(), files._sync, list[str]()
+
+    def sync(descriptor: int) -> None:
+        if descriptor == opened[0].descriptor:
+            goes_on.wait(10.0)
+        real(descriptor)
+
+    monkeypatch.setattr(files, "_sync", sync)
+    syncing = asyncio.create_task(disk.sync(opened, (), lambda file: done.append(file.path)))
+    while len(done) < 7:
+        await asyncio.sleep(0.001)
+    assert done == [file.path for file in opened[1:]]
+    goes_on.set()
+    await syncing
+    assert done[7:] == [opened[0].path]

@@ -159,7 +159,9 @@ class FaultDisk:
             raise FileNotFoundError(errno.ENOENT, "No such file", path)
         return bytes(self.files[path].cached)
 
-    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
+    async def sync(
+        self, files: Sequence[File], folders: Sequence[str] = (), synced: Callable[[File], None] | None = None
+    ) -> None:
         if self.before_sync is not None:
             self.before_sync()
         await self.pause()

@@ -20,12 +20,30 @@ def have_several(topology: Topology) -> Sequence[int]:
 
 
 async def slow_disk(blow: Blow) -> None:
+    """The whole disk is, or the files of one replica are."""
     faults = blow.machine.disk.faults
+    if blow.chance.random() < 0.4 and await _slow_log(blow):
+        return
     slowness = blow.chance.choice((10.0, 100.0, 1000.0))
     blow.strikes(f"{slowness:g} times for {blow.duration_s:.2f} s")
     faults.slowness = slowness
     await blow.lasts()
     faults.slowness = 1.0
+
+
+async def _slow_log(blow: Blow) -> bool:
+    """Returns False if nothing lies there."""
+    disk, folder = blow.machine.disk, blow.machine.config.data_dir
+    replicas = [name for name in disk.list(folder) if name.startswith("t-")] if disk.exists(folder) else []
+    if not replicas:
+        return False
+    path = f"{folder}/{blow.chance.choice(replicas)}"
+    longer_s = blow.chance.choice((0.05, 0.3, 2.0))
+    blow.strikes(f"{path} takes {longer_s:g} s longer to sync for {blow.duration_s:.2f} s")
+    disk.faults.slow_logs[path] = longer_s
+    await blow.lasts()
+    disk.faults.slow_logs.pop(path, None)
+    return True
 
 
 async def hanging_disk(blow: Blow) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dohle.broker.catch_up_window import CHUNK_BYTES, MOST_BYTES
 from dohle.broker.leading import Leading
-from dohle.broker.push_session import CATCH_UP_BYTES, CHUNK_BYTES, QUEUE_BYTES, Feed
+from dohle.broker.push_session import MOST_APART, QUEUE_BYTES, Feed
 from dohle.broker.push_window import PUSHES_AHEAD
 from dohle.broker.replicas import Replicas
 from dohle.cluster.node import Node
@@ -47,17 +48,17 @@ def _of_broker(replicas: Replicas) -> Iterator[str]:
             feed = replica.subscriber
             if isinstance(feed, Feed):
                 session, largest = feed.session, partition.log.config.max_message_bytes
-                queued, catching_up = session._queued_bytes, session._catch_up_bytes
+                queued, catching_up = session._queued_bytes, session._catch_up_window.under_way_bytes
                 yield from _over(f"bytes queued for follower {follower}", queued, QUEUE_BYTES)
-                most = CATCH_UP_BYTES + max(CHUNK_BYTES, largest)
+                most = MOST_BYTES + max(CHUNK_BYTES, largest)
                 yield from _over(f"bytes read for follower {follower}", catching_up, most)
 
 
 def _of_links(replicas: Replicas) -> Iterator[str]:
-    disks = len(replicas._dirs.folders)
+    windows = len(replicas._dirs.folders) + MOST_APART
     for leader, link in replicas._links.items():
         yield from _over(
-            f"pushes of leader {leader} that are not durable", len(link._unsynced), (PUSHES_AHEAD + 1) * disks
+            f"pushes of leader {leader} that are not durable", len(link._unsynced), (PUSHES_AHEAD + 1) * windows
         )
 
 

@@ -184,6 +184,8 @@ class DiskFaults:
     write_fails: bool = False
     failed: dict[str, None] = field(default_factory=dict)
     """The folders, by their first names, whose device fails every write and sync, while others work."""
+    slow_logs: dict[str, float] = field(default_factory=dict)
+    """How much longer a sync of the files in this folder takes, while others are as quick as ever."""
     traps: list[tuple[Moment, Callable[[], None]]] = field(default_factory=list)
     """Each strikes once, the next time that its moment comes."""
 
@@ -193,6 +195,7 @@ class DiskFaults:
         self.reads_hang = self.syncs_hang = False
         self.full = self.sync_fails = self.write_fails = False
         self.failed.clear()
+        self.slow_logs.clear()
 
 
 class SimFile:
@@ -423,7 +426,9 @@ class SimDisk:
     async def _freeze(self) -> None:
         await self._clock.sleep(1.0)  # of a loop that is dead: it never ends
 
-    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
+    async def sync(
+        self, files: Sequence[File], folders: Sequence[str] = (), synced: Callable[[File], None] | None = None
+    ) -> None:
         if self.abandoned:
             await self._freeze()
         contents = [_content(file) for file in files]
@@ -450,12 +455,32 @@ class SimDisk:
             for content, size in zip(contents, sizes, strict=True):
                 content.give_up(size)
             raise OSError(errno.EIO, "Input/output error", files[0].path if files else folders[0])
+        if slow_s := max((self._slow_s(file) for file in files), default=0.0):
+            begun = [*self._sync_the_quick(files, begun, synced)]
+            await self._clock.sleep(slow_s)
         for finish in begun:  # files first: a name that survives must not lead to bytes that did not
             finish()
         self.trace.note("synced")
         self.reached(Moment.SYNC_DONE)
         if self.abandoned:  # the trap was for this moment
             await self._freeze()
+
+    def _slow_s(self, file: File) -> float:
+        return self.faults.slow_logs.get(file.path.rpartition("/")[0], 0.0)
+
+    def _sync_the_quick(
+        self, files: Sequence[File], begun: Sequence[Callable[[], None]], synced: Callable[[File], None] | None
+    ) -> Sequence[Callable[[], None]]:
+        """Ends the syncs of files in no slow folder, and returns those that go on."""
+        slow: Sequence[Callable[[], None]] = ()
+        for file, finish in zip(files, begun, strict=False):
+            if self._slow_s(file):
+                slow = (*slow, finish)
+                continue
+            finish()
+            if synced is not None:
+                synced(file)
+        return (*slow, *begun[len(files) :])
 
     def lock(self, path: str) -> SimLock:
         self.open(path, create=True).close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dohle.runtime.disk import File
 from dohle.testing.world.disk import SimDisk
@@ -20,8 +20,10 @@ class LateDisk:
         self._sync, self._wait_for_read = disk.sync, disk.wait_for_read
         disk.sync, disk.wait_for_read = self.sync, self.wait_for_read  # type: ignore[method-assign]
 
-    async def sync(self, files: Sequence[File], folders: Sequence[str] = ()) -> None:
-        await self._sync(files, folders)
+    async def sync(
+        self, files: Sequence[File], folders: Sequence[str] = (), synced: Callable[[File], None] | None = None
+    ) -> None:
+        await self._sync(files, folders, synced if not self.withheld else None)
         while any(part in file.path for part in self.withheld for file in files):
             await self._clock.sleep(_LOOK_S)
 

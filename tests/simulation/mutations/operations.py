@@ -136,7 +136,7 @@ OPERATIONS = (
             PushWindow,
             "is_open",
             """
-            - flying = sum(one.disk == disk for one in self._flying)
+            - flying = sum(one.lane == lane for one in self._flying)
             + flying = len(self._flying) if mutated() else 0
             """,
         ),

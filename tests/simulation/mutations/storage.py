@@ -240,9 +240,9 @@ STORAGE = (
             GroupCommit,
             "_round",
             """
-            - await self._disk.sync(files, folders)
+            - await self._disk.sync(files, folders, lambda file: self._synced(run, file))
             + try:
-            +     await self._disk.sync(files, folders)
+            +     await self._disk.sync(files, folders, lambda file: self._synced(run, file))
             + except OSError:
             +     mutated()
             """,

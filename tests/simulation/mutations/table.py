@@ -13,6 +13,7 @@ from tests.simulation.mutations.eligible import ELIGIBLE
 from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.leading import LEADING
+from tests.simulation.mutations.neighbours import NEIGHBOURS
 from tests.simulation.mutations.operations import OPERATIONS
 from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.readers import READERS
@@ -34,6 +35,7 @@ MUTATIONS = (
     *FENCING,
     *ELIGIBLE,
     *OPERATIONS,
+    *NEIGHBOURS,
     *REBALANCE,
     *DRAINS,
     *ADMIN,

@@ -1,0 +1,53 @@
+"""How much is sent at once of what a follower lacks."""
+
+from __future__ import annotations
+
+from dohle.broker.catch_up_window import CHUNK_BYTES, LEAST_BYTES, MOST_BYTES, CatchUpWindow
+
+
+def passes(window: CatchUpWindow, began: float, seconds: float, takes_s: float) -> float:
+    """Keeps the window full; each chunk takes as long. Returns the bytes a second."""
+    now, sent = began, 0
+    while now < began + seconds:
+        chunks = []
+        while window.is_open:
+            chunks.append(window.chunk_bytes)
+            window.read(chunks[-1])
+        now += takes_s
+        for size_bytes in chunks:
+            window.durable(size_bytes, now - takes_s, now)
+        sent += sum(chunks)
+    return sent / (now - began)
+
+
+def test_a_way_without_a_queue_is_filled_however_long_it_is() -> None:
+    for takes_s in (0.001, 0.05):
+        window = CatchUpWindow()
+        passes(window, 10.0, 3.0, takes_s)
+        assert window._allowed_bytes == MOST_BYTES
+        assert window.chunk_bytes == CHUNK_BYTES
+
+
+def test_less_is_sent_as_soon_as_chunks_queue_and_more_when_they_do_no_longer() -> None:
+    window = CatchUpWindow()
+    passes(window, 10.0, 1.0, 0.001)
+    passes(window, 11.0, 0.2, 0.02)
+    assert window._allowed_bytes == LEAST_BYTES
+    assert window.chunk_bytes == LEAST_BYTES // 2
+    passes(window, 11.5, 1.0, 0.001)
+    assert window._allowed_bytes == MOST_BYTES
+
+
+def test_a_way_that_has_become_slow_is_used_as_it_is_after_two_seconds() -> None:
+    window = CatchUpWindow()
+    passes(window, 10.0, 1.0, 0.001)
+    passes(window, 11.0, 4.0, 0.02)
+    assert window._allowed_bytes == MOST_BYTES
+
+
+def test_what_nobody_waits_for_any_more_makes_room() -> None:
+    window = CatchUpWindow()
+    window.read(MOST_BYTES)
+    assert not window.is_open
+    window.forgotten(MOST_BYTES)
+    assert window.is_open

@@ -1,0 +1,72 @@
+"""Mutations of what keeps the slow and the far behind from holding up anybody else."""
+
+from __future__ import annotations
+
+from dohle.broker.catch_up_window import CatchUpWindow
+from dohle.broker.push_session import PushSession
+from dohle.client.produce_stream import ProduceStream
+from dohle.storage.group_commit import GroupCommit
+from tests.simulation.mutations import neighbour_scenarios as scenarios
+from tests.simulation.mutations.mutation import edit, mutation
+
+NEIGHBOURS = (
+    mutation(
+        "catch-up: as much is sent at once as there is memory for",
+        "decision 0027",
+        "what a follower lacks is sent only as fast as it holds up nothing that is new",
+        edit(
+            CatchUpWindow,
+            "is_open",
+            """
+            - return self.under_way_bytes < self._allowed_bytes
+            + return self.under_way_bytes < MOST_BYTES * mutated()
+            """,
+        ),
+        scenario=scenarios.a_follower_is_far_behind,
+    ),
+    mutation(
+        "pushes: all wait for a slow partition",
+        "decision 0027",
+        "a partition whose pushes are slow to become durable is pushed by itself",
+        edit(
+            PushSession,
+            "_look_for_stragglers",
+            """
+            - stragglers = self._window.stragglers(now - STRAGGLES_S)
+            + stragglers = [] if mutated() else self._window.stragglers(now - STRAGGLES_S)
+            """,
+        ),
+        scenario=scenarios.a_log_of_a_follower_is_slow,
+    ),
+    mutation(
+        "group commit: all wait for a slow log",
+        "decision 0027",
+        "a log whose syncs take long is synced apart from the others",
+        edit(
+            GroupCommit,
+            "_look",
+            """
+            - self._finish(run.take_synced())
+            + if mutated():
+            +     return
+            """,
+        ),
+        scenario=scenarios.a_log_of_the_leader_is_slow,
+    ),
+    mutation(
+        "producer: all wait for a slow partition",
+        "decision 0027",
+        "a partition whose answers others overtake has requests of its own",
+        edit(
+            ProduceStream,
+            "_overtaken",
+            """
+            - now = self._seams.clock.now()
+            + if mutated():
+            +     return
+            + now = self._seams.clock.now()
+            """,
+        ),
+        scenario=scenarios.a_log_of_the_leader_is_slow,
+    ),
+)
