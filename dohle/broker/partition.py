@@ -27,7 +27,7 @@ class Partition:
         self.name = name
         self.log = log
         self.role: Leading | Following | None = None
-        self.fills = False  # it was made by this process, and has not been in sync
+        self.fills = False  # it was made anew, and has not been in sync
         self.bytes_in = Rate(now)  # from producers
         self.bytes_out = Rate(now)  # to consumers
         self._watchers: dict[Watcher, None] = {}

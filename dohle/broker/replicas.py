@@ -38,6 +38,7 @@ from dohle.model.topic_config import TopicConfig
 from dohle.rpc.v1 import controller_pb2, replication_pb2
 from dohle.runtime.network import Address
 from dohle.runtime.tasks import turn
+from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
 from dohle.storage.log_folder import LogFolder, NewLog
 
@@ -177,22 +178,25 @@ class Replicas:
             name = (topic.name, key.partition)
             present = self._dirs.log(name) or self._dirs.log_out_of_service(name, key.topic_id)
             if present is not None:
-                self.partitions[key] = Partition(
-                    key, TopicPartition(topic.name, key.partition), present, self._surroundings.clock.now()
-                )
+                self._add(key, TopicPartition(topic.name, key.partition), present)
                 self._configure(self.partitions[key], topic.config)
             else:
-                new.append((key, NewLog(topic.name, key.partition, key.topic_id, topic.config)))
+                fills = not self._is_in_sync(key)
+                new.append((key, NewLog(topic.name, key.partition, key.topic_id, topic.config, fills)))
         logs = await self._dirs.create_logs([wanted for _, wanted in new]) if new else []
         for (key, wanted), made in zip(new, logs, strict=True):
-            partition = Partition(
-                key, TopicPartition(wanted.topic, wanted.partition), made, self._surroundings.clock.now()
-            )
-            partition.fills = True
-            self.partitions[key] = partition
+            self._add(key, TopicPartition(wanted.topic, wanted.partition), made)
         if new:
             await self._dirs.put_metadata_offset(self.image.next_offset)
             await self._failed_dirs.reported()  # of directories that do not have this offset
+
+    def _add(self, key: PartitionKey, name: TopicPartition, found: Log) -> None:
+        self.partitions[key] = Partition(key, name, found, self._surroundings.clock.now())
+        self.partitions[key].fills = self._dirs.folder_of(found).fills(found)
+
+    def _is_in_sync(self, key: PartitionKey) -> bool:
+        partition = self.image.partition(key)
+        return partition is not None and self._surroundings.me in partition.in_sync_replicas
 
     async def _act_on(self, partition: Partition) -> None:
         assigned = self._assigned_here(partition.key)
@@ -203,6 +207,8 @@ class Replicas:
         topic = self.image.topics[partition.key.topic_id]
         if partition.log.config != topic.config:
             self._configure(partition, topic.config)
+        if partition.fills and self._is_in_sync(partition.key):
+            self._filled(partition)
         if assigned.leader == self._surroundings.me:
             if partition.log.has_end:
                 await self._lead(partition, assigned)
@@ -217,6 +223,13 @@ class Replicas:
         try:
             partition.log.configure(config)
         except StorageFailure as error:  # a mark could not be made: appends count only once they are synced, as before
+            log.warning("%s: %s", partition.name, error)
+
+    def _filled(self, partition: Partition) -> None:
+        partition.fills = False
+        try:
+            self._dirs.folder_of(partition.log).filled(partition.log)
+        except StorageFailure as error:  # it passes for one that fills after a restart as well
             log.warning("%s: %s", partition.name, error)
 
     async def take_offline(self, folder: LogFolder) -> None:
@@ -277,8 +290,6 @@ class Replicas:
 
     async def _follow(self, partition: Partition, assigned: PartitionImage) -> None:
         role = partition.role
-        if self._surroundings.me in assigned.in_sync_replicas:
-            partition.fills = False
         if isinstance(role, Following) and role.leader_epoch == assigned.leader_epoch:
             role.fills = partition.fills
             partition.wake_watchers()  # it may have left the in-sync set, and whoever reads it must know
@@ -369,7 +380,7 @@ class Replicas:
             log.warning(
                 "%s: %s; set aside as %s, and filled anew by leader %d", name, damaged.damage, folder, following.leader
             )
-            anew = NewLog(name.topic, name.partition, partition.key.topic_id, damaged.config)
+            anew = NewLog(name.topic, name.partition, partition.key.topic_id, damaged.config, fills=True)
             [partition.log] = await self._dirs.create_logs([anew])
             partition.fills = True
             await self._act_on(partition)

@@ -51,6 +51,7 @@ from dohle.storage.segments import Segments
 from dohle.storage.single_log import METADATA_LOG
 
 PARTITION_FILE = "partition.metadata"
+FILLING_FILE = "filling"
 METADATA_OFFSET_FILE = "durable-metadata-offset"
 """Its owner's: replicas that were assigned below this offset of the metadata have their folder."""
 
@@ -71,6 +72,7 @@ class NewLog:
     partition: int
     topic_id: TopicId
     config: TopicConfig
+    fills: bool = False  # from a leader that has much: what is there at a later start may be no more than a part
 
 
 class LogFolder:
@@ -279,7 +281,8 @@ class LogFolder:
         self._disk.make_folder(folder)
         about = self._disk.open(f"{folder}/{PARTITION_FILE}", create=True)
         about.append([f"version: 0\ntopic_id: {id_text(new.topic_id)}\n".encode()])
-        return [about, self._first_segment(folder, new.config, offset).create()]
+        files = [about, self._first_segment(folder, new.config, offset).create()]
+        return [*files, self._disk.open(f"{folder}/{FILLING_FILE}", create=True)] if new.fills else files
 
     def _first_segment(self, folder: str, config: TopicConfig, offset: int) -> Segment:
         return Segment(self._disk, folder, offset, index_interval_bytes=config.index_interval_bytes)
@@ -298,6 +301,16 @@ class LogFolder:
             damage=None,
         )
         return self._log((new.topic, new.partition), folder, new.topic_id, new.config, opened)
+
+    def fills(self, log: Log) -> bool:
+        """Whether the log was made to be filled, and `filled` has not been called since."""
+        return self._disk.exists(f"{log.folder}/{FILLING_FILE}")
+
+    def filled(self, log: Log) -> None:
+        """The log has all that its leader has. Raises StorageFailure."""
+        with self._commit.using():
+            if self.fills(log):
+                self._disk.delete(f"{log.folder}/{FILLING_FILE}")
 
     async def delete_log(self, topic: str, partition: int) -> None:
         """Removes a log and its files. Whoever waits for it gets an error. Raises StorageFailure."""

@@ -10,6 +10,7 @@ from dohle.broker.replicas import Replicas
 from dohle.controller import leader_elections, reassignment, replica_sets
 from dohle.controller.elections import Revisions
 from dohle.model.image import PartitionImage
+from dohle.storage.log_folder import LogFolder
 from tests.simulation.mutations import reassignment_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -155,6 +156,34 @@ OPERATIONS = (
             """,
         ),
         scenario=scenarios.a_disk_is_replaced,
+    ),
+    mutation(
+        "catch-up: after a restart a new disk is filled as fast as can be",
+        "KIP-73",
+        "a replica that begins with nothing is filled at a bounded rate until it is in sync, whatever restarts",
+        edit(
+            Replicas,
+            "_add",
+            """
+            - self.partitions[key].fills = self._dirs.folder_of(found).fills(found)
+            + self.partitions[key].fills = found.log_end_offset == 0 and mutated() > 0
+            """,
+        ),
+        scenario=scenarios.a_broker_restarts_while_its_disk_is_filled,
+    ),
+    mutation(
+        "catch-up: who was filled once is bounded for ever",
+        "KIP-73",
+        "who was in sync and comes back catches up as fast as can be",
+        edit(
+            LogFolder,
+            "filled",
+            """
+            - self._disk.delete(f"{log.folder}/{FILLING_FILE}")
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_broker_restarts_while_its_disk_is_filled,
     ),
     mutation(
         "election: an unclean one asks nobody's leave",

@@ -171,6 +171,33 @@ async def a_disk_is_replaced(stage: Stage) -> None:
     assert 5 < took < 20, f"a megabyte at 100 kB/s took {took:.1f} s"
 
 
+@scenario_in(Topology.combined(3), fill_bytes_per_s=100_000)
+async def a_broker_restarts_while_its_disk_is_filled(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(100, b"x" * 10_000)
+    node = stage.follower()
+    machine = stage.world.machines[node]
+    stage.world.kill(node)
+    machine.disk.lose(f"{machine.config.data_dir}/t-0")
+    stage.world.start(node)
+    await stage.until(lambda: stage.has_replicas(node) and node not in stage.partition().in_sync_replicas, "it is out")
+    await stage.until(lambda: stage.log(node).log_end_offset > 10, "a part of it is there")
+    had = stage.log(node).log_end_offset
+    stage.world.kill(node)
+    stage.world.start(node)
+    began = stage.world.scheduler.now
+    await stage.until(lambda: node in stage.partition().in_sync_replicas, "it is in sync again", 60.0)
+    took, least = stage.world.scheduler.now - began, (100 - had) * 0.1 - 1
+    assert least < took, f"{100 - had} of 100 records of 10 kB at 100 kB/s took {took:.1f} s"
+    stage.world.kill(node)
+    await stage.written(50, b"x" * 10_000)
+    stage.world.start(node)
+    began = stage.world.scheduler.now
+    await stage.until(lambda: stage.has_replicas(node) and stage.log(node).log_end_offset == 150, "it is back")
+    took = stage.world.scheduler.now - began
+    assert took < 3, f"one that was in sync is bounded as well, and took {took:.1f} s for half a megabyte"
+
+
 @scenario_in(FIVE)
 async def a_removed_leader_is_cut_off(stage: Stage) -> None:
     """It goes on for itself, in an epoch that is over, and whoever writes to it is not told that it is written."""
