@@ -248,13 +248,18 @@ class Consumer:
         await self._ahead.wait()
 
     def _read(self, ahead: Ahead) -> None:
-        """Begins to read a batch. Raises CorruptMessage; its partition then stands still until the next seek."""
+        """Begins to read a batch. What a follower sent rotten is asked of its leader.
+
+        Raises CorruptMessage if that one sent it; the partition then stands still until the next seek.
+        """
         self._count(ahead)
         try:
             self._records = ahead.batch.records()
-        except CorruptMessage:
-            self._ahead.forget(ahead.partition)
-            ahead.partition.rewind()
+        except CorruptMessage as failure:
+            self._stop_reading()
+            self._fetcher.rewind(ahead.partition)
+            if self._fetcher.asks_leader_instead(ahead.partition, ahead.node, failure):
+                return
             ahead.partition.stopped = True
             raise
         self._reading = ahead.partition

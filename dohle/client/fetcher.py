@@ -242,7 +242,8 @@ class Fetcher:
             for batch in partition.taken(answer):
                 self.ahead.put(partition, batch, node)
         except CorruptMessage as failure:
-            self.stop(partition, CorruptMessage(f"{partition.name}: {failure.message}"))
+            if not self.asks_leader_instead(partition, node, failure):
+                self.stop(partition, CorruptMessage(f"{partition.name}: {failure.message}"))
             return
         now = self._seams.clock.now()
         if answer.batches:
@@ -264,6 +265,14 @@ class Fetcher:
         partition.preferred.named(node, now)
         self._keep_stream(node, address)
         self.wake()
+
+    def asks_leader_instead(self, partition: AssignedPartition, node: int, failure: CorruptMessage) -> bool:
+        """What `node` has sent is rotten. Returns whether the leader is asked, since a follower has sent it."""
+        if node == partition.leader:
+            return False
+        log.warning("%s: what node %d sent is rotten, its leader is asked: %s", partition.name, node, failure.message)
+        self._back_to_leader(partition, failure)
+        return True
 
     def _back_to_leader(self, partition: AssignedPartition, failure: DohleError) -> None:
         """A follower knows no offset to be out of range, and no topic to be gone: the leader will say what is wrong."""

@@ -124,6 +124,7 @@ class FakeBroker:
         self.produce_streams = 0
         self.fetches: list[broker_pb2.FetchRequest] = []
         self.refusal: DohleError | None = None  # of readers of what another leads
+        self.rots = False  # what it reads of what another leads
         self.in_doubt = False
         self.appended = asyncio.Event()
 
@@ -204,6 +205,8 @@ class FakeBroker:
                     break
                 chosen.append(batch)
                 size += len(batch)
+        if self.rots and chosen and partition.leader != self.node:
+            chosen[-1] = chosen[-1][:-1] + bytes([chosen[-1][-1] ^ 1])
         answer.batches = b"".join(chosen)
         answer.high_watermark = partition.log_end_offset
         answer.log_start_offset = partition.log_start_offset

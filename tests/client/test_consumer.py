@@ -260,6 +260,23 @@ async def test_the_replica_that_a_leader_names_is_read_and_nobody_else_in_anothe
     assert len(cluster.brokers[0].fetches) > 1
 
 
+async def test_what_a_follower_sends_rotten_is_read_from_the_leader(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(brokers=2)
+    cluster.topics[TOPIC][0].named = {"here": 1}
+    cluster.fill(0, VALUES)
+    async with Consumer(cluster.bootstrap, rack="here", partition_max_bytes=1500, prefetch_bytes=3000) as consumer:
+        await consumer.assign(TOPIC)
+        assert await read(consumer, 100) == VALUES[:100]
+        cluster.brokers[1].rots = True
+        assert await read(consumer, 400) == VALUES[100:]
+    async with Consumer(cluster.bootstrap, rack="here", partition_max_bytes=1500, prefetch_bytes=3000) as consumer:
+        await consumer.assign(TOPIC)
+        found: list[bytes | None] = []
+        while len(found) < 500:
+            found += [record.value for record in await consumer.batch(7)]
+        assert found == VALUES
+
+
 @pytest.mark.parametrize(
     "refusal", [NotLeaderOrFollower(), OffsetNotAvailable(), OffsetOutOfRange(), UnknownTopicId(), UnknownServerError()]
 )
