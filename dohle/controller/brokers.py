@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dohle.controller.decision import Decision, need_version, registered
-from dohle.controller.elections import Revisions, another_can_lead, enough_remain
+from dohle.controller.elections import Revisions, enough_remain
 from dohle.model.errors import BrokerIdNotRegistered, InvalidRequest
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey
 from dohle.model.image import BrokerImage, ClusterImage, PartitionImage
@@ -45,11 +45,9 @@ def heartbeat(
     may_serve = caught_up and may_unfence and not shutting_down
     fenced = request.wants_fence or (broker.fenced and not may_serve)
     decided = _change_brokers(image, [_change(broker, fenced=fenced, shutting_down=shutting_down)])
-    if not shutting_down:
-        return Decision(decided.records, HeartbeatResponse(fenced=fenced), decided.alarms)
-    after = apply_batch(image, decided.records, image.next_offset)
-    stuck = all(not another_can_lead(after, partition) for _, partition in after.led_by(node_id))
-    return Decision(decided.records, HeartbeatResponse(fenced=fenced, may_shut_down=stuck), decided.alarms)
+    # what another can lead, it does by these very records, or by those that brought that one into the in-sync set
+    answer = HeartbeatResponse(fenced=fenced, may_shut_down=shutting_down)
+    return Decision(decided.records, answer, decided.alarms)
 
 
 def fence_brokers(image: ClusterImage, node_ids: Sequence[NodeId], most: int | None = None) -> Decision[bool]:

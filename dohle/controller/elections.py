@@ -270,15 +270,6 @@ def may_lead_uncleanly(image: ClusterImage, partition: PartitionImage, lost: Col
     return next(iter([*members, *last, *active]), NO_NODE)
 
 
-def another_can_lead(image: ClusterImage, partition: PartitionImage) -> bool:
-    """Whether some member other than the leader could lead now."""
-    doubtful = {doubt.node_id for doubt in partition.doubts}
-    return any(
-        node != partition.leader and node not in doubtful and image.is_active(node)
-        for node in partition.in_sync_replicas
-    )
-
-
 def _without_settled(
     image: ClusterImage, members: tuple[NodeId, ...], doubts: tuple[Doubt, ...], present: NodeId
 ) -> tuple[tuple[NodeId, ...], tuple[Doubt, ...]]:

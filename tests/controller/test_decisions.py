@@ -77,6 +77,7 @@ class Decisions(RuleBasedStateMachine):
     @rule(node=NODES, wants_fence=st.booleans(), wants_shutdown=st.booleans())
     def beat(self, node, wants_fence, wants_shutdown):
         answer = self.cluster.beat(node, wants_fence=wants_fence, wants_shutdown=wants_shutdown)
+        assert answer.may_shut_down or not wants_shutdown
         if answer.may_shut_down:
             others = [set(partition.in_sync_replicas) - {node} for _, partition in self.cluster.image.led_by(node)]
             assert not any(self.cluster.image.is_active(other) for members in others for other in members)

@@ -68,20 +68,14 @@ class Unsubscription(_message.Message):
     def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., subscription: _Optional[int] = ...) -> None: ...
 
 class Acknowledgement(_message.Message):
-    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "received_end", "durable_end")
+    __slots__ = ("topic_id", "partition", "durable_end")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
-    LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
-    SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
-    RECEIVED_END_FIELD_NUMBER: _ClassVar[int]
     DURABLE_END_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
-    leader_epoch: int
-    subscription: int
-    received_end: int
     durable_end: int
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., received_end: _Optional[int] = ..., durable_end: _Optional[int] = ...) -> None: ...
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., durable_end: _Optional[int] = ...) -> None: ...
 
 class LeaderMessage(_message.Message):
     __slots__ = ("opening", "push_number", "pushes", "refusals", "backlogged")
