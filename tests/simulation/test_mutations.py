@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.simulation.mutations.mutation import Mutation
 from tests.simulation.mutations.table import MUTATIONS, kept_runs
 
 KEPT = kept_runs()
+TESTS = Path(__file__).resolve().parent.parent
 FOUND = [one for one in MUTATIONS if one.scenario is not None or one.name in KEPT]
 
 
@@ -58,3 +61,14 @@ def test_the_page_lists_every_mutation_by_its_rule_and_says_what_finds_it() -> N
 def test_a_kept_plan_is_of_a_mutation_that_no_scenario_finds() -> None:
     without = {one.name for one in MUTATIONS if one.scenario is None}
     assert set(KEPT) <= without
+
+
+def test_every_scenario_and_test_that_the_page_names_is_there() -> None:
+    text = page.PAGE.read_text()
+    scenarios = {one.scenario.__name__ for one in MUTATIONS if one.scenario is not None}  # type: ignore[attr-defined]
+    named = re.findall(r"`(\w+)`", "".join(re.findall(r"scenarios? (`\w+`(?:, `\w+`)*)", text)))
+    assert [name for name in named if name not in scenarios] == []
+    tests = "".join(path.read_text() for path in (TESTS / "raft").glob("*.py"))
+    assert [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in tests] == []
+    files = re.findall(r"`(tests/[\w/]+(?:\.py)?)`", text)
+    assert [path for path in files if not (TESTS.parent / path).exists()] == []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dohle.broker.metadata_follower import MetadataFollower
 from dohle.controller import placement, reassignment
-from dohle.listeners.admin_service import AdminService
 from tests.simulation.mutations import leading_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -13,11 +13,11 @@ ADMIN = (
         "read your writes",
         "the broker that passes a change on answers when its own metadata has it",
         edit(
-            AdminService,
-            "_change",
+            MetadataFollower,
+            "reached",
             """
-            - await self._broker.metadata.reached(answer.metadata_offset, _CATCH_UP_S)
-            + mutated()
+            - while self.image.next_offset < offset:
+            + while self.image.next_offset < offset and not mutated():
             """,
         ),
         scenario=scenarios.who_makes_a_topic_asks_for_it,

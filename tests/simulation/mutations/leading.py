@@ -9,6 +9,7 @@ from dohle.broker.isr_changes import IsrChanges
 from dohle.broker.leading import Leading
 from dohle.broker.push_session import PushSession
 from dohle.broker.replicas import Replicas
+from dohle.controller import registration
 from dohle.storage.log_dirs import LogDirs
 from tests.simulation.mutations import leading_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
@@ -105,6 +106,34 @@ LEADING = (
             """,
         ),
         scenario=scenarios.a_follower_leaves_while_a_record_waits_for_it,
+    ),
+    mutation(
+        "watermark: it waits for a joining replica for as long as that takes",
+        "replication, amendment 8",
+        "the watermark waits at most 100 ms for a replica that may join",
+        edit(
+            Leading,
+            "_wait_for_joining",
+            """
+            - if now < replica.joins_until:
+            + if mutated():
+            """,
+        ),
+        scenario=scenarios.a_follower_that_may_join_stands_still,
+    ),
+    mutation(
+        "registration: what was never made is missing",
+        "replication, amendment 3",
+        "a replica assigned after the durable metadata offset is empty, not missing",
+        edit(
+            registration._Returning,
+            "_was_durable",
+            """
+            - return self.partition.assigned_at[index] < self.evidence.durable_metadata_offset
+            + return mutated() and index >= 0
+            """,
+        ),
+        scenario=scenarios.a_broker_dies_before_it_has_made_its_replica,
     ),
     mutation(
         "in-sync set: a refused change stays",

@@ -14,6 +14,7 @@ from dohle.model.errors import IneligibleReplica, ReplicaNotAvailable, StaleBrok
 from dohle.model.ids import NodeId
 from dohle.rpc.v1 import controller_pb2, replication_pb2
 from dohle.testing.world.topology import DIRECTORIES, NodePlan, Topology
+from dohle.testing.world.world import DATA
 from tests.simulation.mutations.directory_scenarios import TWO_DISKS, all_in_sync, many_partitions
 from tests.simulation.mutations.replication_scenarios import APART
 from tests.simulation.mutations.stage import Stage, scenario, scenario_in
@@ -81,6 +82,36 @@ async def a_follower_leaves_while_a_record_waits_for_it(stage: Stage) -> None:
     [receipt] = await stage.writes(1)
     await stage.until(lambda: away not in stage.partition().in_sync_replicas, "it has left the in-sync set")
     await stage.until(receipt.done, "what waited for it alone is acknowledged", 2)
+
+
+@scenario
+async def a_follower_that_may_join_stands_still(stage: Stage) -> None:
+    """It has subscribed, a little behind, and its disk says nothing more: nobody waits for it for long."""
+    await stage.make_topic()
+    await stage.written(1)
+    leader, away = stage.partition().leader, stage.follower()
+    stage.cut(leader, away)
+    await stage.writes(1)
+    await stage.until(lambda: away not in stage.partition().in_sync_replicas, "it has left the in-sync set")
+    stage.world.machines[away].disk.faults.syncs_hang = True
+    stage.mend(leader, away)
+    await stage.until(lambda: stage.leading().replicas[NodeId(away)].subscriber is not None, "it follows again")
+    [receipt] = await stage.writes(1)
+    await stage.until(receipt.done, "a record is acknowledged without it", 2)
+
+
+@scenario_in(APART)
+async def a_broker_dies_before_it_has_made_its_replica(stage: Stage) -> None:
+    """It is the only one: it holds nothing, and has lost nothing."""
+    made = stage.tells(lambda admin: admin.create_topic("t", replication_factor=1), CONTROLLER, 2, 3, 4)
+    await stage.in_the_turn(
+        lambda: bool(stage.topics()), lambda: stage.world.kill(stage.partition().leader), "the topic is committed"
+    )
+    [broker] = stage.partition().assigned_replicas
+    assert not stage.world.machines[broker].disk.exists(f"{DATA}/t-0"), "it has made its replica already"
+    await stage.until(lambda: bool(made), "the topic is made")
+    stage.world.start(broker)
+    await stage.written(1)
 
 
 @scenario

@@ -122,6 +122,24 @@ async def a_node_without_a_vote_loses_its_leader(stage: Stage) -> None:
 
 
 @scenario
+async def a_new_voter_is_needed_that_has_not_heard_of_its_vote(stage: Stage) -> None:
+    """The change is committed without it, and who decided on that dies: by its own log it has no vote."""
+    leader = stage.controller()
+    new, stays = stage.others(leader)
+    await stage.asks(lambda admin: admin.remove_voter(new), leader)
+    await stage.until(lambda: new in stage.learners(leader), "it follows as a learner")
+    added = stage.tells(lambda admin: admin.add_voter(new), leader)
+    await stage.in_the_turn(
+        lambda: new in stage.voters(leader), lambda: stage.cut(new, leader, stays), "the change is appended"
+    )
+    await stage.until(lambda: new in stage.voters(stays) and bool(added), "it is committed")
+    assert new not in stage.voters(new), "it has not heard of its vote"
+    stage.world.kill(leader)
+    stage.mend(new, stays)
+    await stage.until(lambda: stage.leads_quorum(stays), "two of three voters elect a leader", 10)
+
+
+@scenario
 async def a_controller_was_formatted_with_other_first_voters(stage: Stage) -> None:
     """It says so by the checksum of its log's first batch, which has the same term and offset as the cluster's."""
     leader = stage.controller()

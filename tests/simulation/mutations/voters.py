@@ -147,6 +147,20 @@ VOTERS = (
         scenario=scenarios.a_node_without_a_vote_loses_its_leader,
     ),
     mutation(
+        "raft: who has not heard of its vote gives none",
+        "raft 5",
+        "who is asked for its vote gives it, whatever its own log says of the voters: the candidate's may be newer",
+        edit(
+            RaftNode,
+            "_vote",
+            """
+            - not core.damaged
+            + not core.damaged and (core.key in core.voters or not mutated())
+            """,
+        ),
+        scenario=scenarios.a_new_voter_is_needed_that_has_not_heard_of_its_vote,
+    ),
+    mutation(
         "raft: a log that begins otherwise is the cluster's own",
         "raft 5",
         "a cluster is born by one format: whose first batch is another is refused, and told why",
