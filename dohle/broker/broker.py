@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from dohle.broker.controller_client import ControllerClient
+from dohle.broker.dir_moves import DirMoves
 from dohle.broker.failed_dirs import FailedDirs
 from dohle.broker.isr_changes import IsrChanges
 from dohle.broker.membership import Membership
@@ -117,6 +118,7 @@ class Broker:
             settings.replica_lag_time_max_ms / 1000,
             settings.fill_bytes_per_s,
         )
+        self.dir_moves = DirMoves(self._surroundings, dirs, self.replicas, settings.fill_bytes_per_s)
         readers = Readers(self.replicas, self.membership, clock, settings.rack, by_rack=settings.reads_by_rack)
         self.reads = Reads(self.replicas, readers, clock, self.traffic)
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
@@ -158,7 +160,7 @@ class Broker:
     ) -> asyncio.Future[Produced] | None:
         """Appends `batch` and returns its acknowledgement; None for acks=0. Raises what `Leading.append` raises.
 
-        Waits only where the topic stores another codec than the batch has.
+        Waits only where the topic stores another codec than the batch has, or the log is just being exchanged.
         """
         try:
             partition = self.replicas.partition(key)
@@ -168,6 +170,9 @@ class Broker:
                 batch = await self._in_codec(batch, codec, leading.log.config)
                 partition = self.replicas.partition(key)
                 leading = partition.leading()
+            if partition.exchanged is not None:
+                await partition.may_append()
+                leading = self.replicas.partition(key).leading()
             now = self._surroundings.clock.now()
             future = leading.append(batch, acks, now + timeout_s, now, self._surroundings.clock.wall_ms())
         except DohleError:
@@ -293,5 +298,6 @@ class Broker:
         async with self.replicas.acting:
             self._active = False
             self.log_dirs.on_offline = None  # what fails from now on the next start finds
+            await self.dir_moves.close()
             await self.replicas.close()
         await self._tasks.close()

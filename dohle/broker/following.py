@@ -146,6 +146,15 @@ class Following:
                 await self.log.start_over_at(leader_log_start)
         return not self.ended
 
+    def goes_on_with(self, log: Log, disk: int) -> None:
+        """Another log of the same content, in another log folder, is the replica; no subscription runs."""
+        assert self.subscription == NO_SUBSCRIPTION
+        self.log, self._disk = log, disk
+
+    def changing(self) -> asyncio.Lock:
+        """To be held while the log is changed by others than its leader."""
+        return self._changing
+
     def end(self) -> None:
         """The leader or its epoch has changed: nothing of the old one is taken any more."""
         self.ended = True

@@ -126,6 +126,13 @@ class LeaderLink:
             self._unsubscribe(following)
             self._subscribe_soon(following)
 
+    def pause(self, following: Following) -> None:
+        """Takes nothing of it until `resume`; `following` is changing, so that no subscription begins."""
+        self._unsubscribe(following)
+
+    def resume(self, following: Following) -> None:
+        self._subscribe_soon(following)
+
     def close(self) -> None:
         """Ends the stream and its task; partitions must have left before."""
         self._task.cancel()

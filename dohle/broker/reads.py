@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dohle.broker.following import Following
 from dohle.broker.readers import Readers
@@ -128,11 +129,12 @@ class Reads:
 
     async def _read_one(self, wanted: FetchWanted, max_bytes: int, *, first: bool) -> Fetched:
         partition = self._replicas.partition(wanted.key)
+        work = partial(_read_log, wanted=wanted, max_bytes=max_bytes, first=first)
         if isinstance(partition.role, Following) and wanted.rack:
             check_leader_epoch(wanted.current_leader_epoch, partition.role)
             self._readers.check_following(partition, partition.role, wanted.fetch_offset)
             try:
-                found = await _read_log(partition.log, wanted, max_bytes, first=first)
+                found = await partition.read(work)
             except DamagedReplica as failure:
                 raise NotLeaderOrFollower(f"{failure.message}; read from the leader") from failure
             return dataclasses.replace(found, follows=True)
@@ -146,14 +148,15 @@ class Reads:
             )
         read_from = self._readers.replica_for(leading, wanted.rack, wanted.fetch_offset)
         try:
-            found = await _read_log(source, wanted, max_bytes, first=first)
+            found = await partition.read(work)
         except DamagedReplica as failure:
             raise leading.found_damage(failure, self._clock.now()) from failure
         return found if read_from is None else dataclasses.replace(found, read_from=read_from)
 
     async def find_offset(self, key: PartitionKey, timestamp_ms: int, current_leader_epoch: int) -> FoundOffset:
         """Returns the offset that `timestamp_ms` means: LATEST, EARLIEST, or the first record at or after it."""
-        leading = self._replicas.partition(key).leading()
+        partition = self._replicas.partition(key)
+        leading = partition.leading()
         check_leader_epoch(current_leader_epoch, leading)
         source = leading.log
         if timestamp_ms == EARLIEST:
@@ -167,7 +170,7 @@ class Reads:
             return FoundOffset(source.high_watermark, -1, leading.leader_epoch)
         high_watermark = source.high_watermark
         try:
-            found = await source.offset_for_timestamp(timestamp_ms, up_to=high_watermark)
+            found = await partition.read(lambda log: log.offset_for_timestamp(timestamp_ms, up_to=high_watermark))
         except DamagedReplica as failure:
             raise leading.found_damage(failure, self._clock.now()) from failure
         if found is None or found[0] >= high_watermark:
@@ -179,7 +182,7 @@ def any_data(answers: Sequence[Fetched]) -> bool:
     return any(answer.batches for answer in answers)
 
 
-async def _read_log(source: Log, wanted: FetchWanted, max_bytes: int, *, first: bool) -> Fetched:
+async def _read_log(source: Log, *, wanted: FetchWanted, max_bytes: int, first: bool) -> Fetched:
     high_watermark = source.high_watermark
     most = min(wanted.max_bytes, max_bytes)
     batches = b""

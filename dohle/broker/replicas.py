@@ -9,9 +9,10 @@ next start, tells an empty replica from a lost one (amendment 3).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from dohle.broker.catch_up_bounds import CatchUpBounds
 from dohle.broker.failed_dirs import FailedDirs
@@ -161,7 +162,7 @@ class Replicas:
                 folder = await self._dirs.mark_stray(found)
                 log.warning(
                     "%s-%d is not this broker's any more (deleted, made again or moved while it was down): set aside as"
-                    " %s; delete it by hand once nothing in it is missed",
+                    " %s, and deleted after stray_retention_ms",
                     topic,
                     partition,
                     folder,
@@ -356,6 +357,17 @@ class Replicas:
             elif not len(link):
                 link.close()
                 del self._links[leader]
+
+    @contextlib.asynccontextmanager
+    async def paused(self, following: Following) -> AsyncIterator[None]:
+        """Meanwhile its leader appends nothing to its log. `acting` is the caller's."""
+        link = self._links[following.leader]
+        try:
+            async with following.changing():
+                link.pause(following)
+                yield
+        finally:
+            link.resume(following)
 
     # damage
 

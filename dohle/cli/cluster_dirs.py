@@ -1,4 +1,4 @@
-"""`dohle cluster dirs`: the log directories of brokers, and what lies in them."""
+"""`dohle cluster dirs`: the log directories of brokers, what lies in them, and how replicas go from one to another."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dohle.cli.cluster_dirs_move import move
 from dohle.cli.output import print_json, print_table, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.model.errors import DohleError
@@ -14,16 +15,37 @@ from dohle.model.ids import id_text
 if TYPE_CHECKING:
     from dohle.client.values import LogDirDescription
 
-_COLUMNS = ("NODE", "DIRECTORY", "STATE", "REPLICAS", "SIZE", "FREE", "ID")
+_COLUMNS = ("NODE", "DIRECTORY", "STATE", "REPLICAS", "SIZE", "FREE", "STRAYS", "ID")
 
 
-@click.command()
+class _ShowsUnlessTold(click.Group):
+    """A group whose `show` needs no name: `dohle cluster dirs 3` shows node 3's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = bool(args) and (args[0] in self.commands or args[0] in ("-h", "--help"))
+        return super().parse_args(ctx, args if named else ["show", *args])
+
+
+@click.group(cls=_ShowsUnlessTold)
+def dirs() -> None:
+    """Show the log directories of brokers, or move replicas between those of one broker.
+
+    Without a command's name, as in `dohle cluster dirs 3`, it shows them.
+    """
+
+
+dirs.add_command(move)
+
+
+@dirs.command()
 @click.argument("nodes", type=int, nargs=-1)
 @bootstrap_option
 @timeout_option
 @json_option
-def dirs(nodes: tuple[int, ...], bootstrap: str, timeout_s: float, as_json: bool) -> int:
+def show(nodes: tuple[int, ...], bootstrap: str, timeout_s: float, as_json: bool) -> int:
     """Show the log directories of brokers NODES, or of all: replicas, sizes, free space, and why one is offline.
+
+    STRAYS are replicas that were set aside there: damaged ones, and what was not the broker's any more after a start.
 
     Exit code 1 if a directory is offline, or a broker does not answer.
     """
@@ -58,7 +80,7 @@ async def _ask(
 
 def _rows(node: int, dirs: list[LogDirDescription] | DohleError) -> list[tuple[object, ...]]:
     if isinstance(dirs, DohleError):
-        return [(node, "-", "no answer", "-", "-", "-", "-")]
+        return [(node, "-", "no answer", "-", "-", "-", "-", "-")]
     return [
         (
             node,
@@ -67,6 +89,7 @@ def _rows(node: int, dirs: list[LogDirDescription] | DohleError) -> list[tuple[o
             len(one.replicas) if one.directory_id else "-",
             size_text(one.size_bytes) if one.directory_id else "-",
             "-" if one.failure else size_text(one.free_bytes),
+            f"{one.strays}, {size_text(one.stray_bytes)}" if one.strays else "-",
             id_text(one.directory_id) if one.directory_id else "-",
         )
         for one in dirs
@@ -86,6 +109,8 @@ def _as_json(node: int, dirs: list[LogDirDescription] | DohleError) -> dict[str,
                 "failure": one.failure.message if one.failure else None,
                 "size_bytes": one.size_bytes,
                 "free_bytes": one.free_bytes,
+                "strays": one.strays,
+                "stray_bytes": one.stray_bytes,
                 "replicas": [
                     {"topic": replica.topic, "partition": replica.partition, "size_bytes": replica.size_bytes}
                     for replica in one.replicas

@@ -23,6 +23,7 @@ from dohle.client.values import (
     DrainedBroker,
     FeatureDescription,
     LogDirDescription,
+    LogDirMove,
     NewTopic,
     QuorumDescription,
     TopicConfigEntry,
@@ -283,16 +284,40 @@ class Admin:
 
     async def describe_log_dirs(self, node_id: int) -> list[LogDirDescription]:
         """Returns the log folders of one broker and the replicas in them. Raises BrokerNotAvailable."""
+        request = admin_pb2.DescribeLogDirsRequest()
+        answer = await self._ask(node_id, request, admin_pb2.DescribeLogDirsResponse)
+        return [descriptions.log_dir(log_dir) for log_dir in answer.log_dirs]
+
+    async def describe_log_dir_moves(self, node_id: int) -> list[LogDirMove]:
+        """Returns which replicas of one broker go from one of its log folders to another, and the last that did."""
+        request = admin_pb2.DescribeLogDirsRequest()
+        answer = await self._ask(node_id, request, admin_pb2.DescribeLogDirsResponse)
+        return [descriptions.log_dir_move(move) for move in answer.moves]
+
+    async def alter_replica_log_dirs(
+        self, node_id: int, targets: Mapping[TopicPartition, str | None], *, validate_only: bool = False
+    ) -> dict[TopicPartition, DohleError | None]:
+        """Begins to move replicas of one broker to other log folders of it; None takes back a move.
+
+        Returns why a move could not begin, None where it has. It goes on when this returns, for as long as the broker
+        runs. Raises BrokerNotAvailable.
+        """
+        replicas = [
+            admin_pb2.WantedLogDir(topic=name.topic, partition=name.partition, path=path or "")
+            for name, path in targets.items()
+        ]
+        request = admin_pb2.AlterReplicaLogDirsRequest(replicas=replicas, validate_only=validate_only)
+        answer = await self._ask(node_id, request, admin_pb2.AlterReplicaLogDirsResponse)
+        return {TopicPartition(one.topic, one.partition): descriptions.error_in(one.failure) for one in answer.replicas}
+
+    async def _ask(self, node_id: int, request: Message, response: type[Answer]) -> Answer:
+        """Asks that very broker. Raises BrokerNotAvailable if it does not run."""
         await self._reachable(self._deadline())
         address = self._nodes.get(node_id)
         if address is None:
             known = ", ".join(str(node) for node in sorted(self._nodes))
             raise BrokerNotAvailable(f"node {node_id} is not among the running brokers ({known})")
-        timeout_s = self._timeout_ms / 1000
-        answer = await self._call(
-            address, admin_pb2.DescribeLogDirsRequest(), admin_pb2.DescribeLogDirsResponse, timeout_s
-        )
-        return [descriptions.log_dir(log_dir) for log_dir in answer.log_dirs]
+        return await self._call(address, request, response, self._timeout_ms / 1000)
 
     async def close(self) -> None:
         """Ends. May be called more than once."""

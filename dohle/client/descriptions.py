@@ -9,6 +9,7 @@ from dohle.client.values import (
     FeatureDescription,
     FollowerDescription,
     LogDirDescription,
+    LogDirMove,
     NewTopic,
     NodeDescription,
     NodeSupport,
@@ -171,6 +172,22 @@ def log_dir(described: admin_pb2.LogDir) -> LogDirDescription:
         replicas=tuple(_replica(replica) for replica in described.replicas),
         failure=error_in(described.failure),
         directory_id=described.directory_id,
+        strays=described.strays,
+        stray_bytes=described.stray_bytes,
+    )
+
+
+def log_dir_move(described: admin_pb2.LogDirMove) -> LogDirMove:
+    state = admin_pb2.LogDirMoveState.Name(described.state)
+    return LogDirMove(
+        topic=described.topic,
+        partition=described.partition,
+        source=described.source_path,
+        target=described.target_path,
+        state=state.removeprefix("LOG_DIR_MOVE_STATE_").lower(),
+        copied_bytes=described.copied_bytes,
+        size_bytes=described.size_bytes,
+        failure=error_in(described.failure),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dohle.model.errors import DohleError
+from dohle.model.ids import TopicPartition
 from dohle.model.records import Headers
 from dohle.runtime.network import Address
 
@@ -268,8 +269,35 @@ class LogDirDescription:
     replicas: tuple[ReplicaDescription, ...]
     failure: DohleError | None  # why it cannot be used
     directory_id: bytes = b""  # empty if that is not known
+    strays: int = 0  # replicas that were set aside there, and are deleted after a while
+    stray_bytes: int = 0
 
     @property
     def size_bytes(self) -> int:
         """The sum of its replicas' sizes."""
         return sum(replica.size_bytes for replica in self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirMove:
+    """A replica that goes, or went, from one log directory of a broker to another.
+
+    `state`: "waiting", "copying", "done", "failed" or "cancelled". `size_bytes` grows with the log.
+    """
+
+    topic: str
+    partition: int
+    source: str
+    target: str
+    state: str
+    copied_bytes: int
+    size_bytes: int
+    failure: DohleError | None
+
+    @property
+    def name(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in ("waiting", "copying")

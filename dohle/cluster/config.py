@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dohle.model.errors import ConfigurationError
 from dohle.runtime.network import Address
+from dohle.storage.strays import DAY_MS, RETENTION_MS
 
 CONTROLLER = "controller"
 BROKER = "broker"
@@ -94,6 +95,12 @@ class NodeConfig:
         10, "Share of a broker's preferred partitions that others may lead", "%", least=0, most=100
     )
     producer_id_expiration_ms: int = _duration(86_400_000, "An idempotent producer silent for so long is forgotten")
+    stray_retention_ms: int = _setting(
+        RETENTION_MS,
+        "How long replicas are kept that were set aside (…-stray): damaged ones, or no longer this node's",
+        "ms",
+        least=DAY_MS,
+    )
     log_level: str = _setting("info", "How much is logged: debug, info, warning or error")
 
     def __post_init__(self) -> None:

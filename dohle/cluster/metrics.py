@@ -162,6 +162,12 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     offline = float(len(broker.log_dirs.offline))
     yield GaugeMetricFamily("dohle_offline_log_dirs", "Log directories that this node cannot use", offline)
     yield GaugeMetricFamily("dohle_offline_replicas", "Replicas that lie there", float(away))
+    strays = sum(sum(folder.strays.sizes.values()) for folder in broker.log_dirs.folders)
+    yield GaugeMetricFamily("dohle_stray_bytes", "Segments of replicas that were set aside", float(strays))
+    moving = broker.dir_moves.under_way
+    yield GaugeMetricFamily("dohle_log_dir_moves", "Replicas on their way to another log directory", float(len(moving)))
+    left = sum(max(0, move.size_bytes - move.copied_bytes) for move in moving)
+    yield GaugeMetricFamily("dohle_log_dir_moves_bytes_left", "Bytes of them that are not copied yet", float(left))
     yield GaugeMetricFamily("dohle_damaged_replicas", "Replicas in which damage was found", float(damaged))
     yield GaugeMetricFamily("dohle_damaged_leaders", "Partitions led from one for want of another", float(alone))
     yield from (start, end, durable, watermark, size, leads)

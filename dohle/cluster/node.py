@@ -189,6 +189,7 @@ class Node:
             self._tasks,
             on_failure=self._fail,
             producer_expiration_ms=config.producer_id_expiration_ms,
+            stray_retention_ms=config.stray_retention_ms,
             offline=directories.offline,
             essential=config.metadata_directory if config.is_controller else None,
         )

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from dohle.broker.broker import Broker
+from dohle.broker.dir_moves import DirMove
 from dohle.broker.leading import Leading
 from dohle.broker.partition import Partition
 from dohle.listeners.broker_service import failure
 from dohle.model.errors import DamagedReplica, DohleError, StorageFailure, UnknownTopicOrPartition
+from dohle.model.ids import TopicPartition
 from dohle.model.image import BrokerImage, ClusterImage, TopicImage
 from dohle.model.topic_config import TOPIC_KEYS
 from dohle.rpc.v1 import admin_pb2, common_pb2
@@ -139,6 +141,8 @@ class AdminService:
                 path=folder.path,
                 directory_id=folder.directory_id,
                 free_bytes=0 if folder.failed else self._disk.free_bytes(folder.path),
+                strays=len(folder.strays.sizes),
+                stray_bytes=sum(folder.strays.sizes.values()),
                 replicas=[_replica(one, now) for one in partitions if folder.logs.get(one.log.key) is one.log],
             )
             for folder in self._broker.log_dirs.folders
@@ -150,7 +154,24 @@ class AdminService:
         directories += [
             admin_pb2.LogDir(path=path, failure=failure(StorageFailure(reason))) for path, reason in offline.items()
         ]
-        return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=directories)
+        moves = [_log_dir_move(move) for move in self._broker.dir_moves.all]
+        return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=directories, moves=moves)
+
+    async def alter_replica_log_dirs(
+        self, request: admin_pb2.AlterReplicaLogDirsRequest, context: RequestContext
+    ) -> admin_pb2.AlterReplicaLogDirsResponse:
+        response = admin_pb2.AlterReplicaLogDirsResponse()
+        for wanted in request.replicas:
+            name = TopicPartition(wanted.topic, wanted.partition)
+            altered = response.replicas.add(topic=wanted.topic, partition=wanted.partition)
+            try:
+                if wanted.path:
+                    self._broker.dir_moves.begin(name, wanted.path, validate_only=request.validate_only)
+                else:
+                    await self._broker.dir_moves.cancel(name)
+            except DohleError as error:
+                altered.failure.CopyFrom(failure(error))
+        return response
 
 
 def _node(image: ClusterImage, broker: BrokerImage, leaders: dict[int, int]) -> admin_pb2.NodeDescription:
@@ -208,6 +229,19 @@ def _replica(partition: Partition, now: float) -> admin_pb2.ReplicaDescription:
         failure=None if damaged is None else failure(damaged),
         bytes_in_per_s=partition.bytes_in.per_s(now),
         bytes_out_per_s=partition.bytes_out.per_s(now),
+    )
+
+
+def _log_dir_move(move: DirMove) -> admin_pb2.LogDirMove:
+    return admin_pb2.LogDirMove(
+        topic=move.name.topic,
+        partition=move.name.partition,
+        source_path=move.source,
+        target_path=move.target,
+        state=f"LOG_DIR_MOVE_STATE_{move.state.name}",
+        copied_bytes=move.copied_bytes,
+        size_bytes=move.size_bytes,
+        failure=None if move.failure is None else failure(move.failure),
     )
 
 

@@ -27,6 +27,7 @@ from dohle.storage.group_commit import OnFailure
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder, NewLog
 from dohle.storage.moved_logs import settle_moves
+from dohle.storage.strays import RETENTION_MS
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class LogDirs:
         *,
         on_failure: OnFailure,
         producer_expiration_ms: int,
+        stray_retention_ms: int = RETENTION_MS,
         offline: Mapping[str, str] | None = None,
         essential: str | None = None,
     ) -> LogDirs:
@@ -77,6 +79,7 @@ class LogDirs:
                     tasks,
                     on_failure=partial(self._failed, folder.path),
                     producer_expiration_ms=producer_expiration_ms,
+                    stray_retention_ms=stray_retention_ms,
                 )
             except StorageFailure as error:
                 if folder.path == essential:

@@ -2,7 +2,7 @@
 
 A log lies in `<topic>-<partition>`, with `partition.metadata` (Kafka's: version, topic id) beside its segments. A new
 one is made under the name `…-new` and renamed when it is whole; one to be deleted is renamed `…-delete` first; one that
-belongs to no topic any more is renamed `…-stray` and left alone. Copies of replicas that another folder has are none of
+belongs to no topic any more is set aside (`strays`). Copies of replicas that another folder has are none of
 the logs before they take those replicas' place (`moved_logs`). The quorum's log lies here too and is not this module's.
 
 The logs share one group commit and one set of checkpoints. A clean stop syncs everything, writes what makes the next
@@ -49,6 +49,7 @@ from dohle.storage.recovery import LogFiles
 from dohle.storage.segment import Segment
 from dohle.storage.segments import Segments
 from dohle.storage.single_log import METADATA_LOG
+from dohle.storage.strays import RETENTION_MS, Strays
 
 PARTITION_FILE = "partition.metadata"
 FILLING_FILE = "filling"
@@ -60,6 +61,7 @@ _AT_ONCE = 16  # logs opened side by side
 _GROUP = 128  # logs synced or made together: bounds the files that are open for it
 _IN_A_TURN = 16  # logs whose files are made before the loop does what waits
 _EXPIRY_ROUNDS = 60  # checkpoints between two looks for producers that were not seen for long
+_STRAY_ROUNDS = 3600  # and for strays that were kept for long enough
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ class LogFolder:
         *,
         on_failure: OnFailure,
         producer_expiration_ms: int,
+        stray_retention_ms: int,
     ) -> None:
         self.path = folder.path
         self.directory_id: DirectoryId = folder.directory_id
@@ -97,6 +100,7 @@ class LogFolder:
         self._tasks = tasks
         self._producer_expiration_ms = producer_expiration_ms
         self._commit = GroupCommit(disk, tasks, name=folder.path, on_failure=on_failure)
+        self.strays = Strays(disk, clock, folder.path, stray_retention_ms)
         self._copies: dict[LogKey, Log] = {}  # whole ones, of replicas that another folder still has
         self._checkpoints = Checkpoints(disk, folder.path, lambda: {**self.logs, **self._copies})
         self._unreported = False
@@ -112,13 +116,22 @@ class LogFolder:
         *,
         on_failure: OnFailure,
         producer_expiration_ms: int = 86_400_000,
+        stray_retention_ms: int = RETENTION_MS,
     ) -> LogFolder:
         """Opens every log. Damaged ones are among them, and say so.
 
         Raises DataFolderError for a file that must be read and cannot be, StorageFailure for a failed disk.
         `on_failure` is called once if the disk fails later.
         """
-        logs = cls(disk, clock, folder, tasks, on_failure=on_failure, producer_expiration_ms=producer_expiration_ms)
+        logs = cls(
+            disk,
+            clock,
+            folder,
+            tasks,
+            on_failure=on_failure,
+            producer_expiration_ms=producer_expiration_ms,
+            stray_retention_ms=stray_retention_ms,
+        )
         with logs._commit.syncing():
             await logs._open()
         logs._tending = tasks.spawn(logs._tend(), "checkpoints")
@@ -134,6 +147,8 @@ class LogFolder:
         broker_epoch = await take_mark(self._disk, self.path)
         clean = broker_epoch is not None
         self.previous_broker_epoch = broker_epoch if broker_epoch is not None else NO_EPOCH
+        self.strays.find()
+        self.strays.delete_old()
         keys = self._find_logs()
         found = await read_checkpoints(self._disk, self.path)
         if keys and not clean:
@@ -318,7 +333,9 @@ class LogFolder:
 
     async def retire(self, topic: str, partition: int) -> str:
         """Removes a log, durably, whose files stay until `delete_retired`. Returns what they lie in."""
-        return await self._rename(topic, partition, "delete")
+        log = self.logs[topic, partition]
+        assert log.topic_id is not None
+        return await self._rename(log, f"{log.name}.{id_text(log.topic_id)}-delete")
 
     def delete_retired(self, name: str) -> None:
         with self._commit.syncing():
@@ -326,23 +343,19 @@ class LogFolder:
 
     async def mark_stray(self, topic: str, partition: int) -> str:
         """Takes a log out of service and sets its folder aside. Returns the folder's new name."""
-        return await self._rename(topic, partition, "stray")
-
-    async def _rename(self, topic: str, partition: int, suffix: str) -> str:
         log = self.logs[topic, partition]
         assert log.topic_id is not None
-        first = name = f"{log.name}.{id_text(log.topic_id)}"
-        number = 1
-        while self._disk.exists(f"{self.path}/{name}-{suffix}"):  # one that was set aside before
-            number += 1
-            name = f"{first}.{number}"
-        name = f"{name}-{suffix}"
+        name = await self._rename(log, self.strays.name_for(f"{log.name}.{id_text(log.topic_id)}"))
+        self.strays.sizes[name] = log.size_bytes
+        return name
+
+    async def _rename(self, log: Log, name: str) -> str:
         await log.close()
         async with self._checkpoints.writing:
             with self._commit.syncing():
                 self._disk.rename(log.folder, f"{self.path}/{name}")
                 await self._disk.sync([], [self.path])
-            del self.logs[topic, partition]
+            del self.logs[log.key]
         return name
 
     # Copies of replicas that another folder has
@@ -418,6 +431,8 @@ class LogFolder:
                     log.producers.expire(now, self._producer_expiration_ms)
             try:
                 with self._commit.syncing():
+                    if rounds % _STRAY_ROUNDS == 0:
+                        self.strays.delete_old()
                     await self._checkpoints.write()
             except StorageFailure:
                 return  # the owner was told by the group commit

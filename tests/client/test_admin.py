@@ -14,12 +14,14 @@ from dohle.model.errors import (
     BrokerNotAvailable,
     Closed,
     DohleError,
+    InvalidRequest,
     InvalidTopic,
     NetworkException,
     NotController,
     TopicAlreadyExists,
     UnknownTopicOrPartition,
 )
+from dohle.model.ids import TopicPartition
 from dohle.rpc.grpc_network import GrpcNetwork
 from dohle.rpc.methods import service
 from dohle.rpc.v1 import admin_pb2, common_pb2
@@ -168,7 +170,25 @@ class FakeAdmin:
     def describe_log_dirs(self, request):
         replica = admin_pb2.ReplicaDescription(topic="t", partition=1, size_bytes=9, leads=True)
         return admin_pb2.DescribeLogDirsResponse(
-            node_id=self.node, log_dirs=[admin_pb2.LogDir(path=f"/data/{self.node}", free_bytes=5, replicas=[replica])]
+            node_id=self.node,
+            log_dirs=[admin_pb2.LogDir(path=f"/data/{self.node}", free_bytes=5, replicas=[replica])],
+            moves=[
+                admin_pb2.LogDirMove(
+                    topic="t", partition=1, state=admin_pb2.LOG_DIR_MOVE_STATE_COPYING, copied_bytes=3, size_bytes=9
+                )
+            ],
+        )
+
+    @answered
+    def alter_replica_log_dirs(self, request):
+        refused = common_pb2.Failure(code=InvalidRequest.code, message="already there")
+        return admin_pb2.AlterReplicaLogDirsResponse(
+            replicas=[
+                admin_pb2.AlteredLogDir(
+                    topic=one.topic, partition=one.partition, failure=refused if one.path == "/data/1" else None
+                )
+                for one in request.replicas
+            ]
         )
 
 
@@ -241,6 +261,17 @@ async def test_the_cluster_and_one_nodes_log_dirs_are_described(nodes: Nodes) ->
         assert (log_dir.path, log_dir.failure, log_dir.replicas[0].leads) == ("/data/1", None, True)
         with pytest.raises(BrokerNotAvailable, match="node 7"):
             await admin.describe_log_dirs(7)
+
+
+async def test_replicas_move_between_the_directories_of_the_broker_that_is_named(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        first, second = TopicPartition("t", 0), TopicPartition("t", 1)
+        outcomes = await admin.alter_replica_log_dirs(1, {first: "/data/1", second: None})
+        assert isinstance(outcomes[first], InvalidRequest)
+        assert outcomes[second] is None
+        [move] = await admin.describe_log_dir_moves(1)
+        assert (move.name, move.state, move.copied_bytes, move.is_over) == (second, "copying", 3, False)
+    assert not [one for one in nodes.admins[0].requests if isinstance(one, admin_pb2.AlterReplicaLogDirsRequest)]
 
 
 async def test_a_change_that_was_certainly_refused_is_repeated_elsewhere(nodes: Nodes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -77,12 +78,10 @@ async def test_a_process_that_ends_at_any_moment_leaves_one_replica_and_a_whole_
         dirs = await machine.start()
         log = await written(dirs)
         batches = await content(log)
-        passed = 0
+        steps = iter(range(step))
 
-        def fault(_operation: str, _path: str, step: int = step) -> OSError | None:
-            nonlocal passed
-            passed += 1
-            if passed > step:
+        def fault(_operation: str, _path: str, steps: Iterator[int] = steps) -> OSError | None:
+            if next(steps, None) is None:
                 raise Killed
             return None
 

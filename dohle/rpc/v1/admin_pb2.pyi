@@ -13,6 +13,15 @@ class ElectionType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ELECTION_TYPE_PREFERRED: _ClassVar[ElectionType]
     ELECTION_TYPE_UNCLEAN: _ClassVar[ElectionType]
 
+class LogDirMoveState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LOG_DIR_MOVE_STATE_UNSPECIFIED: _ClassVar[LogDirMoveState]
+    LOG_DIR_MOVE_STATE_WAITING: _ClassVar[LogDirMoveState]
+    LOG_DIR_MOVE_STATE_COPYING: _ClassVar[LogDirMoveState]
+    LOG_DIR_MOVE_STATE_DONE: _ClassVar[LogDirMoveState]
+    LOG_DIR_MOVE_STATE_FAILED: _ClassVar[LogDirMoveState]
+    LOG_DIR_MOVE_STATE_CANCELLED: _ClassVar[LogDirMoveState]
+
 class NodeRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NODE_ROLE_UNSPECIFIED: _ClassVar[NodeRole]
@@ -21,6 +30,12 @@ class NodeRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NODE_ROLE_LEARNER: _ClassVar[NodeRole]
 ELECTION_TYPE_PREFERRED: ElectionType
 ELECTION_TYPE_UNCLEAN: ElectionType
+LOG_DIR_MOVE_STATE_UNSPECIFIED: LogDirMoveState
+LOG_DIR_MOVE_STATE_WAITING: LogDirMoveState
+LOG_DIR_MOVE_STATE_COPYING: LogDirMoveState
+LOG_DIR_MOVE_STATE_DONE: LogDirMoveState
+LOG_DIR_MOVE_STATE_FAILED: LogDirMoveState
+LOG_DIR_MOVE_STATE_CANCELLED: LogDirMoveState
 NODE_ROLE_UNSPECIFIED: NodeRole
 NODE_ROLE_BROKER: NodeRole
 NODE_ROLE_VOTER: NodeRole
@@ -525,26 +540,86 @@ class DescribeLogDirsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeLogDirsResponse(_message.Message):
-    __slots__ = ("node_id", "log_dirs")
+    __slots__ = ("node_id", "log_dirs", "moves")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     LOG_DIRS_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     log_dirs: _containers.RepeatedCompositeFieldContainer[LogDir]
-    def __init__(self, node_id: _Optional[int] = ..., log_dirs: _Optional[_Iterable[_Union[LogDir, _Mapping]]] = ...) -> None: ...
+    moves: _containers.RepeatedCompositeFieldContainer[LogDirMove]
+    def __init__(self, node_id: _Optional[int] = ..., log_dirs: _Optional[_Iterable[_Union[LogDir, _Mapping]]] = ..., moves: _Optional[_Iterable[_Union[LogDirMove, _Mapping]]] = ...) -> None: ...
 
 class LogDir(_message.Message):
-    __slots__ = ("path", "failure", "free_bytes", "replicas", "directory_id")
+    __slots__ = ("path", "failure", "free_bytes", "replicas", "directory_id", "strays", "stray_bytes")
     PATH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    STRAYS_FIELD_NUMBER: _ClassVar[int]
+    STRAY_BYTES_FIELD_NUMBER: _ClassVar[int]
     path: str
     failure: _common_pb2.Failure
     free_bytes: int
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaDescription]
     directory_id: bytes
-    def __init__(self, path: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., free_bytes: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaDescription, _Mapping]]] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
+    strays: int
+    stray_bytes: int
+    def __init__(self, path: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., free_bytes: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaDescription, _Mapping]]] = ..., directory_id: _Optional[bytes] = ..., strays: _Optional[int] = ..., stray_bytes: _Optional[int] = ...) -> None: ...
+
+class LogDirMove(_message.Message):
+    __slots__ = ("topic", "partition", "source_path", "target_path", "state", "copied_bytes", "size_bytes", "failure")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_PATH_FIELD_NUMBER: _ClassVar[int]
+    TARGET_PATH_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    COPIED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    partition: int
+    source_path: str
+    target_path: str
+    state: LogDirMoveState
+    copied_bytes: int
+    size_bytes: int
+    failure: _common_pb2.Failure
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., source_path: _Optional[str] = ..., target_path: _Optional[str] = ..., state: _Optional[_Union[LogDirMoveState, str]] = ..., copied_bytes: _Optional[int] = ..., size_bytes: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+
+class AlterReplicaLogDirsRequest(_message.Message):
+    __slots__ = ("replicas", "validate_only")
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    replicas: _containers.RepeatedCompositeFieldContainer[WantedLogDir]
+    validate_only: bool
+    def __init__(self, replicas: _Optional[_Iterable[_Union[WantedLogDir, _Mapping]]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class WantedLogDir(_message.Message):
+    __slots__ = ("topic", "partition", "path")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    partition: int
+    path: str
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., path: _Optional[str] = ...) -> None: ...
+
+class AlterReplicaLogDirsResponse(_message.Message):
+    __slots__ = ("replicas",)
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    replicas: _containers.RepeatedCompositeFieldContainer[AlteredLogDir]
+    def __init__(self, replicas: _Optional[_Iterable[_Union[AlteredLogDir, _Mapping]]] = ...) -> None: ...
+
+class AlteredLogDir(_message.Message):
+    __slots__ = ("topic", "partition", "failure")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    partition: int
+    failure: _common_pb2.Failure
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class ReplicaDescription(_message.Message):
     __slots__ = ("topic", "topic_id", "partition", "size_bytes", "log_start_offset", "log_end_offset", "durable_end", "high_watermark", "leads", "failure", "followers", "bytes_in_per_s", "bytes_out_per_s")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dohle.cluster.node import Node
 from dohle.model.ids import NodeId, PartitionKey, id_text
 from dohle.model.image import ClusterImage, PartitionImage
-from dohle.storage.log_folder import PARTITION_FILE
+from dohle.storage.checkpoints import LogKey
+from dohle.storage.log_folder import PARTITION_FILE, LogFolder
 from dohle.testing.world.disk import Content, Folder
 from dohle.testing.world.world import Machine
 
@@ -18,6 +19,16 @@ def offline_in_play(image: ClusterImage, key: PartitionKey, partition: Partition
         doubt = partition.doubt_about(node_id)
         if image.is_offline(node_id, key) and (doubt is None or not doubt.lost):
             yield f"node {node_id} is in the in-sync set, and its replica in a directory that has failed"
+
+
+def live_twice(folders: Sequence[LogFolder]) -> Iterator[str]:
+    """Says which partition has two live logs in one process."""
+    seen: dict[LogKey, str] = {}
+    for folder in folders:
+        for key in folder.logs:
+            if key in seen:
+                yield f"{key[0]}-{key[1]} has two live logs, in {seen[key]} and {folder.path}"
+            seen[key] = folder.path
 
 
 class Twins:

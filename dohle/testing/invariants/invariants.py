@@ -18,7 +18,7 @@ from dohle.model.ids import NO_NODE, PartitionKey
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.storage.checkpoints import RECOVERY_POINTS, LogKey
 from dohle.testing.invariants.bounds import overflows
-from dohle.testing.invariants.directories import Twins
+from dohle.testing.invariants.directories import Twins, live_twice
 from dohle.testing.invariants.partition_watch import PartitionWatch, SeenReplica
 from dohle.testing.invariants.quorum_watch import QuorumWatch, RaftState, raft_state
 from dohle.testing.invariants.version_watch import VersionWatch
@@ -37,7 +37,7 @@ MOST_VIOLATIONS = 20
 class _Seen:
     """What a process was like at its last look."""
 
-    __slots__ = ("committed", "followed", "process", "raft", "recovery_points", "replicas", "turns")
+    __slots__ = ("committed", "followed", "held", "process", "raft", "recovery_points", "replicas", "turns")
 
     def __init__(self, process: NodeProcess) -> None:
         self.process = process
@@ -46,6 +46,7 @@ class _Seen:
         self.recovery_points: dict[str, Mapping[LogKey, int]] = {}  # by the folder's path
         self.committed = EMPTY_IMAGE
         self.followed = EMPTY_IMAGE
+        self.held = 0  # logs, in all folders
         self.turns = 0
 
 
@@ -95,8 +96,9 @@ class Invariants:
                     self.violated(what)
                 seen.replicas = [known.get(one) or SeenReplica(one) for one in partitions.values()]
             for replica in seen.replicas:
-                log = replica.log
+                log = replica.partition.log
                 state = (
+                    log,
                     log._durable_end,
                     log._high_watermark,
                     log.generation,
@@ -106,7 +108,13 @@ class Invariants:
                 if state != replica.state:
                     self._partitions.moved(seen.process, node.broker, replica)
                     replica.state = state
-            for folder in node.broker.log_dirs.folders:
+            folders = node.broker.log_dirs.folders
+            held = sum([len(folder.logs) for folder in folders])
+            if held != seen.held:
+                seen.held = held
+                for what in live_twice(folders):
+                    self.violated(f"{seen.process.name}: {what}")
+            for folder in folders:
                 recovery_points = folder._checkpoints._written[RECOVERY_POINTS]
                 if recovery_points is not seen.recovery_points.get(folder.path):
                     seen.recovery_points[folder.path] = recovery_points

@@ -28,6 +28,7 @@ from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicIm
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
 from dohle.storage.log_folder import PARTITION_FILE, LogFolder
+from dohle.storage.moved_logs import MOVED_SUFFIX
 from dohle.testing.invariants.directories import offline_in_play
 from dohle.testing.invariants.eligible import eligible_wrongly, led_wrongly
 from dohle.testing.invariants.epochs import wrong_epochs
@@ -156,6 +157,7 @@ class PartitionWatch:
                 machine = self._world.machines[node_id]
                 mark = (PARTITION_FILE, id_text(shared.key.topic_id).encode())
                 paths = [f"{path}/{shared.name}" for path in machine.config.log_directories]
+                paths += [f"{path}{MOVED_SUFFIX}" for path in paths]
                 shared.disks[node_id] = SureLog(machine, *paths, mark=mark)
                 shared.told.pop(node_id, None)
         if before is not None and now.partition_epoch == before.partition_epoch + 1:

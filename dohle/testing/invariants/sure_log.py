@@ -36,14 +36,15 @@ class _Segment:
 class SureLog:
     """One log of one machine, in the first of the folders `paths` of its disk that is there.
 
-    `mark` is what a file of the folder must contain.
+    `mark` is what a file of the folder must contain. A folder that one of `paths` is renamed to another is there.
     """
 
     def __init__(self, machine: Machine, *paths: str, mark: tuple[str, bytes] | None = None) -> None:
         self.batches: list[BatchHeader] = []
         self.judged = 0  # of the batches, how many the ledger has seen
-        self.replaced = False  # a folder that held batches is gone
+        self.replaced = False  # a folder that held batches is gone, and none that holds as many is in its place
         self._has_held = False  # this folder has held some, whether or not they rotted since
+        self._successor_owes = 0  # up to where the folder in its place must reach
         self._machine = machine
         self._ways = [[name for name in path.split("/") if name] for path in paths]
         self._way = self._ways[0]  # to where it was found last
@@ -91,6 +92,8 @@ class SureLog:
                 self._find()
         folder = self._folder
         if folder is None:
+            self.replaced = self.replaced or self._successor_owes > 0
+            self._successor_owes = 0
             return
         version = (folder._settled, len(folder._pending))
         if version != self._version:
@@ -101,6 +104,8 @@ class SureLog:
             self._forget_from(len(self._segments) - 1)
             self._unread.insert(0, (last.base_offset, last.content))
         self._read_on()
+        self.replaced = self.replaced or self.end < self._successor_owes
+        self._successor_owes = 0
 
     def _find(self) -> None:
         """Walks to the folder, and keeps the way: while nothing changes on it, it leads to the same folder."""
@@ -111,7 +116,7 @@ class SureLog:
                 self._way = way
                 break
         if folder is not self._folder:
-            self.replaced = self.replaced or self._has_held
+            self._successor_owes = max(self.end, 1) if self._has_held else 0
             self._has_held = False
             self._folder, self._version = folder, (-1, -1)
             self._forget_from(0)
@@ -119,9 +124,11 @@ class SureLog:
 
     def _walk(self, way: list[str]) -> Folder | None:
         folder = self._machine.disk._root
-        for name in way:
+        for depth, name in enumerate(way):
             self._trail.append((folder, folder._settled, len(folder._pending)))
             entry = _sure(folder, name)
+            if entry is None and depth == len(way) - 1:
+                entry = self._on_its_way(folder, name)
             if not isinstance(entry, Folder):
                 return None
             folder = entry
@@ -131,6 +138,12 @@ class SureLog:
             if not isinstance(about, Content) or text not in about.durable:
                 return None
         return folder
+
+    def _on_its_way(self, folder: Folder, name: str) -> Entry | None:
+        """Returns the entry of this name if a loss of power would give it another of those that it may have."""
+        entry = folder.entries.get(name)
+        former = [folder._durable.get(way[-1]) for way in self._ways]
+        return entry if entry is not None and any(entry is one for one in former) else None
 
     def _list(self, folder: Folder) -> None:
         found = [

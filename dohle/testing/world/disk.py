@@ -23,6 +23,7 @@ from random import Random
 from typing import Union
 
 from dohle.runtime.disk import Buffer, File
+from dohle.storage.moved_logs import FUTURE_SUFFIX, MOVED_SUFFIX
 from dohle.testing.world.seams import SimClock
 from dohle.testing.world.trace import Trace
 
@@ -164,6 +165,7 @@ class Moment(Enum):
     ROLL = "at a roll"
     TRUNCATION = "at a truncation"
     RENAME = "at a rename"
+    MOVE = "at a move"
     VOTE = "at a vote"
     SNAPSHOT = "at a snapshot"
 
@@ -359,7 +361,7 @@ class SimDisk:
             entry = Content()
             if not self.abandoned:
                 folder.change({name: entry})
-                if name.endswith(".log") and not path.rpartition("/")[0].endswith("-new"):
+                if name.endswith(".log") and not path.rpartition("/")[0].endswith(("-new", FUTURE_SUFFIX)):
                     self.reached(Moment.ROLL)
         if isinstance(entry, Folder):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
@@ -395,6 +397,8 @@ class SimDisk:
         self.trace.note(f"rename {old} {new}")
         old_folder.change({old_name: None, new_name: entry})
         self.reached(Moment.RENAME)
+        if old.endswith(MOVED_SUFFIX) or new.endswith((MOVED_SUFFIX, "-delete")):
+            self.reached(Moment.MOVE)
         if new.endswith(_SNAPSHOT_SUFFIX):
             self.reached(Moment.SNAPSHOT)
 

@@ -1,0 +1,141 @@
+"""Scenarios of replicas that move from one directory of their broker to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dohle.broker.dir_moves import MoveState
+from dohle.client.values import LogDirMove
+from dohle.model.errors import DohleError
+from dohle.model.ids import TopicPartition
+from dohle.testing.world.disk import Moment
+from dohle.testing.world.topology import DIRECTORIES
+from tests.simulation.mutations.directory_scenarios import TWO_DISKS, all_in_sync, many_partitions, where
+from tests.simulation.mutations.stage import Stage, scenario_in
+
+FIRST, SECOND = DIRECTORIES[:2]
+NAME = TopicPartition("t", 0)
+
+
+async def moves(stage: Stage, node_id: int, path: str | None) -> None:
+    outcomes = await stage.asks(lambda admin: admin.alter_replica_log_dirs(node_id, {NAME: path}))
+    failure = outcomes[NAME]
+    if isinstance(failure, DohleError):
+        raise failure
+
+
+async def move(stage: Stage, node_id: int) -> LogDirMove:
+    return next(
+        one for one in await stage.asks(lambda admin: admin.describe_log_dir_moves(node_id)) if one.name == NAME
+    )
+
+
+def target(stage: Stage, node_id: int) -> str:
+    """Returns the directory in which the node does not have the replica."""
+    return SECOND if 0 in where(stage, node_id, FIRST) else FIRST
+
+
+def is_there(stage: Stage, node_id: int, path: str) -> Callable[[], bool]:
+    def arrived() -> bool:
+        folders = stage.broker(node_id).log_dirs.folders
+        return any(folder.path == path and ("t", 0) in folder.logs for folder in folders)
+
+    return arrived
+
+
+@scenario_in(TWO_DISKS)
+async def a_leader_and_a_follower_move_while_clients_write(stage: Stage) -> None:
+    await many_partitions(stage)
+    await stage.written(60)
+    await stage.writes_steadily(0.002)
+    leader, follower = stage.partition().leader, stage.follower()
+    epoch, members = stage.partition().leader_epoch, stage.partition().in_sync_replicas
+    for node_id in (leader, follower):
+        path = target(stage, node_id)
+        await moves(stage, node_id, path)
+        await stage.until(is_there(stage, node_id, path), "it has moved")
+        await stage.passes(0.5)
+        assert (await move(stage, node_id)).state == "done"
+        assert 0 in where(stage, node_id, path)
+        assert 0 not in where(stage, node_id, target(stage, node_id))
+    assert stage.partition().leader_epoch == epoch
+    assert stage.partition().in_sync_replicas == members
+    await stage.written(60)
+    stage.looks_at_disks()
+    for node_id in (leader, follower):
+        stage.world.lose_power(node_id)
+    for node_id in (leader, follower):
+        stage.world.start(node_id)
+    await stage.until(lambda: all_in_sync(stage), "all is in sync again")
+    await stage.compares()
+
+
+async def _dies_at_each_step(stage: Stage, *, power: bool) -> None:
+    """A follower's machine dies at the first, the second, … moment of a move, until one is done without."""
+    await many_partitions(stage, partitions=2)
+    await stage.written(60)
+    node_id = stage.follower()
+    machine = stage.world.machines[node_id]
+    machine.disk.faults.forgetful = True
+    for step in range(40):
+        path = target(stage, node_id)
+        await stage.written(10)
+        passed = [0]
+
+        def spring(passed: list[int] = passed, step: int = step) -> None:
+            passed[0] += 1
+            if passed[0] <= step:
+                machine.disk.faults.traps.append((Moment.SYNC_BEGUN, spring))
+                return
+            machine.disk.faults.traps.clear()
+            (stage.world.lose_power if power else stage.world.kill)(node_id)
+
+        await moves(stage, node_id, path)
+        machine.disk.faults.traps.append((Moment.SYNC_BEGUN, spring))
+        await stage.until(
+            lambda path=path: machine.process is None or is_there(stage, node_id, path)(), "it has moved, or died"
+        )
+        await stage.passes(0.05)
+        died = machine.process is None
+        machine.disk.faults.traps.clear()
+        if died:
+            stage.world.start(node_id)
+        await stage.until(lambda: stage.has_replicas(node_id) and all_in_sync(stage), "all is in sync again")
+        there = [directory for directory in (FIRST, SECOND) if 0 in where(stage, node_id, directory)]
+        assert len(there) == 1, there
+        stage.looks_at_disks()
+        if not died:
+            return
+
+
+@scenario_in(TWO_DISKS)
+async def a_machine_dies_at_each_step_of_a_move(stage: Stage) -> None:
+    await _dies_at_each_step(stage, power=True)
+
+
+@scenario_in(TWO_DISKS)
+async def a_process_dies_at_each_step_of_a_move(stage: Stage) -> None:
+    await _dies_at_each_step(stage, power=False)
+
+
+@scenario_in(TWO_DISKS)
+async def the_target_fails_on_the_way(stage: Stage) -> None:
+    await many_partitions(stage)
+    await stage.written(60)
+    node_id, path = stage.partition().leader, SECOND
+    if 0 not in where(stage, node_id, FIRST):
+        await moves(stage, node_id, FIRST)
+        await stage.until(is_there(stage, node_id, FIRST), "it lies in the first")
+    machine = stage.world.machines[node_id]
+    machine.disk.faults.least_sync_s = 0.05
+    await moves(stage, node_id, path)
+    await stage.at_once(lambda: machine.disk.exists(f"{SECOND}/t-0-future"), "it is on its way")
+    machine.disk.faults.failed[SECOND] = None
+    await stage.until(
+        lambda: all(one.state is MoveState.FAILED for one in stage.broker(node_id).dir_moves.all if one.target == path),
+        "the move has failed",
+    )
+    machine.disk.faults.least_sync_s = 0.0
+    assert stage.partition().leader == node_id
+    await stage.written(60)
+    assert 0 in where(stage, node_id, FIRST)
