@@ -30,6 +30,7 @@ from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import check_levels
 from dohle.model.metadata_batch import MetadataBatch
+from dohle.runtime.tasks import turn
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,7 @@ class Controller:
         Raises NotController if this node is not active, or is no longer before that: then the change may yet have
         happened. Raises ThrottlingQuotaExceeded, before anything is decided, if too many wait.
         """
-        pending = self.pending
-        if len(self._waiters) >= _MOST_WAITING:
-            raise ThrottlingQuotaExceeded("too many changes wait for the controllers' quorum; ask again a little later")
+        pending = self._pending_for_one_more()
         try:
             decision = decide(pending)
         except DohleError:
@@ -95,17 +94,43 @@ class Controller:
             await self._committed_up_to(pending.next_offset)
             raise
         if decision.records:
-            base_offset = pending.next_offset
-            after = apply_batch(pending, decision.records, base_offset)  # first, since a bug here must append nothing
-            end_offset = self.quorum.propose(decision.records, pending.metadata_version)
-            assert end_offset == after.next_offset, (end_offset, after.next_offset)
-            pending = self._pending = after
-            for alarm in decision.alarms:
-                log.warning("%s", alarm)
+            pending = self._append(pending, decision)
         elif linearizable:
             await self.quorum.read_barrier()
         await self._committed_up_to(pending.next_offset)
         return decision.answer
+
+    async def change_in_steps(self, decide: Callable[[ClusterImage], Decision[bool]]) -> None:
+        """Has a change of many records decided, and appended, step by step; the last step's answer is True.
+
+        In between the loop does what else waits, other changes too, and nobody waits for the commit of a step. Returns
+        once the last is committed. Raises NotController as `change` does: then some steps may yet have happened.
+        """
+        while True:
+            pending = self._pending_for_one_more()
+            decision = decide(pending)
+            if decision.records:
+                pending = self._append(pending, decision)
+            if decision.answer:
+                break
+            await turn(0, every=1)
+        await self._committed_up_to(pending.next_offset)
+
+    def _pending_for_one_more(self) -> ClusterImage:
+        pending = self.pending
+        if len(self._waiters) >= _MOST_WAITING:
+            raise ThrottlingQuotaExceeded("too many changes wait for the controllers' quorum; ask again a little later")
+        return pending
+
+    def _append(self, pending: ClusterImage, decision: Decision[T]) -> ClusterImage:
+        """Appends what was decided on `pending`, and returns what that is now."""
+        after = apply_batch(pending, decision.records, pending.next_offset)  # first: a bug here must append nothing
+        end_offset = self.quorum.propose(decision.records, pending.metadata_version)
+        assert end_offset == after.next_offset, (end_offset, after.next_offset)
+        self._pending = after
+        for alarm in decision.alarms:
+            log.warning("%s", alarm)
+        return after
 
     async def leader_found(self) -> None:
         """Returns once it is known which node decides, this or another, or after a second without that.

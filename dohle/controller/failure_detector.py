@@ -204,21 +204,23 @@ class FailureDetector:
     async def _fence(self, brokers: Sequence[BrokerImage], why: str) -> None:
         """Fences these registrations; if this node leaves office, the next controller will see to it.
 
-        In several batches where they have many partitions: in one the loops of all nodes would stand still for it, and
+        In several steps where they have many partitions: in one the loops of all nodes would stand still for it, and
         what else is asked of the controller, and its quorum, would wait. Who comes back to life meanwhile may join what
-        it has just left, so the last batch comes at the latest after as many as its partitions fill, and one more.
+        it has just left, so the last step comes at the latest after as many as its partitions fill, and one more.
         """
         assert brokers, "nobody is to be fenced"
         replicas = sum(self._controller.committed.replica_count(broker.node_id) for broker in brokers)
         left = replicas // MOST_CHANGES + 1
 
         def decide(image: ClusterImage) -> Decision[bool]:
+            nonlocal left
             current = [
                 broker.node_id
                 for broker in brokers
                 if broker.node_id in image.brokers and image.brokers[broker.node_id].broker_epoch == broker.broker_epoch
             ]
-            decision = fence_brokers(image, current, MOST_CHANGES if left else None)
+            decision = fence_brokers(image, current, MOST_CHANGES if left > 0 else None)
+            left -= 1
             for node_id in current:
                 self.sessions.end(node_id)
                 if decision.answer:
@@ -226,8 +228,7 @@ class FailureDetector:
             return decision
 
         try:
-            while not await self._controller.change(decide):
-                left -= 1
+            await self._controller.change_in_steps(decide)
         except DohleError as error:
             if not self._controller.is_active:
                 return

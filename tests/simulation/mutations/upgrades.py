@@ -73,7 +73,7 @@ UPGRADES = (
         "log and snapshots are written in forms that are finalised",
         edit(
             Controller,
-            "change",
+            "_append",
             """
             - end_offset = self.quorum.propose(decision.records, pending.metadata_version)
             + end_offset = self.quorum.propose(decision.records, 2)
