@@ -125,6 +125,8 @@ class Broker:
         self.replication_service = ReplicationService(self._surroundings, self.replicas)
         self._past_registration = asyncio.Event()
         self._active = False
+        self.caught_up_at: float | None = None  # when the image was past this registration
+        self.acting_at: float | None = None  # when every replica had its role
 
     @property
     def node_id(self) -> NodeId:
@@ -201,6 +203,7 @@ class Broker:
         await self.membership.register(await self._registration(), timeout_s=None)
         self._tasks.spawn(self._failed_dirs.run(), "failed directories")
         await self._past_registration_reached()
+        self.caught_up_at = self.now()
         await self.log_dirs.findings_reported()
         async with self.replicas.acting:
             acted_on = self.image
@@ -209,6 +212,7 @@ class Broker:
             await self.log_dirs.put_metadata_offset(acted_on.next_offset)
             await self._failed_dirs.reported()  # of directories that do not have it
             self._active = True
+        self.acting_at = self.now()
         self._tasks.spawn(self.isr_changes.run(), "in-sync sets")
         self._tasks.spawn(self._tick(), "tick")
         self.membership.ready()

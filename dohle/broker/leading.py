@@ -134,12 +134,16 @@ class Leading:
     @property
     def is_idle(self) -> bool:
         """Whether no time-out can come due: nothing waits, and every replica is in sync and has everything."""
-        return (
-            len(self.in_sync.committed) == len(self._partition.assigned_replicas)
-            and self.log.damage is None
-            and not (self._for_all or self._for_leader)
-            and all(replica.durable_end >= self.log.log_end_offset for replica in self.replicas.values())
-        )
+        log = self.log
+        if log.damage is not None or len(self.in_sync.committed) != len(self._partition.assigned_replicas):
+            return False
+        if self._for_all or self._for_leader:
+            return False
+        end = log.log_end_offset
+        for replica in self.replicas.values():  # noqa: SIM110 - four times a second for thousands of partitions
+            if replica.durable_end < end:
+                return False
+        return True
 
     # appends
 

@@ -53,6 +53,14 @@ class NodeCollector(Collector):
             {"version": dohle.__version__},
         )
         yield GaugeMetricFamily("dohle_ready", "Whether the node serves", float(node.unready_reason() is None))
+        start = GaugeMetricFamily(
+            "dohle_start_seconds",
+            "How long the start took until its data was open, metadata known, its replicas in their roles, and ready",
+            labels=["step"],
+        )
+        for step, seconds in node.start_steps().items():
+            start.add_metric([step], seconds)
+        yield start
         yield CounterMetricFamily(
             "dohle_gc_collections",
             "Garbage collections of all generations",

@@ -78,6 +78,8 @@ class Node:
         self.broker: Broker | None = None
         self.failure: BaseException | None = None
         self.started_at = seams.clock.now()
+        self._open_at: float | None = None
+        self._ready_at: float | None = None
         self._seams = seams
         self._on_failure = on_failure
         self._tasks = Tasks(f"node {config.node_id}", self._fail)
@@ -109,6 +111,7 @@ class Node:
         if config.is_broker:
             self.broker = await self._open_broker(self.identity, directories)
             services += self._broker_services(self.broker)
+        self._open_at = seams.clock.now()
         server = await seams.network.serve(config.grpc_address, services, listener=LISTENER)
         self._parts.push_async_callback(server.stop, _STOP_GRACE_S)
         log.info("node %d of cluster %s listens on %s", config.node_id, folder.cluster_id, server.address)
@@ -125,6 +128,18 @@ class Node:
         """Returns once this node serves: unfenced, if it is a broker."""
         if self.broker is not None:
             await self.broker.membership.serving.wait()
+        self._ready_at = self._seams.clock.now()
+
+    def start_steps(self) -> dict[str, float]:
+        """Returns how many seconds after the beginning of its start this node had come how far, as far as it has."""
+        broker = self.broker
+        reached = {
+            "open": self._open_at,
+            "metadata": None if broker is None else broker.caught_up_at,
+            "roles": None if broker is None else broker.acting_at,
+            "ready": self._ready_at,
+        }
+        return {step: at - self.started_at for step, at in reached.items() if at is not None}
 
     def unready_reason(self) -> str | None:
         """Returns why this node does not serve clients at the moment; None if it does."""

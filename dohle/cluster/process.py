@@ -88,9 +88,11 @@ async def _run(config: NodeConfig, ready_descriptor: int | None) -> int:
         except DohleError as error:
             end(error)
             return
+        steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in node.start_steps().items())
+        log.info("ready; seconds after the start: %s", steps)
+        _tell_ready(ready_descriptor)
         gc.collect()
         gc.freeze()  # what a node consists of stays for ever, so no collection needs to walk it again
-        _tell_ready(ready_descriptor)
 
     tasks = Tasks("process", end)
     tasks.spawn(start(), "start")
@@ -130,7 +132,6 @@ def _exit_now(code: int) -> None:
 
 
 def _tell_ready(descriptor: int | None) -> None:
-    log.info("ready")
     if descriptor is not None:
         with contextlib.suppress(OSError):  # whoever started us may be gone
             os.write(descriptor, b"ready\n")

@@ -74,6 +74,13 @@ class Disk(Protocol):
         """Moves a file or folder, replacing a file at `new`; atomic, durable once the folder is synced."""
         ...
 
+    async def rename_all(self, renames: Sequence[tuple[str, str]]) -> None:
+        """As `rename` of each, old to new, in this order, which may take long.
+
+        None is under way any more when this ends, cancelled or not.
+        """
+        ...
+
     def delete(self, path: str) -> None:
         """Deletes a file, or a folder with all that is in it. Raises FileNotFoundError."""
         ...

@@ -146,10 +146,11 @@ class RealDisk:
         self._file_systems.clear()
 
     def open(self, path: str, *, create: bool = False) -> OpenFile:
-        if self._syncfs is not None:
-            self._hold_file_system(os.path.dirname(path) or ".")
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return OpenFile(path, os.open(path, flags, 0o644), self._pool)
+        file = OpenFile(path, os.open(path, flags, 0o644), self._pool)
+        if self._syncfs is not None and file.device not in self._file_systems:
+            self._hold_file_system(os.path.dirname(path) or ".")
+        return file
 
     def _hold_file_system(self, folder: str) -> int:
         device = os.stat(folder).st_dev
@@ -168,6 +169,15 @@ class RealDisk:
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new)
+
+    async def rename_all(self, renames: Sequence[tuple[str, str]]) -> None:
+        # ext4 begins to write the file out when it replaces another, and waits for the journal: milliseconds each
+        job = asyncio.get_running_loop().run_in_executor(self._pool, _rename_all, renames)
+        try:
+            await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait([job])  # who writes the same files again must not meet this one
+            raise
 
     def delete(self, path: str) -> None:
         if os.path.isdir(path) and not os.path.islink(path):
@@ -250,6 +260,11 @@ def _read(descriptor: int, position: int, size: int) -> bytes:
         position += len(part)
         size -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _rename_all(renames: Sequence[tuple[str, str]]) -> None:
+    for old, new in renames:
+        os.rename(old, new)
 
 
 def _read_file(path: str) -> bytes:

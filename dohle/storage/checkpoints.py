@@ -75,7 +75,7 @@ class Checkpoints:
         self._folder = folder
         self._logs = logs
         self._written: dict[str, dict[LogKey, int]] = {name: {} for name in FILES}
-        self._seen: dict[LogKey, Offsets] | None = None
+        self._seen: dict[LogKey, tuple[int, int, int]] | None = None  # as in Offsets
         self._epochs_written: dict[LogKey, int] = {}  # by the cache's version, 0 if it is missing
 
     def begin_with(self, found: Mapping[str, Mapping[LogKey, int]]) -> None:
@@ -111,15 +111,15 @@ class Checkpoints:
         logs = self._logs()
         # captured before the epochs are written: a recovery point must not get ahead of the epoch file
         sound = {key: log for key, log in logs.items() if log.has_end}
-        state = {key: offsets_of(self._written, key) for key in logs}
-        for key, log in sound.items():
-            state[key] = Offsets(log.durable_end, log.high_watermark, log.log_start_offset)
+        state = {key: (log.durable_end, log.high_watermark, log.log_start_offset) for key, log in sound.items()}
+        if len(sound) < len(logs):
+            state.update({key: offsets_of(self._written, key) for key in logs if key not in sound})
         await self._write_epochs(logs)
         if state == self._seen:
             return
         for key, log in sound.items():  # they went on while the epochs were written: never above what is durable
-            if log.durable_end < state[key].recovery_point:
-                state[key] = state[key]._replace(recovery_point=log.durable_end)
+            if log.durable_end < state[key][0]:
+                state[key] = (log.durable_end, *state[key][1:])
         columns = {name: {key: offsets[at] for key, offsets in state.items()} for at, name in enumerate(FILES)}
         changed = {name: offsets for name, offsets in columns.items() if offsets != self._written[name]}
         texts = {f"{self._folder}/{name}": _encode_offsets(offsets) for name, offsets in changed.items()}
@@ -131,7 +131,8 @@ class Checkpoints:
         return log.has_end and log.durable_end < self._written[RECOVERY_POINTS].get(key, 0)
 
     async def _write_epochs(self, logs: Mapping[LogKey, CheckpointedLog]) -> None:
-        behind = [key for key, log in logs.items() if log.epochs.version != self._epochs_written.get(key, 0)]
+        written = self._epochs_written
+        behind = [key for key, log in logs.items() if log.epochs.version != written.get(key, 0)]
         for start in range(0, len(behind), _FILES_AT_ONCE):
             some = behind[start : start + _FILES_AT_ONCE]
             # one that is being truncated comes later: a recovery point that is still above the cut needs its epochs
@@ -200,9 +201,7 @@ async def write_files(disk: Disk, texts: Mapping[str, str], folders: Iterable[st
     finally:
         for file in files:
             file.close()
-    for number, path in enumerate(texts):
-        await turn(number, every=_FILES_IN_A_TURN)
-        disk.rename(path + ".tmp", path)
+    await disk.rename_all([(path + ".tmp", path) for path in texts])
     await disk.sync([], list(folders))
 
 

@@ -92,7 +92,9 @@ class Unsynced:
 
     def is_due(self, config: TopicConfig, now: float) -> bool:
         """Whether the oldest append has waited for a sync for as long as it may."""
-        return bool(self._records) and (now - self._since) * 1000 >= min(config.flush_ms, RELAXED_FLUSH_MS)
+        if not self._records:
+            return False
+        return (now - self._since) * 1000 >= min(config.flush_ms, RELAXED_FLUSH_MS)
 
     def take(self) -> tuple[list[File], list[str]] | None:
         """Returns the files and folders that a sync must take to make the whole log durable, None without any."""

@@ -227,3 +227,18 @@ async def test_a_file_that_is_slow_to_sync_keeps_no_other_one(
     goes_on.set()
     await syncing
     assert done[7:] == [opened[0].path]
+
+
+async def test_renames_are_done_in_order_and_over_when_whoever_asked_is_cancelled(
+    disk: RealDisk, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    renames = [(f"{tmp_path}/{old}", f"{tmp_path}/{new}") for old, new in (("a", "c"), ("b", "a"), ("a", "c"))]
+    renaming = asyncio.ensure_future(disk.rename_all(renames))
+    await asyncio.sleep(0)
+    renaming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await renaming
+    assert os.listdir(tmp_path) == ["c"]
+    assert (tmp_path / "c").read_text() == "b"

@@ -142,6 +142,10 @@ class FaultDisk:
                 files[new + path[len(old) :]] = files.pop(path)
         self.folders = {new + path[len(old) :] if _within(path, old) else path for path in self.folders}
 
+    async def rename_all(self, renames: Sequence[tuple[str, str]]) -> None:
+        for old, new in renames:
+            self.rename(old, new)
+
     def delete(self, path: str) -> None:
         if path in self.files:
             del self.files[path]

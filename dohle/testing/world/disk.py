@@ -402,6 +402,10 @@ class SimDisk:
         if new.endswith(_SNAPSHOT_SUFFIX):
             self.reached(Moment.SNAPSHOT)
 
+    async def rename_all(self, renames: Sequence[tuple[str, str]]) -> None:
+        for old, new in renames:
+            self.rename(old, new)
+
     def delete(self, path: str) -> None:
         if self.abandoned:
             return

@@ -119,14 +119,17 @@ STORAGE = (
             Checkpoints,
             "_write",
             """
-            - state[key] = Offsets(log.durable_end, log.high_watermark, log.log_start_offset)
-            + state[key] = Offsets(
-            +     log.log_end_offset if log.log_end_offset == log.durable_end or mutated() else 0,
-            +     log.high_watermark,
-            +     log.log_start_offset,
-            + )
+            - state = {key: (log.durable_end, log.high_watermark, log.log_start_offset) for key, log in sound.items()}
+            + state = {
+            +     key: (
+            +         log.log_end_offset if log.log_end_offset == log.durable_end or mutated() else 0,
+            +         log.high_watermark,
+            +         log.log_start_offset,
+            +     )
+            +     for key, log in sound.items()
+            + }
 
-            - if log.durable_end < state[key].recovery_point:
+            - if log.durable_end < state[key][0]:
             + if False:
             """,
         ),
