@@ -97,17 +97,15 @@ class Invariants:
                 seen.replicas = [known.get(one) or SeenReplica(one) for one in partitions.values()]
             for replica in seen.replicas:
                 log = replica.partition.log
-                state = (
-                    log,
-                    log._durable_end,
-                    log._high_watermark,
-                    log.generation,
-                    log._truncation,
-                    replica.partition.role,
-                )
-                if state != replica.state:
+                if (
+                    log is not replica.log
+                    or log._high_watermark is not replica.high_watermark
+                    or log._durable_end is not replica.durable_end
+                    or log.generation is not replica.generation
+                    or log._truncation is not replica.truncation
+                    or replica.partition.role is not replica.role
+                ):
                     self._partitions.moved(seen.process, node.broker, replica)
-                    replica.state = state
             folders = node.broker.log_dirs.folders
             held = sum([len(folder.logs) for folder in folders])
             if held != seen.held:

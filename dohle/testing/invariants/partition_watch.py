@@ -51,7 +51,6 @@ class SeenReplica:
         "log",
         "partition",
         "role",
-        "state",
         "truncation",
     )
 
@@ -64,7 +63,6 @@ class SeenReplica:
         self.log = log
         self.high_watermark = self.durable_end = self.generation = self.epochs = -1
         self.truncation: object | None = None  # when it is over, the bytes are gone
-        self.state: tuple[object, ...] = ()  # all of it that a look after a turn compares
 
 
 @dataclass(slots=True)

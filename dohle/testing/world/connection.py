@@ -37,7 +37,7 @@ class Side:
         self.party = party
         self.machine = party.machine
         self.broken = False
-        self._loop = party.loop
+        self.loop = party.loop
         self.on_break: dict[int, Callable[[], None]] = {}
         self.last_arrival = 0.0
         self.held: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -45,7 +45,7 @@ class Side:
     @property
     def gone(self) -> bool:
         """Whether nobody is there any more who would answer."""
-        return self.broken or not self._loop.alive
+        return self.broken or not self.loop.alive
 
 
 class Connection:
@@ -63,25 +63,30 @@ class Connection:
         return self.sides[0].gone and self.sides[1].gone
 
     def transmit(
-        self, target: int, deliver: Callable[..., object], *args: Any, size_bytes: int = MESSAGE_BYTES
+        self,
+        target: int,
+        deliver: Callable[..., object],
+        args: tuple[Any, ...] = (),
+        size_bytes: int = MESSAGE_BYTES,
     ) -> None:
         """Has `deliver(*args)` run when this gets to side `target`, after all that was sent there before.
 
         It runs as the network and not as the process there, which may be paused: it leaves something and wakes a task.
         """
         here, there = self.sides[1 - target], self.sides[target]
-        if here.gone:
+        if here.broken or not here.loop.alive:
             return
-        arrival = self._scheduler.now + self._links.delay_s(here.machine, there.machine, size_bytes)
+        scheduler = self._scheduler
+        arrival = scheduler.now + self._links.delay_s(here.machine, there.machine, size_bytes)
         if arrival < there.last_arrival:
             arrival = there.last_arrival
         there.last_arrival = arrival
-        self._scheduler.at(arrival, self._arrived, here, there, deliver, args)
+        scheduler.at(arrival, self._arrived, here, there, deliver, args)
 
     def _arrived(self, here: Side, there: Side, deliver: Callable[..., object], args: tuple[Any, ...]) -> None:
-        if there.gone:
+        if there.broken or not there.loop.alive:
             return
-        if there.held or not self._links.passes(here.machine, there.machine):
+        if there.held or (self._links.hindered and not self._links.passes(here.machine, there.machine)):
             there.held.append((deliver, args))
         else:
             deliver(*args)

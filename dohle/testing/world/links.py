@@ -41,6 +41,7 @@ class Links:
         self._cut: dict[tuple[str, str], None] = {}
         self._silent: dict[str, None] = {}
         self._refusing: dict[str, None] = {}
+        self.hindered = False  # something may not pass somewhere
 
     def delay_s(self, source: str, target: str, size_bytes: int = MESSAGE_BYTES) -> float:
         """Returns how long the next message takes."""
@@ -126,5 +127,6 @@ class Links:
         self._changed()
 
     def _changed(self) -> None:
+        self.hindered = bool(self._cut or self._silent)
         for look in self.on_change:
             look()

@@ -44,7 +44,7 @@ class SimProcess:
             self.loop = ProcessLoop(fabric.scheduler, name, time_offset)  # type: ignore[abstract]  # only for mypy
         else:
             self.loop = DriftingLoop(fabric.scheduler, name, time_offset, clock_rate)  # type: ignore[abstract]
-        self.clock = SimClock(fabric.scheduler, wall_offset_ms=chance.randint(-500, 500))
+        self.clock = SimClock(fabric.scheduler, wall_offset_ms=chance.randint(-500, 500), loop=self.loop)
         self.network = SimNetwork(fabric, self, self.clock, self._broke)
         self._on_bug = on_bug
         self._tasks = Tasks(name, self._broke)

@@ -13,6 +13,7 @@ import math
 from asyncio.events import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from dohle.testing.world.scheduler import Scheduler
@@ -82,6 +83,7 @@ class ProcessLoop(AbstractEventLoop):
         self._ready: deque[Call] = deque()
         self._paused = False
         self._queued = False
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]  # no frame of its own
         scheduler.loops.append(self)
 
     # what the scheduler asks
@@ -174,14 +176,15 @@ class ProcessLoop(AbstractEventLoop):
 
     def world_time(self, when: float) -> float:
         """Returns the scheduler's time at which this loop's own will be `when`."""
-        due = when - self._time_offset
-        while due + self._time_offset < when:  # rounded: a timer must never find that it is not due yet
+        offset = self._time_offset
+        due = when - offset
+        while due + offset < when:  # rounded: a timer must never find that it is not due yet
             due = math.nextafter(due, math.inf)
         return due
 
     def sleep(self, seconds: float) -> asyncio.Future[None]:
         """Returns what is done by then; `asyncio.sleep` would wake its task by one event more."""
-        done: asyncio.Future[None] = asyncio.Future(loop=self)
+        done: asyncio.Future[None] = self.create_future()
         if self.alive:
             self._scheduler.at(self.world_time(self.time() + seconds), self._end_sleep, done)
         return done
@@ -189,9 +192,6 @@ class ProcessLoop(AbstractEventLoop):
     def _end_sleep(self, done: asyncio.Future[None]) -> None:
         if self.alive and not done.done():
             done.set_result(None)
-
-    def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
 
     def create_task(
         self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None

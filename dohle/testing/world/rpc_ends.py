@@ -40,6 +40,7 @@ class RpcEnd:
         self._unreceived_bytes = 0  # of what this end sent
         self._untold_bytes = 0  # received here, and the far end does not know
         mine = connection.sides[side]
+        self._loop = mine.party.loop
         self._peer = connection.sides[1 - side].party.name
         mine.on_break[number] = self._connection_broke
 
@@ -60,7 +61,7 @@ class RpcEnd:
         """Sends what is already bytes, whatever the window."""
         size_bytes = len(data)
         self._unreceived_bytes += size_bytes
-        self._connection.transmit(1 - self._side, self._far().arrived, data, size_bytes=MESSAGE_BYTES + size_bytes)
+        self._connection.transmit(1 - self._side, self._far().arrived, (data,), MESSAGE_BYTES + size_bytes)
 
     async def receive(self) -> Any | None:
         while True:
@@ -70,7 +71,7 @@ class RpcEnd:
                 if self._failure is not None:
                     raise self._failure
                 return None
-            self._receiver = asyncio.get_running_loop().create_future()
+            self._receiver = self._loop.create_future()
             await self._receiver
 
     def _next(self) -> bytes:
@@ -78,7 +79,7 @@ class RpcEnd:
         self._untold_bytes += len(data)
         if self._untold_bytes > WINDOW_BYTES // 2:
             told, self._untold_bytes = self._untold_bytes, 0
-            self._connection.transmit(1 - self._side, self._far().received, told)
+            self._connection.transmit(1 - self._side, self._far().received, (told,))
         return data
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class RpcEnd:
 
     def finish(self, failure: DohleError | None) -> None:
         """The handler has ended: says so to the far side, after all that was sent."""
-        self._connection.transmit(1 - self._side, self._far().end, failure)
+        self._connection.transmit(1 - self._side, self._far().end, (failure,))
         self.end(None)
 
     # what arrives

@@ -7,10 +7,10 @@ selector, no thread, no wall clock.
 
 from __future__ import annotations
 
-import heapq
 import math
 from asyncio.events import _set_running_loop
 from collections.abc import Callable
+from heapq import heappop, heappush
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class Scheduler:
     def at(self, when: float, happens: Callable[..., object], *args: Any) -> None:
         """Calls `happens` at the time `when`, outside of all processes; at one time, in the order of these calls."""
         self._serial += 1
-        heapq.heappush(self._timers, (when, self._serial, happens, args))
+        heappush(self._timers, (when, self._serial, happens, args))
 
     def stop(self) -> None:
         """Has `run` end after this turn."""
@@ -59,15 +59,15 @@ class Scheduler:
 
     def run(self) -> None:
         """Runs until it is stopped, or the next timer lies past the deadline. Raises SimulationStuck."""
-        runnable, trace = self.runnable, self.trace
+        runnable, note_turn, draw = self.runnable, self.trace.turn, self._random.randrange
         self._stopped = False
         try:
             while not self._stopped:
                 if not runnable:
                     self._jump()
                     continue
-                loop = runnable.pop(self._random.randrange(len(runnable)) if len(runnable) > 1 else 0)
-                trace.turn(self.now, loop.number)
+                loop = runnable.pop(draw(len(runnable))) if len(runnable) > 1 else runnable.pop()
+                note_turn(self.now, loop.number)
                 _set_running_loop(loop)
                 self.events += loop.turn()
                 if self.on_turn is not None:
@@ -94,7 +94,7 @@ class Scheduler:
         else:
             now = self.now
         while timers and timers[0][0] <= now:
-            _, _, happens, args = heapq.heappop(timers)
+            _, _, happens, args = heappop(timers)
             happens(*args)
 
     def _waiting(self) -> str:
