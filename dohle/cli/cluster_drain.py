@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dohle.cli.cluster_reassign import partitions_of, print_plan, told
-from dohle.cli.moves import until_arrived
+from dohle.cli.moves import listed_nodes, until_arrived
 from dohle.cli.output import counted, print_json
 from dohle.cli.partition_names import parse_rate
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
@@ -141,8 +141,7 @@ async def _drain(admin: Admin, node: int, throttle: int | None, *, is_marked: bo
         plan = await moves_away(admin, node)
         if not plan and (not is_marked or await _is_empty(admin, node)):
             return await _drained(admin, node, moved, as_json)
-        if not as_json:
-            await _print_new(admin, plan, shown)
+        await _tell_new(admin, plan, shown, as_json=as_json)
         in_vain += 1
         for first in range(0, len(plan), _AT_ONCE):
             wave = plan[first : first + _AT_ONCE]
@@ -169,12 +168,23 @@ async def _is_empty(admin: Admin, node: int) -> bool:
     return not found.replicas
 
 
-async def _print_new(admin: Admin, plan: list[Reassignment], shown: set[TopicPartition]) -> None:
-    """Shows what of the plan has not been shown before."""
+async def _tell_new(admin: Admin, plan: list[Reassignment], shown: set[TopicPartition], *, as_json: bool) -> None:
+    """Shows what of the plan has not been shown before, and whom it will wait for."""
     new = [one for one in plan if one.name not in shown]
-    if new:
+    if not new:
+        return
+    shown.update(one.name for one in new)
+    if not as_json:
         print_plan(new, await partitions_of(admin, {wanted.topic for wanted in new}))
-        shown.update(one.name for one in new)
+    down = [one.node_id for one in (await admin.describe_cluster()).nodes if one.fenced]
+    waiting = [one for one in new if any(node in down for node in one.replicas or ())]
+    if waiting:
+        click.echo(
+            f"{counted(len(waiting), 'partition')} with replicas on brokers that are down ({listed_nodes(down)}): such"
+            " moves end once those are back; or take them back (`dohle cluster reassign --cancel`), and drain what is"
+            " down first",
+            err=True,
+        )
 
 
 async def _drained(admin: Admin, node: int, moved: int, as_json: bool) -> int:

@@ -9,6 +9,7 @@ import pytest
 from dohle.cli import cluster_drain
 from dohle.client import partition_changes
 from dohle.client.admin import Admin
+from dohle.client.drain import moves_away
 from dohle.client.values import (
     ClusterDescription,
     DrainedBroker,
@@ -140,6 +141,14 @@ async def test_where_nothing_is_left_to_go_to_the_reason_is_said():
     with pytest.raises(InvalidReplicaAssignment, match="only 2 brokers"):
         await drained(DecidedAdmin(cluster, lambda: cluster.fence(4)))
     assert cluster.image.is_draining(NodeId(1))
+
+
+async def test_whom_a_move_will_wait_for_is_said(capsys):
+    cluster = cluster_of(5)
+    cluster.fence(2)
+    admin = DecidedAdmin(cluster)
+    await cluster_drain._tell_new(admin, await moves_away(admin, 1), set(), as_json=True)
+    assert "3 partitions with replicas on brokers that are down (2)" in capsys.readouterr().err
 
 
 async def test_who_takes_the_drain_back_elsewhere_ends_it():
