@@ -18,6 +18,7 @@ from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.testing.clients.drainer import Drainer
 from dohle.testing.clients.finaliser import Finaliser
 from dohle.testing.clients.housekeeper import Housekeeper
+from dohle.testing.clients.mover import Mover
 from dohle.testing.clients.operator import Operator
 from dohle.testing.clients.reader import Reader, Wish
 from dohle.testing.clients.rebalancer import Rebalancer
@@ -61,6 +62,7 @@ class Mix:
     changes_the_minimum: bool = False  # the operator does, of min.insync.replicas
     gambles: bool = False  # the housekeeper does, with a topic that may lose records
     draining_every_s: float = 0.0  # on average; brokers are emptied, and come and go; 0: never
+    dir_moves_every_s: float = 0.0  # on average; replicas go to other directories of their brokers; 0: never
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -87,6 +89,7 @@ class Mix:
             changes_the_minimum=chance.random() < _CHANGES_OF_THE_MINIMUM,
             gambles=chance.random() < _GAMBLES,
             draining_every_s=chance.choice((0.0, 0.0, 5.0, 15.0)),
+            dir_moves_every_s=chance.choice((0.0, 0.5, 2.0)),
         )
 
 
@@ -172,6 +175,9 @@ class Workload:
             client = self._client("finaliser")
             self.finaliser = Finaliser(client)
             self._begin(client, self.finaliser.run(self._is_over))
+        if mix.dir_moves_every_s and any(node.log_dirs > 1 for node in self._world.topology.nodes):
+            client = self._client("mover")
+            self._begin(client, Mover(client, mix.dir_moves_every_s).run(self._is_over))
         if mix.rebalancing_every_s:
             client = self._client("rebalancer")
             self.rebalancer = Rebalancer(client, mix.rebalancing_every_s)

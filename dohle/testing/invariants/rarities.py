@@ -38,6 +38,7 @@ RARE = (
     "a Raft leader without its majority steps down",
     "a Raft log is truncated",
     "a replica catches up by chunks",
+    "a replica moves to another directory",
     "a replica is eligible",
     "a segment is rolled",
     "a snapshot is fetched at a start",

@@ -22,6 +22,7 @@ from dohle.model.errors import DohleError, NotEnoughReplicas, OutOfOrderSequence
 from dohle.model.ids import NodeId
 from dohle.storage.group_commit import GroupCommit
 from dohle.storage.log import Log
+from dohle.storage.log_dirs import LogDirs
 from dohle.storage.opened import Opened
 from dohle.storage.producer_states import Duplicate, ProducerStates
 from dohle.storage.recovery import LogFiles
@@ -46,6 +47,15 @@ def _(counts: Counts, original: Callable[..., Awaitable[Opened]]) -> Callable[..
         return opened
 
     return open_log
+
+
+@_around(LogDirs, LogDirs.move)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def move(self: LogDirs, *arguments: Any) -> None:
+        await original(self, *arguments)
+        counts.add("a replica moves to another directory")
+
+    return move
 
 
 @_around(Log, Log._note_damage)
