@@ -145,14 +145,15 @@ async def whole(made: LocalCluster, patience_s: float = 60.0) -> None:
 def idle_node(made: LocalCluster, seconds: float) -> tuple[float, float]:
     """Returns the largest RSS in MB, and the largest CPU share in percent, of the three nodes while nobody asks."""
     pids = [node.process.pid for node in made.state.nodes if node.process is not None]
-    before = [_cpu_s(pid) for pid in pids]
+    before = [cpu_s(pid) for pid in pids]
     time.sleep(seconds)
-    after = [_cpu_s(pid) for pid in pids]
+    after = [cpu_s(pid) for pid in pids]
     shares = [100 * (late - early) / seconds for early, late in zip(before, after, strict=True)]
     return max(_rss_mb(pid) for pid in pids), max(shares)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """Returns the CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 

@@ -4,8 +4,7 @@
 
 One row for each event: the longest time without an acknowledgement in one partition, the p99 of the records' latency
 while it lasted, and how long the metadata took no change (a configuration is changed every 20 ms). At the end
-everything is read back: what was acknowledged and is gone, or stands there twice. Then, with 10,000 partitions in the
-metadata, how long nothing changes after kill -9 of the active controller, and how long that node takes to start again.
+everything is read back: what was acknowledged and is gone, or stands there twice.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from dohle.cluster.local import LocalCluster
 from dohle.model.errors import DohleError
 
 TOPIC = "steady"
-MANY_PARTITIONS = 10_000
 SESSION_S = 3.0
 
 
@@ -199,23 +197,6 @@ async def run(made: LocalCluster, names: Sequence[str]) -> tuple[list[Row], int,
     return rows, load.records, await load.lost_or_doubled()
 
 
-async def metadata_at_size(made: LocalCluster) -> tuple[float, float]:
-    """Returns how long nothing changes once the active controller is killed, and how long a node takes to start."""
-    async with Admin(made.state.bootstrap, request_timeout_ms=120_000) as admin:
-        for number in range(0, MANY_PARTITIONS, 1000):
-            await admin.create_topic(f"many-{number}", partitions=1000, replication_factor=measures.NODES)
-        await measures.whole(made, patience_s=300.0)
-        site = Site(made, admin)
-        node_id = await site.active()
-        async with MetadataChanges(made.state.bootstrap, "many-0") as changes:
-            await asyncio.sleep(2.0)
-            await asyncio.to_thread(made.kill, node_id)
-            await asyncio.sleep(5.0)
-        began = time.perf_counter()
-        await asyncio.to_thread(made.start, [node_id])
-        return changes.longest_s, time.perf_counter() - began
-
-
 def main(arguments: Sequence[str]) -> int:
     with measures.cluster() as made:
         rows, records, wrong = uvloop.run(run(made, arguments))
@@ -233,13 +214,6 @@ def main(arguments: Sequence[str]) -> int:
         ],
     )
     print(f"{records:,} records acknowledged, {wrong} lost or doubled")
-    if not arguments:
-        with measures.cluster() as made:
-            failover_s, ready_s = uvloop.run(metadata_at_size(made))
-        print(
-            f"with {MANY_PARTITIONS:,} partitions: no metadata change for {failover_s:.2f} s after kill -9 of the"
-            f" active controller; that node is ready {ready_s:.2f} s after its start"
-        )
     return 0
 
 
