@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from dohle.cli.output import counted, print_json, print_table, size_text
 from dohle.cli.partition_names import parse_move, parse_partition, parse_rate, read_plan
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.client.partition_changes import Reassignment
-from dohle.model.errors import DohleError
+from dohle.model.errors import DohleError, NoReassignmentInProgress
 from dohle.model.ids import TopicPartition
 
 if TYPE_CHECKING:
@@ -93,11 +93,16 @@ async def _list(admin: Admin, as_json: bool) -> int:
 
 
 async def cancel_moves(admin: Admin, given: Sequence[Reassignment], as_json: bool) -> int:
-    """Takes these moves back, or all that are on their way."""
-    if not given:
+    """Takes these moves back; without any, all that are on their way, but for those that arrive meanwhile."""
+    if given:
+        return told(await admin.alter_partition_reassignments(given), as_json, done="taken back")
+    outcomes: dict[TopicPartition, DohleError | None] = {}
+    for _ in range(_LOOKS):
         listed = (await admin.list_partition_reassignments()).reassignments
         given = [Reassignment(one.topic, one.partition, None) for one in listed]
-    outcomes = await admin.alter_partition_reassignments(given) if given else {}
+        outcomes = await admin.alter_partition_reassignments(given) if given else {}
+        if not any(isinstance(error, NoReassignmentInProgress) for error in outcomes.values()):
+            break
     return told(outcomes, as_json, done="taken back" if given else "Nothing is on its way.")
 
 
@@ -115,9 +120,7 @@ async def _move(
         click.echo(f"throttle: {size_text(throttle)}/s" if throttle else "throttle: none")
         return 0
     await until_arrived(admin, outcomes)
-    astray = await strayed(admin, plan)
-    code = told(dict.fromkeys(outcomes), as_json, done="taken back meanwhile" if astray else "done")
-    return 1 if astray else code
+    return told_of_moves(outcomes, await strayed(admin, plan), as_json)
 
 
 async def strayed(admin: Admin, plan: Sequence[Reassignment]) -> list[Reassignment]:
@@ -169,20 +172,32 @@ def print_plan(plan: Sequence[Reassignment], before: dict[TopicPartition, Partit
     print_table(("PARTITION", "FROM", "TO", "ADDS", "REMOVES"), rows)
 
 
+def told_of_moves(names: Collection[TopicPartition], astray: Sequence[Reassignment], as_json: bool) -> int:
+    """Says what has arrived and what somebody took back, and returns the exit code."""
+    back = {wanted.name for wanted in astray}
+    if as_json:
+        print_json([_outcome(name, "taken back meanwhile" if name in back else "done") for name in names])
+    else:
+        for what, count in (("done", len(names) - len(back)), ("taken back meanwhile", len(back))):
+            if count:
+                click.echo(f"{counted(count, 'partition')}: {what}")
+    return 1 if back else 0
+
+
+def _outcome(name: TopicPartition, what: str, error: DohleError | None = None) -> dict[str, Any]:
+    return {
+        "topic": name.topic,
+        "partition": name.partition,
+        "outcome": what,
+        "error": None if error is None else error.message,
+    }
+
+
 def told(outcomes: dict[TopicPartition, DohleError | None], as_json: bool, *, done: str) -> int:
     """Says what became of a plan, and returns the exit code."""
     failed = {name: error for name, error in outcomes.items() if error is not None}
     if as_json:
-        parts: list[dict[str, Any]] = [
-            {
-                "topic": name.topic,
-                "partition": name.partition,
-                "outcome": done if error is None else "refused",
-                "error": None if error is None else error.message,
-            }
-            for name, error in outcomes.items()
-        ]
-        print_json(parts)
+        print_json([_outcome(name, done if error is None else "refused", error) for name, error in outcomes.items()])
     elif failed:
         for name, error in failed.items():
             click.echo(f"dohle: {name}: {error.message}", err=True)

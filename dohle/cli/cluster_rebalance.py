@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dohle.cli.cluster_reassign import cancel_moves, partitions_of, print_plan, strayed, told
+from dohle.cli.cluster_reassign import cancel_moves, partitions_of, print_plan, strayed, told, told_of_moves
 from dohle.cli.moves import until_arrived
 from dohle.cli.output import counted, print_json, print_table, size_text
 from dohle.cli.partition_names import parse_rate, parse_size
@@ -168,9 +168,8 @@ async def _run(admin: Admin, plan: RebalancePlan, throttle: int | None, as_json:
         wave, refused = await _begin(admin, plan.moves[first : first + _AT_ONCE], throttle)
         dropped.update(refused)
         await until_arrived(admin, [move.name for move in wave])
-        if await strayed(admin, [move.wanted for move in wave]):
-            told(dict.fromkeys([move.name for move in wave]), as_json, done="taken back meanwhile")
-            return 1
+        if astray := await strayed(admin, [move.wanted for move in wave]):
+            return told_of_moves([*arrived, *(move.name for move in wave)], astray, as_json)
         arrived.update(dict.fromkeys([move.name for move in wave]))
         copied += sum(move.copied_bytes for move in wave)
         if not as_json:
