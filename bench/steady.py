@@ -28,7 +28,7 @@ class SteadyLoad:
         self.topic = topic
         self._bootstrap = bootstrap
         self._gaps: list[float] = []
-        self._latencies: list[float] = []
+        self._latencies: list[tuple[int, float]] = []  # with their partitions
         self._last: dict[int, float] = {}
         self._acknowledged: dict[tuple[int, int], bytes] = {}
         self._over = asyncio.Event()
@@ -65,7 +65,11 @@ class SteadyLoad:
     @property
     def latencies_s(self) -> list[float]:
         """From when a record was due to its acknowledgement, of those acknowledged since the mark; the longest last."""
-        return sorted(self._latencies)
+        return self.latencies_without(-1)
+
+    def latencies_without(self, partition: int) -> list[float]:
+        """Returns the same, but for one partition."""
+        return sorted(took_s for other, took_s in self._latencies if other != partition)
 
     async def _write(self) -> None:
         async with Producer(self._bootstrap) as producer:
@@ -85,7 +89,7 @@ class SteadyLoad:
         now = time.perf_counter()
         gap = now - self._last.get(delivery.partition, now)
         self._last[delivery.partition] = now
-        self._latencies.append(now - due)
+        self._latencies.append((delivery.partition, now - due))
         if gap > GAP_S:
             self._gaps.append(gap)
         self._acknowledged[delivery.partition, delivery.offset] = value
