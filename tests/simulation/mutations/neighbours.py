@@ -22,6 +22,14 @@ NEIGHBOURS = (
             + return self.under_way_bytes < MOST_BYTES * mutated()
             """,
         ),
+        edit(
+            CatchUpWindow,
+            "chunk_bytes",
+            """
+            - return min(CHUNK_BYTES, max(LEAST_BYTES, self._allowed_bytes) // 2)
+            + return MOST_BYTES // 4
+            """,
+        ),
         scenario=scenarios.a_follower_is_far_behind,
     ),
     mutation(
