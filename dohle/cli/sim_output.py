@@ -60,9 +60,7 @@ def print_tally(tally: Tally, elapsed_s: float) -> None:
         f" ({tally.simulated_s / max(tally.real_s, 0.001):.1f} a second and worker), {tally.events:,} events,"
         f" {tally.acknowledged:,} of {tally.sent:,} records acknowledged"
     )
-    click.echo(
-        f"{tally.full} of them had 60 simulated s, 500 acknowledged records, 20 operations a s and 5 faults or more"
-    )
+    click.echo(f"{tally.full} of them had 60 simulated s, 500 acknowledged records and 5 faults or more")
     click.echo(f"faults: {counts_text(tally.faults)}")
     click.echo(f"rare: {counts_text(tally.rare)}")
     for name in tally.never:
@@ -118,7 +116,6 @@ def run_json(finished: Finished) -> dict[str, Any]:
         "events": outcome.events,
         "acknowledged": outcome.acknowledged,
         "sent": outcome.sent,
-        "operations": outcome.operations,
         "faults": dict(outcome.faults),
         "rare": dict(outcome.rare),
         "violations": list(outcome.violations),

@@ -41,7 +41,7 @@ def test_a_fault_takes_effect_and_no_promise_is_broken(kind: str) -> None:
     outcome = run_plan(Plan(3, shape, mix, storm_s=16.0, faults=faults, snapshot_bytes=500))
     assert not outcome.violations, "\n".join((*outcome.timeline, *outcome.violations))
     assert outcome.faults[kind] >= 1
-    assert set(outcome.faults) == {kind}
+    assert set(outcome.faults) <= {kind, "kill"}  # where the second finds nothing to hit any more
 
 
 def test_a_living_broker_whose_port_refuses_is_fenced_early_and_comes_back() -> None:

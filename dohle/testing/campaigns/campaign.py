@@ -15,13 +15,13 @@ from random import Random
 from dohle.model.errors import ConfigurationError
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.runner import Finished, Runner
-from dohle.testing.campaigns.simulation import RunOutcome
+from dohle.testing.campaigns.simulation import ENOUGH_RECORDS, RunOutcome
 from dohle.testing.invariants.rare import RARE
 
 ENOUGH_SEEDS = 300
 """In so many seeds everything rare must have happened."""
 _MOST_SEEDS = 1_000_000_000
-_FULL_S, _FULL_ACKNOWLEDGED, _FULL_FAULTS, _FULL_OPERATIONS_PER_S = 60.0, 500, 5, 20.0
+_FULL_S, _FULL_FAULTS = 60.0, 5
 
 
 @dataclass(slots=True)
@@ -69,17 +69,13 @@ class Tally:
 
 def shortfall(outcome: RunOutcome) -> str:
     """Returns what a run lacks of what a seed has to have, to count as one; empty if nothing."""
-    per_s = outcome.operations / max(outcome.simulated_s, 1.0)
     faults = sum(outcome.faults.values())
     lacks = (
         f"{outcome.simulated_s:.0f} of {_FULL_S:.0f} simulated s" if outcome.simulated_s < _FULL_S else "",
-        f"{outcome.acknowledged} of {_FULL_ACKNOWLEDGED} acknowledged records"
-        if outcome.acknowledged < _FULL_ACKNOWLEDGED
+        f"{outcome.acknowledged} of {ENOUGH_RECORDS} acknowledged records"
+        if outcome.acknowledged < ENOUGH_RECORDS
         else "",
         f"{faults} of {_FULL_FAULTS} faults" if faults < _FULL_FAULTS else "",
-        f"{per_s:.1f} of {_FULL_OPERATIONS_PER_S:.0f} operations a simulated s"
-        if per_s < _FULL_OPERATIONS_PER_S
-        else "",
     )
     return ", ".join(filter(None, lacks))
 

@@ -31,7 +31,7 @@ KINDS: dict[str, FaultKind] = {
     "kill of all": FaultKind(process_faults.kill_of_all, 0.5),
     "power loss": FaultKind(process_faults.power_loss),
     "power loss of all": FaultKind(process_faults.power_loss_of_all, 0.5),
-    "torn tails": FaultKind(torn.torn_tails),
+    "torn tails": FaultKind(torn.torn_tails, 0.7),
     "pause": FaultKind(process_faults.pause),
     "stop": FaultKind(process_faults.stop, 0.7),
     "rolling restart": FaultKind(process_faults.rolling_restart, 0.2),
