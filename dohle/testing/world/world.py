@@ -335,7 +335,10 @@ class World:
     # waiting
 
     async def until(self, condition: Callable[[], bool], within_s: float, what: str) -> None:
-        """Returns once `condition` holds. Raises AssertionError after `within_s` simulated seconds."""
+        """Returns once `condition` holds, looking every 50 ms. Raises AssertionError after `within_s` simulated s.
+
+        So it may hold for 50 ms before the caller goes on, and what holds for less is missed.
+        """
         deadline = self.scheduler.now + within_s
         while not condition():
             assert self.scheduler.now < deadline, f"after {within_s:g} s not yet: {what}"

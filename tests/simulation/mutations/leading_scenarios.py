@@ -136,7 +136,6 @@ async def a_join_is_refused_for_good(stage: Stage) -> None:
     controller.call = refuse  # type: ignore[method-assign]
     stage.mend(leader, away)
     await stage.until(lambda: bool(refused), "it has asked to join")
-    controller.call = call  # type: ignore[method-assign]
     receipts = await stage.writes(1)
     await stage.until(receipts[0].done, "a record is acknowledged without it", 3)
 

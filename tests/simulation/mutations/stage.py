@@ -136,6 +136,7 @@ class Stage:
         assert not self._invariants.violations, "an invariant fell"
 
     async def until(self, condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+        """For what stays as it is: looks every 50 ms. What has to be met at once is for the next two."""
         await self.world.until(condition, within_s, what)
 
     async def at_once(self, condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
