@@ -89,13 +89,19 @@ async def a_follower_that_may_join_stands_still(stage: Stage) -> None:
     """It has subscribed, a little behind, and its disk says nothing more: nobody waits for it for long."""
     await stage.make_topic()
     await stage.written(1)
-    leader, away = stage.partition().leader, stage.follower()
-    stage.cut(leader, away)
-    await stage.writes(1)
+    away = stage.follower()
+    stage.world.kill(away)
     await stage.until(lambda: away not in stage.partition().in_sync_replicas, "it has left the in-sync set")
-    stage.world.machines[away].disk.faults.syncs_hang = True
-    stage.mend(leader, away)
-    await stage.until(lambda: stage.leading().replicas[NodeId(away)].subscriber is not None, "it follows again")
+    await stage.written(1)
+    stage.world.start(away)
+
+    def follows() -> bool:
+        return stage.leading().replicas[NodeId(away)].subscriber is not None
+
+    def stalls() -> None:
+        stage.world.machines[away].disk.faults.syncs_hang = True
+
+    await stage.in_the_turn(follows, stalls, "it follows again")
     [receipt] = await stage.writes(1)
     await stage.until(receipt.done, "a record is acknowledged without it", 2)
 
