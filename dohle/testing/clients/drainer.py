@@ -1,15 +1,16 @@
 """Drainer: a simulated operator that empties brokers while everything breaks, takes some out of the cluster, and back.
 
-It drains one broker after the other, and sometimes lets it take replicas again, empty or not. Brokers that are no
-controllers it may switch off, before they are emptied or when they are, has the cluster forget them, and starts them
-again on the disks that they had. What it asks for may be refused, for want of brokers say; what must not happen is that
-it asked wrongly.
+It drains one broker after the other, makes a topic meanwhile, and sometimes lets the broker take replicas again, empty
+or not. Brokers that are no controllers it may switch off, before they are emptied or when they are, has the cluster
+forget them, and starts them again on the disks that they had. What it asks for may be refused, for want of brokers say;
+what must not happen is that it asked wrongly.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dohle.client.admin import Admin
@@ -18,12 +19,17 @@ from dohle.model.errors import (
     BrokerIdNotRegistered,
     DohleError,
     InvalidReplicaAssignment,
+    InvalidReplicationFactor,
     InvalidRequest,
+    TopicAlreadyExists,
+    UnknownTopicOrPartition,
     UnsupportedVersion,
 )
 from dohle.testing.clients.sim_client import SimClient
 from dohle.testing.world.world import World
 
+_TOPIC = "meanwhile"
+_PARTITIONS = 4
 _REQUEST_TIMEOUT_MS = 8_000
 _LOOK_UP_S = 0.5
 _PATIENCE_S = 15.0
@@ -84,6 +90,7 @@ class Drainer:
         """Drains a broker; returns whether it became empty within this operator's patience."""
         clock, throttle = self.client.clock, self.client.random.choice(_THROTTLES)
         self.done["drain"] += (await admin.drain_broker(node_id)).changed
+        await self._make_topic(admin)
         until = clock.now() + _PATIENCE_S
         while clock.now() < until and not over():
             for wanted in await moves_away(admin, node_id):
@@ -95,6 +102,14 @@ class Drainer:
                 return True
             await clock.sleep(_LOOK_UP_S)
         return False
+
+    async def _make_topic(self, admin: Admin) -> None:
+        """Makes a topic while a broker is drained, in place of the last such one."""
+        with suppress(UnknownTopicOrPartition):
+            await admin.delete_topic(_TOPIC)
+        with suppress(TopicAlreadyExists, InvalidReplicationFactor):  # an answer got lost; too few are left for it
+            replicas = self.world.topology.replication_factor
+            await admin.create_topic(_TOPIC, partitions=_PARTITIONS, replication_factor=replicas)
 
     async def _retire(self, admin: Admin, node_id: int, over: Callable[[], bool]) -> None:
         """Switches a broker off, empties it if that is still to be done, and has the cluster forget it; starts it."""
