@@ -13,6 +13,7 @@ tail and cut off what was durable. Writers queue up behind one another, and thos
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -39,6 +40,10 @@ LogKey = tuple[str, int]
 
 
 logger = logging.getLogger(__name__)
+
+
+class NoRoom(OSError):
+    """Nothing was written, for the disk is full: what was there before still is, and is right."""
 
 
 class CheckpointedLog(Protocol):
@@ -196,7 +201,12 @@ async def write_files(disk: Disk, texts: Mapping[str, str], folders: Iterable[st
             file = disk.open(path + ".tmp", create=True)
             files.append(file)
             file.truncate(0)  # left over from a crash
-            file.append([text.encode()])
+            try:
+                file.append([text.encode()])
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise NoRoom(error.errno, error.strerror, path) from error
+                raise
         await disk.sync(files)
     finally:
         for file in files:

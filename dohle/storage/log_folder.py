@@ -30,6 +30,7 @@ from dohle.storage.checkpoints import (
     CHECKPOINT_INTERVAL_S,
     Checkpoints,
     LogKey,
+    NoRoom,
     offsets_of,
     read_checkpoints,
     read_small,
@@ -104,6 +105,7 @@ class LogFolder:
         self._copies: dict[LogKey, Log] = {}  # whole ones, of replicas that another folder still has
         self._checkpoints = Checkpoints(disk, folder.path, lambda: {**self.logs, **self._copies})
         self._unreported = False
+        self._lacks_room = False
         self._tending: asyncio.Task[None] | None = None
 
     @classmethod
@@ -433,9 +435,20 @@ class LogFolder:
                 with self._commit.syncing():
                     if rounds % _STRAY_ROUNDS == 0:
                         self.strays.delete_old()
-                    await self._checkpoints.write()
+                    await self._write_checkpoints()
             except StorageFailure:
                 return  # the owner was told by the group commit
+
+    async def _write_checkpoints(self) -> None:
+        """Full disks hold older ones, from which a start has more to check, until there is room again."""
+        try:
+            await self._checkpoints.write()
+        except NoRoom as error:
+            if not self._lacks_room:
+                logger.error("%s: appends are refused until there is room: %s", self.path, error)
+            self._lacks_room = True
+        else:
+            self._lacks_room = False
 
     async def close(self, *, clean: bool = True, broker_epoch: int = NO_EPOCH) -> None:
         """Lets go of all logs; nothing is appended any more.

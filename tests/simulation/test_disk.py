@@ -195,6 +195,9 @@ def test_a_trap_strikes_once_at_its_moment() -> None:
             disk.rename("quorum-state.tmp", "quorum-state")
             disk.open("1-1.checkpoint.part", create=True).close()
             disk.rename("1-1.checkpoint.part", "1-1.checkpoint")
+            disk.make_folder("p-1-future")
+            disk.rename("p-1-future", "p-1-moved")
+            disk.delete("p-1-moved")
 
     on_a_disk(work)
     assert sorted(struck, key=str) == sorted(Moment, key=str)

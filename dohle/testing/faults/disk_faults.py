@@ -112,6 +112,22 @@ async def failing_directory(blow: Blow) -> None:
         blow.start(blow.node_id)
 
 
+async def full_directory(blow: Blow) -> None:
+    """One disk of several is full for a while; the node goes on, and only if it had to do without it begins anew."""
+    path = _one_of_several(blow)
+    if not path:
+        return
+    blow.strikes(f"{path} for {blow.duration_s:.2f} s")
+    blow.machine.disk.faults.full_folders[path] = None
+    await blow.lasts()
+    blow.machine.disk.faults.full_folders.pop(path, None)
+    process = blow.machine.process
+    if not blow.over and process is not None and process.lacks_a_directory:
+        blow.end(blow.node_id, power=False)
+        await blow.pause(0.1)
+        blow.start(blow.node_id)
+
+
 async def missing_directory(blow: Blow) -> None:
     """A node that was killed comes back without one of its disks, which is mounted only at its next start."""
     path = _one_of_several(blow)

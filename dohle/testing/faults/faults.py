@@ -55,6 +55,7 @@ KINDS: dict[str, FaultKind] = {
     "failing sync": FaultKind(disk_faults.failing_sync, 0.7),
     "failing write": FaultKind(disk_faults.failing_write, 0.7),
     "failing directory": FaultKind(disk_faults.failing_directory, 1.0, disk_faults.have_several),
+    "full directory": FaultKind(disk_faults.full_directory, 1.0, disk_faults.have_several),
     "missing directory": FaultKind(disk_faults.missing_directory, 0.7, disk_faults.have_several),
     "empty directory": FaultKind(disk_faults.empty_directory, 0.5, disk_faults.lose_one),
     "bit rot": FaultKind(damage.bit_rot, 0.7, damage.may_rot),

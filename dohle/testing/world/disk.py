@@ -188,6 +188,8 @@ class DiskFaults:
     """The folders, by their first names, whose device fails every write and sync, while others work."""
     slow_logs: dict[str, float] = field(default_factory=dict)
     """How much longer a sync of the files in this folder takes, while others are as quick as ever."""
+    full_folders: dict[str, None] = field(default_factory=dict)
+    """The folders, by their first names, whose device has no room left."""
     traps: list[tuple[Moment, Callable[[], None]]] = field(default_factory=list)
     """Each strikes once, the next time that its moment comes."""
 
@@ -197,6 +199,7 @@ class DiskFaults:
         self.reads_hang = self.syncs_hang = False
         self.full = self.sync_fails = self.write_fails = False
         self.failed.clear()
+        self.full_folders.clear()
         self.slow_logs.clear()
 
 
@@ -219,9 +222,10 @@ class SimFile:
         data = b"".join(buffers)
         self._disk.fail_if_its_device_does(self.path)
         faults = self._disk.faults
-        if faults.full or faults.write_fails:
-            self._disk.failures += 1
-            if faults.full:
+        lacks_room = faults.full or (bool(faults.full_folders) and _names(self.path)[0] in faults.full_folders)
+        if lacks_room or faults.write_fails:
+            self._disk.failures += faults.full or faults.write_fails
+            if lacks_room:
                 raise OSError(errno.ENOSPC, "No space left on device", self.path)
             raise OSError(errno.EIO, "Input/output error", self.path)
         self._disk.trace.note(self.path, data)
@@ -500,6 +504,8 @@ class SimDisk:
     def free_bytes(self, path: str) -> int:
         if self.faults.full:
             self.failures += 1
+            return 0
+        if self.faults.full_folders and _names(path)[0] in self.faults.full_folders:
             return 0
         return _CAPACITY_BYTES
 

@@ -7,6 +7,7 @@ from dohle.broker.replicas import Replicas
 from dohle.controller import failed_dirs, registration
 from dohle.controller.registered_dirs import Evidence
 from dohle.storage.log_dirs import LogDirs
+from dohle.storage.log_folder import LogFolder
 from tests.simulation.mutations import directory_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -117,5 +118,21 @@ DIRECTORIES = (
             """,
         ),
         scenario=scenarios.what_was_made_without_a_directory_is_missing_when_that_is_back,
+    ),
+    mutation(
+        "full directory: a checkpoint that finds no room fails it",
+        "replication 16",
+        "a directory without room refuses appends, and goes on by itself once there is some",
+        edit(
+            LogFolder,
+            "_write_checkpoints",
+            """
+            - if not self._lacks_room:
+            + if mutated():
+            +     raise
+            + if not self._lacks_room:
+            """,
+        ),
+        scenario=scenarios.a_directory_is_full_for_a_while,
     ),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dohle import Admin
+from dohle import Admin, Producer
+from dohle.model.errors import DohleError
 from dohle.model.ids import NodeId
+from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.world.topology import DIRECTORIES, NodePlan, Topology
 from tests.simulation.mutations.stage import Stage, scenario_in
 
@@ -179,3 +181,40 @@ async def a_directory_fails_at_a_start_before_its_broker_has_begun(stage: Stage)
     await stage.until(lambda: offline_replicas(stage, victim) == 2, "the controller knows what lies there")
     await stage.passes(2)
     assert not set(where(stage, victim, DIRECTORIES[0])) & set(hit), "what lies in the failed directory was made anew"
+
+
+@scenario_in(TWO_DISKS)
+async def a_directory_is_full_for_a_while(stage: Stage) -> None:
+    await many_partitions(stage)
+    await stage.written(40)
+    victim = image(stage)[1].leader
+    machine = stage.world.machines[victim]
+    process, faults = machine.process, machine.disk.faults
+    spared = where(stage, victim, DIRECTORIES[0])
+    hit = [number for number in where(stage, victim, SECOND) if image(stage)[number].leader == victim]
+    assert hit
+    faults.full_folders[SECOND] = None
+
+    refused: dict[int, bool] = {}
+    client = stage.world.client("impatient")
+
+    async def write() -> None:
+        times = {"delivery_timeout_ms": 2000, "request_timeout_ms": 1000}
+        async with Producer(stage.world.bootstrap, **times, **seams_of(client)) as producer:
+            for number in (*spared, hit[0]):
+                try:
+                    await producer.send_and_wait("t", b"x", partition=number)
+                except DohleError:
+                    refused[number] = True
+                else:
+                    refused[number] = False
+
+    client.spawn(write(), "write")
+    await stage.until(lambda: len(refused) == len(spared) + 1, "all have been tried")
+    assert refused == {**dict.fromkeys(spared, False), hit[0]: True}
+    await stage.passes(3.0)  # checkpoints are due meanwhile
+    assert not stage.broker(victim).log_dirs.offline
+    faults.full_folders.clear()
+    await stage.written(40)
+    await stage.until(lambda: all_in_sync(stage), "all is in sync again")
+    assert machine.process is process, "nobody had to start it again"
