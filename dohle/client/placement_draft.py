@@ -108,7 +108,9 @@ class PlacementDraft:
                 if taker not in replicas:
                     yield from _handed_over(number, replicas, taker)
 
-    def all_exchanges(self) -> Iterator[Change]:
+    def all_changes(self) -> Iterator[Change]:
+        """Yields every step, and every exchange of two replicas."""
+        yield from self.all_steps()
         for index, one in enumerate(self.free):
             for other in self.free[index + 1 :]:
                 for place in range(len(self._placed[one])):

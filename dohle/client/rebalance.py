@@ -2,8 +2,8 @@
 
 What is sought is a placement of a small `score` (dohle.client.balance), by simulated annealing from the one that is
 there. A step gives one replica to another broker, or a partition another preferred leader, or both; or two partitions
-exchange brokers, since where numbers are even nothing can move by itself. Small clusters are annealed several times and
-then polished by every step and exchange that there is.
+exchange brokers, since where numbers are even nothing can move by itself. Small clusters are annealed several times,
+hot at first, and what is found then is left by chains: changes that gain nothing alone, but do together.
 
 The search is repeated from what it found for as long as it finds more: so a plan that was run is followed by an empty
 one, where five repetitions are enough and no bound on moved bytes has cut it short. It draws from a number of its own
@@ -31,6 +31,9 @@ _SAMPLES = 300
 """Changes by which it is learned what a usual one is worth: that times a heat is the temperature."""
 _COOLING = 0.002
 _EXCHANGES = 0.5
+_LONGEST_CHAIN = 8
+_MOST_LOOKS = 200_000
+"""At steps of chains: bounds what a search spends on them to a second or so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,12 @@ class Effort:
     heats: tuple[float, ...]
     tries_each: int
     most_tries: int
-    polishes: bool
+    chains: bool
 
 
 _SMALL = 50
-_FOR_SMALL = Effort((0.3, 0.3, 0.3, 0.3, 0.3, 0.3), 400, 20_000, polishes=True)
-_FOR_LARGE = Effort((0.02,), 400, 100_000, polishes=False)
+_FOR_SMALL = Effort((3.0, 1.0, 0.3) * 3, 500, 20_000, chains=True)
+_FOR_LARGE = Effort((0.02,), 400, 100_000, chains=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,8 @@ class _Search:
         for heat in effort.heats:
             if draft.score > _LEAST_GAIN and usual:
                 self._anneal(heat * usual, min(effort.most_tries, effort.tries_each * len(draft.free)))
-                if effort.polishes:
-                    self._polish()
+        if effort.chains and draft.score > _LEAST_GAIN:
+            self._follow_chains()
 
     def _usual_change(self) -> float:
         """Returns by how much a step makes things worse on average; 0 if there is none that may be."""
@@ -126,17 +129,42 @@ class _Search:
                     best, found = draft.score, draft.placed()
         draft.restore(found)
 
-    def _polish(self) -> None:
-        """Takes the best of all steps, or of all exchanges if no step gains anything, until none does."""
-        draft = self._draft
-        while True:
-            best: Change | None = None
-            gains = -_LEAST_GAIN
-            for changes in (draft.all_steps, draft.all_exchanges):
-                for change in changes() if best is None else ():
-                    worth = draft.change_by(change)
-                    if worth < gains:
-                        best, gains = change, worth
-            if best is None:
+    def _follow_chains(self) -> None:
+        """Takes chains that gain until none does, or enough has been looked at."""
+        draft, looks = self._draft, _MOST_LOOKS
+        while looks > 0:
+            firsts = [(worth, change) for change in draft.all_changes() if (worth := draft.change_by(change)) < inf]
+            for worth, first in sorted(firsts, key=lambda one: one[0]):
+                gained, looked = self._chain(first, worth)
+                looks -= looked
+                if gained or looks <= 0:
+                    break
+            else:
                 return
-            draft.take(best, gains)
+
+    def _chain(self, first: Change, worth: float) -> tuple[bool, int]:
+        """Makes a change, whatever it costs, then the best step of some other partition, and so on; keeps the most that
+        any of its beginnings gains. Returns whether one does, and at how many steps it looked.
+
+        So what takes several partitions at once is found: rings of three, leaders that are exchanged (Kernighan, Lin).
+        """
+        draft = self._draft
+        start = found = draft.placed()
+        best, looked = draft.score - _LEAST_GAIN, 0
+        change: Change | None = first
+        changed: set[int] = set()
+        for _ in range(_LONGEST_CHAIN):
+            if change is None:
+                break
+            draft.take(change, worth)
+            changed.update(step.partition for step in change)
+            if draft.score < best:
+                best, found = draft.score - _LEAST_GAIN, draft.placed()
+            change, worth = None, inf
+            for step in draft.all_steps():
+                if step[0].partition not in changed:
+                    looked += 1
+                    if (one := draft.change_by(step)) < worth:
+                        change, worth = step, one
+        draft.restore(found)
+        return found is not start, looked

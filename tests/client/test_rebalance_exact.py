@@ -92,16 +92,16 @@ def outcomes():
     return found
 
 
-def test_plans_are_within_five_per_cent_of_the_best_that_there_are(outcomes):
+def test_every_plan_is_within_five_per_cent_of_the_best_that_there_is(outcomes):
+    far = [(seed, ours, best) for seed, (_, ours, best) in enumerate(outcomes) if ours > best * (1 + CLOSE) + 1e-6]
+    assert not far, far
+
+
+def test_all_plans_together_are_within_one_per_cent_of_the_best(outcomes):
     ours, best = sum(one[1] for one in outcomes), sum(one[2] for one in outcomes)
-    assert best * (1 - GAP) <= ours <= best * (1 + CLOSE)
+    assert best * (1 - GAP) <= ours <= best * 1.01
 
 
 def test_no_plan_gains_much_less_than_the_best_one(outcomes):
     gains = [(start - ours, start - best) for start, ours, best in outcomes]
-    assert not [(seed, *one) for seed, one in enumerate(gains) if one[0] < one[1] * 0.9 - 1e-6]
-
-
-def test_most_plans_are_the_best_that_there_are(outcomes):
-    close = sum(ours <= best * (1 + CLOSE) + 1e-6 for _, ours, best in outcomes)
-    assert close >= CLUSTERS * 0.8, close
+    assert not [(seed, *one) for seed, one in enumerate(gains) if one[0] < one[1] * 0.98 - 1e-6]
