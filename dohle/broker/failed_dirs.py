@@ -80,7 +80,7 @@ class FailedDirs:
                 controller_pb2.HeldReplica(
                     topic_id=replica.topic_id,
                     partition=replica.key[1],
-                    last_epoch=replica.last_batch_epoch,
+                    last_epoch=replica.durable_epoch,
                     durable_end=replica.durable_end,
                 )
                 for folder in self._failed

@@ -160,6 +160,11 @@ class Log:
         return self.epochs.epoch_at(self._end - 1) if self._end > self._start else -1
 
     @property
+    def durable_epoch(self) -> int:
+        """The leader epoch of the last batch below `durable_end`, or -1: a start finds at least so much again."""
+        return self.epochs.epoch_at(self._durable_end - 1) if self._durable_end > self._start else -1
+
+    @property
     def proven(self) -> bool:
         """Rule 13: nothing that ever counted here can have been lost by the last stop."""
         return self.recovered.proven and self.has_end

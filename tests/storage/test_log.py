@@ -35,6 +35,15 @@ async def test_a_leader_stamps_offset_and_epoch_and_leaves_the_crc_right(world: 
     assert (log.last_epoch, log.last_batch_epoch) == (4, 4)
 
 
+async def test_what_is_not_durable_yet_lends_its_epoch_to_nothing_that_is(world: World) -> None:
+    log = await world.log()
+    log.append_as_leader(batch(3), 4, 0)
+    await log.flush()
+    log.start_epoch(5)
+    log.append_as_leader(batch(2), 5, 0)
+    assert (log.durable_end, log.durable_epoch, log.last_batch_epoch) == (3, 4, 5)
+
+
 async def test_log_append_time_is_stamped(world: World) -> None:
     log = await world.log()
     log.configure(TopicConfig(message_timestamp_type="LogAppendTime"))

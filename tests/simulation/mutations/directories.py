@@ -55,6 +55,20 @@ DIRECTORIES = (
         scenario=scenarios.a_directory_fails,
     ),
     mutation(
+        "failed directory: the epoch of batches that are not durable is reported",
+        "replication 16",
+        "a replica is trusted again when its directory is back with all that was durable there",
+        edit(
+            FailedDirs,
+            "_request",
+            """
+            - last_epoch=replica.durable_epoch,
+            + last_epoch=replica.last_batch_epoch if mutated() else -1,
+            """,
+        ),
+        scenario=scenarios.a_directory_fails_under_the_first_batches_of_an_epoch,
+    ),
+    mutation(
         "failed directory: its replicas stay in sync",
         "replication 16",
         "the replicas of a failed directory leave the in-sync sets",

@@ -132,6 +132,32 @@ async def the_last_replicas_directory_is_missing_and_comes_back(stage: Stage) ->
     stage.looks_at_disks()
 
 
+@scenario_in(TWO_DISKS)
+async def a_directory_fails_under_the_first_batches_of_an_epoch(stage: Stage) -> None:
+    await many_partitions(stage, replicas=1, partitions=6)
+    await stage.written(60)
+    victim = image(stage)[0].leader
+    machine = stage.world.machines[victim]
+    hit = where(stage, victim, SECOND)
+    assert hit
+    epochs = [one.leader_epoch for one in image(stage)]
+    stage.world.kill(victim)
+    stage.world.start(victim)
+    await stage.until(lambda: all(image(stage)[n].leader_epoch > epochs[n] for n in hit), "it leads in a new epoch")
+    await stage.until(lambda: stage.has_replicas(victim), "it is back")
+    logs = [one.log for one in stage.broker(victim).replicas.partitions.values() if one.log.folder.startswith(SECOND)]
+    machine.disk.faults.syncs_hang = True
+    await stage.writes(60)
+    await stage.until(lambda: all(log.last_batch_epoch > log.durable_epoch for log in logs), "a new epoch has batches")
+    machine.disk.faults.failed[SECOND] = None
+    machine.disk.faults.syncs_hang = False
+    await stage.until(lambda: all(image(stage)[n].leader == -1 for n in hit), "nobody leads what has failed")
+    machine.disk.faults.failed.clear()
+    stage.world.kill(victim)
+    stage.world.start(victim)
+    await stage.until(lambda: all(image(stage)[n].leader == victim for n in hit), "all of it is led again")
+
+
 @scenario_in(THREE_DISKS)
 async def what_was_made_without_a_directory_is_missing_when_that_is_back(stage: Stage) -> None:
     await many_partitions(stage, partitions=3)
