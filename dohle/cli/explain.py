@@ -30,7 +30,15 @@ def explain() -> None:
 @explain.command("partition")
 @click.argument("topic")
 @click.argument("partition", type=int)
-@click.option("-n", "--changes", default=10, show_default=True, metavar="COUNT", help="How many changes to show.")
+@click.option(
+    "-n",
+    "--changes",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="COUNT",
+    help="How many changes to show.",
+)
 @bootstrap_option
 @timeout_option
 @json_option
@@ -38,7 +46,7 @@ def partition_command(
     topic: str, partition: int, changes: int, bootstrap: str, timeout_s: float, as_json: bool
 ) -> None:
     """Say who leads partition PARTITION of TOPIC since when and why, who was in sync, who lags, and why."""
-    history, described, replicas, cluster = run_async(_ask(bootstrap, timeout_s, topic, partition, max(1, changes)))
+    history, described, replicas, cluster = run_async(_ask(bootstrap, timeout_s, topic, partition, changes))
     if as_json:
         print_json(_to_json(topic, history, described, replicas, cluster))
         return

@@ -54,6 +54,8 @@ def _runs(step: PartitionStep) -> bool:
 
 
 def _members(before: PartitionStep, step: PartitionStep) -> list[str]:
+    if is_unclean(before, step):  # what is said of the leader says it all
+        return []
     joined = [node for node in step.in_sync_replicas if node not in before.in_sync_replicas]
     left = [node for node in before.in_sync_replicas if node not in step.in_sync_replicas]
     gone = [node for node in left if step.assigned_replicas and node not in step.assigned_replicas]
@@ -61,11 +63,19 @@ def _members(before: PartitionStep, step: PartitionStep) -> list[str]:
     words = []
     if joined:
         words.append(f"{_brokers(joined)} came in sync")
-    if lagged and _came_with(step):
-        words.append(f"{_brokers(lagged)} left the in-sync set")
-    elif lagged:
-        words.append(f"{_brokers(lagged)} left the in-sync set: behind for too long")
+    if lagged:
+        words.append(f"{_brokers(lagged)} left the in-sync set{_why_they_left(before, step, lagged)}")
     return words
+
+
+def _why_they_left(before: PartitionStep, step: PartitionStep, lagged: Sequence[int]) -> str:
+    """Returns why, if the step does not say what it came with: a broker with many partitions is fenced in several
+    steps, of which only the last one names it, and a failed directory is named by none."""
+    if _came_with(step):
+        return ""
+    if before.leader in lagged:  # which nobody leaves behind
+        return ": its broker was gone, or its directory had failed"
+    return ": behind for too long, or gone"
 
 
 def _eligible(before: PartitionStep, step: PartitionStep) -> list[str]:
@@ -119,7 +129,7 @@ def _leader(before: PartitionStep, step: PartitionStep) -> str:
         )
     elif joins:
         how = ", which came in sync just then"
-    preferred = step.assigned_replicas[:1] == (step.leader,) and before.leader >= 0
+    preferred = step.assigned_replicas[:1] == (step.leader,) and before.leader in step.in_sync_replicas
     why = " by an election, as the preferred leader" if preferred and not joins and not _came_with(step) else ""
     return f"broker {step.leader} took over from {before.leader if before.leader >= 0 else 'nobody'}{why}{how}"
 

@@ -69,6 +69,7 @@ def test_every_command_explains_itself(capsys, command):
         ["produce", "t", "-H", "novalue"],
         ["topic", "create", "t", "-c", "novalue"],
         ["topic", "list", "--dir", ".", "--bootstrap", "x"],
+        ["explain", "partition", "t", "0", "--changes", "0"],
         ["format", "--config", "x"],
         ["format", "--new", "--cluster-id", "x"],
         ["format", "--join", "--cluster-id", "x", "--metadata-version", "1"],

@@ -21,7 +21,15 @@ MOVING = step(1, 0, (1, 2, 3), (4, 2, 1, 3), adding=(4,), removing=(1, 3))
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        (ALL, step(1, 0, (1, 2)), "broker 3 left the in-sync set: behind for too long"),
+        (ALL, step(1, 0, (1, 2)), "broker 3 left the in-sync set: behind for too long, or gone"),
+        (
+            step(2, 1, (1, 2, 3)),
+            step(1, 2, (1, 3)),
+            (
+                "broker 2 left the in-sync set: its broker was gone, or its directory had failed; broker 1 took over"
+                " from 2"
+            ),
+        ),
         (step(1, 0, (1,)), ALL, "brokers 2,3 came in sync"),
         (
             ALL,
@@ -39,16 +47,16 @@ MOVING = step(1, 0, (1, 2, 3), (4, 2, 1, 3), adding=(4,), removing=(1, 3))
             step(-1, 1, (1,)),
             step(2, 2, (2,)),
             (
-                "broker 2 came in sync; broker 1 left the in-sync set: behind for too long; an unclean election, since"
-                " none of the in-sync ones, 1, could lead: broker 2 leads alone, and acknowledged records may be lost"
+                "an unclean election, since none of the in-sync ones, 1, could lead: broker 2 leads alone, and"
+                " acknowledged records may be lost"
             ),
         ),
         (
             step(-1, 1, (1, 2), last=1, doubtful=(1,)),
             step(1, 2, (1,), unfenced=(1,)),
             (
-                "broker 1 back: broker 2 left the in-sync set; an unclean election, since none of the in-sync"
-                " ones, 1,2, could lead: broker 1, who led last, leads alone, and acknowledged records may be lost"
+                "broker 1 back: an unclean election, since none of the in-sync ones, 1,2, could lead: broker 1, who"
+                " led last, leads alone, and acknowledged records may be lost"
             ),
         ),
         (
