@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dohle.cli.output import print_json, print_table
+from dohle.cli.moves import listed_nodes
+from dohle.cli.output import leader_text, print_json, print_table
 from dohle.cli.partition_names import parse_partition
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.model.errors import DohleError, ElectionNotNeeded
 from dohle.model.ids import TopicPartition
 
 if TYPE_CHECKING:
+    from dohle.client.admin import Admin
     from dohle.client.partition_changes import ElectedLeader
 
 
@@ -30,15 +32,56 @@ def elect(kind: str, partitions: tuple[str, ...], yes: bool, bootstrap: str, tim
     not in sync, where nobody in sync is left; it loses acknowledged records, and the topic has to allow it by
     unclean.leader.election.enable.
     """
+    wanted, unclean = _wanted(partitions), kind == "unclean"
+    if unclean and as_json and not yes:
+        raise click.UsageError("--json cannot ask: add --yes to accept that acknowledged records are lost")
+
+    async def work() -> dict[TopicPartition, ElectedLeader | DohleError]:
+        from dohle.client.admin import Admin
+
+        async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-cluster") as admin:
+            if not as_json:
+                whose = ", ".join(partitions) or ("all that nobody leads" if unclean else "all that others lead")
+                click.echo(f"electing {'unclean' if unclean else 'the preferred'} leaders of {whose}")
+            if unclean and not as_json:
+                await _show_leaderless(admin, wanted)
+            if unclean and not yes:
+                click.confirm(
+                    "Replicas that are not in sync would lead, and acknowledged records be lost. Go on?", abort=True
+                )
+            return await admin.elect_leaders(wanted, unclean=unclean)
+
+    return _told(run_async(work()), as_json)
+
+
+def _wanted(partitions: tuple[str, ...]) -> dict[str, list[int]]:
+    """Returns the partitions by topic; none of a topic that is named as a whole."""
+    names = [parse_partition(text) if ":" in text else TopicPartition(text, -1) for text in partitions]
+    whole = {name.topic for name in names if name.partition < 0}
     wanted: dict[str, list[int]] = {}
-    for text in partitions:
-        name = parse_partition(text) if ":" in text else TopicPartition(text, -1)
-        numbers = wanted.setdefault(name.topic, [])
-        if name.partition >= 0:
-            numbers.append(name.partition)
-    if kind == "unclean" and not yes:
-        click.confirm("Replicas that are not in sync would lead, and acknowledged records be lost. Go on?", abort=True)
-    outcomes = run_async(_elect(bootstrap, timeout_s, wanted, kind == "unclean"))
+    for name in names:
+        wanted.setdefault(name.topic, []).extend([] if name.topic in whole else [name.partition])
+    return wanted
+
+
+async def _show_leaderless(admin: Admin, wanted: dict[str, list[int]]) -> None:
+    """Shows those of the wanted partitions that nobody leads, as far as the broker that answers knows."""
+    rows = [
+        (
+            TopicPartition(one.topic, one.partition),
+            leader_text(one.leader, one.last_known_leader),
+            listed_nodes(one.assigned_replicas),
+        )
+        for one in (await admin.describe_cluster()).unhealthy
+        if one.leader < 0
+        and (not wanted or one.topic in wanted)
+        and (not wanted.get(one.topic) or one.partition in wanted[one.topic])
+    ]
+    if rows:
+        print_table(("PARTITION", "LEADER", "ASSIGNED"), rows)
+
+
+def _told(outcomes: dict[TopicPartition, ElectedLeader | DohleError], as_json: bool) -> int:
     elected = {name: one for name, one in outcomes.items() if not isinstance(one, DohleError)}
     failed = {name: one for name, one in outcomes.items() if isinstance(one, DohleError)}
     refused = {name: one for name, one in failed.items() if not isinstance(one, ElectionNotNeeded)}
@@ -53,15 +96,6 @@ def elect(kind: str, partitions: tuple[str, ...], yes: bool, bootstrap: str, tim
     for name, error in sorted(refused.items()):
         click.echo(f"dohle: {name}: {error.message}", err=True)
     return 1 if refused else 0
-
-
-async def _elect(
-    bootstrap: str, timeout_s: float, wanted: dict[str, list[int]], unclean: bool
-) -> dict[TopicPartition, ElectedLeader | DohleError]:
-    from dohle.client.admin import Admin
-
-    async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-cluster") as admin:
-        return await admin.elect_leaders(wanted, unclean=unclean)
 
 
 def _to_json(name: TopicPartition, outcome: ElectedLeader | DohleError) -> dict[str, object]:

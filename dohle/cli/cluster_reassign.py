@@ -55,6 +55,10 @@ def reassign(
     """
     if cancel and show_list:
         raise click.UsageError("--cancel and --list exclude each other")
+    if show_list and (changes or plan is not None or throttle is not None or dry_run or no_wait):
+        raise click.UsageError("--list shows all that is on its way: give nothing with it")
+    if cancel and (throttle is not None or dry_run or no_wait):
+        raise click.UsageError("--cancel takes back at once: leave out --throttle, --dry-run and --no-wait")
     given = read_plan(plan) if plan is not None else []
     if cancel:
         names = [parse_partition(text.partition("=")[0]) for text in changes]
@@ -62,7 +66,7 @@ def reassign(
         given += [Reassignment(topic, partition, None) for topic, partition in names]
     elif not show_list:
         given += [parse_move(text) for text in changes]
-        if not given and throttle is None:
+        if not given and (throttle is None or dry_run or no_wait):
             raise click.UsageError("say what moves, as in orders:0=1,2,3, or --plan FILE, --list or --cancel")
 
     async def work() -> int:
@@ -117,7 +121,14 @@ async def _move(
     if any(outcomes.values()) or dry_run or not waits:
         return told(outcomes, as_json, done="could begin" if dry_run else "begun")
     if not plan:
-        click.echo(f"throttle: {size_text(throttle)}/s" if throttle else "throttle: none")
+        ongoing = len((await admin.list_partition_reassignments()).reassignments)
+        if as_json:
+            print_json({"throttle_bytes_per_s": throttle, "on_their_way": ongoing})
+        elif ongoing:
+            bound = f"at most {size_text(throttle)}/s from each broker" if throttle else "without a bound"
+            click.echo(f"{counted(ongoing, 'partition')} on the way, {bound}")
+        else:
+            click.echo("Nothing is on its way, and what is begun next has no bound but its own: give it --throttle.")
         return 0
     await until_arrived(admin, outcomes)
     return told_of_moves(outcomes, await strayed(admin, plan), as_json)

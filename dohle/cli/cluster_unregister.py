@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dohle.cli.output import print_json
+from dohle.cli.output import counted, print_json
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 
 
@@ -24,6 +24,11 @@ def unregister(node: int, bootstrap: str, timeout_s: float, as_json: bool) -> No
         from dohle.client.admin import Admin
 
         async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-cluster") as admin:
+            nodes = (await admin.describe_cluster()).nodes
+            found = next((one for one in nodes if one.node_id == node), None)
+            if not as_json and found is not None and found.fenced and not found.replicas:
+                left = counted(len(nodes) - 1, "broker")
+                click.echo(f"forgetting broker {node}, which is down and holds no replicas: then there are {left}")
             await admin.unregister_broker(node)
 
     run_async(work())

@@ -111,12 +111,13 @@ def transfer(node: int | None, bootstrap: str, timeout_s: float, as_json: bool) 
     async def do(admin: Admin) -> tuple[int, int, QuorumDescription]:
         before = await admin.describe_quorum()
         whom = "the voter that is furthest" if node is None else f"node {node}"
-        _say(as_json, f"handing over from node {before.leader_id}, which decides in term {before.term}, to {whom}")
+        if node is None or (node != before.leader_id and node in [voter.node_id for voter in before.voters]):
+            _say(as_json, f"handing over from node {before.leader_id}, which decides in term {before.term}, to {whom}")
         return before.leader_id, await admin.transfer_controller(node), await admin.describe_quorum()
 
     leader_before, leader, after = _ask(bootstrap, timeout_s, do)
-    said = f"node {leader} decides, in term {after.term}"
-    _tell(as_json, leader != leader_before, said, after)
+    already = "" if leader != leader_before else " already"
+    _tell(as_json, leader != leader_before, f"node {leader} decides{already}, in term {after.term}", after)
 
 
 def quorum_rows(quorum: QuorumDescription) -> tuple[Sequence[str], list[Sequence[object]]]:

@@ -139,9 +139,13 @@ def test_a_plan_file_is_checked_run_slowly_and_taken_back(topic, capsys, tmp_pat
     assert listed["throttle_bytes_per_s"] == 1
     assert [one["adding_replicas"] for one in listed["reassignments"]] == [[4], [4]]
     assert all(one["records_left"] > 0 and one["bytes_left"] > 0 for one in listed["reassignments"])
+    faster = json.loads(said(capsys, "cluster", "reassign", "--throttle", "2", "--json"))
+    assert faster == {"throttle_bytes_per_s": 2, "on_their_way": 2}
+    assert "2 partitions on the way, at most 1 B/s" in said(capsys, "cluster", "reassign", "--throttle", "1")
     assert "taken back" in said(capsys, "cluster", "reassign", "--cancel")
     assert "the move was taken back" in said(capsys, "explain", "partition", topic, "1")
     assert "Nothing is on its way." in said(capsys, "cluster", "reassign", "--list")
+    assert "give it --throttle" in said(capsys, "cluster", "reassign", "--throttle", "1M")
     parts[0]["partition_epoch"] = 0
     parts[0]["replicas"] = [3, 1, 2]
     plan.write_text(json.dumps({"partitions": parts[:1]}))
@@ -155,11 +159,13 @@ def test_a_plan_file_is_checked_run_slowly_and_taken_back(topic, capsys, tmp_pat
 def test_the_preferred_leader_is_elected(topic, capsys):
     said(capsys, "cluster", "reassign", f"{topic}:0=3,2,1")
     assert described(capsys, topic)[0]["leader"] == 1
-    elected = said(capsys, "cluster", "elect", "preferred", f"{topic}:0").splitlines()[1]
+    elected = said(capsys, "cluster", "elect", "preferred", f"{topic}:0").splitlines()[2]
     assert elected.split()[:2] == [f"{topic}-0", "3"]
     assert "no election was needed" in said(capsys, "cluster", "elect", "preferred", topic)
     assert "no election was needed" in said(capsys, "cluster", "elect", "unclean", f"{topic}:0", "--yes")
     assert "by an election, as the preferred leader" in said(capsys, "explain", "partition", topic, "0")
+    both = json.loads(said(capsys, "cluster", "elect", "preferred", topic, f"{topic}:1", "--json"))
+    assert [(one["partition"], one["elected"]) for one in both] == [(0, False), (1, False)]
     assert run(["cluster", "elect", "preferred", "none:0"]) == 1
     assert "there is no topic none" in capsys.readouterr().err
 

@@ -61,7 +61,9 @@ def test_a_drained_broker_that_is_forgotten_and_returns_is_one_like_any_other(ma
     assert (fourth(cluster).draining, fourth(cluster).replicas) == (True, 0)
     cluster.down(4)
     until(lambda: fourth(cluster).fenced, "the cluster knows that node 4 is down")
-    cluster.done("cluster", "unregister", "4")
+    told = cluster.done("cluster", "unregister", "4").splitlines()
+    assert told[0].startswith("forgetting broker 4, which is down and holds no replicas: then there are ")
+    assert told[1] == "broker 4 is no member of the cluster any more"
     cluster.up(4)
     until(lambda: any(node.node_id == 4 for node in cluster.describe().nodes), "node 4 is a member again")
     assert not fourth(cluster).draining

@@ -37,6 +37,9 @@ def test_a_cluster_of_one_grows_to_three_and_its_controllers_are_changed(make_cl
         cluster.done("up", *folder, "--nodes", "3")
         assert controllers(cluster) == {1: True, 2: True, 3: True}
         assert "node 2 decides" in cluster.done("cluster", "voters", "transfer", "2", *folder)
+        again = cluster.done("cluster", "voters", "transfer", "2", *folder)
+        assert again.startswith("node 2 decides already, in term ")
+        assert "handing over" not in cluster.dohle("cluster", "voters", "transfer", "9", *folder).stdout
         said = cluster.done("cluster", "voters", "remove", "2", *folder)
         assert "removing node 2 from the voters 1, 2, 3: it decides at the moment" in said
         assert "the voters are 1, 3" in said
