@@ -54,10 +54,12 @@ def move(
     """
     name = None if topic is None or partition is None else TopicPartition(topic, partition)
     if show_list:
-        if name is not None or path is not None or cancel:
+        if topic is not None or path is not None or cancel or dry_run or no_wait or yes:
             raise click.UsageError("--list shows all of a node: give no more than --node")
     elif name is None or node is None or cancel == (path is not None):
         raise click.UsageError("say which replica, where and where to: TOPIC PARTITION --node N --to DIR, or --cancel")
+    elif cancel and (dry_run or no_wait):
+        raise click.UsageError("--cancel takes back at once: leave out --dry-run and --no-wait")
     elif as_json and not (yes or dry_run or cancel):
         raise click.UsageError("--json cannot ask: add --dry-run to see the plan, or --yes to begin")
 
@@ -135,7 +137,7 @@ async def _list(admin: Admin, node: int | None, as_json: bool) -> int:
         print_json({"moves": [_as_json(one, moving) for one, moving in found], "silent_nodes": sorted(silent)})
     elif found:
         print_table(_COLUMNS, [_row(one, moving) for one, moving in found])
-    else:
+    elif len(silent) < len(nodes):
         click.echo("Nothing is on its way.")
     for one, failure in silent.items():
         click.echo(f"node {one}: {failure.message}", err=True)

@@ -60,6 +60,12 @@ def rebalance(
     Shows the plan and asks. It respects racks and free space, and leaves alone what is not in order. Ctrl-C ends it;
     what is on its way then arrives all the same, and the same command goes on from there.
     """
+    if cancel and (plan_only or exclude or max_bytes is not None or throttle is not None or undo_plan is not None):
+        raise click.UsageError("--cancel takes back all that is on its way: give neither a plan's options nor --plan")
+    if plan_only and undo_plan is not None:
+        raise click.UsageError(
+            "--plan moves nothing that --undo-plan could take back; what --plan --json prints has it"
+        )
     if as_json and not (plan_only or yes or cancel):
         raise click.UsageError("--json cannot ask: add --plan to see the plan, or --yes to run it")
 

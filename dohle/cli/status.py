@@ -44,6 +44,8 @@ class Health:
 @click.option("--watch", is_flag=True, help="Stay, and show the state as it changes.")
 def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
     """Show nodes, controller and partitions that lack replicas; exit code 1 unless all is well."""
+    if watch and as_json:
+        raise click.UsageError("--watch shows the state to people: for scripts, ask with --json as often as needed")
     if watch:
         watch_cluster(bootstrap)
         return 0
@@ -69,7 +71,7 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
             click.echo()
             print_table(unhealthy_columns(description), unhealthy_rows(description, lags)[:_MOST_SHOWN])
             click.echo(_not_shown(description, _MOST_SHOWN), nl=False)
-            first = description.unhealthy[0]
+            first = min(description.unhealthy, key=lambda partition: partition.leader >= 0)
             click.echo(f"\n`dohle explain partition {first.topic} {first.partition}` says why")
     return 0 if health.good else 1
 
@@ -184,7 +186,7 @@ def unhealthy_rows(description: ClusterDescription, lags: Lags) -> list[tuple[ob
         (
             f"{partition.topic}-{partition.partition}",
             leader_text(partition.leader, partition.last_known_leader),
-            ",".join(map(str, partition.in_sync_replicas)),
+            ",".join(map(str, partition.in_sync_replicas)) or "-",
             ",".join(map(str, partition.assigned_replicas)),
             ",".join(str(node) for node in partition.assigned_replicas if node not in partition.in_sync_replicas),
             lag_words(lags.get(TopicPartition(partition.topic, partition.partition))),

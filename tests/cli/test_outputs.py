@@ -61,7 +61,7 @@ def test_everything_that_is_wrong_is_said():
     lags = {TopicPartition("t", 0): [Lag(2, 98, 6700)]}
     assert unhealthy_rows(cluster, lags) == [
         ("t-0", "1", "1", "1,2", "2", "2: 98 records, 6.7 s"),
-        ("t-1", "none", "", "1,2", "1,2", "?"),
+        ("t-1", "none", "-", "1,2", "1,2", "?"),
     ]
     told = to_json(cluster, {}, lags)["unhealthy"]
     assert told[0]["behind"] == [{"node_id": 2, "records_behind": 98, "lag_ms": 6700}]
