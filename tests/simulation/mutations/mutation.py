@@ -11,7 +11,6 @@ import __future__
 
 import contextlib
 import inspect
-import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,30 +61,42 @@ class Edit:
     @contextlib.contextmanager
     def applied(self, mutated: Callable[[], bool]) -> Iterator[None]:
         original = vars(self.owner)[self.name]
-        changed = self._changed(original, mutated)
-        owners = [self.owner] if isinstance(self.owner, type) else _importers(self.name, original)
-        for owner in owners:
-            setattr(owner, self.name, changed)
-        try:
-            yield
-        finally:
-            for owner in owners:
-                setattr(owner, self.name, original)
-
-    def _changed(self, original: Any, mutated: Callable[[], bool]) -> Any:
-        """Returns what takes the original's place; it sees the same globals."""
-        where = f"{self.owner.__name__}.{self.name}"
         function = original.fget if isinstance(original, property) else original
-        assert isinstance(function, FunctionType), f"{where} is no function: {function}"
+        assert isinstance(function, FunctionType), f"{self._where} is no function: {function}"
+        changed = self._changed(function, mutated)
+        if isinstance(self.owner, type):
+            setattr(self.owner, self.name, changed)
+            try:
+                yield
+            finally:
+                setattr(self.owner, self.name, original)
+        else:  # in place: many may have imported it, or hold it themselves
+            assert not hasattr(function, "__wrapped__"), f"{self._where} is decorated"
+            code, outside = function.__code__, function.__globals__
+            assert outside.setdefault("mutated", mutated) is mutated, f"{outside['__name__']} has a name 'mutated'"
+            function.__code__ = changed.__code__
+            try:
+                yield
+            finally:
+                function.__code__ = code
+                outside.pop("mutated", None)
+
+    @property
+    def _where(self) -> str:
+        return f"{self.owner.__name__}.{self.name}"
+
+    def _changed(self, function: FunctionType, mutated: Callable[[], bool]) -> Any:
+        """Returns what takes the original's place, a property with its decorator; it sees the same globals."""
         lines = textwrap.dedent(inspect.getsource(function)).splitlines()
         for hunk in self.hunks:
-            lines = hunk.applied_to(lines, where)
-        source = "\n".join(["def outer(mutated):", *(f"    {line}" for line in lines), f"    return {self.name}"])
+            lines = hunk.applied_to(lines, self._where)
+        if isinstance(self.owner, type):
+            lines = ["def outer(mutated):", *(f"    {line}" for line in lines), f"    return {self.name}"]
         flags = __future__.annotations.compiler_flag
-        code = compile(source, f"<mutated {where}>", "exec", flags, dont_inherit=True)
+        code = compile("\n".join(lines), f"<mutated {self._where}>", "exec", flags, dont_inherit=True)
         made: dict[str, Any] = {}
         exec(code, function.__globals__, made)
-        return made["outer"](mutated)
+        return made["outer"](mutated) if isinstance(self.owner, type) else made[self.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +136,3 @@ def _hunk(lines: Sequence[str]) -> Hunk:
     assert all(line.startswith(("- ", "+ ")) for line in lines), lines
     old = tuple(line[2:] for line in lines if line.startswith("-"))
     return Hunk(old, tuple(line[2:] for line in lines if line.startswith("+")))
-
-
-def _importers(name: str, original: Any) -> list[ModuleType]:
-    """Returns every module of the product that knows a function by this name."""
-    modules = [module for path, module in sorted(sys.modules.items()) if path.startswith("dohle.")]
-    return [module for module in modules if vars(module).get(name) is original]
