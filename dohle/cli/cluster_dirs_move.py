@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dohle.cli.output import print_json, print_table, progress, size_text
+from dohle.cli.output import about, print_json, print_table, progress, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.model.errors import DohleError, NetworkException
 from dohle.model.ids import TopicPartition
@@ -143,7 +143,7 @@ async def _list(admin: Admin, node: int | None, as_json: bool) -> int:
         click.echo(f"node {one}: {failure.message}", err=True)
     for one, moving in found if not as_json else ():
         if moving.failure is not None:
-            click.echo(f"node {one}: {moving.name}: {moving.failure.message}", err=True)
+            click.echo(f"node {one}: {about(moving.name, moving.failure)}", err=True)
     return 1 if silent else 0
 
 
@@ -179,7 +179,7 @@ def _told(name: TopicPartition, failure: DohleError | None, done: str, as_json: 
         error = None if failure is None else failure.message
         print_json({"topic": name.topic, "partition": name.partition, "outcome": outcome, "error": error})
     elif failure is not None:
-        click.echo(f"dohle: {name}: {failure.message}", err=True)
+        click.echo(f"dohle: {about(name, failure)}", err=True)
     else:
         click.echo(f"{name}: {done}")
     return 0 if failure is None else 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dohle.cli.moves import listed_nodes
-from dohle.cli.output import leader_text, print_json, print_table
+from dohle.cli.output import about, leader_text, print_json, print_table
 from dohle.cli.partition_names import parse_partition
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.model.errors import DohleError, ElectionNotNeeded
@@ -94,7 +94,7 @@ def _told(outcomes: dict[TopicPartition, ElectedLeader | DohleError], as_json: b
     elif not refused:
         click.echo("no election was needed")
     for name, error in sorted(refused.items()):
-        click.echo(f"dohle: {name}: {error.message}", err=True)
+        click.echo(f"dohle: {about(name, error)}", err=True)
     return 1 if refused else 0
 
 

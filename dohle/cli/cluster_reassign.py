@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dohle.cli.moves import MOVE_COLUMNS, listed_nodes, move_row, moves, until_arrived
-from dohle.cli.output import counted, print_json, print_table, size_text
+from dohle.cli.output import about, counted, print_json, print_table, size_text
 from dohle.cli.partition_names import parse_move, parse_partition, parse_rate, read_plan
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.client.partition_changes import Reassignment
@@ -211,7 +211,7 @@ def told(outcomes: dict[TopicPartition, DohleError | None], as_json: bool, *, do
         print_json([_outcome(name, done if error is None else "refused", error) for name, error in outcomes.items()])
     elif failed:
         for name, error in failed.items():
-            click.echo(f"dohle: {name}: {error.message}", err=True)
+            click.echo(f"dohle: {about(name, error)}", err=True)
         click.echo("nothing was changed", err=True)
     elif outcomes:
         click.echo(f"{counted(len(outcomes), 'partition')}: {done}")

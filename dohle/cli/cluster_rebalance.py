@@ -86,7 +86,7 @@ def rebalance(
                 await _show(admin, plan)
             if plan_only or not plan.moves:
                 if as_json:
-                    print_json(_as_json(plan))
+                    print_json(_as_json(plan) if plan_only else [])
                 return 0
             if not yes:
                 click.confirm("Run it?", abort=True)

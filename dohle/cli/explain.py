@@ -171,6 +171,8 @@ def why_behind(
         return "its broker is fenced: it does not run, or reaches no controller"
     if broker.shutting_down:
         return "its broker shuts down"
+    if held is None and broker.offline_log_dirs:
+        return f"its broker is without a directory, where it may lie: `dohle cluster dirs {node}` says why"
     if held is None:
         return "its broker does not answer, or has no such replica yet"
     if held.failure is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dohle.cli.output import progress
@@ -54,14 +54,18 @@ async def moves(admin: Admin, only: Collection[TopicPartition] | None = None) ->
 
 
 async def replicas_by_node(admin: Admin, nodes: Collection[int]) -> dict[int, dict[TopicPartition, ReplicaDescription]]:
-    """Returns what brokers hold; one that does not answer is left out."""
+    """Returns what brokers hold; one that does not answer is left out. What lies in a failed directory has failed."""
     found: dict[int, dict[TopicPartition, ReplicaDescription]] = {}
     for node in nodes:
         try:
             folders = await admin.describe_log_dirs(node)
         except DohleError:
             continue
-        found[node] = {TopicPartition(one.topic, one.partition): one for folder in folders for one in folder.replicas}
+        found[node] = {
+            TopicPartition(one.topic, one.partition): replace(one, failure=one.failure or folder.failure)
+            for folder in folders
+            for one in folder.replicas
+        }
     return found
 
 

@@ -6,7 +6,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dohle.model.errors import DohleError
+    from dohle.model.ids import TopicPartition
 
 
 def print_json(value: Any) -> None:
@@ -68,6 +72,11 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def about(name: TopicPartition, error: DohleError) -> str:
+    """Returns the message, with the partition's name before it unless it says that already."""
+    return error.message if error.message.startswith(f"{name} ") else f"{name}: {error.message}"
 
 
 def leader_text(leader: int, last_known_leader: int) -> str:
