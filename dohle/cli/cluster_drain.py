@@ -203,7 +203,12 @@ async def _drained(admin: Admin, node: int, moved: int, as_json: bool) -> int:
         )
         return 0
     click.echo(f"broker {node} holds no replicas: it can be switched off")
-    if votes:
+    if votes and len(cluster.voters) == 1:
+        click.echo(
+            f"Node {node} is the only controller too, and without it there is no cluster: give another a vote first,"
+            " with `dohle cluster voters add`"
+        )
+    elif votes:
         click.echo(
             f"Node {node} is a controller too: switch it off only while a majority of the"
             f" {len(cluster.voters)} controllers stays, or take its vote away first:"

@@ -22,6 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _DEFAULT_BOOTSTRAP = "localhost:7092"
 _FOLDER = "dohle.folder"  # under these a command's context keeps what `--dir` says, and what it led to
 _STATE = "dohle.local_state"
+_LONGEST_TIMEOUT_S = 86_400
 _AGO = re.compile(r"(\d+)(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -79,8 +80,20 @@ def bootstrap_option(command: Command) -> Command:
     return by_address(by_folder(command))
 
 
+def _check_timeout(_context: click.Context, _parameter: click.Parameter, seconds: float) -> float:
+    if not 0 < seconds <= _LONGEST_TIMEOUT_S:  # which nan is not, either
+        raise click.BadParameter(f"{seconds} is no time to wait: give seconds, more than 0 and up to a day")
+    return seconds
+
+
 timeout_option = click.option(
-    "--timeout", "timeout_s", type=float, default=15.0, show_default=True, help="Seconds to wait for an answer."
+    "--timeout",
+    "timeout_s",
+    type=float,
+    default=15.0,
+    show_default=True,
+    callback=_check_timeout,
+    help="Seconds to wait for an answer.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

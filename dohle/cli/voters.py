@@ -12,6 +12,7 @@ import click
 
 from dohle.cli.output import print_json, print_table
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.model.errors import InvalidRequest
 from dohle.model.ids import id_text
 
 if TYPE_CHECKING:
@@ -110,6 +111,11 @@ def transfer(node: int | None, bootstrap: str, timeout_s: float, as_json: bool) 
 
     async def do(admin: Admin) -> tuple[int, int, QuorumDescription]:
         before = await admin.describe_quorum()
+        if node is None and len(before.voters) == 1:
+            raise InvalidRequest(
+                f"node {before.leader_id} is the only voter, so no other can decide: give one a vote first, with"
+                " `dohle cluster voters add`"
+            )
         whom = "the voter that is furthest" if node is None else f"node {node}"
         if node is None or (node != before.leader_id and node in [voter.node_id for voter in before.voters]):
             _say(as_json, f"handing over from node {before.leader_id}, which decides in term {before.term}, to {whom}")

@@ -71,6 +71,8 @@ def test_every_command_explains_itself(capsys, command):
         ["topic", "list", "--dir", ".", "--bootstrap", "x"],
         ["explain", "partition", "t", "0", "--changes", "0"],
         ["status", "--watch", "--json"],
+        ["status", "--timeout", "nan"],
+        ["topic", "list", "--timeout", "-1"],
         ["cluster", "elect", "unclean", "t", "--json"],
         ["cluster", "reassign", "--cancel", "--dry-run"],
         ["cluster", "reassign", "--cancel", "--throttle", "1M"],

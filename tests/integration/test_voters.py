@@ -34,6 +34,10 @@ def test_a_cluster_of_one_grows_to_three_and_its_controllers_are_changed(make_cl
     try:
         refusal = cluster.refused("cluster", "voters", "remove", "1", *folder)
         assert "the only voter" in refusal
+        assert "the only voter" in cluster.refused("cluster", "voters", "transfer", *folder)
+        said = cluster.done("cluster", "drain", "1", *folder)
+        assert "Node 1 is the only controller too" in said
+        cluster.done("cluster", "drain", "1", "--cancel", *folder)
         cluster.done("up", *folder, "--nodes", "3")
         assert controllers(cluster) == {1: True, 2: True, 3: True}
         assert "node 2 decides" in cluster.done("cluster", "voters", "transfer", "2", *folder)
