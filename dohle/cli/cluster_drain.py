@@ -137,7 +137,10 @@ async def _drain(admin: Admin, node: int, throttle: int | None, *, is_marked: bo
     shown: set[TopicPartition] = set()
     while in_vain <= _MOST_IN_VAIN:
         ongoing = (await admin.list_partition_reassignments()).reassignments
-        await until_arrived(admin, [one.name for one in ongoing if node in one.replicas])
+        before = [one.name for one in ongoing if node in one.replicas]
+        if before and not as_json:
+            click.echo(f"{counted(len(before), 'partition')} of it on the way already, waited for first")
+        await until_arrived(admin, before)
         plan = await moves_away(admin, node)
         if not plan and (not is_marked or await _is_empty(admin, node)):
             return await _drained(admin, node, moved, as_json)

@@ -7,7 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dohle.cli.output import progress
+import click
+
+from dohle.cli.output import counted, progress
 from dohle.client.partition_changes import OngoingReassignment
 from dohle.model.errors import DohleError
 from dohle.model.ids import TopicPartition
@@ -84,15 +86,22 @@ def _move(one: OngoingReassignment, replicas: dict[int, dict[TopicPartition, Rep
 
 
 async def until_arrived(admin: Admin, names: Collection[TopicPartition]) -> None:
-    """Returns once none of these is on its way; shows on a terminal how far they are."""
-    with progress("replicas that have arrived", len(names)) as show:
-        while True:
-            listed = (await admin.list_partition_reassignments()).reassignments
-            left = sum(one.name in names for one in listed)
-            show(len(names) - left)
-            if not left:
-                return
-            await asyncio.sleep(_LOOK_EVERY_S)
+    """Returns once none of these is on its way; shows on a terminal how far they are. Ctrl-C says that they go on."""
+    left = len(names)
+    try:
+        with progress("replicas that have arrived", len(names)) as show:
+            while left:
+                listed = (await admin.list_partition_reassignments()).reassignments
+                left = sum(one.name in names for one in listed)
+                show(len(names) - left)
+                await asyncio.sleep(_LOOK_EVERY_S if left else 0)
+    except asyncio.CancelledError:
+        click.echo(
+            f"{counted(left, 'partition')} still on the way: `dohle cluster reassign --list` shows how far,"
+            " --cancel takes such moves back",
+            err=True,
+        )
+        raise
 
 
 def move_row(move: Move) -> tuple[object, ...]:

@@ -94,6 +94,19 @@ class DecidedAdmin(Admin):
         return [TopicConfigEntry("min.insync.replicas", str(config.min_insync_replicas), True, "", "")]
 
 
+class ArrivingSlowly(DecidedAdmin):
+    """What is on its way when it is looked at for the first time arrives after that."""
+
+    looks = 0
+
+    async def list_partition_reassignments(self):
+        self.looks += 1
+        if self.looks > 1:
+            return await super().list_partition_reassignments()
+        request = admin_pb2.ListPartitionReassignmentsRequest()
+        return partition_changes.ongoing(list_partition_reassignments(self.cluster.image, request).answer)
+
+
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
     monkeypatch.setattr(cluster_drain, "_LOOK_AGAIN_S", 0)
@@ -134,6 +147,14 @@ async def test_below_its_metadata_version_what_is_placed_meanwhile_is_moved_as_w
     said = capsys.readouterr()
     assert "knows no draining brokers" in said.err
     assert "13 moved away" in said.out
+
+
+async def test_what_is_on_its_way_already_is_waited_for_and_said_to_be(capsys):
+    cluster = cluster_of(5)
+    cluster.reassign("t0", [1, 2, 4])
+    assert await drained(ArrivingSlowly(cluster)) == 0
+    assert "1 partition of it on the way already, waited for first" in capsys.readouterr().out
+    assert cluster.image.replica_count(NodeId(1)) == 0
 
 
 async def test_where_nothing_is_left_to_go_to_the_reason_is_said():
