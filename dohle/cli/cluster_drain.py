@@ -119,6 +119,12 @@ async def _mark(admin: Admin, node: int, *, dry_run: bool, as_json: bool) -> boo
 async def _show_plan(admin: Admin, node: int, as_json: bool) -> int:
     from dohle.client.drain import moves_away
 
+    ongoing = (await admin.list_partition_reassignments()).reassignments
+    if before := sorted(one.name for one in ongoing if node in one.replicas):
+        raise ReassignmentInProgress(
+            f"{counted(len(before), 'partition')} of broker {node} on the way, {before[0]} first: a drain waits for it,"
+            " and where all would go can be said after it"
+        )
     plan = await moves_away(admin, node)
     if as_json:
         parts = [{"topic": one.topic, "partition": one.partition, "replicas": one.replicas} for one in plan]

@@ -20,7 +20,7 @@ from dohle.client.values import (
 )
 from dohle.controller.draining import drain_broker
 from dohle.controller.reassignment import alter_partition_reassignments, list_partition_reassignments
-from dohle.model.errors import InvalidReplicaAssignment, InvalidRequest
+from dohle.model.errors import InvalidReplicaAssignment, InvalidRequest, ReassignmentInProgress
 from dohle.model.ids import NodeId
 from dohle.model.metadata import RemoveTopic
 from dohle.rpc.v1 import admin_pb2
@@ -155,6 +155,16 @@ async def test_what_is_on_its_way_already_is_waited_for_and_said_to_be(capsys):
     assert await drained(ArrivingSlowly(cluster)) == 0
     assert "1 partition of it on the way already, waited for first" in capsys.readouterr().out
     assert cluster.image.replica_count(NodeId(1)) == 0
+
+
+async def test_what_would_move_is_not_said_before_what_is_on_its_way_has_arrived(capsys):
+    cluster = cluster_of(4)
+    cluster.reassign("t0", [2, 3, 4])  # until it has arrived it has four replicas, and nobody could take a fifth
+    admin = ArrivingSlowly(cluster)
+    with pytest.raises(ReassignmentInProgress, match="1 partition of broker 1 on the way, t0-0 first"):
+        await cluster_drain._show_plan(admin, 1, as_json=False)
+    assert await cluster_drain._show_plan(admin, 1, as_json=False) == 0
+    assert "2 partitions would move; nothing was changed" in capsys.readouterr().out
 
 
 async def test_where_nothing_is_left_to_go_to_the_reason_is_said():
