@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -19,6 +19,7 @@ from dohle.model.topic_config import TOPIC_KEYS
 from dohle.rpc.v1 import admin_pb2, common_pb2
 from dohle.runtime.disk import Disk
 from dohle.runtime.network import RequestContext
+from dohle.storage.log_folder import LogFolder
 
 DEFAULT_TIMEOUT_S = 30.0
 _CATCH_UP_S = 1.0
@@ -136,17 +137,7 @@ class AdminService:
     ) -> admin_pb2.DescribeLogDirsResponse:
         partitions = sorted(self._broker.replicas.partitions.values(), key=lambda partition: partition.name)
         now = self._broker.now()
-        directories = [
-            admin_pb2.LogDir(
-                path=folder.path,
-                directory_id=folder.directory_id,
-                free_bytes=0 if folder.failed else self._disk.free_bytes(folder.path),
-                strays=len(folder.strays.sizes),
-                stray_bytes=sum(folder.strays.sizes.values()),
-                replicas=[_replica(one, now) for one in partitions if folder.logs.get(one.log.key) is one.log],
-            )
-            for folder in self._broker.log_dirs.folders
-        ]
+        directories = [self._log_dir(folder, partitions, now) for folder in self._broker.log_dirs.folders]
         offline = dict(self._broker.log_dirs.offline)
         for directory in directories:
             if directory.path in offline:
@@ -156,6 +147,21 @@ class AdminService:
         ]
         moves = [_log_dir_move(move) for move in self._broker.dir_moves.all]
         return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=directories, moves=moves)
+
+    def _log_dir(self, folder: LogFolder, partitions: Sequence[Partition], now: float) -> admin_pb2.LogDir:
+        described = admin_pb2.LogDir(
+            path=folder.path,
+            directory_id=folder.directory_id,
+            strays=len(folder.strays.sizes),
+            stray_bytes=sum(folder.strays.sizes.values()),
+            replicas=[_replica(one, now) for one in partitions if folder.logs.get(one.log.key) is one.log],
+        )
+        if not folder.failed:
+            try:
+                described.free_bytes = self._disk.free_bytes(folder.path)
+            except OSError as error:  # it is gone, and nothing has been written to it since
+                described.failure.CopyFrom(failure(StorageFailure(f"{folder.path} does not answer: {error.strerror}")))
+        return described
 
     async def alter_replica_log_dirs(
         self, request: admin_pb2.AlterReplicaLogDirsRequest, context: RequestContext

@@ -250,3 +250,15 @@ async def test_an_operator_sees_the_cluster_its_configuration_and_its_folders() 
     assert configs.topics[1].failure.code == UnknownTopicOrPartition.code
     folders = await service.admin.describe_log_dirs(admin_pb2.DescribeLogDirsRequest(), CONTEXT)
     assert [(one.topic, one.leads) for one in folders.log_dirs[0].replicas] == [("t", True)]
+
+
+async def test_a_directory_that_has_vanished_hides_no_other_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = await Service.new(1)
+
+    def gone(path: str) -> int:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr(service.node.disk, "free_bytes", gone)
+    [folder] = (await service.admin.describe_log_dirs(admin_pb2.DescribeLogDirsRequest(), CONTEXT)).log_dirs
+    assert "does not answer: No such file or directory" in folder.failure.message
+    assert [(one.topic, one.leads) for one in folder.replicas] == [("t", True)]
