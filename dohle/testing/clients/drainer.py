@@ -75,6 +75,8 @@ class Drainer:
     async def _work(self, admin: Admin, over: Callable[[], bool]) -> None:
         chance, nodes = self.client.random, (await admin.describe_cluster()).nodes
         draining = [node.node_id for node in nodes if node.draining]
+        if over():
+            return  # the answer took long
         if draining and chance.random() < _CANCELS:
             await admin.drain_broker(chance.choice(draining), cancel=True)
             self.done["cancel"] += 1
@@ -114,8 +116,8 @@ class Drainer:
     async def _retire(self, admin: Admin, node_id: int, over: Callable[[], bool]) -> None:
         """Switches a broker off, empties it if that is still to be done, and has the cluster forget it; starts it."""
         world, machine = self.world, self.world.machines[node_id]
-        if machine.in_service:
-            return  # somebody is at its disk
+        if machine.in_service or over():
+            return  # somebody is at its disk; or the storm has ended, and nobody switches anything off any more
         if machine.process is not None:
             world.kill(node_id)
         with world.in_service(node_id):
