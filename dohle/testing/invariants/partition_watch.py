@@ -202,6 +202,7 @@ class PartitionWatch:
         if seen.log is not seen.partition.log:
             seen.begins_with(seen.partition.log)  # what it had was set aside
         log, role, shared = seen.log, seen.partition.role, self._shared.get(seen.partition.key)
+        former = seen.role
         begins = seen.durable_end < 0
         was_cut = log.generation != seen.generation or log._truncation is not seen.truncation
         log_moved = was_cut or log.durable_end != seen.durable_end
@@ -230,6 +231,8 @@ class PartitionWatch:
             if is_new:
                 self._began_to_lead(shared, process, broker, role)
             self._leads(shared, process, broker.node_id, role)
+        elif rose and isinstance(former, Leading):  # in the turn in which it ended, and before that
+            self._leads(shared, process, broker.node_id, former)
         if log.high_watermark > shared.ledger.end and shared.is_strict and log.config.flush_messages == 1:
             self._violated(
                 f"{shared.name} on {process.name} has its watermark at {log.high_watermark}, past that of every leader,"
