@@ -217,6 +217,7 @@ class World:
     async def format_anew(self, node_id: int) -> None:
         """Formats the data folder of a broker whose disk was replaced."""
         with self.in_service(node_id) as machine:
+            machine.disk.faults.mend()  # who formats has made room first, and found that the disk works
             random = self.random(f"format {node_id} {machine.starts}")
             await format_node(
                 machine.disk, self.clock, machine.config, cluster_id=self._cluster_id, voters=(), random=random
@@ -226,6 +227,7 @@ class World:
     async def format_further(self, node_id: int) -> None:
         """Formats those directories of a node whose disks were replaced."""
         with self.in_service(node_id) as machine:
+            machine.disk.faults.mend()  # who formats has made room first, and found that the disk works
             random = self.random(f"format further {node_id} {machine.starts}")
             new = await format_further(machine.disk, machine.config, cluster_id=self._cluster_id, random=random)
         self.say(f"{machine.name}: {', '.join(new) or 'nothing'} is formatted anew")
