@@ -264,6 +264,7 @@ class DirMoves:
             return False
         copy.takes_over(original)
         await self._dirs.move(original, copy)
+        copy.advance_high_watermark(original.high_watermark)  # followers have acknowledged more meanwhile
         partition.goes_on_with(copy, disk=self._dirs.number_of(copy))
         return True
 
