@@ -223,14 +223,14 @@ class Broker:
             await self.replicas.take_offline(folder)
 
     async def _registration(self) -> controller_pb2.RegisterBrokerRequest:
-        folders = self.log_dirs.online
+        offsets = await self.log_dirs.metadata_offsets()
         log_dirs = [
             controller_pb2.RegisteredLogDir(
                 directory_id=folder.directory_id,
-                durable_metadata_offset=await folder.metadata_offset(),
+                durable_metadata_offset=offset,
                 clean_broker_epoch=folder.previous_broker_epoch,
             )
-            for folder in folders
+            for folder, offset in offsets.items()
         ]
         return controller_pb2.RegisterBrokerRequest(
             hello=self._surroundings.identity.hello(),
@@ -244,7 +244,7 @@ class Broker:
                 for endpoint in self._settings.endpoints
             ],
             rack=self._settings.rack,
-            held=self.replicas.held(folders),
+            held=self.replicas.held(list(offsets)),
             durable_metadata_offset=max(one.durable_metadata_offset for one in log_dirs),
             clean_broker_epoch=self.log_dirs.previous_broker_epoch,
             log_dirs=log_dirs,

@@ -160,6 +160,8 @@ class Replicas:
             assert found.topic_id is not None
             if self._assigned_here(PartitionKey(TopicId(found.topic_id), partition)) is None:
                 folder = await self._dirs.mark_stray(found)
+                if folder is None:
+                    continue  # its directory has failed: it waits there
                 log.warning(
                     "%s-%d is not this broker's any more (deleted, made again or moved while it was down): set aside as"
                     " %s, and deleted after stray_retention_ms",
@@ -383,11 +385,8 @@ class Replicas:
             damaged, name = partition.log, partition.name
             assert damaged.damage is not None, f"{name} is not damaged"
             await self._end_role(partition, NotLeaderOrFollower(f"{name} is damaged, and begins anew"))
-            try:
-                folder = await self._dirs.mark_stray(damaged)
-            except StorageFailure:
-                if not self._dirs.folder_of(damaged).failed:
-                    raise
+            folder = await self._dirs.mark_stray(damaged)
+            if folder is None:
                 return  # its directory has failed: it waits there, as all that lies there does
             log.warning(
                 "%s: %s; set aside as %s, and filled anew by leader %d", name, damaged.damage, folder, following.leader

@@ -98,8 +98,8 @@ class LogDirs:
         The other was away while the broker lost the replica and was given it anew.
         """
         seen: dict[LogKey, LogFolder] = {}
-        offsets = {folder.path: await folder.metadata_offset() for folder in self.folders}
-        for folder in sorted(self.folders, key=lambda folder: offsets[folder.path], reverse=True):
+        offsets = await self.metadata_offsets()
+        for folder in sorted(offsets, key=lambda folder: offsets[folder], reverse=True):
             for key in list(folder.logs):
                 if key in seen:
                     try:
@@ -214,10 +214,17 @@ class LogDirs:
         except StorageFailure:
             self._go_on()
 
-    async def mark_stray(self, log: Log) -> str:
-        """Takes a log out of service and sets its folder aside; returns its new path. Raises StorageFailure."""
+    async def mark_stray(self, log: Log) -> str | None:
+        """Takes a log out of service and sets its folder aside; returns its new path.
+
+        None where it stays, because its directory has failed. Raises StorageFailure where the node ends.
+        """
         folder = self.folder_of(log)
-        return f"{folder.path}/{await folder.mark_stray(*log.key)}"
+        try:
+            return f"{folder.path}/{await folder.mark_stray(*log.key)}"
+        except StorageFailure:
+            self._go_on()
+            return None
 
     async def findings_reported(self) -> None:
         """Forgets, durably, what recoveries found: the controller knows of it now."""
@@ -226,6 +233,19 @@ class LogDirs:
                 await folder.findings_reported()
             except StorageFailure:
                 self._go_on()
+
+    async def metadata_offsets(self) -> dict[LogFolder, int]:
+        """Returns up to which offset of metadata each folder that works has been in use.
+
+        Raises CorruptLog, StorageFailure where the node ends.
+        """
+        offsets: dict[LogFolder, int] = {}
+        for folder in self.online:
+            try:
+                offsets[folder] = await folder.metadata_offset()
+            except StorageFailure:
+                self._go_on()
+        return offsets
 
     async def put_metadata_offset(self, offset: int) -> None:
         """Returns once `offset` is durable in every folder that works. Raises StorageFailure where the node ends."""

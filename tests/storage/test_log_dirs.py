@@ -194,3 +194,16 @@ async def test_a_folder_whose_disk_fails_at_the_start_is_done_without():
     assert [log.key[1] for log in dirs.logs()] == [0, 2]
     assert list(dirs.offline) == ["two"]
     await machine.stop()
+
+
+async def test_a_folder_that_fails_as_a_log_is_set_aside_keeps_it_and_the_node_goes_on():
+    machine = Machine()
+    dirs = await machine.start()
+    logs = await dirs.create_logs([new(0), new(1), new(2)])
+    machine.break_disk("two")
+    assert await dirs.mark_stray(logs[1]) is None
+    assert not machine.failures
+    assert list(dirs.offline) == ["two"]
+    assert (await dirs.mark_stray(logs[2]) or "").endswith("-stray")
+    assert list(await dirs.metadata_offsets()) == [dirs.folders[0], dirs.folders[2]]
+    await machine.stop()
