@@ -48,6 +48,7 @@ class _Unanswered:
     """A request under way, and the batches of it that are not answered yet."""
 
     sent_at: float
+    soon: asyncio.TimerHandle  # when others need not wait for it any more
     batches: dict[PartitionKey, tuple[PartitionQueue, PendingBatch]]
 
 
@@ -96,6 +97,11 @@ class ProduceStream:
             if not request.batches:
                 del self._unanswered[correlation]
         self._wake.set()
+
+    def _look_again(self) -> None:
+        """What waits for those under way may leave now; most of the time nothing does."""
+        if self._queues:
+            self._wake.set()
 
     def oldest_wait_s(self, now: float) -> float:
         """Returns for how long the oldest request has been unanswered."""
@@ -170,8 +176,8 @@ class ProduceStream:
                 for key, (_, batch) in taken.items()
             ],
         )
-        self._unanswered[correlation] = _Unanswered(self._seams.clock.now(), taken)
-        asyncio.get_running_loop().call_later(_SOON_S, self._wake.set)
+        soon = asyncio.get_running_loop().call_later(_SOON_S, self._look_again)
+        self._unanswered[correlation] = _Unanswered(self._seams.clock.now(), soon, taken)
         stream = self._stream
         try:
             stream = self._opened()
@@ -202,7 +208,7 @@ class ProduceStream:
                     return
                 for produced in response.partitions:
                     self._answered(produced)
-                self._wake.set()
+                self._look_again()
             failure: DohleError = NetworkException(f"{self.address} ended the stream")
         except DohleError as error:
             failure = error
@@ -216,6 +222,7 @@ class ProduceStream:
         queue, batch = request.batches.pop(key)
         self._overtaken(request.sent_at)
         if not request.batches:
+            request.soon.cancel()
             del self._unanswered[produced.correlation]
         if produced.failure.code:
             failure = error_for(produced.failure.code, produced.failure.message)
