@@ -55,6 +55,7 @@ class Sender:
         self.metadata = MetadataCache(bootstrap, seams, tasks, self._metadata_changed)
         self.queues: list[PartitionQueue] = []
         self._streams: dict[int, ProduceStream] = {}
+        self._woken_at: dict[PartitionQueue, float] = {}  # for which `retry_at` a timer was set last
         self._identity: ProducerIdentity | None = None
         self._fetching_identity = False
         self._suspect_at = 0.0
@@ -118,10 +119,11 @@ class Sender:
 
     def _wake_in_time(self, queue: PartitionQueue) -> None:
         wait_s = queue.retry_at - self._seams.clock.now()
-        if wait_s > 0:
-            asyncio.get_running_loop().call_later(wait_s, self.wake, queue)
-        else:
+        if wait_s <= 0:
             self.wake(queue)
+        elif self._woken_at.get(queue) != queue.retry_at:
+            self._woken_at[queue] = queue.retry_at
+            asyncio.get_running_loop().call_later(wait_s, self.wake, queue)
 
     def _metadata_changed(self, view: ClusterView) -> None:
         self._on_change(view)
