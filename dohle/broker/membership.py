@@ -161,11 +161,7 @@ class Membership:
                     )
                 )
                 first = False
-                try:
-                    async with asyncio.timeout(self._pause_s()):
-                        await self._beat_now.wait()
-                except TimeoutError:
-                    pass
+                await self._surroundings.clock.wait(self._beat_now, self._pause_s())
             raise self._failure
         finally:
             await cancel(listening)

@@ -100,11 +100,7 @@ class Reads:
                     self._traffic.followed_bytes += sum(len(answer.batches) for answer in answers if answer.follows)
                     self._count(answers)
                     return answers
-                try:
-                    async with asyncio.timeout(remaining):
-                        await woken.wait()
-                except TimeoutError:
-                    deadline = self._clock.now()
+                await self._clock.wait(woken, remaining)
         finally:
             for partition in watched:
                 partition.unwatch(woken.set)

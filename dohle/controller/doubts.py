@@ -60,12 +60,7 @@ class DoubtfulElections:
             self._controller.unwatch(changed)
 
     async def _changed_or_due(self, changed: asyncio.Event) -> None:
-        wait_s = None if self._due_at is None else max(0.0, self._due_at - self._clock.now())
-        try:
-            async with asyncio.timeout(wait_s):
-                await changed.wait()
-        except TimeoutError:
-            pass
+        await self._clock.wait(changed, None if self._due_at is None else self._due_at - self._clock.now())
 
     def _look(self, image: ClusterImage) -> None:
         """Finds the partitions that wait; those overdue are tried again, for another broker may be back."""

@@ -460,10 +460,8 @@ class Quorum:
             deadline = self._node.deadline
             self._timer_at = float("inf") if deadline is None else deadline
             self._timer_is_late.clear()
-            try:
-                async with asyncio.timeout(None if deadline is None else max(0.0, deadline - self._clock.now())):
-                    await self._timer_is_late.wait()
-            except TimeoutError:
+            await self._clock.wait(self._timer_is_late, None if deadline is None else deadline - self._clock.now())
+            if deadline is not None and self._clock.now() >= deadline:
                 self._carry_out(self._node.tick(self._clock.now()))
 
     async def _write_votes(self) -> None:

@@ -26,6 +26,14 @@ class Clock(Protocol):
         """Returns after `seconds` of monotonic time; at once, yet after other ready tasks ran, for 0."""
         ...
 
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        """Returns once `event` is set, which this does itself after `seconds`; with None it waits for good.
+
+        For what comes round all the time, and sees for itself what is due: `asyncio.timeout` would cancel its task each
+        time, at three times the cost.
+        """
+        ...
+
 
 class LoopClock:
     """The running event loop's time, and the system's wall clock."""
@@ -38,3 +46,14 @@ class LoopClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+        timer = None if seconds is None else self._set_later(event, max(seconds, 0.0))
+        try:
+            await event.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _set_later(self, event: asyncio.Event, seconds: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, event.set)

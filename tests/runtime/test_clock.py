@@ -30,6 +30,24 @@ async def test_sleeping_for_no_time_lets_others_run() -> None:
     assert order == ["other", "sleeper"]
 
 
+async def test_waiting_ends_with_the_event_or_by_setting_it_and_leaves_no_timer() -> None:
+    clock = LoopClock()
+    event = asyncio.Event()
+    asyncio.get_running_loop().call_soon(event.set)
+    before = clock.now()
+    await clock.wait(event, 10.0)
+    assert clock.now() - before < 5
+    event.clear()
+    await clock.wait(event, 0.01)
+    assert event.is_set()
+    event.clear()
+    asyncio.get_running_loop().call_soon(event.set)
+    await clock.wait(event, 0.01)
+    event.clear()
+    await clock.sleep(0.02)
+    assert not event.is_set(), "the timer of a wait that is over has set the event"
+
+
 async def test_wall_time_is_the_systems() -> None:
     assert abs(LoopClock().wall_ms() - time.time() * 1000) < 1000
 

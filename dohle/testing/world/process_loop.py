@@ -193,6 +193,18 @@ class ProcessLoop(AbstractEventLoop):
         if self.alive and not done.done():
             done.set_result(None)
 
+    def set_later(self, event: asyncio.Event, seconds: float) -> asyncio.TimerHandle:
+        """Has `event` be set by then; `call_later` would do that by one event more."""
+        when = self.time() + seconds
+        call = Call(when, event.set, (), self, None)
+        if self.alive:
+            self._scheduler.at(self.world_time(when), self._set, call)
+        return call
+
+    def _set(self, call: Call) -> None:
+        if self.alive and not call._cancelled:
+            call._callback()
+
     def create_task(
         self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:

@@ -27,14 +27,21 @@ class SimClock(LoopClock):
 
     async def sleep(self, seconds: float) -> None:
         if seconds > 0:
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, ProcessLoop), "virtual time passes in simulated processes alone"
-            await loop.sleep(seconds)
+            await _loop().sleep(seconds)
         else:
             await super().sleep(0)
 
+    def _set_later(self, event: asyncio.Event, seconds: float) -> asyncio.TimerHandle:
+        return _loop().set_later(event, seconds)
+
     def wall_ms(self) -> int:
         return _BEGINNING_MS + self.wall_offset_ms + int(self._scheduler.now * 1000)
+
+
+def _loop() -> ProcessLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ProcessLoop), "virtual time passes in simulated processes alone"
+    return loop
 
 
 class InlineWorkers:
