@@ -156,7 +156,7 @@ class SimNetwork:
         self._clock = clock
         self._on_failure = on_failure
         self._lanes: dict[tuple[Address, Lane], Connection] = {}
-        self._connecting: dict[tuple[Address, Lane], asyncio.Future[Connection]] = {}
+        self._connecting: dict[tuple[Address, Lane], list[asyncio.Future[Connection]]] = {}  # who waits for it
         self._tasks = Tasks("network", on_failure)
         self._closed = False
 
@@ -220,33 +220,36 @@ class SimNetwork:
         connection = self._usable(address, lane)
         if connection is not None:
             return connection
-        attempt = self._connecting.get((address, lane))
-        if attempt is None:
-            attempt = asyncio.get_running_loop().create_future()
-            self._connecting[address, lane] = attempt
-            self._tasks.spawn(self._connect(address, lane, attempt), f"connect {address}")
-        return await asyncio.shield(attempt)
+        waiting: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+        if (address, lane) in self._connecting:
+            self._connecting[address, lane].append(waiting)
+        else:
+            self._connecting[address, lane] = [waiting]
+            self._tasks.spawn(self._connect(address, lane), f"connect {address}")
+        return await waiting
 
-    async def _connect(self, address: Address, lane: Lane, attempt: asyncio.Future[Connection]) -> None:
+    async def _connect(self, address: Address, lane: Lane) -> None:
+        found: Connection | NetworkException = NetworkException("the network is closed here")
         try:
             server = await self._reach(address, _CONNECT_S)
             if server is None:
                 raise NetworkException(f"{address} refused the connection")
-            connection = Connection(self._fabric.scheduler, self._fabric.links, self._party, server.party)
-            self._fabric.connections.append(connection)
-            connection.world_changed()
-            self._lanes[address, lane] = connection
-            attempt.set_result(connection)
+            found = Connection(self._fabric.scheduler, self._fabric.links, self._party, server.party)
+            self._fabric.connections.append(found)
+            found.world_changed()
+            self._lanes[address, lane] = found
         except TimeoutError:
-            attempt.set_exception(NetworkException(f"{address} cannot be reached"))
-        except NetworkException as failure:
-            attempt.set_exception(failure)
+            found = NetworkException(f"{address} cannot be reached")
+        except NetworkException as refused:
+            found = refused
         finally:
-            del self._connecting[address, lane]
-            if not attempt.done():
-                attempt.cancel()
-            elif not attempt.cancelled():
-                attempt.exception()  # whoever asked may have gone
+            for waiting in self._connecting.pop((address, lane)):
+                if waiting.done():
+                    continue  # whoever asked has gone
+                if isinstance(found, Connection):
+                    waiting.set_result(found)
+                else:
+                    waiting.set_exception(found)
 
     async def _reach(self, address: Address, timeout_s: float) -> SimServer | None:
         """Who listens there, or None if that is refused. Raises TimeoutError if there is no way there and back."""
