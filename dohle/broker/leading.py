@@ -279,6 +279,8 @@ class Leading:
                 and replica.durable_end >= fetch_offset
                 and self._terms.may_join(node_id, replica.broker_epoch)
             ):
+                if now >= replica.read_until:
+                    replica.subscriber.watermark_moved(is_read=True)  # it may have waited long until now
                 replica.read_until = now + READ_S
                 return node_id
         return None

@@ -38,7 +38,7 @@ APART_S = 60.0
 """and not for so long after it."""
 MOST_APART = 4
 """How many partitions are pushed by themselves at a time: more are slow only where the whole disk is."""
-WATERMARK_DELAY_S = 0.05
+WATERMARK_DELAY_S = 0.5
 """How long a moved watermark waits for a push to travel with,"""
 READ_WATERMARK_DELAY_S = 0.005
 """and how long where consumers read the follower."""

@@ -89,6 +89,18 @@ async def test_a_moved_watermark_travels_alone_soon() -> None:
 
 
 @in_virtual_time
+async def test_a_follower_learns_the_watermark_as_soon_as_a_reader_is_sent_there() -> None:
+    pair = await Pair.joined(network_s=0.0, disk_s=0.0)
+    pair.append()
+    while pair.logs[0][0].high_watermark < 1:
+        await asyncio.sleep(0.0001)
+    assert pair.logs[1][0].high_watermark == 0
+    assert pair.leadings[0].sends_reader_to([FOLLOWER], 0, pair.now) == FOLLOWER
+    await asyncio.sleep(push_session.READ_WATERMARK_DELAY_S + 0.001)
+    assert pair.logs[1][0].high_watermark == 1
+
+
+@in_virtual_time
 async def test_a_push_carries_the_watermarks_of_other_partitions() -> None:
     pair = await Pair.joined(2, network_s=0.0, disk_s=0.0)
     pair.append(0)
@@ -394,6 +406,7 @@ async def test_a_full_disk_stops_its_partition_and_no_other_and_heals() -> None:
     for _ in range(20):
         pair.append(1)
         await asyncio.sleep(0.1)
+    await asyncio.sleep(push_session.WATERMARK_DELAY_S)  # the last one's watermark finds no push to travel with
     assert pair.is_caught_up(1)
     assert not pair.is_caught_up(0)
     assert len(pair.sessions) == sessions, "the stream, which the other partition needs, goes on"
