@@ -2,8 +2,9 @@
 
 One refresh at a time, for everything that is of interest; who asks meanwhile waits for the next one. Nodes of the last
 view and bootstrap addresses are asked in turn, each refresh another one: a node that is cut off from the others answers
-readily, and does not know that it leads no more. Refreshes that are asked for keep a growing pause between them;
-without being asked, one comes every five minutes.
+readily, and does not know that it leads no more. One that did not answer is asked after all others for a second: it is
+dialled no more often than that as long as another answers, and as ever when none does. Refreshes that are asked for
+keep a growing pause between them; without being asked, one comes every five minutes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _METADATA: Final = methods_of(broker_pb2.DESCRIPTOR.services_by_name["Broker"])[
 _STALE_AFTER_S: Final = 300.0
 _TRY_S: Final = 1.0
 """How long one node may take to answer, before the next is asked."""
+_DOWN_S: Final = 1.0
+"""For how long a node that could not be reached is asked only where no other answers."""
 _UNKNOWN_TOPIC_S: Final = 5.0
 """For how long a topic that no broker knows may be on its way: just created, and not yet everywhere."""
 
@@ -49,6 +52,7 @@ class MetadataCache:
         self._on_change = on_change
         self._topics: dict[str, None] = {}
         self._line: dict[Address, None] = dict.fromkeys(self._bootstrap)
+        self._down_until: dict[Address, float] = {}
         self._requested = asyncio.Event()
         self._refreshed = asyncio.Event()
         self._started = False
@@ -135,6 +139,9 @@ class MetadataCache:
 
     async def _refresh(self) -> bool:
         request = broker_pb2.MetadataRequest(topics=list(self._topics))
+        now = self._seams.clock.now()
+        for address in [one for one in self._line if now < self._down_until.get(one, now)]:
+            self._to_the_end(address)
         for address in list(self._line):
             try:
                 answer: Any = await self._seams.network.call(
@@ -143,7 +150,9 @@ class MetadataCache:
             except DohleError as failure:
                 self._failure = failure
                 self._to_the_end(address)
+                self._down_until[address] = self._seams.clock.now() + _DOWN_S
                 continue
+            self._down_until.pop(address, None)
             self.view = self.view.merged(answer)
             self._renew_line()
             return True
@@ -158,6 +167,7 @@ class MetadataCache:
         nodes = dict.fromkeys(self.view.nodes[node] for node in sorted(self.view.nodes))
         current = nodes | dict.fromkeys(self._bootstrap)
         self._line = {address: None for address in self._line if address in current} | current
+        self._down_until = {address: until for address, until in self._down_until.items() if address in current}
 
 
 def _unknown_topic(name: str) -> UnknownTopicOrPartition:
