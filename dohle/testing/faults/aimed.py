@@ -7,11 +7,15 @@ active controller, truncations by cutting the node off for a while.
 
 from __future__ import annotations
 
+import asyncio
+
 from dohle.testing.faults.blow import Blow, Fault
 from dohle.testing.faults.process_faults import return_one_by_one
 from dohle.testing.world.disk import Moment
 
 _PATIENCE_S = 10.0
+_LOOK_S = 0.5
+"""How long the storm may be over before that is noticed."""
 _ANYWHERE = (Moment.TRUNCATION, Moment.VOTE, Moment.ROLL, Moment.SNAPSHOT)
 _SHARE_OF_ALL = 0.3
 _CUT_OFF_STEPS = 45
@@ -24,12 +28,14 @@ def death_at(moment: Moment, *, power: bool) -> Fault:
     async def strike(blow: Blow) -> None:
         everyone = blow.chance.random() < _SHARE_OF_ALL
         struck: list[int] = []
+        sprung = asyncio.Event()
 
         def spring(node_id: int, how: str = "it comes") -> None:
             if not struck and not blow.over and blow.world.machines[node_id].process is not None:
                 struck.extend(blow.running() if everyone else [node_id])
                 blow.strikes(f"{how} at node {node_id}{', of all' if everyone else ''}")
                 blow.end(*struck, power=power)
+                sprung.set()
 
         traps = {
             node_id: (moment, lambda node_id=node_id: spring(node_id))
@@ -43,8 +49,9 @@ def death_at(moment: Moment, *, power: bool) -> Fault:
             await _call_a_truncation(blow, struck)
         waited = 0.0
         while not struck and waited < _PATIENCE_S and not blow.over:
-            await blow.pause(0.05)
-            waited += 0.05
+            await blow.world.clock.wait(sprung, _LOOK_S)
+            sprung.clear()  # a wait that runs out sets it too
+            waited += _LOOK_S
         for node_id, trap in traps.items():
             faults = blow.world.machines[node_id].disk.faults
             faults.traps = [other for other in faults.traps if other is not trap]
