@@ -62,9 +62,7 @@ async def test_a_killed_server_is_noticed_by_its_sockets_and_found_again_when_it
     (await fetching(network, address)).close()
 
 
-async def test_a_killed_caller_is_noticed(
-    network: GrpcNetwork, server: Server, handlers: Any, start_peer: Any
-) -> None:
+async def test_a_killed_caller_is_noticed(network: GrpcNetwork, server: Server, handlers: Any, start_peer: Any) -> None:
     left = asyncio.Event()
 
     async def fetch(stream: Any, context: Any) -> None:
