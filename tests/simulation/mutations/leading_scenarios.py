@@ -86,7 +86,7 @@ async def a_follower_leaves_while_a_record_waits_for_it(stage: Stage) -> None:
 
 @scenario
 async def a_follower_that_may_join_stands_still(stage: Stage) -> None:
-    """It has subscribed, a little behind, and its disk says nothing more: nobody waits for it for long."""
+    """It has subscribed, a little behind, and its log's disk says nothing more: nobody waits for it for long."""
     await stage.make_topic()
     await stage.written(1)
     away = stage.follower()
@@ -99,9 +99,11 @@ async def a_follower_that_may_join_stands_still(stage: Stage) -> None:
         return stage.leading().replicas[NodeId(away)].subscriber is not None
 
     def stalls() -> None:
-        stage.world.machines[away].disk.faults.syncs_hang = True
+        stage.world.machines[away].disk.faults.slow_logs[f"{DATA}/t-0"] = 5.0
 
     await stage.in_the_turn(follows, stalls, "it follows again")
+    await stage.until(lambda: stage.is_active(away), "it may join")
+    assert away not in stage.partition().in_sync_replicas, "it has joined already"
     [receipt] = await stage.writes(1)
     await stage.until(receipt.done, "a record is acknowledged without it", 2)
 
