@@ -200,7 +200,7 @@ class LogDirs:
         Raises StorageFailure where it is not, because one of the two folders has failed.
         """
         source, target = self.folder_of(log), self.folder_of(copy)
-        await target.finish_copy(copy)
+        await target.finish_copy(copy, fills=source.fills(log))
         retired = await source.retire(*log.key)  # the moment after which the original is not found again
         had_failed = target.failed
         try:

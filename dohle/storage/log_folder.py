@@ -387,10 +387,13 @@ class LogFolder:
     def _whole_folder_of(self, key: LogKey) -> str:
         return f"{self._folder_of(key)}{MOVED_SUFFIX}"
 
-    async def finish_copy(self, copy: Log) -> None:
-        """Notes durably that `copy`, all of which is durable, is whole. The replica is still the other one."""
+    async def finish_copy(self, copy: Log, *, fills: bool) -> None:
+        """Notes durably that `copy`, all of which is durable, is whole. The replica is still the other one, and `fills`
+        says what it does."""
         assert copy.durable_end == copy.log_end_offset
         with self._commit.syncing():
+            if fills:
+                self._disk.open(f"{copy.folder}/{FILLING_FILE}", create=True).close()
             await self._checkpoints.forget_former([copy.key])
             self._copies[copy.key] = copy
             await self._checkpoints.write()

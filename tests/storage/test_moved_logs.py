@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -69,6 +70,27 @@ async def test_the_copy_is_all_that_the_original_was() -> None:
     assert where(dirs) == [[], [0], []]
     assert [name for path in PATHS for name in machine.disk.list(path) if name.startswith("t-0")] == ["t-0"]
     assert not machine.failures
+    await machine.stop()
+
+
+@pytest.mark.parametrize("fills", [True, False])
+async def test_a_replica_that_is_being_filled_goes_on_filling_where_it_has_moved(fills: bool) -> None:
+    machine = Machine()
+    dirs = await machine.start()
+    [log] = await dirs.create_logs([dataclasses.replace(new(0), fills=True)])
+    log.append_as_leader(batch(), 1, 0)
+    await log.flush()
+    copy = await copied(dirs, log, "two")
+    if not fills:
+        dirs.folder_of(log).filled(log)  # it has become whole while it was copied
+    await dirs.move(log, copy)
+    assert dirs.folder_of(copy).fills(copy) is fills
+    await machine.kill()
+    dirs = await machine.start()
+    again = dirs.folders[1].logs[KEY]
+    assert dirs.folder_of(again).fills(again) is fills
+    dirs.folder_of(again).filled(again)
+    assert not dirs.folder_of(again).fills(again)
     await machine.stop()
 
 
@@ -150,7 +172,7 @@ async def test_a_whole_copy_waits_for_the_directory_that_may_have_the_original()
     dirs = await machine.start()
     log = await written(dirs)
     copy = await copied(dirs, log, "two")
-    await dirs.folders[1].finish_copy(copy)
+    await dirs.folders[1].finish_copy(copy, fills=False)
     log.append_as_leader(batch(), 7, 0)
     await log.flush()
     await machine.kill()
@@ -171,7 +193,7 @@ async def test_a_retirement_is_durable_before_a_start_takes_the_copy() -> None:
     dirs = await machine.start()
     log = await written(dirs)
     copy = await copied(dirs, log, "two")
-    await dirs.folders[1].finish_copy(copy)
+    await dirs.folders[1].finish_copy(copy, fills=False)
     await dirs.folders[0].retire(*KEY)
     await machine.kill()
     synced: list[str] = []
