@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from dohle.cli.cluster_reassign import partitions_of, print_plan, told
 from dohle.cli.moves import listed_nodes, until_arrived
-from dohle.cli.output import counted, print_json
+from dohle.cli.output import about, counted, print_json
 from dohle.cli.partition_names import parse_rate
-from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.cli.session import bootstrap_option, check_seconds, json_option, run_async, timeout_option
+from dohle.client.held_up import HeldUp, hold_ups
+from dohle.client.partition_changes import Reassignment
 from dohle.model.errors import (
+    BrokerNotAvailable,
     DohleError,
     InvalidReplicaAssignment,
     InvalidRequest,
     InvalidUpdateVersion,
+    NoReassignmentInProgress,
     OperationNotAttempted,
     ReassignmentInProgress,
     RequestTimedOut,
@@ -26,9 +32,7 @@ from dohle.model.errors import (
 
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
-    from dohle.client.partition_changes import Reassignment
     from dohle.client.values import NodeDescription
-    from dohle.model.ids import TopicPartition
 
 _AT_ONCE = 100
 """How many partitions are on their way at the same time."""
@@ -37,6 +41,7 @@ _LOOK_AGAIN_S = 0.5
 _CHANGED_MEANWHILE = (
     InvalidReplicaAssignment,  # a target went down, or is being drained itself
     InvalidUpdateVersion,
+    NoReassignmentInProgress,
     OperationNotAttempted,
     ReassignmentInProgress,
     UnknownTopicOrPartition,
@@ -46,13 +51,30 @@ _CHANGED_MEANWHILE = (
 @click.command()
 @click.argument("node", type=int)
 @click.option("--throttle", callback=parse_rate, metavar="RATE", help="Bytes a second, as 10M; 0: no bound.")
+@click.option(
+    "--patience",
+    "patience_s",
+    type=float,
+    default=30.0,
+    show_default=True,
+    callback=check_seconds,
+    metavar="SECONDS",
+    help="How long a broker may be down before what goes there is sent elsewhere.",
+)
 @click.option("--dry-run", is_flag=True, help="Show where everything would go, and change nothing.")
 @click.option("--cancel", is_flag=True, help="Let it take replicas again; what was moved away stays away.")
 @bootstrap_option
 @timeout_option
 @json_option
 def drain(
-    node: int, throttle: int | None, dry_run: bool, cancel: bool, bootstrap: str, timeout_s: float, as_json: bool
+    node: int,
+    throttle: int | None,
+    patience_s: float,
+    dry_run: bool,
+    cancel: bool,
+    bootstrap: str,
+    timeout_s: float,
+    as_json: bool,
 ) -> int:
     """Move all replicas away from broker NODE, and say when it can be switched off.
 
@@ -72,7 +94,7 @@ def drain(
             if dry_run:
                 return await _show_plan(admin, node, as_json)
             try:
-                return await _drain(admin, node, throttle, is_marked=is_marked, as_json=as_json)
+                return await _drain(admin, node, throttle, patience_s=patience_s, is_marked=is_marked, as_json=as_json)
             except DohleError:
                 if is_marked:
                     click.echo(
@@ -136,17 +158,19 @@ async def _show_plan(admin: Admin, node: int, as_json: bool) -> int:
     return 0
 
 
-async def _drain(admin: Admin, node: int, throttle: int | None, *, is_marked: bool, as_json: bool) -> int:
+async def _drain(
+    admin: Admin, node: int, throttle: int | None, *, patience_s: float, is_marked: bool, as_json: bool
+) -> int:
     from dohle.client.drain import moves_away
 
     moved = in_vain = 0
-    shown: set[TopicPartition] = set()
+    shown: set[Reassignment] = set()
     while in_vain <= _MOST_IN_VAIN:
         ongoing = (await admin.list_partition_reassignments()).reassignments
         before = [one.name for one in ongoing if node in one.replicas]
         if before and not as_json:
             click.echo(f"{counted(len(before), 'partition')} of it on the way already, waited for first")
-        await until_arrived(admin, before)
+        await _take_back(admin, node, await until_arrived(admin, before, patience_s=patience_s), as_json=as_json)
         plan = await moves_away(admin, node)
         if not plan and (not is_marked or await _is_empty(admin, node)):
             return await _drained(admin, node, moved, as_json)
@@ -159,14 +183,51 @@ async def _drain(admin: Admin, node: int, throttle: int | None, *, is_marked: bo
                 if in_vain > _MOST_IN_VAIN or not all(isinstance(one, _CHANGED_MEANWHILE) for one in failures):
                     return told(outcomes, as_json, done="begun")
                 break  # nothing has begun, and what is to move is looked at again
-            await until_arrived(admin, outcomes)
-            in_vain = 0
-            moved += len(wave)
+            held = await until_arrived(admin, outcomes, patience_s=patience_s)
+            in_vain = in_vain if len(held) == len(wave) else 0
+            moved += len(wave) - len(held)
             if not as_json:
-                click.echo(f"{moved} moved away from broker {node}, {len(plan) - first - len(wave)} to go")
+                left = len(plan) - first - len(wave) + len(held)
+                click.echo(f"{moved} moved away from broker {node}, {left} to go")
+            if held:
+                await _take_back(admin, node, held, as_json=as_json)
+                break
         if in_vain:
             await asyncio.sleep(_LOOK_AGAIN_S)
     raise RequestTimedOut(f"the node that answers has not heard for long of all that broker {node} holds: ask again")
+
+
+async def _take_back(admin: Admin, node: int, held: Sequence[HeldUp], *, as_json: bool) -> None:
+    """Takes back what waits for brokers that are down, so that it is planned anew; not where that would not help.
+
+    Raises BrokerNotAvailable where it helps none of them, and InvalidReplicaAssignment where there is no other place.
+    """
+    from dohle.client.drain import moves_away
+
+    if not held:
+        return
+    moves = [one.move for one in held if one.ends_elsewhere(node)]
+    if not moves:
+        downs = sorted({down for one in held for down in one.down if one.has_leader})
+        instead = f", or drain broker {downs[0]} first" if downs else ""
+        raise BrokerNotAvailable(
+            f"{'; '.join(hold_ups(held).values())}. Nothing else would do: start it again{instead}"
+        )
+    try:
+        await moves_away(admin, node, without=moves)
+    except InvalidReplicaAssignment as error:
+        raise InvalidReplicaAssignment(
+            f"{'; '.join(hold_ups(held).values())}, and there is no other place: {error.message}. Nothing was taken"
+            " back: what is down may also be started again"
+        ) from error
+    outcomes = await admin.alter_partition_reassignments(
+        [Reassignment(one.topic, one.partition, None, one.partition_epoch) for one in moves]
+    )
+    for name, failure in outcomes.items():
+        if failure is not None and not isinstance(failure, _CHANGED_MEANWHILE):
+            raise type(failure)(about(name, failure))
+    if not as_json and not any(outcomes.values()):
+        click.echo(f"{counted(len(moves), 'partition')}: taken back, to go elsewhere")
 
 
 async def _is_empty(admin: Admin, node: int) -> bool:
@@ -177,12 +238,12 @@ async def _is_empty(admin: Admin, node: int) -> bool:
     return not found.replicas
 
 
-async def _tell_new(admin: Admin, plan: list[Reassignment], shown: set[TopicPartition], *, as_json: bool) -> None:
+async def _tell_new(admin: Admin, plan: list[Reassignment], shown: set[Reassignment], *, as_json: bool) -> None:
     """Shows what of the plan has not been shown before, and whom it will wait for."""
-    new = [one for one in plan if one.name not in shown]
+    new = [one for one in plan if replace(one, partition_epoch=None) not in shown]
     if not new:
         return
-    shown.update(one.name for one in new)
+    shown.update(replace(one, partition_epoch=None) for one in new)
     if not as_json:
         print_plan(new, await partitions_of(admin, {wanted.topic for wanted in new}))
     down = [one.node_id for one in (await admin.describe_cluster()).nodes if one.fenced]

@@ -13,6 +13,7 @@ from dohle.cli.moves import MOVE_COLUMNS, listed_nodes, move_row, moves, until_a
 from dohle.cli.output import about, counted, print_json, print_table, size_text
 from dohle.cli.partition_names import parse_move, parse_partition, parse_rate, read_plan
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.client.held_up import hold_ups
 from dohle.client.partition_changes import Reassignment
 from dohle.model.errors import DohleError, NoReassignmentInProgress
 from dohle.model.ids import TopicPartition
@@ -91,6 +92,8 @@ async def _list(admin: Admin, as_json: bool) -> int:
         bound = f", at most {size_text(throttle)}/s from each broker" if throttle else ""
         click.echo(f"{counted(len(ongoing), 'partition')} on the way{bound}")
         print_table(MOVE_COLUMNS, [move_row(move) for move in ongoing])
+        for line in hold_ups([move.held for move in ongoing if move.held is not None]).values():
+            click.echo(line)
     else:
         click.echo("Nothing is on its way.")
     return 0

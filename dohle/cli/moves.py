@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dohle.cli.output import counted, progress
+from dohle.client.held_up import HeldUp, held_up, hold_ups
 from dohle.client.partition_changes import OngoingReassignment
 from dohle.model.errors import DohleError
 from dohle.model.ids import TopicPartition
@@ -24,11 +26,12 @@ MOVE_COLUMNS = ("PARTITION", "TO", "ADDS", "REMOVES", "IN SYNC", "RECORDS LEFT",
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A reassignment, and what its new replicas lack; None where a broker does not answer."""
+    """A reassignment, and what its new replicas lack; None where a broker does not answer, or nothing holds it up."""
 
     reassignment: OngoingReassignment
     records_left: int | None
     bytes_left: int | None
+    held: HeldUp | None
 
     def to_json(self) -> dict[str, Any]:
         one = self.reassignment
@@ -43,6 +46,7 @@ class Move:
             "in_sync_replicas": list(one.in_sync_replicas),
             "records_left": self.records_left,
             "bytes_left": self.bytes_left,
+            "waits_for": [] if self.held is None else list(self.held.down),
         }
 
 
@@ -52,7 +56,8 @@ async def moves(admin: Admin, only: Collection[TopicPartition] | None = None) ->
     ongoing = [one for one in listed if only is None or one.name in only]
     nodes = {node for one in ongoing for node in (one.leader, *one.adding_replicas) if node >= 0}
     replicas = await replicas_by_node(admin, sorted(nodes))
-    return [_move(one, replicas) for one in ongoing]
+    held = {one.move.name: one for one in held_up(ongoing, (await admin.describe_cluster()).nodes)} if ongoing else {}
+    return [Move(one, *_left(one, replicas), held.get(one.name)) for one in ongoing]
 
 
 async def replicas_by_node(admin: Admin, nodes: Collection[int]) -> dict[int, dict[TopicPartition, ReplicaDescription]]:
@@ -71,10 +76,13 @@ async def replicas_by_node(admin: Admin, nodes: Collection[int]) -> dict[int, di
     return found
 
 
-def _move(one: OngoingReassignment, replicas: dict[int, dict[TopicPartition, ReplicaDescription]]) -> Move:
+def _left(
+    one: OngoingReassignment, replicas: dict[int, dict[TopicPartition, ReplicaDescription]]
+) -> tuple[int | None, int | None]:
+    """Returns how many records and bytes the new replicas lack, if that is known."""
     leading = replicas.get(one.leader, {}).get(one.name)
     if leading is None or any(node not in replicas for node in one.adding_replicas):
-        return Move(one, None, None)
+        return None, None
     records = size = 0
     for node in one.adding_replicas:
         copy = replicas[node].get(one.name)
@@ -82,19 +90,30 @@ def _move(one: OngoingReassignment, replicas: dict[int, dict[TopicPartition, Rep
         records += max(0, leading.high_watermark - end)
         if end < leading.high_watermark:
             size += max(0, leading.size_bytes - (0 if copy is None else copy.size_bytes))
-    return Move(one, records, size)
+    return records, size
 
 
-async def until_arrived(admin: Admin, names: Collection[TopicPartition]) -> None:
-    """Returns once none of these is on its way; shows on a terminal how far they are. Ctrl-C says that they go on."""
+async def until_arrived(
+    admin: Admin, names: Collection[TopicPartition], *, patience_s: float = math.inf
+) -> list[HeldUp]:
+    """Returns once none of these is on its way, or all that are have been held up for so long; then it returns those.
+
+    Shows on a terminal how far they are, and says what holds them up. Ctrl-C says that they go on.
+    """
     left = len(names)
+    watch = _HoldUps()
     try:
         with progress("replicas that have arrived", len(names)) as show:
             while left:
                 listed = (await admin.list_partition_reassignments()).reassignments
-                left = sum(one.name in names for one in listed)
+                ongoing = [one for one in listed if one.name in names]
+                left = len(ongoing)
                 show(len(names) - left)
-                await asyncio.sleep(_LOOK_EVERY_S if left else 0)
+                if left:
+                    held = held_up(ongoing, (await admin.describe_cluster()).nodes)
+                    if len(watch.longer_than(patience_s, held)) == left:
+                        return held
+                    await asyncio.sleep(_LOOK_EVERY_S)
     except asyncio.CancelledError:
         click.echo(
             f"{counted(left, 'partition')} still on the way: `dohle cluster reassign --list` shows how far,"
@@ -102,6 +121,26 @@ async def until_arrived(admin: Admin, names: Collection[TopicPartition]) -> None
             err=True,
         )
         raise
+    return []
+
+
+class _HoldUps:
+    """Since when each of some moves has been held up without a pause; says what is new of it."""
+
+    def __init__(self) -> None:
+        self._since: dict[TopicPartition, float] = {}
+        self._said: Collection[str] = ()
+
+    def longer_than(self, patience_s: float, held: Sequence[HeldUp]) -> list[HeldUp]:
+        """Returns those of them that have been for so long."""
+        now = asyncio.get_running_loop().time()
+        self._since = {one.move.name: self._since.get(one.move.name, now) for one in held}
+        words = hold_ups(held)
+        for reason, line in words.items():
+            if reason not in self._said:
+                click.echo(line, err=True)
+        self._said = words.keys()
+        return [one for one in held if now - self._since[one.move.name] >= patience_s]
 
 
 def move_row(move: Move) -> tuple[object, ...]:

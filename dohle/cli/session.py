@@ -80,7 +80,8 @@ def bootstrap_option(command: Command) -> Command:
     return by_address(by_folder(command))
 
 
-def _check_timeout(_context: click.Context, _parameter: click.Parameter, seconds: float) -> float:
+def check_seconds(_context: click.Context, _parameter: click.Parameter, seconds: float) -> float:
+    """Returns how long to wait, if that is a time. Raises BadParameter."""
     if not 0 < seconds <= _LONGEST_TIMEOUT_S:  # which nan is not, either
         raise click.BadParameter(f"{seconds} is no time to wait: give seconds, more than 0 and up to a day")
     return seconds
@@ -92,7 +93,7 @@ timeout_option = click.option(
     type=float,
     default=15.0,
     show_default=True,
-    callback=_check_timeout,
+    callback=check_seconds,
     help="Seconds to wait for an answer.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

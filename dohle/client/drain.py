@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dohle.client.partition_changes import Reassignment
+from dohle.client.partition_changes import OngoingReassignment, Reassignment
 from dohle.client.values import NodeDescription, TopicDescription
 from dohle.model.errors import BrokerIdNotRegistered, InvalidReplicaAssignment, UnknownTopicOrPartition
 
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from dohle.client.admin import Admin
 
 
-async def moves_away(admin: Admin, node_id: int) -> list[Reassignment]:
-    """Asks the cluster what `node_id` holds now, and returns where it goes. Raises as `plan_drain`."""
+async def moves_away(admin: Admin, node_id: int, *, without: Sequence[OngoingReassignment] = ()) -> list[Reassignment]:
+    """Asks the cluster what `node_id` holds now, and returns where it goes. Raises as `plan_drain`.
+
+    `without` are moves that the plan takes for taken back.
+    """
     cluster = await admin.describe_cluster()
-    topics = await admin.list_topics()
+    topics = [_taken_back(topic, without) for topic in await admin.list_topics()]
     min_insync = {}
     for topic in topics:
         if any(node_id in one.assigned_replicas for one in topic.partitions):
@@ -68,6 +72,20 @@ def plan_drain(
             replicas = tuple([chosen if node == node_id else node for node in present])
             moves.append(Reassignment(topic.name, partition.partition, replicas, partition.partition_epoch))
     return moves
+
+
+def _taken_back(topic: TopicDescription, moves: Sequence[OngoingReassignment]) -> TopicDescription:
+    adding = {one.partition: one.adding_replicas for one in moves if one.topic == topic.name}
+    partitions = [
+        replace(
+            one,
+            assigned_replicas=tuple(
+                [node for node in one.assigned_replicas if node not in adding.get(one.partition, ())]
+            ),
+        )
+        for one in topic.partitions
+    ]
+    return replace(topic, partitions=tuple(partitions)) if adding else topic
 
 
 def _too_few(name: str, node_id: int, replication_factor: int, others: Sequence[int]) -> str:

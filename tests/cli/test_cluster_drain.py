@@ -20,7 +20,7 @@ from dohle.client.values import (
 )
 from dohle.controller.draining import drain_broker
 from dohle.controller.reassignment import alter_partition_reassignments, list_partition_reassignments
-from dohle.model.errors import InvalidReplicaAssignment, InvalidRequest, ReassignmentInProgress
+from dohle.model.errors import BrokerNotAvailable, InvalidReplicaAssignment, InvalidRequest, ReassignmentInProgress
 from dohle.model.ids import NodeId
 from dohle.model.metadata import RemoveTopic
 from dohle.rpc.v1 import admin_pb2
@@ -51,7 +51,10 @@ class DecidedAdmin(Admin):
         for key in sorted(self.cluster.image.reassigning):
             name = self.cluster.image.topics[key.topic_id].name
             assert key.partition == 0
-            self.cluster.propose(name, list(self.cluster.partition(name).assigned_replicas))
+            partition = self.cluster.partition(name)
+            if partition.leader > 0 and all(map(self.cluster.image.is_active, partition.target_replicas)):
+                active = [node for node in partition.assigned_replicas if self.cluster.image.is_active(node)]
+                self.cluster.propose(name, active)
         request = admin_pb2.ListPartitionReassignmentsRequest()
         return partition_changes.ongoing(list_partition_reassignments(self.cluster.image, request).answer)
 
@@ -94,6 +97,20 @@ class DecidedAdmin(Admin):
         return [TopicConfigEntry("min.insync.replicas", str(config.min_insync_replicas), True, "", "")]
 
 
+class DyingBrokers(DecidedAdmin):
+    """Some brokers die as soon as the first moves have begun."""
+
+    def __init__(self, cluster: DecidedCluster, *dying: int) -> None:
+        super().__init__(cluster)
+        self.dying = dying
+
+    async def alter_partition_reassignments(self, reassignments, **options):
+        outcomes = await super().alter_partition_reassignments(reassignments, **options)
+        self.cluster.fence(*self.dying)
+        self.dying = ()
+        return outcomes
+
+
 class ArrivingSlowly(DecidedAdmin):
     """What is on its way when it is looked at for the first time arrives after that."""
 
@@ -121,7 +138,7 @@ def cluster_of(brokers: int, **options: int) -> DecidedCluster:
 
 async def drained(admin: DecidedAdmin, node: int = 1) -> int:
     is_marked = await cluster_drain._mark(admin, node, dry_run=False, as_json=False)
-    return await cluster_drain._drain(admin, node, None, is_marked=is_marked, as_json=False)
+    return await cluster_drain._drain(admin, node, None, patience_s=0, is_marked=is_marked, as_json=False)
 
 
 async def test_what_changes_between_a_plan_and_its_decision_is_planned_again(capsys):
@@ -195,3 +212,49 @@ async def test_a_plan_that_is_refused_again_and_again_ends_it(capsys):
     turn = [lambda number=number: cluster.propose("t0", [1, 2, 3][: 2 + number % 2]) for number in range(100)]
     assert await drained(DecidedAdmin(cluster, *turn)) == 1
     assert "the plan is out of date" in capsys.readouterr().err
+
+
+async def test_what_goes_to_a_broker_that_dies_is_taken_back_and_goes_elsewhere(capsys):
+    cluster = cluster_of(5)
+    assert await drained(DyingBrokers(cluster, 4)) == 0
+    assert cluster.image.replica_count(NodeId(1)) == cluster.image.replica_count(NodeId(4)) == 0
+    said = capsys.readouterr()
+    assert "t0, t1" not in said.err
+    assert "wait for broker 4, which is down" in said.err or "waits for broker 4, which is down" in said.err
+    assert "taken back, to go elsewhere" in said.out
+    assert "3 moved away from broker 1, 0 to go" in said.out
+
+
+async def test_where_there_is_no_other_place_than_the_dead_one_nothing_is_taken_back():
+    cluster = cluster_of(4)
+    with pytest.raises(InvalidReplicaAssignment, match="wait for broker 4, which is down, and there is no other place"):
+        await drained(DyingBrokers(cluster, 4))
+    assert len(cluster.image.reassigning) == 3
+    cluster.start(4)
+    assert await drained(DecidedAdmin(cluster)) == 0
+
+
+async def test_a_replica_that_stays_and_dies_ends_it_with_what_would_help():
+    cluster = cluster_of(6)
+    with pytest.raises(BrokerNotAvailable, match=r"broker 2, which is down.* drain broker 2 first"):
+        await drained(DyingBrokers(cluster, 2))
+    assert await drained(DecidedAdmin(cluster), node=2) == 0, "it takes the moves back itself, which wait for it alone"
+    assert cluster.image.replica_count(NodeId(2)) == 0
+    assert await drained(DecidedAdmin(cluster)) == 0
+
+
+async def test_a_broker_that_dies_while_it_is_drained_is_drained_all_the_same():
+    cluster = cluster_of(5)
+    assert await drained(DyingBrokers(cluster, 1)) == 0
+    assert cluster.image.replica_count(NodeId(1)) == 0
+
+
+async def test_what_only_the_drained_broker_had_waits_for_it():
+    cluster = DecidedCluster(brokers=3)
+    cluster.topic("alone", [1])
+    with pytest.raises(
+        BrokerNotAvailable, match="alone-0 waits for a leader, of the brokers that were in sync last: 1"
+    ):
+        await drained(DyingBrokers(cluster, 1))
+    cluster.start(1)
+    assert await drained(DecidedAdmin(cluster)) == 0
