@@ -35,8 +35,9 @@ from dohle.model.errors import (
     UnknownTopicOrPartition,
 )
 from dohle.model.ids import PartitionKey, TopicPartition
+from dohle.runtime.disk import Disk
 from dohle.runtime.tasks import cancel
-from dohle.storage.data_folder import LEAST_FREE_BYTES
+from dohle.storage.data_folder import LEAST_FREE_BYTES, is_there, unusable
 from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
 from dohle.storage.log_folder import LogFolder
@@ -85,7 +86,6 @@ class DirMove:
     state: MoveState = MoveState.WAITING
     failure: DohleError | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
-    ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
 
 class _Cut(Exception):
@@ -126,8 +126,11 @@ class DirMoves:
         source = self._dirs.folder_of(partition.log)
         if source is target:
             raise InvalidRequest(f"{name} lies in {path} already")
-        if source.failed:
-            raise StorageFailure(f"{name} lies in {source.path}, which has failed: what lies there cannot be read")
+        if source.failed or not is_there(self._surroundings.disk, source.path):
+            raise StorageFailure(
+                f"{name} lies in {source.path}, which has failed or is not mounted any more: what lies there cannot be"
+                " read before this node has started again with a sound disk"
+            )
         if partition.log.damage is not None:
             raise DamagedReplica(f"{name} is damaged ({partition.log.damage}): it will be filled anew from its leader")
         present = self._moves.get(name)
@@ -136,7 +139,7 @@ class DirMoves:
         if len(self.under_way) >= _MOST:
             raise InvalidRequest(f"{_MOST} replicas are on their way already: wait until some have arrived")
         size_bytes = partition.log.size_bytes
-        free, needed = self._surroundings.disk.free_bytes(path), self._coming_to(path) + size_bytes + LEAST_FREE_BYTES
+        free, needed = _free_bytes(self._surroundings.disk, path), self._coming_to(path) + size_bytes + LEAST_FREE_BYTES
         if free < needed:
             raise StorageFailure(
                 f"{path} has {free >> 20} MiB free, and {name}, what else is on its way there, and what a node needs to"
@@ -151,11 +154,16 @@ class DirMoves:
 
     def _target(self, path: str) -> LogFolder:
         target = next((folder for folder in self._dirs.folders if folder.path == path), None)
+        online = [folder.path for folder in self._dirs.online]
         if path in self._dirs.offline:
-            raise StorageFailure(f"{path} is offline: {self._dirs.offline[path]}")
+            raise StorageFailure(f"{path} is offline: {self._dirs.offline[path]}; online are {', '.join(online)}")
         if target is None:
-            known = ", ".join(folder.path for folder in self._dirs.online)
-            raise InvalidRequest(f"{path!r} is no log directory of broker {self._surroundings.me}, which has {known}")
+            raise InvalidRequest(
+                f"{path!r} is no log directory of broker {self._surroundings.me}, which has {', '.join(online)}"
+            )
+        if (reason := unusable(self._surroundings.disk, path)) is not None:
+            others = ", ".join(one for one in online if one != path) or "none"
+            raise StorageFailure(f"{reason}; other directories of broker {self._surroundings.me}: {others}")
         return target
 
     def _partition(self, name: TopicPartition) -> Partition:
@@ -189,8 +197,7 @@ class DirMoves:
                 raise NoReassignmentInProgress(f"{name} has just arrived in {move.target}, or could not")
             assert move.task is not None
             move.state = MoveState.CANCELLED
-            move.task.cancel()
-        await move.ended.wait()
+        await cancel(move.task)
 
     async def close(self) -> None:
         """The broker stops: all that is on its way is given up. `acting` is the caller's."""
@@ -210,8 +217,6 @@ class DirMoves:
         except DohleError as error:
             move.state, move.failure = MoveState.FAILED, error
             log.warning("%s stays in %s, and does not move to %s: %s", move.name, move.source, move.target, error)
-        finally:
-            move.ended.set()
 
     async def _try_repeatedly(self, move: DirMove) -> None:
         for _ in range(_TRIES):
@@ -342,6 +347,13 @@ class _Filling:
             raise _Cut
 
     def _check_room(self) -> None:
-        free = self._surroundings.disk.free_bytes(self._target.path)
+        free = _free_bytes(self._surroundings.disk, self._target.path)
         if free < LEAST_FREE_BYTES:
             raise StorageFailure(f"{self._target.path} has only {free >> 20} MiB free by now: the copy is given up")
+
+
+def _free_bytes(disk: Disk, path: str) -> int:
+    try:
+        return disk.free_bytes(path)
+    except OSError as error:
+        raise StorageFailure(f"{path} cannot be used: {error}") from error

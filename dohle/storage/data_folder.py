@@ -83,7 +83,7 @@ async def read_identity(disk: Disk, path: str) -> FolderIdentity | None:
 def unusable(disk: Disk, path: str) -> str | None:
     """Returns why the folder cannot be used now, None if it can: not there, not mounted, full, or its disk fails."""
     try:
-        if not disk.exists(f"{path}/{META_FILE}"):
+        if not is_there(disk, path):
             return (
                 f"{path} is not formatted: its disk may not be mounted; if it is new or was replaced, run `dohle format"
                 " --ignore-formatted`"
@@ -95,6 +95,11 @@ def unusable(disk: Disk, path: str) -> str | None:
     except OSError as error:
         return f"{path} cannot be used: {error}"
     return None
+
+
+def is_there(disk: Disk, path: str) -> bool:
+    """Whether the folder, which was formatted once, is where it was: its disk may not be mounted any more."""
+    return disk.exists(f"{path}/{META_FILE}")
 
 
 class DataFolder:

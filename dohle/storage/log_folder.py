@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import re
 from collections.abc import Coroutine, Sequence
@@ -37,7 +38,7 @@ from dohle.storage.checkpoints import (
     write_files,
 )
 from dohle.storage.clean_stop import NO_EPOCH, leave_mark, take_mark
-from dohle.storage.data_folder import DataFolder
+from dohle.storage.data_folder import DataFolder, is_there
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.findings import FINDINGS_FILE, decode_findings, encode_findings, merge
 from dohle.storage.group_commit import GroupCommit, OnFailure
@@ -295,6 +296,8 @@ class LogFolder:
 
     def _make(self, folder: str, new: NewLog, offset: int) -> list[File]:
         """Makes the folder of a log that begins at `offset`. Returns its files, to be synced with it and closed."""
+        if not is_there(self._disk, self.path):  # what is made where it was mounted would be lost from sight
+            raise FileNotFoundError(errno.ENOENT, "its disk is not mounted any more", self.path)
         self._disk.make_folder(folder)
         about = self._disk.open(f"{folder}/{PARTITION_FILE}", create=True)
         about.append([f"version: 0\ntopic_id: {id_text(new.topic_id)}\n".encode()])
@@ -371,18 +374,28 @@ class LogFolder:
         assert source.key not in self.logs, f"{source.name} lies in {self.path}"
         folder, (topic, partition) = f"{self._folder_of(source.key)}{FUTURE_SUFFIX}", source.key
         new = NewLog(topic, partition, TopicId(source.topic_id), source.config)
-        with self._commit.using():
-            for former in (folder, self._whole_folder_of(source.key)):
-                if self._disk.exists(former):
-                    self._disk.delete(former)
-            files = self._make(folder, new, offset)
-            files.append(self._disk.open(f"{folder}/{SOURCE_FILE}", create=True))
-            files[-1].append([id_text(source_id).encode()])
-        with self._commit.syncing():
-            await self._disk.sync(files, [folder])
-        for file in files:
-            file.close()
-        return self._empty(folder, new, offset)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._discard, folder)
+            with self._commit.using():
+                for former in (folder, self._whole_folder_of(source.key)):
+                    if self._disk.exists(former):
+                        self._disk.delete(former)
+                files = self._make(folder, new, offset)
+                files.append(self._disk.open(f"{folder}/{SOURCE_FILE}", create=True))
+                files[-1].append([id_text(source_id).encode()])
+            with self._commit.syncing():
+                await self._disk.sync(files, [folder])
+            for file in files:
+                file.close()
+            copy = self._empty(folder, new, offset)
+            undo.pop_all()
+        return copy
+
+    def _discard(self, folder: str) -> None:
+        """Deletes what was being made, if that works; else the next start does."""
+        if not self.failed and self._disk.exists(folder):
+            with contextlib.suppress(StorageFailure), self._commit.using():
+                self._disk.delete(folder)
 
     def _whole_folder_of(self, key: LogKey) -> str:
         return f"{self._folder_of(key)}{MOVED_SUFFIX}"
@@ -417,9 +430,8 @@ class LogFolder:
         """Lets go of a copy; its files are deleted unless it is whole, and may be the replica at the next start."""
         self._copies.pop(copy.key, None)
         await copy.close()
-        if not self.failed and copy.folder.endswith(FUTURE_SUFFIX):
-            with contextlib.suppress(StorageFailure), self._commit.using():
-                self._disk.delete(copy.folder)
+        if copy.folder.endswith(FUTURE_SUFFIX):
+            self._discard(copy.folder)
 
     # Upkeep and the end
 

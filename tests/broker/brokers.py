@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -65,7 +65,7 @@ class Node:
         cluster = self.cluster
         self.disk.locked.clear()
         self._tasks = Tasks(f"{self.name} storage", cluster.failures.append)
-        self.dirs = await open_dirs(self.disk, self._tasks, self.node_id)
+        self.dirs = await open_dirs(self.disk, self._tasks, self.node_id, cluster.paths)
         identity = NodeIdentity(
             ClusterId(CLUSTER),
             self.node_id,
@@ -137,6 +137,7 @@ class Cluster:
         self.random = Random(seed)
         self.disk_s, self.network_s, self.lag_ms = disk_s, network_s, lag_ms
         self.racked = False  # each broker in a rack of its own
+        self.paths: Sequence[str] = (PATH,)  # each broker's log directories
         self.world = World()
         self.failures: list[BaseException] = self.world.failures
         self.controller = OneController()
@@ -151,9 +152,10 @@ class Cluster:
         network_s: float = 0.001,
         lag_ms: int = 10_000,
         racked: bool = False,
+        paths: Sequence[str] = (PATH,),
     ) -> Cluster:
         self = cls(seed, disk_s=disk_s, network_s=network_s, lag_ms=lag_ms)
-        self.racked = racked
+        self.racked, self.paths = racked, paths
         await self.world.network("controller").serve(
             one_controller.ADDRESS, [self.controller.service()], listener="GRPC"
         )

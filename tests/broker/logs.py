@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dohle.model.batch import split_batches
 from dohle.model.ids import TopicId
 from dohle.model.records import Record, encode_batch
@@ -27,13 +29,17 @@ def batch(count: int = 1, *, size: int = 20, producer: int = -1, sequence: int =
     return encode_batch(records, producer_id=producer, producer_epoch=0, base_sequence=sequence)
 
 
-async def open_dirs(disk: SlowDisk, tasks: Tasks, node_id: int = 1) -> LogDirs:
-    """Opens the folder at PATH, formatted if it was not."""
-    if not disk.exists(f"{PATH}/meta.properties"):
-        directory_id = bytes([node_id]) * 16
-        await format_folder(disk, PATH, cluster_id=CLUSTER, node_id=node_id, directory_id=directory_id)
-    data = await DataFolder.open(disk, PATH, cluster_id=CLUSTER, node_id=node_id)
-    return await LogDirs.open(disk, VirtualClock(), [data], tasks, on_failure=_raise, producer_expiration_ms=86_400_000)
+async def open_dirs(disk: SlowDisk, tasks: Tasks, node_id: int = 1, paths: Sequence[str] = (PATH,)) -> LogDirs:
+    """Opens the folders at `paths`, formatted if they were not."""
+    folders: list[DataFolder] = []
+    for number, path in enumerate(paths):
+        if not disk.exists(f"{path}/meta.properties"):
+            directory_id = bytes([node_id]) * 15 + bytes([node_id + number])
+            await format_folder(disk, path, cluster_id=CLUSTER, node_id=node_id, directory_id=directory_id)
+        folders.append(await DataFolder.open(disk, path, cluster_id=CLUSTER, node_id=node_id))
+    return await LogDirs.open(
+        disk, VirtualClock(), folders, tasks, on_failure=_raise, producer_expiration_ms=86_400_000
+    )
 
 
 def _raise(failure: BaseException) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.clusters import Cluster, healthy
-from tests.integration.load import Load
+from tests.integration.clusters import Cluster, healthy, until
+from tests.integration.load import Load, read_all, write_some
 
 PARTITIONS = 4
 
@@ -17,10 +17,14 @@ PARTITIONS = 4
 @pytest.fixture
 def cluster(make_cluster) -> Cluster:
     """Three nodes with two directories each."""
-    made: Cluster = make_cluster(3)
+    return _started(make_cluster(3))
+
+
+def _started(made: Cluster, *settings: str) -> Cluster:
     for node in made.node_ids:
         config = made.config(node)
-        config.write_text(f'{config.read_text()}log_dirs = "{made.data(node)},{_second(made, node)}"\n')
+        lines = (f'log_dirs = "{made.data(node)},{_second(made, node)}"', *settings)
+        config.write_text(config.read_text() + "".join(f"{line}\n" for line in lines))
         made.done("format", "--config", str(config), "--ignore-formatted")
     made.up()
     made.until_healthy()
@@ -104,3 +108,47 @@ def test_what_cannot_move_is_refused_by_name(cluster: Cluster) -> None:
     assert "Nothing is on its way." in cluster.done("cluster", "dirs", "move", "--list")
     cancelled = cluster.refused("cluster", "dirs", "move", "moving", "0", "--node", str(node), "--cancel")
     assert "moving-0 is not on its way to another directory" in cancelled
+
+    Path(target).rename(f"{target}-away")
+    gone = refused(0, node, target)
+    assert f"{target} is not formatted: its disk may not be mounted" in gone
+    assert f"other directories of broker {node}: {present}" in gone
+
+
+def test_a_slow_move_is_taken_back_and_outlives_neither_a_stop_nor_its_topic(make_cluster) -> None:
+    cluster = _started(make_cluster(1), "replica_fill_bytes_per_s = 20000")
+    node = cluster.node_ids[0]
+    cluster.done("topic", "create", "moving", "-p", "1", "-r", "1")
+    written = asyncio.run(write_some(cluster.bootstrap, "moving", 2000, prefix="." * 200))
+    [present] = _places(cluster, node, "moving-0")
+    target = _other(cluster, node, "moving-0")
+
+    def begin() -> None:
+        assert _move(cluster, node, 0, target, "--no-wait")["outcome"] == "begun"
+        until(lambda: (target / "moving-0-future").exists(), "the copy has been begun")
+        (told,) = json.loads(cluster.done("cluster", "dirs", "move", "--list", "--json"))["moves"]
+        assert told["state"] == "copying"
+        assert told["copied_bytes"] < told["size_bytes"]
+
+    begin()
+    taken_back = cluster.done("cluster", "dirs", "move", "moving", "0", "--node", str(node), "--cancel")
+    assert "moving-0: taken back" in taken_back
+    assert _places(cluster, node, "moving-0") == [present]
+    assert "cancelled" in cluster.done("cluster", "dirs", "move", "--list")
+
+    begin()
+    assert cluster.terminate(node) == 0
+    assert _places(cluster, node, "moving-0") == [present]
+    cluster.up()
+    cluster.until_healthy()
+    assert "was not stopped cleanly" not in cluster.log(node)
+    assert sorted(asyncio.run(read_all(cluster.bootstrap, "moving")).values()) == sorted(written)
+
+    begin()
+    cluster.done("topic", "delete", "moving", "--yes")
+    until(lambda: not _places(cluster, node, "moving-0"), "it is gone from both directories")
+    (told,) = json.loads(cluster.done("cluster", "dirs", "move", "--list", "--json"))["moves"]
+    assert told["state"] == "failed"
+    cluster.done("topic", "create", "moving", "-p", "1", "-r", "1")
+    assert len(asyncio.run(write_some(cluster.bootstrap, "moving", 10))) == 10
+    cluster.down()

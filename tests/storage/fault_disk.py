@@ -66,6 +66,7 @@ class MemoryFile:
 
     def truncate(self, size: int) -> None:
         assert self.open, f"{self.path} is closed"
+        self._disk.check("truncate", self.path)
         del self.content.cached[size:]
 
     async def drop_cache(self) -> None:
@@ -121,17 +122,20 @@ class FaultDisk:
         return path in self.files or path in self.folders
 
     def list(self, folder: str) -> list[str]:
+        self.check("list", folder)
         if folder not in self.folders:
             raise FileNotFoundError(errno.ENOENT, "No such folder", folder)
         names = [path for path in (*self.files, *self.folders) if path != folder and _folder(path) == folder]
         return sorted(path.rpartition("/")[2] for path in names)
 
     def make_folder(self, path: str) -> None:
+        self.check("make_folder", path)
         while path not in self.folders:
             self.folders.add(path)
             path = _folder(path)
 
     def rename(self, old: str, new: str) -> None:
+        self.check("rename", old)
         if old in self.files:
             self.files[new] = self.files.pop(old)
             return
@@ -147,6 +151,7 @@ class FaultDisk:
             self.rename(old, new)
 
     def delete(self, path: str) -> None:
+        self.check("delete", path)
         if path in self.files:
             del self.files[path]
             return
@@ -193,6 +198,9 @@ class FaultDisk:
         return MemoryLock(self, path)
 
     def free_bytes(self, path: str) -> int:
+        self.check("free_bytes", path)
+        if path not in self.folders:
+            raise FileNotFoundError(errno.ENOENT, "No such folder", path)
         return self.capacity - self.used()
 
     def crash(self, random: Random) -> FaultDisk:
