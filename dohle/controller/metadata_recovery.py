@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from dohle.controller.snapshot_fetch import SnapshotFetch
 from dohle.controller.snapshot_files import SnapshotFiles
 from dohle.controller.vote_file import HOW_TO_GO_ON
-from dohle.model.errors import CorruptLog, CorruptMessage
+from dohle.model.errors import CorruptLog, CorruptMessage, UnsupportedVersion
 from dohle.model.ids import NO_SNAPSHOT, SnapshotId
 from dohle.model.image import ClusterImage
 from dohle.model.metadata_batch import MetadataBatch, decode_metadata
@@ -104,10 +104,15 @@ def _has(found: Log, snapshot: SnapshotId) -> bool:
 
 
 def changes_in(batches: bytes, folder: str) -> Iterator[MetadataBatch]:
-    """Yields the changes in `batches`, which were read from `folder`. Raises CorruptLog where one is damaged."""
+    """Yields the changes in `batches`, which were read from `folder`.
+
+    Raises CorruptLog where one is damaged, UnsupportedVersion where a newer node wrote it.
+    """
     try:
         yield from decode_metadata(batches)
-    except CorruptMessage as error:
+    except UnsupportedVersion as error:
+        raise UnsupportedVersion(f"the metadata log in {folder} cannot be read: {error.message}") from error
+    except (CorruptMessage, CorruptLog) as error:
         raise CorruptLog(
             f"the metadata log in {folder} is damaged: {error.message}; this controller neither votes nor leads: "
             f"{HOW_TO_GO_ON}"

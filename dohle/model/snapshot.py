@@ -19,7 +19,7 @@ from operator import attrgetter
 from rpds import HashTrieMap, HashTrieSet
 
 from dohle.model.batch import Bytes, PartialBatch, split_batches
-from dohle.model.errors import CorruptLog, CorruptMessage, InvalidConfig
+from dohle.model.errors import CorruptLog, CorruptMessage, InvalidConfig, UnsupportedVersion
 from dohle.model.ids import ClusterId, NodeId, PartitionKey, SnapshotId, TopicId
 from dohle.model.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
 from dohle.model.metadata import (
@@ -111,6 +111,7 @@ class SnapshotReader:
     def __init__(self, snapshot_id: SnapshotId, source: str) -> None:
         self.snapshot_id = snapshot_id
         self.first_batch_crc = 0  # as the header says; 0 where it does not
+        self.damaged_at = 0  # the byte where it cannot be read on, once that was raised
         self._source = source
         self._rest = b""
         self._position = 0  # of what is left, in the whole
@@ -136,6 +137,11 @@ class SnapshotReader:
             pass  # the rest is to come
         except (CorruptMessage, CorruptLog, _Contradiction) as error:
             raise self._damage(str(error), at) from error
+        except UnsupportedVersion as error:
+            self.damaged_at = self._position + at
+            raise UnsupportedVersion(
+                f"the snapshot {self._source} cannot be read from byte {self.damaged_at} on: {error.message}"
+            ) from error
         self._rest = self._rest[at:]
         self._position += at
 
@@ -162,7 +168,8 @@ class SnapshotReader:
             self._records += 1
 
     def _damage(self, reason: str, position: int) -> CorruptLog:
-        return CorruptLog(f"the snapshot {self._source} is damaged at byte {self._position + position}: {reason}")
+        self.damaged_at = self._position + position
+        return CorruptLog(f"the snapshot {self._source} is damaged at byte {self.damaged_at}: {reason}")
 
 
 class _Contradiction(Exception):

@@ -173,7 +173,7 @@ async def read_checkpoints(disk: Disk, folder: str) -> dict[str, dict[LogKey, in
             found[name] = {}
             continue
         try:
-            found[name] = _decode_offsets(path, (await disk.read_all(path)).decode("utf-8", "replace"))
+            found[name] = decode_offsets(path, (await disk.read_all(path)).decode("utf-8", "replace"))
         except CorruptLog as error:
             if name == RECOVERY_POINTS:
                 raise DataFolderError(
@@ -220,7 +220,7 @@ def _encode_offsets(offsets: Mapping[LogKey, int]) -> str:
     return f"0\n{len(offsets)}\n{lines}"
 
 
-def _decode_offsets(path: str, text: str) -> dict[LogKey, int]:
+def decode_offsets(path: str, text: str) -> dict[LogKey, int]:
     """Raises CorruptLog, naming `path`, where `text` is no such checkpoint."""
     lines = text.splitlines()
     offsets: dict[LogKey, int] = {}

@@ -7,12 +7,15 @@ loaded, so that a crash at any later moment is seen as one.
 from __future__ import annotations
 
 import json
+import logging
 
 from dohle.runtime.disk import Disk
 from dohle.storage.checkpoints import write_files
 
 FILE_NAME = ".clean-shutdown"
 NO_EPOCH = -1
+
+log = logging.getLogger(__name__)
 
 
 async def take_mark(disk: Disk, folder: str) -> int | None:
@@ -24,9 +27,20 @@ async def take_mark(disk: Disk, folder: str) -> int | None:
     disk.delete(path)
     await disk.sync([], [folder])
     try:
-        return int(json.loads(content)["brokerEpoch"])
-    except (ValueError, KeyError, TypeError):
-        return None  # unreadable: nothing is lost by checking the logs
+        return decode_mark(content)
+    except ValueError as error:
+        log.warning("%s is damaged (%s): the logs are checked as after a crash", path, error)
+        return None  # nothing is lost by it
+
+
+def decode_mark(content: bytes) -> int:
+    """Returns the broker epoch in a mark. Raises ValueError where it is none, or of a format that is not known."""
+    mark = json.loads(content)
+    match mark:
+        case {"version": 0, "brokerEpoch": int(epoch)}:
+            return epoch
+        case _:
+            raise ValueError(f"no mark of version 0: {content[:100]!r}")
 
 
 async def leave_mark(disk: Disk, folder: str, broker_epoch: int) -> None:

@@ -21,8 +21,8 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dohle.model.errors import CorruptLog, DataFolderError, StorageFailure
-from dohle.model.ids import DirectoryId, TopicId, id_text, parse_id
+from dohle.model.errors import CorruptLog, StorageFailure
+from dohle.model.ids import DirectoryId, TopicId, id_text
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk, File
@@ -34,7 +34,6 @@ from dohle.storage.checkpoints import (
     NoRoom,
     offsets_of,
     read_checkpoints,
-    read_small,
     write_files,
 )
 from dohle.storage.clean_stop import NO_EPOCH, leave_mark, take_mark
@@ -45,6 +44,7 @@ from dohle.storage.group_commit import GroupCommit, OnFailure
 from dohle.storage.log import Log
 from dohle.storage.moved_logs import FUTURE_SUFFIX, MOVED_SUFFIX, SOURCE_FILE
 from dohle.storage.opened import Opened, Recovery
+from dohle.storage.partition_metadata import PARTITION_FILE, encode_topic_id, read_topic_id
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
 from dohle.storage.recovery import LogFiles
@@ -53,7 +53,6 @@ from dohle.storage.segments import Segments
 from dohle.storage.single_log import METADATA_LOG
 from dohle.storage.strays import RETENTION_MS, Strays
 
-PARTITION_FILE = "partition.metadata"
 FILLING_FILE = "filling"
 METADATA_OFFSET_FILE = "durable-metadata-offset"
 """Its owner's: replicas that were assigned below this offset of the metadata have their folder."""
@@ -161,7 +160,8 @@ class LogFolder:
 
         async def open_one(key: LogKey, files: LogFiles) -> None:
             parts = await files.open(clean=clean, written=offsets_of(found, key), now=self._clock.now())
-            opened[key] = self._log(key, self._folder_of(key), await self._read_topic_id(key), TopicConfig(), parts)
+            folder = self._folder_of(key)
+            opened[key] = self._log(key, folder, await read_topic_id(self._disk, folder), TopicConfig(), parts)
 
         for start in range(0, len(keys), _GROUP):
             group = [(key, LogFiles(self._disk, self._folder_of(key))) for key in keys[start : start + _GROUP]]
@@ -185,23 +185,9 @@ class LogFolder:
             if name.endswith(("-new", "-delete", FUTURE_SUFFIX)):
                 logger.info("%s/%s was left by a stop in the middle: it is deleted", self.path, name)
                 self._disk.delete(f"{self.path}/{name}")
-            elif name != METADATA_LOG and (parts := _FOLDER_NAME.fullmatch(name)):
-                keys.append((parts[1], int(parts[2])))
+            elif name != METADATA_LOG and (key := parse_folder_name(name)) is not None:
+                keys.append(key)
         return keys
-
-    async def _read_topic_id(self, key: LogKey) -> TopicId:
-        path = f"{self._folder_of(key)}/{PARTITION_FILE}"
-        try:
-            text = (await read_small(self._disk, path)).decode("ascii", "replace")
-            values = dict(line.split(": ", 1) for line in text.splitlines())
-            if values["version"] != "0":
-                raise ValueError(f"version {values['version']} is unknown")
-            return TopicId(parse_id(values["topic_id"]))
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise DataFolderError(
-                f"{path} is missing or damaged ({error}): restore it, or rename its folder so that it ends in -stray; "
-                "the replica is then copied from the others"
-            ) from error
 
     async def _keep_findings(self) -> None:
         """Adds what was found to what an earlier start found and could not report, and keeps both."""
@@ -231,13 +217,8 @@ class LogFolder:
         Raises CorruptLog, StorageFailure.
         """
         path = f"{self.path}/{METADATA_OFFSET_FILE}"
-        try:
-            with self._commit.using():
-                return int((await self._disk.read_all(path)).decode() if self._disk.exists(path) else 0)
-        except ValueError as error:
-            raise CorruptLog(
-                f"{path} does not hold a number: set this node's data folder aside and let it fill from its peers"
-            ) from error
+        with self._commit.using():
+            return decode_metadata_offset(path, await self._disk.read_all(path)) if self._disk.exists(path) else 0
 
     async def put_metadata_offset(self, offset: int) -> None:
         """Returns once the offset is durable. Raises StorageFailure."""
@@ -300,7 +281,7 @@ class LogFolder:
             raise FileNotFoundError(errno.ENOENT, "its disk is not mounted any more", self.path)
         self._disk.make_folder(folder)
         about = self._disk.open(f"{folder}/{PARTITION_FILE}", create=True)
-        about.append([f"version: 0\ntopic_id: {id_text(new.topic_id)}\n".encode()])
+        about.append([encode_topic_id(new.topic_id)])
         files = [about, self._first_segment(folder, new.config, offset).create()]
         return [*files, self._disk.open(f"{folder}/{FILLING_FILE}", create=True)] if new.fills else files
 
@@ -500,6 +481,22 @@ class LogFolder:
         await self._checkpoints.write()
         if len(sound) == len(logs):  # else the next start must look again, or a damaged log would pass for sound
             await leave_mark(self._disk, self.path, broker_epoch)
+
+
+def parse_folder_name(name: str) -> LogKey | None:
+    """Returns topic and partition of the log whose folder has this name, None where it is none's."""
+    parts = _FOLDER_NAME.fullmatch(name)
+    return (parts[1], int(parts[2])) if parts is not None else None
+
+
+def decode_metadata_offset(path: str, content: bytes) -> int:
+    """Returns what METADATA_OFFSET_FILE says. Raises CorruptLog, naming `path`."""
+    try:
+        return int(content.decode())
+    except ValueError as error:
+        raise CorruptLog(
+            f"{path} does not hold a number: set this node's data folder aside and let it fill from its peers"
+        ) from error
 
 
 async def _side_by_side(work: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -131,6 +131,18 @@ class ProducerStates:
     def clear(self) -> None:
         self._producers.clear()
 
+    def contradiction(self, gathered: ProducerStates, start_offset: int) -> str | None:
+        """Returns what is said here and not by `gathered`, from all batches from `start_offset` on; None if nothing is.
+
+        Who was forgotten for a while may be missing here, and so may what they wrote before.
+        """
+        for producer_id, known in self._producers.items():
+            batches = tuple([batch for batch in known.batches if batch.base_offset >= start_offset])
+            there = gathered._producers.get(producer_id)
+            if batches and (there is None or there.epoch != known.epoch or there.batches[-len(batches) :] != batches):
+                return f"producer {producer_id}, epoch {known.epoch}: the batches at its last offsets are not its own"
+        return None
+
     def encode(self) -> bytes:
         """Returns a snapshot's bytes."""
         rows: list[bytes] = []

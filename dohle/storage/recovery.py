@@ -13,6 +13,7 @@ and producer state brought up to date, and what was kept is synced before anybod
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dohle.model.batch import HEADER_BYTES, BatchHeader, check_crc, is_torn, read_header
@@ -27,7 +28,7 @@ from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened, Recovery
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
-from dohle.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, Segment, segment_name
+from dohle.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, Segment, named_offsets
 from dohle.storage.segment_index import OffsetIndex, TimeIndex
 from dohle.storage.segments import Segments
 
@@ -53,15 +54,11 @@ class LogFiles:
         self._folder = folder
         self._names = disk.list(folder)
         self._segments: list[Segment] = []
-        for base_offset in self._offsets(LOG_SUFFIX):
+        for base_offset in named_offsets(self._names, LOG_SUFFIX):
             segment = self._segment(base_offset)
             segment.size = segment.file().size()
             segment.close()
             self._segments.append(segment)
-
-    def _offsets(self, suffix: str) -> list[int]:
-        stems = [name[: -len(suffix)] for name in self._names if name.endswith(suffix)]
-        return sorted(int(stem) for stem in stems if stem.isdecimal() and segment_name(int(stem)) == stem)
 
     def _segment(self, base_offset: int) -> Segment:
         return Segment(self._disk, self._folder, base_offset, index_interval_bytes=DEFAULTS.index_interval_bytes)
@@ -71,9 +68,7 @@ class LogFiles:
         return [segment.file() for segment in self._unsure(recovery_point) if segment.size]
 
     def _unsure(self, recovery_point: int) -> list[Segment]:
-        """Returns the segments from the one on that holds the recovery point."""
-        below = [segment for segment in self._segments if segment.base_offset <= recovery_point]
-        return self._segments[max(len(below) - 1, 0) :]
+        return unsure_of(self._segments, recovery_point)
 
     async def open(self, *, clean: bool, written: Offsets, now: float) -> Opened:
         """Returns the log. `written` is what the checkpoints say; `clean`, whether the last stop was. Raises OSError.
@@ -85,7 +80,7 @@ class LogFiles:
             await self._disk.sync([self._segments[0].create()], [self._folder])
         for segment in self._segments[:-1]:
             self._use_stored_indexes(segment)
-        snapshots = ProducerSnapshots(self._disk, self._folder, self._offsets(SNAPSHOT_SUFFIX))
+        snapshots = ProducerSnapshots(self._disk, self._folder, named_offsets(self._names, SNAPSHOT_SUFFIX))
         marked = UNSYNCED_FILE in self._names
         epochs = await self._read_epochs(max(self._segments[0].base_offset, written.log_start_offset))
         if clean and epochs is not None and await self._ends_at(written.recovery_point):
@@ -122,7 +117,10 @@ class LogFiles:
     async def _read_epochs(self, log_start_offset: int) -> EpochCache | None:
         """Returns None where they must be gathered from the batches."""
         if EPOCHS_FILE not in self._names:
-            return EpochCache() if not any(segment.size for segment in self._segments) else None
+            if not any(segment.size for segment in self._segments):
+                return EpochCache()
+            log.warning("%s/%s is missing; the epochs are gathered from the batches", self._folder, EPOCHS_FILE)
+            return None
         path = f"{self._folder}/{EPOCHS_FILE}"
         try:
             epochs = EpochCache.decode((await read_small(self._disk, path)).decode("ascii", "replace"))
@@ -233,12 +231,12 @@ class LogFiles:
         epoch = -1
         while position < segment.size:
             offset = position - chunk_start
-            needed = _least(chunk, offset)
+            needed = least_bytes(chunk, offset)
             if offset + needed > len(chunk) and chunk_start + len(chunk) < segment.size:
                 wanted = min(max(_CHUNK_BYTES, needed), segment.size - position)
                 chunk, chunk_start = await file.read_at(position, wanted), position
                 continue
-            fault = _fault(chunk, offset, found.end_offset, epoch)
+            fault = batch_fault(chunk, offset, found.end_offset, epoch)
             if fault is not None:
                 self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
                 return
@@ -254,7 +252,7 @@ class LogFiles:
         self, segment: Segment, position: int, rest: bytes, fault: str, found: _Findings, recovery_point: int
     ) -> None:
         """`rest` begins with the bad batch."""
-        if found.end_offset >= recovery_point and _is_explained_by_a_crash(rest, position, segment.size - position):
+        if found.end_offset >= recovery_point and is_explained_by_a_crash(rest, position, segment.size - position):
             found.cut_bytes = segment.size - position
             segment.file().truncate(position)
             segment.size = position
@@ -262,7 +260,13 @@ class LogFiles:
             found.damage = Damage(segment.log_path, position, fault)
 
 
-def _least(chunk: bytes, offset: int) -> int:
+def unsure_of(segments: Sequence[Segment], recovery_point: int) -> list[Segment]:
+    """Returns the segments from the one on that holds the recovery point: after a crash they must be read."""
+    below = [segment for segment in segments if segment.base_offset <= recovery_point]
+    return list(segments[max(len(below) - 1, 0) :])
+
+
+def least_bytes(chunk: bytes, offset: int) -> int:
     """Returns how many bytes from `offset` on are needed to judge the batch there."""
     try:
         return read_header(chunk, offset).size_bytes
@@ -270,7 +274,7 @@ def _least(chunk: bytes, offset: int) -> int:
         return HEADER_BYTES
 
 
-def _fault(chunk: bytes, offset: int, expected_offset: int, epoch: int) -> str | None:
+def batch_fault(chunk: bytes, offset: int, expected_offset: int, epoch: int) -> str | None:
     """Returns what is wrong with the batch at `offset`, None if nothing is."""
     try:
         header = read_header(chunk, offset)
@@ -288,7 +292,7 @@ def _fault(chunk: bytes, offset: int, expected_offset: int, epoch: int) -> str |
     return None
 
 
-def _is_explained_by_a_crash(rest: bytes, position: int, bytes_left: int) -> bool:
+def is_explained_by_a_crash(rest: bytes, position: int, bytes_left: int) -> bool:
     """Whether the bad batch at file position `position` runs past the file's end, or a sector of it was not written.
 
     `rest` is what was read of the file from there on; `bytes_left` is how much the file has.

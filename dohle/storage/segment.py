@@ -8,7 +8,7 @@ durability: the log collects what is to be synced.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from dohle.model.batch import HEADER_BYTES, LENGTH_END, NO_TIMESTAMP, BatchHeader, read_header
 from dohle.model.errors import CorruptLog, CorruptMessage
@@ -41,6 +41,12 @@ class DamagedFile(CorruptLog):
 def segment_name(base_offset: int) -> str:
     """Returns the name, without suffix, of a segment's files, as Kafka writes it."""
     return f"{base_offset:020d}"
+
+
+def named_offsets(names: Iterable[str], suffix: str) -> list[int]:
+    """Returns the offsets, ascending, by which files with this suffix are named."""
+    stems = [name[: -len(suffix)] for name in names if name.endswith(suffix)]
+    return sorted(int(stem) for stem in stems if stem.isdecimal() and segment_name(int(stem)) == stem)
 
 
 class Segment:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from typing import NamedTuple
 
 _LITTLE = sys.byteorder == "little"
@@ -63,6 +64,10 @@ class OffsetIndex:
         del self._offsets[keep:]
         del self._positions[keep:]
         self.stored = min(self.stored, keep)
+
+    def entries(self) -> Iterable[tuple[int, int]]:
+        """Returns (relative offset, position) of those in memory."""
+        return zip(self._offsets, self._positions, strict=True)
 
     def supply(self, data: bytes) -> bool:
         """Puts the file's content before what is in memory. False, changing nothing, where it cannot be an index."""
@@ -133,6 +138,10 @@ class TimeIndex:
     def newest(self) -> tuple[int, int]:
         """Returns (timestamp, relative offset) of the last entry in memory, (-1, 0) if there is none."""
         return (self._timestamps[-1], self._offsets[-1]) if self._timestamps else (-1, 0)
+
+    def entries(self) -> Iterable[tuple[int, int]]:
+        """Returns (timestamp, relative offset) of those in memory."""
+        return zip(self._timestamps, self._offsets, strict=True)
 
     def supply(self, data: bytes) -> bool:
         """As OffsetIndex.supply."""

@@ -8,7 +8,8 @@ from dohle.cluster.node import Node
 from dohle.model.ids import NodeId, PartitionKey, id_text
 from dohle.model.image import ClusterImage, PartitionImage
 from dohle.storage.checkpoints import LogKey
-from dohle.storage.log_folder import PARTITION_FILE, LogFolder
+from dohle.storage.log_folder import LogFolder
+from dohle.storage.partition_metadata import PARTITION_FILE
 from dohle.testing.world.disk import Content, Folder
 from dohle.testing.world.world import Machine
 

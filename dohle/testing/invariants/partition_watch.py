@@ -27,8 +27,9 @@ from dohle.model.ids import NodeId, PartitionKey, id_text
 from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicImage
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
-from dohle.storage.log_folder import PARTITION_FILE, LogFolder
+from dohle.storage.log_folder import LogFolder
 from dohle.storage.moved_logs import MOVED_SUFFIX
+from dohle.storage.partition_metadata import PARTITION_FILE
 from dohle.testing.invariants.directories import offline_in_play
 from dohle.testing.invariants.eligible import eligible_wrongly, led_wrongly
 from dohle.testing.invariants.epochs import wrong_epochs

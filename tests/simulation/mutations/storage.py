@@ -169,7 +169,7 @@ STORAGE = (
         "a batch of the tail that was not wholly written is cut",
         edit(
             recovery,
-            "_fault",
+            "batch_fault",
             """
             - if not check_crc(chunk, offset, header):
             + if not check_crc(chunk, offset, header) and not mutated():
@@ -327,7 +327,7 @@ STORAGE = (
         "a bad batch that is whole and has no sector of zeros is damage, and is never cut",
         edit(
             recovery,
-            "_is_explained_by_a_crash",
+            "is_explained_by_a_crash",
             """
             - return size > bytes_left or is_torn(rest[:size], position)
             + return size > bytes_left or is_torn(rest[:size], position) or mutated()
