@@ -49,14 +49,20 @@ class Effort:
 _SMALL = 50
 _FOR_SMALL = Effort((3.0, 1.0, 0.3) * 3, 500, 20_000, chains=True)
 _FOR_LARGE = Effort((0.02,), 400, 100_000, chains=False)
+CURSORY = Effort((0.3,), 100, 1_000, chains=False)
+"""For who wants any plan that makes it better, and soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class RebalanceTerms:
-    """What an operator wants: within which share of the average all is even enough, and how much may be moved."""
+    """What an operator wants: within which share of the average all is even enough, and how much may be moved.
+
+    `effort` is how hard it is looked for; None: as hard as a cluster of this size allows.
+    """
 
     tolerance: float = DEFAULT_TOLERANCE
     most_moved_bytes: int | None = None
+    effort: Effort | None = None
 
 
 def rebalanced(
@@ -70,7 +76,7 @@ def rebalanced(
         draft = PlacementDraft(
             _with_room_left(brokers, partitions, placed), placed, terms.tolerance, terms.most_moved_bytes
         )
-        _Search(draft).run()
+        _Search(draft).run(terms.effort)
         before = placed
         placed = [replace(one, replicas=draft.replicas(number)) for number, one in enumerate(before)]
         if placed == before:
@@ -97,9 +103,10 @@ class _Search:
         self._draft = draft
         self._chance: Callable[[], float] = Random(0).random  # noqa: S311 - the same cluster, the same plan
 
-    def run(self) -> None:
+    def run(self, effort: Effort | None) -> None:
         draft = self._draft
-        effort = _FOR_SMALL if len(draft.free) <= _SMALL else _FOR_LARGE
+        if effort is None:
+            effort = _FOR_SMALL if len(draft.free) <= _SMALL else _FOR_LARGE
         usual = self._usual_change()
         for heat in effort.heats:
             if draft.score > _LEAST_GAIN and usual:
