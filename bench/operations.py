@@ -159,6 +159,7 @@ class MetadataChanges:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.longest_s = 0.0
+        self._last = 0.0
         self._bootstrap = bootstrap
         self._topic = topic
         self._changing: asyncio.Task[None] | None = None
@@ -171,15 +172,18 @@ class MetadataChanges:
         assert self._changing is not None
         self._changing.cancel()
         await asyncio.gather(self._changing, return_exceptions=True)
+        self._note(time.perf_counter())  # a gap that has not ended counts as far as it goes
+
+    def _note(self, now: float) -> None:
+        self.longest_s, self._last = max(self.longest_s, now - self._last), now
 
     async def _change(self) -> None:
         async with Admin(self._bootstrap) as admin:
-            last = time.perf_counter()
+            self._last = time.perf_counter()
             for number in range(100_000):
                 with contextlib.suppress(DohleError):
                     await admin.alter_configs(self._topic, {"retention.ms": str(1_000_000_000 + number)})
-                    now = time.perf_counter()
-                    self.longest_s, last = max(self.longest_s, now - last), now
+                    self._note(time.perf_counter())
                 await asyncio.sleep(0.02)
 
 

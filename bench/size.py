@@ -32,6 +32,7 @@ PARTITIONS_A_TOPIC = 1000
 ROUNDS = 3
 _PATIENCE_S = 300.0
 _SETTLED_S = 6.0  # from the kill to where its costs are told
+_QUIET_CPU_S = 0.35  # that three idle nodes of so many partitions use in a second
 _START_SECONDS = re.compile(r'^dohle_start_seconds\{step="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -71,13 +72,25 @@ async def until_led(admin: Admin, node_id: int) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while any(node.node_id == node_id and node.leaders for node in (await admin.describe_cluster()).nodes):
         assert time.monotonic() < deadline, f"node {node_id} still leads after {_PATIENCE_S:.0f} s"
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.25)  # the answer names every partition that lacks a replica
+
+
+async def until_quiet(made: LocalCluster) -> None:
+    """Returns once the nodes have done what they had to do, so that its costs are not counted among a death's."""
+    pids = [node.process.pid for node in made.state.nodes if node.process is not None]
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        before = sum(map(measures.cpu_s, pids))
+        await asyncio.sleep(1.0)
+        if sum(map(measures.cpu_s, pids)) - before < _QUIET_CPU_S:
+            return
+        assert time.monotonic() < deadline, f"the nodes are not quiet after {_PATIENCE_S:.0f} s"
 
 
 async def one_round(made: LocalCluster, admin: Admin, partitions: int) -> Round:
     for _ in range(0, partitions, 1000):
         await admin.elect_leaders()
-    await asyncio.sleep(3.0)
+    await until_quiet(made)
     node_id = await Site(made, admin).active()
     others = [node.process.pid for node in made.state.nodes if node.node_id != node_id and node.process is not None]
     async with MetadataChanges(made.state.bootstrap, "many-0") as changes:

@@ -266,7 +266,7 @@ class Broker:
             changed, brokers_changed = (None, True) if batches is None else self._touched(batches)
             await self.replicas.act(image, changed)
             if brokers_changed:
-                self.replicas.brokers_changed()
+                await self.replicas.brokers_changed()
 
     def _touched(self, batches: list[MetadataBatch]) -> tuple[list[PartitionKey], bool]:
         """Returns the partitions whose replicas here may have to change, in the records' order, and whether any

@@ -133,15 +133,17 @@ class Leading:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no time-out can come due: nothing waits, and every replica is in sync and has everything."""
+        """Whether no time-out can come due: nothing waits, every member has everything, and nobody else is about to
+        join: of the others none follows, as while a broker is down."""
         log = self.log
-        if log.damage is not None or len(self.in_sync.committed) != len(self._partition.assigned_replicas):
+        if log.damage is not None or self._for_all or self._for_leader:
             return False
-        if self._for_all or self._for_leader:
-            return False
-        end = log.log_end_offset
-        for replica in self.replicas.values():  # noqa: SIM110 - four times a second for thousands of partitions
-            if replica.durable_end < end:
+        end, members = log.log_end_offset, self.in_sync.committed
+        for node_id, replica in self.replicas.items():  # four times a second for thousands of partitions
+            if node_id in members:
+                if replica.durable_end < end:
+                    return False
+            elif replica.subscriber is not None or replica.damaged:
                 return False
         return True
 

@@ -34,8 +34,12 @@ from dohle.rpc.snapshot_download import SnapshotDownload
 from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.network import Address, Lane, Network, Stream
+from dohle.runtime.tasks import turn
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = 100
+"""Records after which the broker acts, and the loop does what waits: a change can be of thousands."""
 
 MetadataStream = Stream[controller_pb2.FollowMetadataRequest, controller_pb2.FollowMetadataResponse]
 OnBatches = Callable[[ClusterImage, list[MetadataBatch] | None], Awaitable[None]]
@@ -154,18 +158,28 @@ class MetadataFollower:
         self._grown.set()
 
     async def _apply(self, encoded: bytes) -> None:
-        batches = list(decode_metadata(encoded))
-        image = self.image
-        for batch in batches:
+        """Takes small batches together, and acts on so many records at once that the loop does what waits between."""
+        gathered: list[MetadataBatch] = []
+        image, records = self.image, 0
+        for batch in decode_metadata(encoded):
+            if records >= _AT_ONCE:
+                await self._take(image, gathered)
+                await turn(0, every=1)
+                gathered, records = [], 0
             image = apply_batch(image, batch.records, batch.base_offset)
+            gathered.append(batch)
+            records += len(batch.records)
+        if gathered:
+            await self._take(image, gathered)
+
+    async def _take(self, image: ClusterImage, batches: list[MetadataBatch]) -> None:
         if image.features is not self.image.features:
             check_levels(image.features, self._identity.features, "this node")
         if image.voters != self.image.voters:
             self._controller.know({voter.node_id: Address(voter.host, voter.port) for voter in image.voters})
         self.image = image
-        if batches:
-            await self._on_batches(image, batches)
-            self._grown.set()
+        await self._on_batches(image, batches)
+        self._grown.set()
 
 
 @contextlib.contextmanager

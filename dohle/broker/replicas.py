@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 LISTENER = "GRPC"
 
 _IN_A_TURN = 64  # partitions that take their roles before the loop does what waits
+_TOLD_ONE_BY_ONE = 100  # a line for each of thousands would take a third of the time in which they change
 
 
 class Replicas:
@@ -72,6 +73,7 @@ class Replicas:
         self.catch_up_bounds = CatchUpBounds(surroundings.clock, lambda: self.image, fill_bytes_per_s)
         self._links: dict[NodeId, LeaderLink] = {}
         self._numbers = itertools.count(1)
+        self._role_level = logging.INFO  # of the line that says what a partition has become
         self.acting = asyncio.Lock()  # held while folders and roles are changed
 
     def held(self, folders: Sequence[LogFolder]) -> list[controller_pb2.HeldReplica]:
@@ -129,6 +131,9 @@ class Replicas:
         if changed is None:
             await self._set_strays_aside()
         await self._make_folders(wanted)
+        self._role_level = logging.INFO if len(wanted) <= _TOLD_ONE_BY_ONE else logging.DEBUG
+        if self._role_level == logging.DEBUG:
+            log.info("%d partitions change at once: the roles that they take are told at level DEBUG", len(wanted))
         for number, key in enumerate(wanted):
             await turn(number, every=_IN_A_TURN)
             if key in self.partitions:
@@ -256,7 +261,13 @@ class Replicas:
         partition.role = leading
         partition.log.on_durable = lambda: leading.advance(self._surroundings.clock.now())
         leading.advance(now)
-        log.info("%s: leads in epoch %d from offset %d", partition.name, leading.leader_epoch, leading.epoch_start)
+        log.log(
+            self._role_level,
+            "%s: leads in epoch %d from offset %d",
+            partition.name,
+            leading.leader_epoch,
+            leading.epoch_start,
+        )
 
     def _terms(self, partition: Partition) -> LeaderTerms:
         def ask(proposal: Proposal) -> None:
@@ -398,10 +409,12 @@ class Replicas:
 
     # time and the end
 
-    def brokers_changed(self) -> None:
-        """A broker was fenced, unfenced or registered: who may join or counts as in sync may have changed."""
+    async def brokers_changed(self) -> None:
+        """A broker was fenced, unfenced or registered: who may join or counts as in sync may have changed. `acting` is
+        the caller's."""
         now = self._surroundings.clock.now()
-        for partition in self.partitions.values():
+        for number, partition in enumerate(self.partitions.values()):
+            await turn(number, every=_IN_A_TURN)
             if isinstance(partition.role, Leading):
                 partition.role.look_again(now)
 

@@ -7,7 +7,9 @@ silent for too long, or proven gone, is for the caller to know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from dohle.controller.decision import Decision, need_version, registered
 from dohle.controller.elections import Revisions, enough_remain
@@ -50,20 +52,47 @@ def heartbeat(
     return Decision(decided.records, answer, decided.alarms)
 
 
-def fence_brokers(image: ClusterImage, node_ids: Sequence[NodeId], most: int | None = None) -> Decision[bool]:
-    """Fences brokers that are gone, together: those that went together do not leave the ISR for one another.
+def fence_brokers(image: ClusterImage, node_ids: Collection[NodeId]) -> Decision[None]:
+    """Fences brokers that are gone, together: those that went together do not leave the ISR for one another."""
+    return _change_brokers(image, _fenced(image, node_ids))
 
-    With more than `most` partitions to change, only so many are: those that these brokers lead come first. The brokers
-    are fenced with the last ones, and then the answer is True; until then it is to be decided again. Whoever takes
-    office in between finds them gone and not fenced, and goes on.
+
+class FencingSteps:
+    """Fences brokers that are gone, as `fence_brokers` does, in steps that look at `most` partitions each.
+
+    Those that the brokers lead when it begins come first. The brokers themselves are fenced by the last step, which
+    takes all that is left: what they have joined again meanwhile. Whoever takes office in between finds them gone and
+    not fenced, and begins anew.
     """
-    brokers = [image.brokers[node_id] for node_id in sorted(set(node_ids)) if node_id in image.brokers]
-    changes = [_change(broker, fenced=True, shutting_down=broker.shutting_down) for broker in brokers]
-    changes = [change for change in changes if _differs(image.brokers[change.node_id], change)]
-    revisions = _revisions(image, changes, most)
-    if most is not None and len(revisions.changes) >= most:
+
+    def __init__(self, image: ClusterImage, brokers: Sequence[BrokerImage], most: int) -> None:
+        self._brokers = brokers
+        self._most = most
+        going = [broker.node_id for broker in brokers]
+        led: dict[PartitionKey, None] = {}
+        others: dict[PartitionKey, None] = {}
+        for node_id in going:
+            for key, partition in image.replicas_of(node_id):
+                (led if partition.leader in going else others)[key] = None
+        self._left = deque(led | others if len(led | others) > most else ())
+
+    def next(self, image: ClusterImage) -> Decision[bool]:
+        """Decides on the next step; the answer is True for the last one."""
+        node_ids = self.current(image)
+        if not self._left:
+            last = fence_brokers(image, node_ids)
+            return Decision(last.records, True, last.alarms)
+        keys = [self._left.popleft() for _ in range(min(self._most, len(self._left)))]
+        changes = _fenced(image, node_ids)
+        after = apply_batch(image, changes, image.next_offset)
+        partitions = [(key, partition) for key in keys if (partition := image.partition(key)) is not None]
+        revisions = _revisions(after, changes, partitions)
         return Decision(tuple(revisions.changes), False, tuple(revisions.alarms))
-    return Decision((*changes, *revisions.changes), True, tuple(revisions.alarms))
+
+    def current(self, image: ClusterImage) -> list[NodeId]:
+        """Returns those that have not registered again since."""
+        known = [(broker, image.brokers.get(broker.node_id)) for broker in self._brokers]
+        return [now.node_id for broker, now in known if now is not None and now.broker_epoch == broker.broker_epoch]
 
 
 def unregister_broker(image: ClusterImage, request: UnregisterBrokerRequest) -> Decision[UnregisterBrokerResponse]:
@@ -103,29 +132,32 @@ def _change(broker: BrokerImage, *, fenced: bool, shutting_down: bool) -> Broker
     return BrokerChange(broker.node_id, broker.broker_epoch, fenced, shutting_down)
 
 
+def _fenced(image: ClusterImage, node_ids: Collection[NodeId]) -> list[BrokerChange]:
+    brokers = [image.brokers[node_id] for node_id in sorted(set(node_ids)) if node_id in image.brokers]
+    return [_change(broker, fenced=True, shutting_down=broker.shutting_down) for broker in brokers if not broker.fenced]
+
+
 def _change_brokers(image: ClusterImage, wanted: Sequence[BrokerChange]) -> Decision[None]:
     """Decides on brokers' new states, together with what follows for their partitions."""
     changes = [change for change in wanted if _differs(image.brokers[change.node_id], change)]
-    revisions = _revisions(image, changes, None)
+    after = apply_batch(image, changes, image.next_offset)
+    partitions = chain.from_iterable(after.replicas_of(change.node_id) for change in changes)
+    revisions = _revisions(after, changes, partitions)
     return Decision((*changes, *revisions.changes), None, tuple(revisions.alarms))
 
 
-def _revisions(image: ClusterImage, changes: Sequence[BrokerChange], most: int | None) -> Revisions:
-    """Returns what follows from the changes for the brokers' partitions; no more than `most`, of those led first."""
-    after = apply_batch(image, changes, image.next_offset)
+def _revisions(
+    after: ClusterImage, changes: Sequence[BrokerChange], partitions: Iterable[tuple[PartitionKey, PartitionImage]]
+) -> Revisions:
+    """Returns what follows for these partitions from changes that `after` has already."""
     revisions = Revisions(after)
     concerned: dict[PartitionKey, PartitionImage] = {}
-    for change in changes:
-        for key, partition in after.replicas_of(change.node_id):
-            if change.node_id in partition.in_sync_replicas or partition.leader == NO_NODE:
-                concerned.setdefault(key, partition)
-    if most is not None and len(concerned) > most:
-        going = {change.node_id for change in changes}
-        concerned = dict(sorted(concerned.items(), key=lambda item: item[1].leader not in going))
+    changed = [change.node_id for change in changes]
+    for key, partition in partitions:
+        if partition.leader == NO_NODE or any(node_id in partition.in_sync_replicas for node_id in changed):
+            concerned.setdefault(key, partition)
     for key, partition in concerned.items():
         revisions.revise(key, partition, isr=_remaining(after, key, partition, changes))
-        if len(revisions.changes) == most:
-            break
     return revisions
 
 

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_WAITING = 4096
+_STEPS_AHEAD = 4  # of a long change; more would save slow disks little, for one fsync serves several
 _ELECTION_S = 1.0  # most elections take less, and it is less than any caller's patience
 
 
@@ -103,9 +104,11 @@ class Controller:
     async def change_in_steps(self, decide: Callable[[ClusterImage], Decision[bool]]) -> None:
         """Has a change of many records decided, and appended, step by step; the last step's answer is True.
 
-        In between the loop does what else waits, other changes too, and nobody waits for the commit of a step. Returns
-        once the last is committed. Raises NotController as `change` does: then some steps may yet have happened.
+        In between the loop does what else waits, other changes too. So that one of those never waits for all steps, no
+        more than a few are on their way to the quorum. Returns once the last is committed. Raises NotController as
+        `change` does: then some steps may yet have happened.
         """
+        on_their_way: deque[int] = deque(maxlen=_STEPS_AHEAD)
         while True:
             pending = self._pending_for_one_more()
             decision = decide(pending)
@@ -114,6 +117,9 @@ class Controller:
             if decision.answer:
                 break
             await turn(0, every=1)
+            if len(on_their_way) == _STEPS_AHEAD:
+                await self._committed_up_to(on_their_way[0])
+            on_their_way.append(pending.next_offset)
         await self._committed_up_to(pending.next_offset)
 
     def _pending_for_one_more(self) -> ClusterImage:

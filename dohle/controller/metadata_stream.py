@@ -19,7 +19,7 @@ from dohle.runtime.network import Stream
 from dohle.runtime.tasks import Tasks, cancel
 
 _PUSH_BYTES = 1 << 17
-"""A broker applies what came in one message in one go, on its loop."""
+"""Bounds what a message takes of memory; a broker applies it by parts."""
 
 Following = Stream[controller_pb2.FollowMetadataResponse, controller_pb2.FollowMetadataRequest]
 

@@ -74,7 +74,7 @@ from dohle.storage.single_log import METADATA_LOG
 log = logging.getLogger(__name__)
 
 
-_APPLY_BYTES = 1 << 17  # before the loop does what waits
+_APPLY_BYTES = 1 << 13  # before the loop does what waits
 
 
 @dataclass(frozen=True, slots=True)

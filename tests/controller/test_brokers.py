@@ -2,7 +2,7 @@
 
 import pytest
 
-from dohle.controller.brokers import allocate_producer_ids, fence_brokers, heartbeat, unregister_broker
+from dohle.controller.brokers import FencingSteps, allocate_producer_ids, fence_brokers, heartbeat, unregister_broker
 from dohle.model.errors import (
     BrokerIdNotRegistered,
     CorruptLog,
@@ -113,9 +113,10 @@ def test_brokers_that_went_together_all_stay_in_the_isr(cluster):
 
 def test_many_partitions_change_in_several_batches_led_ones_first_and_the_broker_with_the_last(cluster):
     cluster.topic("t", [2, 1, 3], [1, 2, 3], [3, 2, 1], [1, 3, 2])
+    steps = FencingSteps(cluster.image, [cluster.image.brokers[1]], 2)
     done, batches = False, []
     while not done:
-        decision = fence_brokers(cluster.image, [1], 2)
+        decision = steps.next(cluster.image)
         done = cluster.take(decision)
         batches.append([getattr(record, "partition", "the broker") for record in decision.records])
         assert cluster.image.brokers[1].fenced == done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dohle.broker.broker import Broker
 from dohle.controller import brokers, elections, registration
+from dohle.controller.brokers import FencingSteps
 from dohle.controller.doubts import DoubtfulElections
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.sessions import Sessions
@@ -208,8 +209,8 @@ FENCING = (
         "replication 18",
         "a broker of many partitions is fenced with the last of them, so that whoever comes to decide goes on",
         edit(
-            brokers,
-            "fence_brokers",
+            FencingSteps,
+            "next",
             """
             - return Decision(tuple(revisions.changes), False, tuple(revisions.alarms))
             + return Decision((*changes, *revisions.changes), mutated(), tuple(revisions.alarms))
