@@ -23,7 +23,7 @@ from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.producer_ids import ProducerIds
 from dohle.broker.readers import Readers
 from dohle.broker.reads import Reads
-from dohle.broker.replicas import Replicas
+from dohle.broker.replicas import ROOM_RETRY_S, Replicas
 from dohle.broker.replication_service import ReplicationService
 from dohle.broker.surroundings import Surroundings
 from dohle.broker.traffic import Traffic
@@ -55,6 +55,7 @@ from dohle.runtime.tasks import OnFailure, Tasks
 from dohle.runtime.workers import Workers
 from dohle.storage.log_dirs import LogDirs
 from dohle.storage.log_folder import LogFolder
+from dohle.storage.room import DiskFull
 
 log = logging.getLogger(__name__)
 
@@ -205,18 +206,30 @@ class Broker:
         await self._past_registration_reached()
         self.caught_up_at = self.now()
         await self.log_dirs.findings_reported()
-        async with self.replicas.acting:
-            acted_on = self.image
-            await self.replicas.act(acted_on, None)
-            # a folder that served and says less was wiped
-            await self.log_dirs.put_metadata_offset(acted_on.next_offset)
-            await self._failed_dirs.reported()  # of directories that do not have it
-            self._active = True
+        while not await self._begin_to_act():
+            await self._surroundings.clock.sleep(ROOM_RETRY_S)
         self.acting_at = self.now()
         self._tasks.spawn(self.isr_changes.run(), "in-sync sets")
         self._tasks.spawn(self._tick(), "tick")
         self.membership.ready()
         self._tasks.spawn(self.membership.run(), "heartbeats")
+
+    async def _begin_to_act(self) -> bool:
+        """Returns whether the replicas are as the image says, and that is noted: not while there is no room for it."""
+        async with self.replicas.acting:
+            acted_on = self.image
+            await self.replicas.act(acted_on, None)
+            if self.replicas.unmade:
+                return False
+            try:
+                # a folder that served and says less was wiped
+                await self.log_dirs.put_metadata_offset(acted_on.next_offset)
+            except DiskFull as error:
+                log.error("this broker cannot begin before there is room: %s", error)
+                return False
+            await self._failed_dirs.reported()  # of directories that do not have it
+            self._active = True
+            return True
 
     async def _take_offline(self, folder: LogFolder) -> None:
         async with self.replicas.acting:

@@ -35,17 +35,21 @@ from dohle.model.errors import (
 )
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId, TopicPartition
 from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage
-from dohle.model.topic_config import TopicConfig
 from dohle.rpc.v1 import controller_pb2, replication_pb2
 from dohle.runtime.network import Address
 from dohle.runtime.tasks import turn
+from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
 from dohle.storage.log_folder import LogFolder, NewLog
+from dohle.storage.room import DiskFull
 
 log = logging.getLogger(__name__)
 
 LISTENER = "GRPC"
+
+ROOM_RETRY_S = 5.0
+"""Between two looks whether there is room by now for what could not be made."""
 
 _IN_A_TURN = 64  # partitions that take their roles before the loop does what waits
 _TOLD_ONE_BY_ONE = 100  # a line for each of thousands would take a third of the time in which they change
@@ -74,6 +78,8 @@ class Replicas:
         self._links: dict[NodeId, LeaderLink] = {}
         self._numbers = itertools.count(1)
         self._role_level = logging.INFO  # of the line that says what a partition has become
+        self.unmade: dict[PartitionKey, LogKey] = {}
+        """What is to lie here and has no role yet, for want of room: its folder, or the offset, cannot be written."""
         self.acting = asyncio.Lock()  # held while folders and roles are changed
 
     def held(self, folders: Sequence[LogFolder]) -> list[controller_pb2.HeldReplica]:
@@ -102,6 +108,8 @@ class Replicas:
             raise UnknownTopicId(f"there is no partition {key}; the topic may have been deleted and made again")
         if self.image.is_offline(self._surroundings.me, key):
             raise NotLeaderOrFollower(f"the replica of {key} on this broker lies in a directory that is offline")
+        if key in self.unmade:
+            raise NotLeaderOrFollower(f"the replica of {key} on this broker is made once a disk that is full has room")
         raise NotLeaderOrFollower(f"partition {key} has no replica on this broker")
 
     def leading_for(self, follower: NodeId, broker_epoch: int, subscription: replication_pb2.Subscription) -> Leading:
@@ -151,6 +159,10 @@ class Replicas:
                 await self._end_role(partition, self._why_gone(partition))
                 del self.partitions[key]
                 await self._dirs.delete_log(partition.log)
+        for key in [key for key in self.unmade if self._assigned_here(key) is None]:
+            made = self._dirs.log(self.unmade.pop(key))
+            if made is not None:
+                await self._dirs.delete_log(made)
 
     def _why_gone(self, partition: Partition) -> DohleError:
         if self.image.partition(partition.key) is None:
@@ -175,8 +187,11 @@ class Replicas:
                     folder,
                 )
 
-    async def _make_folders(self, keys: Iterable[PartitionKey]) -> None:
-        new: list[tuple[PartitionKey, NewLog]] = []
+    async def _make_folders(self, keys: dict[PartitionKey, None]) -> None:
+        """Adds to `keys` those that had to wait for room, if that is looked for again."""
+        if any(key not in self.partitions and self._assigned_here(key) is not None for key in keys):
+            keys.update(dict.fromkeys(self.unmade))
+        new: dict[PartitionKey, NewLog] = {}
         for key in keys:
             if key in self.partitions or self._assigned_here(key) is None:
                 continue
@@ -185,18 +200,43 @@ class Replicas:
             topic = self.image.topics[key.topic_id]
             name = (topic.name, key.partition)
             present = self._dirs.log(name) or self._dirs.log_out_of_service(name, key.topic_id)
-            if present is not None:
+            if present is not None and (key not in self.unmade or self._dirs.folder_of(present).failed):
+                self.unmade.pop(key, None)
                 self._add(key, TopicPartition(topic.name, key.partition), present)
-                self._configure(self.partitions[key], topic.config)
+                present.configure(topic.config)
             else:
                 fills = not self._is_in_sync(key)
-                new.append((key, NewLog(topic.name, key.partition, key.topic_id, topic.config, fills)))
-        logs = await self._dirs.create_logs([wanted for _, wanted in new]) if new else []
-        for (key, wanted), made in zip(new, logs, strict=True):
-            self._add(key, TopicPartition(wanted.topic, wanted.partition), made)
+                new[key] = NewLog(topic.name, key.partition, key.topic_id, topic.config, fills)
         if new:
+            await self._make(new)
+
+    async def _make(self, new: dict[PartitionKey, NewLog]) -> None:
+        """Makes the folders of `new` and notes that they are there; both, or they are `unmade`."""
+        missing = [one for one in new.values() if self._dirs.log((one.topic, one.partition)) is None]
+        try:
+            await self._dirs.create_logs(missing)
             await self._dirs.put_metadata_offset(self.image.next_offset)
-            await self._failed_dirs.reported()  # of directories that do not have this offset
+        except DiskFull as error:
+            self._wait_for_room({key: (one.topic, one.partition) for key, one in new.items()}, error)
+            return
+        self.unmade.clear()
+        for key, one in new.items():
+            made = self._dirs.log((one.topic, one.partition))
+            assert made is not None, f"{one.topic}-{one.partition} was made"
+            self._add(key, TopicPartition(one.topic, one.partition), made)
+        await self._failed_dirs.reported()  # of directories that do not have this offset
+
+    def _wait_for_room(self, waiting: dict[PartitionKey, LogKey], error: DiskFull) -> None:
+        if not self.unmade:
+            log.error("%d new replicas cannot be made, and are once there is room: %s", len(waiting), error)
+            self._surroundings.tasks.spawn(self._make_later(), "make replicas")
+        self.unmade.update(waiting)
+
+    async def _make_later(self) -> None:
+        while self.unmade:
+            await self._surroundings.clock.sleep(ROOM_RETRY_S)
+            async with self.acting:
+                await self.act(self.image, list(self.unmade))
 
     def _add(self, key: PartitionKey, name: TopicPartition, found: Log) -> None:
         self.partitions[key] = Partition(key, name, found, self._surroundings.clock.now())
@@ -214,7 +254,7 @@ class Replicas:
             return
         topic = self.image.topics[partition.key.topic_id]
         if partition.log.config != topic.config:
-            self._configure(partition, topic.config)
+            partition.log.configure(topic.config)
         if partition.fills and self._is_in_sync(partition.key):
             self._filled(partition)
         if assigned.leader == self._surroundings.me:
@@ -226,12 +266,6 @@ class Replicas:
                 )
         else:
             await self._follow(partition, assigned)
-
-    def _configure(self, partition: Partition, config: TopicConfig) -> None:
-        try:
-            partition.log.configure(config)
-        except StorageFailure as error:  # a mark could not be made: appends count only once they are synced, as before
-            log.warning("%s: %s", partition.name, error)
 
     def _filled(self, partition: Partition) -> None:
         partition.fills = False
@@ -403,7 +437,12 @@ class Replicas:
                 "%s: %s; set aside as %s, and filled anew by leader %d", name, damaged.damage, folder, following.leader
             )
             anew = NewLog(name.topic, name.partition, partition.key.topic_id, damaged.config, fills=True)
-            [partition.log] = await self._dirs.create_logs([anew])
+            try:
+                [partition.log] = await self._dirs.create_logs([anew])
+            except DiskFull as error:
+                del self.partitions[following.key]
+                self._wait_for_room({following.key: damaged.key}, error)
+                return
             partition.fills = True
             await self._act_on(partition)
 
@@ -431,6 +470,7 @@ class Replicas:
                     pass
 
     async def close(self) -> None:
+        self.unmade.clear()
         for partition in self.partitions.values():
             await self._end_role(partition, NotLeaderOrFollower("the broker is stopping"))
         for link in self._links.values():

@@ -13,7 +13,6 @@ tail and cut off what was durable. Writers queue up behind one another, and thos
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -23,6 +22,7 @@ from dohle.runtime.disk import Disk, File
 from dohle.runtime.tasks import turn
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
+from dohle.storage.room import needing_room
 
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
@@ -40,10 +40,6 @@ LogKey = tuple[str, int]
 
 
 logger = logging.getLogger(__name__)
-
-
-class NoRoom(OSError):
-    """Nothing was written, for the disk is full: what was there before still is, and is right."""
 
 
 class CheckpointedLog(Protocol):
@@ -191,22 +187,21 @@ def offsets_of(found: Mapping[str, Mapping[LogKey, int]], key: LogKey) -> Offset
 
 
 async def write_files(disk: Disk, texts: Mapping[str, str], folders: Iterable[str]) -> None:
-    """Replaces each file by its text, atomically and durably; `folders` are those that the files lie in."""
+    """Replaces each file by its text, atomically and durably; `folders` are those that the files lie in.
+
+    Raises NoRoom, and has replaced none, where the disk is full; else OSError.
+    """
     if not texts:
         return
     files: list[File] = []
     try:
         for number, (path, text) in enumerate(texts.items()):
             await turn(number, every=_FILES_IN_A_TURN)
-            file = disk.open(path + ".tmp", create=True)
-            files.append(file)
-            file.truncate(0)  # left over from a crash
-            try:
+            with needing_room():
+                file = disk.open(path + ".tmp", create=True)
+                files.append(file)
+                file.truncate(0)  # left over from a crash
                 file.append([text.encode()])
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise NoRoom(error.errno, error.strerror, path) from error
-                raise
         await disk.sync(files)
     finally:
         for file in files:

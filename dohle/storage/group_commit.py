@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from dohle.model.errors import DohleError, StorageFailure
 from dohle.runtime.disk import Disk, File
 from dohle.runtime.tasks import Tasks, cancel
+from dohle.storage.room import DiskFull, NoRoom
 
 log = logging.getLogger(__name__)
 
@@ -247,6 +248,20 @@ class GroupCommit:
             raise self._fail(error) from error
 
     @contextlib.contextmanager
+    def replacing(self) -> Iterator[None]:
+        """As `syncing`, around what has changed nothing, or takes back what it has, where there was NoRoom.
+
+        That fails nothing, and is raised as DiskFull.
+        """
+        self.check()
+        try:
+            yield
+        except NoRoom as error:
+            raise self.refused(error) from error
+        except OSError as error:
+            raise self._fail(error) from error
+
+    @contextlib.contextmanager
     def using(self) -> Iterator[None]:
         """Around reads and appends: turns OSError into what `refused` says."""
         self.check()
@@ -259,6 +274,8 @@ class GroupCommit:
         """Returns what to raise for a read or append that met `error`: only a device that is gone fails the folder."""
         if error.errno in _GONE:
             return self._fail(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DiskFull(f"{self._name}: {error}; nothing was written: free space, or delete topics")
         return StorageFailure(f"{self._name}: {error}{_ADVICE.get(error.errno or 0, '')}")
 
     def _fail(self, error: OSError) -> StorageFailure:
@@ -275,8 +292,4 @@ class GroupCommit:
 _GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESTALE, errno.ENOENT)
 """What a device, or the mount of one, answers once it is gone."""
 
-_ADVICE = {
-    errno.ENOSPC: "; nothing was written: free space, or delete topics",
-    errno.EDQUOT: "; nothing was written: free space, or delete topics",
-    errno.EMFILE: "; raise the limit of open files (ulimit -n)",
-}
+_ADVICE = {errno.EMFILE: "; raise the limit of open files (ulimit -n)"}

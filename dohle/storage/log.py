@@ -189,9 +189,13 @@ class Log:
         relaxed = config.flush_messages > 1
         self._unsynced.relax(relaxed)
         if relaxed and not self._unsynced.is_marked:
-            with self._commit.using():
-                self._unsynced.write_mark()
-            self._commit.request(self)
+            try:
+                with self._commit.using():
+                    self._unsynced.write_mark()
+            except StorageFailure as error:
+                logger.warning("%s: appends count only once they are synced, as before: %s", self.name, error)
+            else:
+                self._commit.request(self)
         elif not relaxed and self._durable_end < self._end:
             self._commit.request(self)
 
@@ -402,7 +406,7 @@ class Log:
             if self._closed or generation != self.generation or self.damage is not None:
                 return
             if offsets is not None:
-                with self._commit.syncing():
+                with self._commit.replacing():
                     await write_damage(self._disk, self.folder, damage)
             self.damage = damage
         logger.error("%s: %s", self.name, damage)

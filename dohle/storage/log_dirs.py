@@ -1,7 +1,8 @@
 """Log directories: all partition logs of a node, spread over its folders, of which each is a disk's.
 
-A replica lies in one folder; a new one goes where the fewest are (Kafka's rule). Each folder has its own group commit,
-checkpoints and clean-stop mark, so that disks neither wait for one another nor vouch for one another.
+A replica lies in one folder; a new one goes where the fewest are (Kafka's rule) of those that have room. Each folder
+has its own group commit, checkpoints and clean-stop mark, so that disks neither wait for one another nor vouch for one
+another.
 
 A folder that has failed, or could not be opened, is offline for the life of the process, and what lies there with it:
 nothing of it is made anew in another one. The node goes on with the others; it ends with the last of them, or with the
@@ -22,11 +23,12 @@ from dohle.runtime.disk import Disk
 from dohle.runtime.tasks import Tasks
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.clean_stop import NO_EPOCH
-from dohle.storage.data_folder import DataFolder
+from dohle.storage.data_folder import LEAST_FREE_BYTES, DataFolder
 from dohle.storage.group_commit import OnFailure
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder, NewLog
 from dohle.storage.moved_logs import settle_moves
+from dohle.storage.room import DiskFull
 from dohle.storage.strays import RETENTION_MS
 
 logger = logging.getLogger(__name__)
@@ -157,27 +159,31 @@ class LogDirs:
         return self.folders.index(self.folder_of(log))
 
     async def create_logs(self, new: Sequence[NewLog]) -> list[Log]:
-        """Makes empty logs, durably, each in the folder that then has the fewest; if one fails, in another.
+        """Makes empty logs, durably, each in the folder that then has the fewest; if one fails or is full, in another.
 
-        Raises StorageFailure where the node ends.
+        Raises DiskFull, and has made none, where no folder has room; StorageFailure where the node ends.
         """
         missing = list(new)
+        full: dict[LogFolder, DiskFull] = {}
         while missing:
             self._go_on()
-            online = self.online
-            counts = [len(folder.logs) for folder in online]
-            shares: list[list[NewLog]] = [[] for _ in online]
-            for one in missing:
-                fewest = counts.index(min(counts))
-                shares[fewest].append(one)
-                counts[fewest] += 1
-            for folder, share in zip(online, shares, strict=True):
+            folders = [folder for folder in self.online if folder not in full]
+            if not folders:
+                for log in self._found(new):
+                    await self.delete_log(log)
+                raise DiskFull("; ".join(error.message for error in full.values()))
+            for folder, share in zip(folders, _shares(missing, folders), strict=True):
                 if share:
                     try:
                         await folder.create_logs(share)
+                    except DiskFull as error:
+                        full[folder] = error
                     except StorageFailure:
                         self._go_on()
             missing = [one for one in missing if self.log((one.topic, one.partition)) is None]
+        return self._found(new)
+
+    def _found(self, new: Sequence[NewLog]) -> list[Log]:
         made = [self.log((one.topic, one.partition)) for one in new]
         return [log for log in made if log is not None]
 
@@ -248,10 +254,15 @@ class LogDirs:
         return offsets
 
     async def put_metadata_offset(self, offset: int) -> None:
-        """Returns once `offset` is durable in every folder that works. Raises StorageFailure where the node ends."""
+        """Returns once `offset` is durable in every folder that works.
+
+        Raises DiskFull, and it may be durable in some, where one has no room; StorageFailure where the node ends.
+        """
         for folder in self.online:
             try:
                 await folder.put_metadata_offset(offset)
+            except DiskFull:
+                raise
             except StorageFailure:
                 self._go_on()
 
@@ -269,3 +280,17 @@ class LogDirs:
     async def close(self, *, clean: bool = True, broker_epoch: int = NO_EPOCH) -> None:
         """As `LogFolder.close`, of all folders side by side."""
         await asyncio.gather(*(folder.close(clean=clean, broker_epoch=broker_epoch) for folder in self.folders))
+
+
+def _shares(new: Sequence[NewLog], folders: Sequence[LogFolder]) -> list[list[NewLog]]:
+    """Returns which of the new logs go into each folder: where the fewest are, of those with room for a segment."""
+    shares: list[list[NewLog]] = [[] for _ in folders]
+    counts = [len(folder.logs) for folder in folders]
+    free = [folder.free_bytes() for folder in folders] if len(folders) > 1 else [0]
+    for one in new:
+        wanted = one.config.segment_bytes + LEAST_FREE_BYTES
+        roomy = [at for at in range(len(folders)) if free[at] >= wanted]
+        chosen = min(roomy, key=lambda at: counts[at]) if roomy else free.index(max(free))
+        shares[chosen].append(one)
+        counts[chosen] += 1
+    return shares

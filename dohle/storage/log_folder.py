@@ -31,7 +31,6 @@ from dohle.storage.checkpoints import (
     CHECKPOINT_INTERVAL_S,
     Checkpoints,
     LogKey,
-    NoRoom,
     offsets_of,
     read_checkpoints,
     write_files,
@@ -48,6 +47,7 @@ from dohle.storage.partition_metadata import PARTITION_FILE, encode_topic_id, re
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
 from dohle.storage.recovery import LogFiles
+from dohle.storage.room import NoRoom, needing_room
 from dohle.storage.segment import Segment
 from dohle.storage.segments import Segments
 from dohle.storage.single_log import METADATA_LOG
@@ -143,6 +143,12 @@ class LogFolder:
     def failed(self) -> bool:
         return self._commit.failure is not None
 
+    def free_bytes(self) -> int:
+        """Returns how much can still be written here; none where the disk does not answer, or is away."""
+        with contextlib.suppress(OSError):
+            return self._disk.free_bytes(self.path) if is_there(self._disk, self.path) else 0
+        return 0
+
     # Opening
 
     async def _open(self) -> None:
@@ -217,14 +223,31 @@ class LogFolder:
         Raises CorruptLog, StorageFailure.
         """
         path = f"{self.path}/{METADATA_OFFSET_FILE}"
-        with self._commit.using():
+        with self._commit.syncing():  # one that cannot tell is none that may go on
             return decode_metadata_offset(path, await self._disk.read_all(path)) if self._disk.exists(path) else 0
 
     async def put_metadata_offset(self, offset: int) -> None:
-        """Returns once the offset is durable. Raises StorageFailure."""
+        """Returns once the offset is durable. Raises StorageFailure; DiskFull where nothing has changed."""
         path = f"{self.path}/{METADATA_OFFSET_FILE}"
-        with self._commit.syncing():
-            await write_files(self._disk, {path: f"{offset}\n"}, [self.path])
+        with self._commit.replacing():
+            try:
+                await write_files(self._disk, {path: f"{offset}\n"}, [self.path])
+            except NoRoom:
+                await self._add_metadata_offset(path, offset)
+
+    async def _add_metadata_offset(self, path: str, offset: int) -> None:
+        """Adds a line, which counts once it is whole: the last block of a file has room where the disk has none.
+
+        For replicas are made in other folders, which are not full, and this one must know of it.
+        """
+        with needing_room():
+            file = self._disk.open(path, create=True)
+        try:
+            with needing_room():
+                file.append([f"{offset}\n".encode()])
+            await self._disk.sync([file], [self.path])
+        finally:
+            file.close()
 
     def _log(self, key: LogKey, folder: str, topic_id: TopicId, config: TopicConfig, opened: Opened) -> Log:
         return Log(
@@ -249,10 +272,13 @@ class LogFolder:
         return (await self.create_logs([NewLog(topic, partition, topic_id, config)]))[0]
 
     async def create_logs(self, new: Sequence[NewLog]) -> list[Log]:
-        """Makes empty logs, durably, with few syncs for all. None of them is there yet. Raises StorageFailure."""
+        """Makes empty logs, durably, with few syncs for all. None of them is there yet.
+
+        Raises StorageFailure, DiskFull where some were made and others could not be.
+        """
         made: list[Log] = []
         for start in range(0, len(new), _GROUP):
-            with self._commit.syncing():
+            with self._commit.replacing():
                 made += await self._create_group(new[start : start + _GROUP])
         return made
 
@@ -260,16 +286,21 @@ class LogFolder:
         keys = [(one.topic, one.partition) for one in new]
         folders = [f"{self._folder_of(key)}-new" for key in keys]
         files: list[File] = []
-        for number, (one, key, folder) in enumerate(zip(new, keys, folders, strict=True)):
-            assert key not in self.logs, f"{folder}: the log is there"
-            await turn(number, every=_IN_A_TURN)
-            files += self._make(folder, one, 0)
-        await self._disk.sync(files, folders)
-        for file in files:
-            file.close()
-        await self._checkpoints.forget_former(keys)
-        for key, folder in zip(keys, folders, strict=True):
-            self._disk.rename(folder, self._folder_of(key))
+        with contextlib.ExitStack() as undo:
+            for folder in folders:
+                undo.callback(self._discard, folder)
+            for number, (one, key, folder) in enumerate(zip(new, keys, folders, strict=True)):
+                assert key not in self.logs, f"{folder}: the log is there"
+                await turn(number, every=_IN_A_TURN)
+                with needing_room():
+                    files += self._make(folder, one, 0)
+            await self._disk.sync(files, folders)
+            for file in files:
+                file.close()
+            await self._checkpoints.forget_former(keys)
+            for key, folder in zip(keys, folders, strict=True):
+                self._disk.rename(folder, self._folder_of(key))
+            undo.pop_all()
         await self._disk.sync([], [self.path])
         made = [self._empty(self._folder_of(key), one, 0) for key, one in zip(keys, new, strict=True)]
         self.logs.update(zip(keys, made, strict=True))
@@ -385,9 +416,10 @@ class LogFolder:
         """Notes durably that `copy`, all of which is durable, is whole. The replica is still the other one, and `fills`
         says what it does."""
         assert copy.durable_end == copy.log_end_offset
-        with self._commit.syncing():
+        with self._commit.replacing():
             if fills:
-                self._disk.open(f"{copy.folder}/{FILLING_FILE}", create=True).close()
+                with needing_room():
+                    self._disk.open(f"{copy.folder}/{FILLING_FILE}", create=True).close()
             await self._checkpoints.forget_former([copy.key])
             self._copies[copy.key] = copy
             await self._checkpoints.write()
@@ -450,13 +482,13 @@ class LogFolder:
         """Lets go of all logs; nothing is appended any more.
 
         A clean stop makes everything durable and leaves the mark, with the epoch that the broker had; it becomes an
-        unclean one if the disk fails. The data folder stays locked until its owner closes it.
+        unclean one if the disk fails or is full. The data folder stays locked until its owner closes it.
         """
         if self._tending is not None:
             await cancel(self._tending)
         if clean:
             try:
-                with self._commit.syncing():
+                with self._commit.replacing():
                     await self._stop_cleanly(broker_epoch)
             except StorageFailure as failure:
                 logger.error("%s was not stopped cleanly: %s", self.path, failure)
@@ -472,7 +504,9 @@ class LogFolder:
             written: list[tuple[str, list[File]]] = []
             for number, log in enumerate(sound[start : start + _GROUP]):
                 await turn(number, every=_IN_A_TURN)
-                if files := log.write_state(clear_mark=not self._unreported):
+                with needing_room():
+                    files = log.write_state(clear_mark=not self._unreported)
+                if files:
                     written.append((log.folder, files))
             state = [file for _, group in written for file in group]
             await self._disk.sync(state, [folder for folder, _ in written])
@@ -490,9 +524,9 @@ def parse_folder_name(name: str) -> LogKey | None:
 
 
 def decode_metadata_offset(path: str, content: bytes) -> int:
-    """Returns what METADATA_OFFSET_FILE says. Raises CorruptLog, naming `path`."""
+    """Returns what the last whole line of METADATA_OFFSET_FILE says. Raises CorruptLog, naming `path`."""
     try:
-        return int(content.decode())
+        return int(content.decode().rpartition("\n")[0].rpartition("\n")[2])
     except ValueError as error:
         raise CorruptLog(
             f"{path} does not hold a number: set this node's data folder aside and let it fill from its peers"
