@@ -56,10 +56,15 @@ class ControllerClient:
         if self._believed not in self._voters:
             self._believed = next(iter(self._voters))
 
-    def learn(self, node_id: int) -> bool:
-        """Takes somebody's word on who is active; returns False if that names no voter."""
+    def learn(self, node_id: int, address: Address | None = None) -> bool:
+        """Takes somebody's word on who is active; returns False if that names no voter.
+
+        With an address it may be one that is not known yet: a broker that starts knows only its configuration.
+        """
         if node_id not in self._voters:
-            return False
+            if address is None:
+                return False
+            self.know({**self._voters, NodeId(node_id): address})
         self._believed = NodeId(node_id)
         return True
 

@@ -133,7 +133,8 @@ class MetadataFollower:
         with _asking():
             message = await stream.receive()
             if message is not None:
-                self._controller.learn(message.leader_id)  # who answers NOT_CONTROLLER may know who is
+                where = Address(message.leader_host, message.leader_port) if message.leader_host else None
+                self._controller.learn(message.leader_id, where)  # who answers NOT_CONTROLLER may know who is
                 if message.failure.code:
                     raise error_for(message.failure.code, message.failure.message)
             return message
@@ -153,6 +154,7 @@ class MetadataFollower:
             raise NetworkException(f"no snapshot of the metadata: {error.message}") from error
         check_levels(image.features, self._identity.features, "this node")
         log.info("took the snapshot of metadata up to offset %d from %s", image.next_offset, address)
+        self._know_voters(image)
         self.image = image
         await self._on_batches(image, None)
         self._grown.set()
@@ -175,11 +177,14 @@ class MetadataFollower:
     async def _take(self, image: ClusterImage, batches: list[MetadataBatch]) -> None:
         if image.features is not self.image.features:
             check_levels(image.features, self._identity.features, "this node")
-        if image.voters != self.image.voters:
-            self._controller.know({voter.node_id: Address(voter.host, voter.port) for voter in image.voters})
+        self._know_voters(image)
         self.image = image
         await self._on_batches(image, batches)
         self._grown.set()
+
+    def _know_voters(self, image: ClusterImage) -> None:
+        if image.voters != self.image.voters:
+            self._controller.know({voter.node_id: Address(voter.host, voter.port) for voter in image.voters})
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ def format_command(
       dohle format --config node.toml --cluster-id … --voters …    on each machine
       dohle format --config node.toml --cluster-id … --join        for a node that comes later, or a wiped disk
       dohle format --config node.toml --ignore-formatted           for a directory more in log_dirs
+      dohle format --config node.toml --ignore-formatted --join    for a broker that becomes a controller
     """
     if new:
         if cluster_id or settings or join or ignore_formatted:
@@ -69,10 +70,10 @@ def format_command(
         raise click.UsageError("--join takes no --voters: who votes, the cluster knows")
     if join and metadata_version is not None:
         raise click.UsageError("--join takes no --metadata-version: the cluster has one")
-    if ignore_formatted and (voters or join or metadata_version is not None):
-        raise click.UsageError("--ignore-formatted takes no --voters and no --join: the node is in its cluster already")
+    if ignore_formatted and (voters or metadata_version is not None):
+        raise click.UsageError("--ignore-formatted takes no --voters: the node is in its cluster already")
     if ignore_formatted:
-        _format_further(cluster_id, settings, as_json)
+        _format_further(cluster_id, settings, join=join, as_json=as_json)
         return
     if not (voters or join):
         raise click.UsageError(
@@ -143,17 +144,25 @@ def _format(
     _print_formatted(config, ids, as_json)
 
 
-def _format_further(cluster_id: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+def _format_further(cluster_id: str | None, settings: tuple[str, ...], *, join: bool, as_json: bool) -> None:
     import asyncio
 
     from dohle.cluster.formatting import format_further
+    from dohle.runtime.clock import LoopClock
     from dohle.runtime.files import RealDisk
 
     config = _config(settings, cluster_id)
     disk = RealDisk(threads=2)
     try:
         ids = asyncio.run(
-            format_further(disk, config, cluster_id=config.cluster_id or cluster_id, random=random.SystemRandom())
+            format_further(
+                disk,
+                LoopClock(),
+                config,
+                cluster_id=config.cluster_id or cluster_id,
+                joins=join,
+                random=random.SystemRandom(),
+            )
         )
     finally:
         disk.close()

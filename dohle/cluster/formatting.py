@@ -7,11 +7,12 @@ itself (raft.md, rule 5).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.config_sources import parse_voter
 from dohle.controller.format import check_metadata_version, format_controller, format_joining_controller
+from dohle.controller.quorum import metadata_folder
 from dohle.model.errors import ConfigurationError, DataFolderError
 from dohle.model.ids import ClusterId, DirectoryId, NodeId, RandomBytes, id_text, new_id, parse_id
 from dohle.model.metadata import NEWEST_METADATA_VERSION, Voter
@@ -77,19 +78,24 @@ async def format_as_controller(disk: Disk, clock: Clock, config: NodeConfig) -> 
 
     Raises DataFolderError if it is one already.
     """
+    await _format_joining(disk, clock, config.metadata_directory)
+
+
+async def _format_joining(disk: Disk, clock: Clock, path: str) -> None:
     failures: list[BaseException] = []
-    await format_joining_controller(disk, clock, config.metadata_directory, on_failure=failures.append)
+    await format_joining_controller(disk, clock, path, on_failure=failures.append)
     if failures:
-        raise DataFolderError(f"formatting {config.metadata_directory} failed: {failures[0]}")
+        raise DataFolderError(f"formatting {path} failed: {failures[0]}")
 
 
 async def format_further(
-    disk: Disk, config: NodeConfig, *, cluster_id: str | None, random: RandomBytes
+    disk: Disk, clock: Clock, config: NodeConfig, *, cluster_id: str | None, joins: bool, random: RandomBytes
 ) -> dict[str, DirectoryId]:
     """Formats those directories of a formatted node that are not: a disk more, or one that was replaced.
 
     Returns the ids of the new ones, possibly none. Raises DataFolderError, with nothing changed, if what is formatted
-    is not this node's or what is not is not empty; and if a controller's metadata would be begun anew.
+    is not this node's or what is not is not empty; and if a controller's metadata would be begun anew, unless it joins:
+    then it is a new controller, without a vote, which takes a directory that has never been one's, and so a new id.
     """
     known: dict[str, FolderIdentity] = {}
     for path in config.directories:
@@ -104,19 +110,44 @@ async def format_further(
     path, first = next(iter(known.items()))
     for path, identity in known.items():
         check_identity(path, identity, cluster_id or first.cluster_id, config.node_id)
-    if config.is_controller and config.metadata_directory not in known:
+    begins_metadata = config.is_controller and config.metadata_directory not in known
+    if begins_metadata and not joins:
         raise DataFolderError(
             f"{config.metadata_directory} is not formatted, and holds the metadata and the vote of this controller: if"
-            f" they are in {path}, name that as metadata_log_dir; if they are lost, see 'A wiped folder' in"
-            " docs/production.md"
+            f" they are in {path}, name that as metadata_log_dir; if they are lost, or the node is to become a"
+            " controller, --join as well makes it one without a vote (docs/production.md, 'More controllers, or"
+            " others')"
         )
+    if joins:
+        _check_joins(disk, config, known)
     new = [path for path in config.directories if path not in known]
     for path in new:
         await _check_empty(disk, path, config)
     ids = {path: DirectoryId(new_id(random)) for path in new}
     for path, directory_id in ids.items():
         await format_folder(disk, path, cluster_id=first.cluster_id, node_id=config.node_id, directory_id=directory_id)
+        if begins_metadata and path == config.metadata_directory:
+            await _format_joining(disk, clock, path)
     return ids
+
+
+def _check_joins(disk: Disk, config: NodeConfig, known: Collection[str]) -> None:
+    """Raises unless the node gets a controller's metadata in a directory that nobody has voted by."""
+    if not config.is_controller:
+        raise ConfigurationError(
+            f"node {config.node_id} is in its cluster already, and no controller by its configuration: add the role to"
+            " make it one, or leave out --join"
+        )
+    if (holder := next((path for path in known if disk.exists(metadata_folder(path))), None)) is not None:
+        raise DataFolderError(
+            f"{holder} has a controller's metadata already: leave out --join, and see that metadata_log_dir names it"
+        )
+    if config.metadata_directory in known:
+        raise DataFolderError(
+            f"{config.metadata_directory} is formatted, and has no controller's metadata. Whether it has lost them, and"
+            " a vote with them, does not show; so the new controller needs a folder that bears another id: name a new"
+            " one as metadata_log_dir"
+        )
 
 
 async def _check_empty(disk: Disk, path: str, config: NodeConfig) -> None:

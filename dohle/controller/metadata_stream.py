@@ -11,6 +11,7 @@ import asyncio
 
 from dohle.controller.controller import Controller
 from dohle.controller.decision import failure_of
+from dohle.controller.quorum import Quorum
 from dohle.model.batch import split_batches
 from dohle.model.errors import DohleError, InvalidRequest, OffsetOutOfRange
 from dohle.rpc.identity import NodeIdentity
@@ -62,10 +63,7 @@ async def _push(
         if not controller.is_active:
             if served:
                 await controller.leader_found()  # who has just handed over can say to whom a moment later
-            refusal = quorum.not_controller()
-            await stream.send(
-                controller_pb2.FollowMetadataResponse(failure=failure_of(refusal), leader_id=quorum.leader_id)
-            )
+            await stream.send(_refusal(quorum))
             return
         newest = quorum.snapshots.files.newest
         try:
@@ -89,6 +87,17 @@ async def _push(
             )
         else:
             await due.wait()
+
+
+def _refusal(quorum: Quorum) -> controller_pb2.FollowMetadataResponse:
+    """Returns what a broker is told by a controller that is not the active one: whom to ask instead, if it knows."""
+    leader = next((voter for voter in quorum.voters if voter.node_id == quorum.leader_id), None)
+    return controller_pb2.FollowMetadataResponse(
+        failure=failure_of(quorum.not_controller()),
+        leader_id=quorum.leader_id,
+        leader_host="" if leader is None else leader.host,
+        leader_port=0 if leader is None else leader.port,
+    )
 
 
 async def _until_end(stream: Following, due: asyncio.Event) -> None:

@@ -52,8 +52,9 @@ async def recover_quorum(
     """Opens what is in `folder`; nothing stays open where that fails. Raises as `Quorum.open` does."""
     if not disk.exists(folder):
         raise DataFolderError(
-            f"{folder} is missing: this data folder was not formatted for a controller, or was wiped; format it "
-            "anew and let it replace this voter, or run the node as a broker alone"
+            f"{folder} is missing: this data folder was not formatted for a controller, or was wiped. Where it holds "
+            "replicas, name a new folder as metadata_log_dir, and run `dohle format --join --ignore-formatted`; else "
+            "format it anew with --join. Then let it replace this voter; or run the node as a broker alone"
         )
     vote = await read_vote(disk, folder)
     log_tasks = Tasks(f"metadata log of node {identity.node_id}", on_failure)

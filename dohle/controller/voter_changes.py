@@ -121,6 +121,11 @@ class VoterChanges:
             _check_same_folder(voting, found)
         if found is None:
             waiting = ", ".join(str(key.node_id) for key in learners) or "none"
+            if self._controller.committed.is_active(node_id):
+                raise VoterNotFound(
+                    f"node {node_id} runs as a broker alone: give it the role controller as well and a new folder as "
+                    "metadata_log_dir, prepare that with `dohle format --join --ignore-formatted`, and start it again"
+                )
             raise VoterNotFound(
                 f"node {node_id} is no controller that is connected without a vote (those are: {waiting}); format its "
                 "folder with `dohle format --join`, and start it with the role controller and this cluster's voters"

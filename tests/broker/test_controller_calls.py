@@ -117,3 +117,13 @@ def test_a_broker_learns_of_voters_by_the_metadata_and_keeps_those_of_its_config
     client.know({NodeId(1): moved})
     assert client.voters == {1: moved}
     assert client.believed == (1, moved)
+
+
+def test_a_broker_is_told_of_a_controller_that_its_configuration_does_not_name() -> None:
+    first, second = Address("a", 1), Address("b", 1)
+    client = ControllerClient({NodeId(1): first}, None, None, None)  # type: ignore[arg-type]
+    assert not client.learn(-1)
+    assert client.learn(2, second)
+    assert client.believed == (2, second)
+    client.move_on(NodeId(2))
+    assert client.believed == (1, first)

@@ -12,6 +12,7 @@ import pytest
 
 from dohle.cli.main import run
 from dohle.cluster.local import plan
+from dohle.model.ids import id_text
 from dohle.model.metadata import FeatureLevel
 from dohle.model.metadata_batch import decode_metadata
 from dohle.model.records import Record, encode_batch
@@ -234,7 +235,9 @@ def test_format_prepares_every_directory_and_later_one_more(capsys, tmp_path):
         (["--log-dirs", "{0}/a,{0}/new", "--cluster-id", "A" * 22], "belongs to cluster"),
         (["--log-dirs", "{0}/new,{0}/a"], "holds the metadata and the vote of this controller"),
         (["--log-dirs", "{0}/a,{0}/full"], "{0}/full is not empty (something)"),
-        (["--log-dirs", "{0}/a", "--join"], "--ignore-formatted takes no --voters"),
+        (["--log-dirs", "{0}/a", "--voters", "1@a:1"], "--ignore-formatted takes no --voters"),
+        (["--log-dirs", "{0}/a", "--join"], "{0}/a has a controller's metadata already"),
+        (["--log-dirs", "{0}/new,{0}/a", "--join"], "{0}/a has a controller's metadata already"),
     ],
 )
 def test_a_further_directory_is_formatted_only_where_that_makes_sense(capsys, tmp_path, settings, complaint):
@@ -247,6 +250,23 @@ def test_a_further_directory_is_formatted_only_where_that_makes_sense(capsys, tm
     assert run(["format", "--ignore-formatted", *(setting.format(tmp_path) for setting in settings)]) != 0
     assert complaint.format(tmp_path) in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "full"]
+
+
+def test_a_broker_becomes_a_controller_only_in_a_folder_that_bears_another_id(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOHLE_VOTERS", "1@a:1")
+    cluster_id = id_text(bytes(16))
+    node = ["--log-dirs", f"{tmp_path}/a", "--node-id", "4"]
+    assert run(["format", "--cluster-id", cluster_id, "--join", *node, "--roles", "broker"]) == 0
+    further = ["format", "--ignore-formatted", "--join", *node]
+    assert run([*further, "--roles", "broker"]) == 1
+    assert "no controller by its configuration" in capsys.readouterr().err
+    assert run(further) == 1
+    assert "name a new one as metadata_log_dir" in capsys.readouterr().err
+    assert run([*further, "--metadata-log-dir", f"{tmp_path}/m"]) == 0
+    assert f"formatted {tmp_path}/m for node 4" in capsys.readouterr().out
+    assert (tmp_path / "m" / "__cluster_metadata-0" / "joining").exists()
+    assert not (tmp_path / "a" / "__cluster_metadata-0").exists()
+    assert len({(tmp_path / name / "meta.properties").read_text() for name in "am"}) == 2
 
 
 def test_format_refuses_a_controller_that_has_no_vote(capsys, tmp_path):

@@ -432,3 +432,13 @@ async def test_topics_survive_the_loss_of_a_controller(cluster: Cluster) -> None
     assert topic.topic_id == response.topics[0].topic_id
     await old.start()
     await cluster.agreed()
+
+
+async def test_who_is_not_active_says_where_the_one_is_that_is(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    other = next(voter for voter in cluster.voters if voter is not leader)
+    refusal = await (await follow(cluster, other, 0)).receive()
+    assert (refusal.failure.code, refusal.leader_id) == (NotController.code, leader.node_id)
+    assert (refusal.leader_host, refusal.leader_port) == (leader.address.host, leader.address.port)

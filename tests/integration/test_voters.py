@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from dohle.cluster.local import free_base_port
+from tests.integration.clusters import dohle_command, until
 
 
 def controllers(cluster: Any) -> dict[int, bool]:
@@ -54,3 +61,83 @@ def test_a_cluster_of_one_grows_to_three_and_its_controllers_are_changed(make_cl
         assert "no controller that is connected" in cluster.refused("cluster", "voters", "add", "9", *folder)
     finally:
         cluster.dohle("down")
+
+
+class ByHand:
+    """A node that an operator adds to a local cluster by a configuration of its own."""
+
+    def __init__(self, cluster: Any, node_id: int, roles: str) -> None:
+        self.cluster = cluster
+        self.node_id = node_id
+        self.folder: Path = cluster.folder / f"by-hand-{node_id}"
+        self.folder.mkdir()
+        self.port = free_base_port(1)
+        self.log = self.folder / "node.log"
+        self.configure(roles)
+
+    def configure(self, roles: str, **more: str) -> None:
+        texts = {"data_dir": str(self.folder / "data"), "roles": roles, **more}
+        voters = [f"{node_id}@127.0.0.1:{self.cluster.port(node_id)}" for node_id in (1, 2)]
+        lines = [f"node_id = {self.node_id}", f"voters = {json.dumps(voters)}", f"grpc_port = {self.port}"]
+        lines += [f"http_port = {self.port + 1000}", *(f"{name} = {json.dumps(text)}" for name, text in texts.items())]
+        self.config.write_text("\n".join(lines))
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "node.toml"
+
+    def format(self, *how: str) -> str:
+        said: str = self.cluster.done("format", "--config", str(self.config), *how)
+        return said
+
+    @contextlib.contextmanager
+    def runs(self) -> Iterator[None]:
+        with self.log.open("w") as log:
+            node = subprocess.Popen(dohle_command("node", "--config", str(self.config)), stdout=log, stderr=log)
+        try:
+            until(lambda: "ready" in self.log.read_text(), f"node {self.node_id} is ready")
+            yield
+        finally:
+            node.terminate()
+            assert node.wait(20) == 0, self.log.read_text()
+
+
+def test_a_dedicated_controller_joins_by_hand_and_outlives_others(make_cluster):
+    cluster = make_cluster(3)
+    cluster.up()
+    node = ByHand(cluster, 4, "controller")
+    assert "for node 4" in node.format("--join", "--cluster-id", cluster.local.state.cluster_id)
+    with node.runs():
+        until(lambda: controllers(cluster).get(4) is False, "node 4 is a learner")
+        assert "the voters are 1, 2, 3, 4" in cluster.done("cluster", "voters", "add", "4")
+        assert "the voters are 2, 3, 4" in cluster.done("cluster", "voters", "remove", "1")
+        cluster.kill(1)
+        assert "node 4 decides" in cluster.done("cluster", "voters", "transfer", "4")
+        cluster.done("topic", "create", "t", "--replication-factor", "2")
+        cluster.up(1)
+        cluster.done("cluster", "voters", "add", "1")
+        assert "the voters are 1, 2, 3" in cluster.done("cluster", "voters", "remove", "4")
+
+
+def test_a_broker_becomes_a_controller_by_hand_and_keeps_its_replicas(make_cluster):
+    cluster = make_cluster(3)
+    cluster.up()
+    node = ByHand(cluster, 4, "broker")
+    node.format("--join", "--cluster-id", cluster.local.state.cluster_id)
+    with node.runs():
+        cluster.done("topic", "create", "t", "--partitions", "8")
+        assert "runs as a broker alone: give it the role controller" in cluster.refused("cluster", "voters", "add", "4")
+    node.configure("controller,broker")
+    complaint = cluster.refused("node", "--config", str(node.config))
+    assert "name a new folder as metadata_log_dir" in complaint
+    node.configure("controller,broker", metadata_log_dir=str(node.folder / "metadata"))
+    assert f"formatted {node.folder / 'metadata'} for node 4" in node.format("--join", "--ignore-formatted")
+    with node.runs():
+        until(lambda: controllers(cluster).get(4) is False, "node 4 is a learner")
+        assert "the voters are 1, 2, 3, 4" in cluster.done("cluster", "voters", "add", "4")
+        cluster.until_healthy()
+        assert [one.replicas > 0 for one in cluster.describe().nodes if one.node_id == 4] == [True]
+        assert "is missing, and" not in node.log.read_text()
+    with node.runs():
+        cluster.until_healthy()
+        cluster.done("cluster", "voters", "remove", "4")

@@ -17,20 +17,24 @@ class FollowMetadataRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., next_offset: _Optional[int] = ...) -> None: ...
 
 class FollowMetadataResponse(_message.Message):
-    __slots__ = ("hello", "failure", "leader_id", "batches", "committed_end", "snapshot_end_offset")
+    __slots__ = ("hello", "failure", "leader_id", "batches", "committed_end", "leader_host", "leader_port", "snapshot_end_offset")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_END_FIELD_NUMBER: _ClassVar[int]
+    LEADER_HOST_FIELD_NUMBER: _ClassVar[int]
+    LEADER_PORT_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_END_OFFSET_FIELD_NUMBER: _ClassVar[int]
     hello: _common_pb2.Hello
     failure: _common_pb2.Failure
     leader_id: int
     batches: bytes
     committed_end: int
+    leader_host: str
+    leader_port: int
     snapshot_end_offset: int
-    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., leader_id: _Optional[int] = ..., batches: _Optional[bytes] = ..., committed_end: _Optional[int] = ..., snapshot_end_offset: _Optional[int] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., leader_id: _Optional[int] = ..., batches: _Optional[bytes] = ..., committed_end: _Optional[int] = ..., leader_host: _Optional[str] = ..., leader_port: _Optional[int] = ..., snapshot_end_offset: _Optional[int] = ...) -> None: ...
 
 class FetchSnapshotRequest(_message.Message):
     __slots__ = ("hello", "least_end_offset")

@@ -229,7 +229,9 @@ class World:
         with self.in_service(node_id) as machine:
             machine.disk.faults.mend()  # who formats has made room first, and found that the disk works
             random = self.random(f"format further {node_id} {machine.starts}")
-            new = await format_further(machine.disk, machine.config, cluster_id=self._cluster_id, random=random)
+            new = await format_further(
+                machine.disk, self.clock, machine.config, cluster_id=self._cluster_id, joins=False, random=random
+            )
         self.say(f"{machine.name}: {', '.join(new) or 'nothing'} is formatted anew")
 
     def nobody_is_serviced(self) -> bool:
