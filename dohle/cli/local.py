@@ -15,13 +15,14 @@ import click
 from dohle.cli.output import counted, print_json
 from dohle.cluster.local import BASE_PORT, Growth, LocalCluster, Stopped
 from dohle.cluster.local_state import DEFAULT_FOLDER
-from dohle.model.errors import BrokerIdNotRegistered, ConfigurationError, InvalidRequest
+from dohle.model.errors import BrokerIdNotRegistered, ConfigurationError, InvalidRequest, VoterNotFound
 from dohle.model.ids import id_text, new_id
 
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
 
 _FENCED_PATIENCE_S = 15.0  # a session's time-out, and more
+_LEARNER_PATIENCE_S = 10.0
 _POLL_S = 0.1
 
 folder_option = click.option(
@@ -49,7 +50,8 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
 
     Where FOLDER holds no cluster, a new one of three nodes is made. Otherwise those of its nodes that do not run are
     started; with more --nodes than it has it grows by new ones. From three nodes on three are controllers, from five on
-    five, however the cluster came to its size. Returns once every node is ready.
+    five, however the cluster came to its size. Returns once every node is ready. The next start finishes a growth that
+    was cut short.
     """
     began = time.monotonic()
     growth: Growth | None = None
@@ -62,16 +64,20 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
             racks=[rack.strip() for rack in racks.split(",")] if racks else [],
             new_cluster_id=id_text(new_id(random.SystemRandom())),
         )
-    elif nodes is not None and nodes > len(cluster.state.nodes) and base_port is None and racks is None:
-        cluster.start()  # those that are there: the new ones join them
-        growth = cluster.grow(nodes)
-    elif nodes not in (None, len(cluster.state.nodes)) or base_port is not None or racks is not None:
-        raise ConfigurationError(
-            f"{folder} holds a cluster of {counted(len(cluster.state.nodes), 'node')}, which is started as it is: leave"
-            " out --base-port and --racks, and name no fewer --nodes; or name another folder with --dir"
-        )
+    else:
+        grows = nodes is not None and nodes > len(cluster.state.nodes) and base_port is None and racks is None
+        if not grows and (nodes not in (None, len(cluster.state.nodes)) or base_port is not None or racks is not None):
+            raise ConfigurationError(
+                f"{folder} holds a cluster of {counted(len(cluster.state.nodes), 'node')}, which is started as it is:"
+                " leave out --base-port and --racks, and name no fewer --nodes; or name another folder with --dir"
+            )
+        growth = _finish_growth(cluster, as_json)
+        if grows:
+            assert nodes is not None
+            cluster.start()  # those that are there: the new ones join them
+            growth = cluster.grow(nodes)
     started = cluster.start()
-    voters = [] if growth is None else _give_votes(cluster.state.bootstrap, growth.joining)
+    voters = [] if growth is None else _give_votes(cluster)
     _report(cluster, started, time.monotonic() - began, voters, as_json)
     if growth is not None and not as_json:
         _report_growth(growth, voters)
@@ -81,17 +87,61 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
         watch_cluster(cluster.state.bootstrap)
 
 
-def _give_votes(bootstrap: str, node_ids: Sequence[int]) -> list[int]:
+def _finish_growth(cluster: LocalCluster, as_json: bool) -> Growth | None:
+    """Lays out what an earlier `dohle up --nodes` was to add; None if that was not cut short."""
+    state = cluster.state
+    if not (state.unformatted or state.joining):
+        return None
+    if not as_json:
+        unmade = [f"{_named(state.unformatted)} {_is(state.unformatted)} made anew"] if state.unformatted else []
+        unvoted = [f"{_named(state.joining)} {_gets(state.joining)} a vote"] if state.joining else []
+        click.echo(f"Finishing what an earlier `dohle up --nodes` has begun: {', '.join([*unmade, *unvoted])}.")
+    return cluster.lay_out()
+
+
+def _give_votes(cluster: LocalCluster) -> list[int]:
     """Returns who votes then."""
     voters: list[int] = []
 
     async def add(admin: Admin) -> None:
-        for node_id in node_ids:
-            await admin.add_voter(node_id)
+        for node_id in cluster.state.joining:
+            await _add_voter(admin, node_id)
+            cluster.has_vote(node_id)
         voters.extend(sorted(voter.node_id for voter in (await admin.describe_quorum()).voters))
 
-    _with_admin(bootstrap, add)
+    try:
+        _with_admin(cluster.state.bootstrap, add)
+    finally:
+        if left := cluster.state.joining:
+            click.echo(f"{_named(left)} {_is(left)} without a vote yet: `dohle up` finishes that", err=True)
     return voters
+
+
+async def _add_voter(admin: Admin, node_id: int) -> None:
+    """Gives a node that has just started a vote, as soon as the active controller has heard of it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _LEARNER_PATIENCE_S
+    while True:
+        try:
+            await admin.add_voter(node_id)
+        except VoterNotFound:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(_POLL_S)
+        else:
+            return
+
+
+def _named(nodes: Sequence[int]) -> str:
+    return f"node{'s' * (len(nodes) > 1)} {', '.join(map(str, nodes))}"
+
+
+def _is(nodes: Sequence[int]) -> str:
+    return "is" if len(nodes) == 1 else "are"
+
+
+def _gets(nodes: Sequence[int]) -> str:
+    return "gets" if len(nodes) == 1 else "get"
 
 
 def _report_growth(growth: Growth, voters: Sequence[int]) -> None:

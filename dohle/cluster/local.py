@@ -104,32 +104,62 @@ class LocalCluster:
         return cls(state)
 
     def grow(self, nodes: int) -> Growth:
-        """Lays out and formats nodes up to that many, and as many controllers as so many nodes have.
+        """Adds nodes up to that many, and as many controllers as so many nodes have.
 
         Where the new ones are too few for that, nodes that were brokers alone become controllers, too, for which they
-        are stopped. All that are to get a vote are started and given it by others. Raises ConfigurationError if a port
-        is in use.
+        are stopped. All that are to get a vote are started and given it by others, who say so by `has_vote`. Raises
+        ConfigurationError if a port is in use, or an earlier growth is not laid out yet.
         """
         with _locked(self.state.folder):
             state, last = self.state, self.state.nodes[-1]
+            assert not state.unformatted, "what was begun before is laid out before that"
             new = tuple(
                 LocalNode(last.node_id + step, last.grpc_port + step, last.http_port + step, "")
                 for step in range(1, nodes - len(state.nodes) + 1)
             )
+            if found := next((path for path in map(state.data_dir, new) if os.path.exists(path)), None):
+                raise DataFolderError(f"{found} is there already, and no node of this cluster: move it away")
             _check_ports_of_new(new)
-            voters = [_as_voter(node) for node in state.nodes if _is_controller(state, node)]
-            brokers = [node for node in state.nodes if not _is_controller(state, node)]
-            chosen = [*new, *brokers][: max(0, _voter_count(nodes) - len(voters))]
-            promoted, joining = [node for node in brokers if node in chosen], [_as_voter(node) for node in chosen]
-            self._stop([node.node_id for node in promoted])
-            grown = replace(self.state, nodes=(*self.state.nodes, *new))
-            _configure(grown, new, (*voters, *joining), joining)
-            _format(grown, new, ())
+            brokers = [
+                node for node in state.nodes if not (node.node_id in state.joining or _is_controller(state, node))
+            ]
+            missing = max(0, _voter_count(nodes) - (len(state.nodes) - len(brokers)))
+            chosen = [node.node_id for node in (*new, *brokers)][:missing]
+            self.state = replace(
+                state,
+                nodes=(*state.nodes, *new),
+                unformatted=tuple(node.node_id for node in new),
+                joining=tuple(sorted({*state.joining, *chosen})),
+            )
+            self.state.save()
+        return self.lay_out()
+
+    def lay_out(self) -> Growth:
+        """Does what a growth needs before nodes start, or what is left of it if an earlier one was cut short."""
+        with _locked(self.state.folder):
+            state = self.state
+            new = [node for node in state.nodes if node.node_id in state.unformatted]
+            joining = [node for node in state.nodes if node.node_id in state.joining]
+            for node in new:  # which has never run
+                _set_aside(state.data_dir(node), os.path.join(state.folder, f"unfinished-{node.name}"))
+            controllers = [node for node in state.nodes if node not in new and _is_controller(state, node)]
+            voters = tuple(dict.fromkeys([_as_voter(node) for node in (*controllers, *joining)]))
+            _configure(state, new, voters, [_as_voter(node) for node in joining])
+            _format(state, new, ())
+            promoted = [node for node in joining if node not in new and not _is_controller(state, node)]
             if promoted:
-                _promote(grown, promoted)
-            grown.save()
-            self.state = grown
-        return Growth(tuple(sorted(node.node_id for node in chosen)), tuple([node.node_id for node in promoted]))
+                self._stop([node.node_id for node in promoted])
+                _promote(self.state, promoted)
+            if new:
+                self.state = replace(self.state, unformatted=())
+                self.state.save()
+        return Growth(state.joining, tuple([node.node_id for node in promoted]))
+
+    def has_vote(self, node_id: int) -> None:
+        """Notes that this node need not be given one any more."""
+        with _locked(self.state.folder):
+            self.state = replace(self.state, joining=tuple(one for one in self.state.joining if one != node_id))
+            self.state.save()
 
     def start(self, node_ids: Sequence[int] | None = None) -> list[int]:
         """Starts those nodes (by default all) that do not run, and returns them once they are ready.
@@ -169,11 +199,11 @@ class LocalCluster:
                 raise ConfigurationError(f"node {node_id} runs: stop it first, with `dohle down {node_id}`")
             if len(self.state.nodes) == 1:
                 raise ConfigurationError(f"node {node_id} is the last one: `dohle down` stops it")
-            self.state = replace(self.state, nodes=tuple(one for one in self.state.nodes if one != node))
+            state, self.state = self.state, self.state.without(node_id)
             self.state.save()
-            aside = _free_name(os.path.join(self.state.folder, f"removed-{node.name}"))
-            os.rename(self.state.data_dir(node), aside)
-            os.remove(self.state.config_path(node))
+            aside = _set_aside(state.data_dir(node), os.path.join(state.folder, f"removed-{node.name}"))
+            with contextlib.suppress(FileNotFoundError):  # it was never laid out
+                os.remove(state.config_path(node))
         return aside
 
     def kill(self, node_id: int) -> None:
@@ -280,10 +310,13 @@ def _is_controller(state: LocalState, node: LocalNode) -> bool:
     return load_config(state.config_path(node)).config.is_controller
 
 
-def _free_name(path: str) -> str:
-    candidate, number = path, 2
+def _set_aside(folder: str, aside: str) -> str:
+    """Renames a folder, if it is there, to a name that is free, and returns that."""
+    candidate, number = aside, 2
     while os.path.exists(candidate):
-        candidate, number = f"{path}-{number}", number + 1
+        candidate, number = f"{aside}-{number}", number + 1
+    if os.path.exists(folder):
+        os.rename(folder, candidate)
     return candidate
 
 
@@ -379,7 +412,9 @@ def _promote(state: LocalState, nodes: Sequence[LocalNode]) -> None:
     disk = RealDisk(threads=1)
     try:
         for path in [state.config_path(node) for node in nodes]:
-            asyncio.run(format_as_controller(disk, LoopClock(), load_config(path).config))
+            config = load_config(path).config
+            if not _is_promoted(config.metadata_directory):
+                asyncio.run(format_as_controller(disk, LoopClock(), config))
             with open(path, encoding="utf-8") as file:
                 settings, replaced = re.subn(r"(?m)^roles *=.*$", 'roles = "controller,broker"', file.read())
             assert replaced == 1, f"{path} says that the node is a broker alone"
@@ -387,6 +422,19 @@ def _promote(state: LocalState, nodes: Sequence[LocalNode]) -> None:
                 file.write(settings)
     finally:
         disk.close()
+
+
+def _is_promoted(data_dir: str) -> bool:
+    """Whether this folder has what a controller needs that joins. What is half made has never been used, and goes."""
+    from dohle.controller.joining_mark import JOINING_FILE
+    from dohle.controller.quorum import metadata_folder
+    from dohle.controller.vote_file import VOTE_FILE
+
+    folder = metadata_folder(data_dir)
+    if os.path.exists(os.path.join(folder, VOTE_FILE)):
+        return os.path.exists(os.path.join(folder, JOINING_FILE))
+    _set_aside(folder, f"{data_dir}-unfinished-metadata")
+    return False
 
 
 def _format(state: LocalState, nodes: Sequence[LocalNode], voters: tuple[Voter, ...]) -> None:

@@ -37,11 +37,17 @@ class LocalNode:
 
 @dataclass(frozen=True, slots=True)
 class LocalState:
-    """A local cluster, as its state file has it."""
+    """A local cluster, as its state file has it.
+
+    A growth that was cut short has left `unformatted` nodes, whose folders may be half made and which have never run,
+    or nodes that are `joining`: controllers, or brokers that become ones, that are still to be given a vote.
+    """
 
     folder: str
     cluster_id: str
     nodes: tuple[LocalNode, ...]
+    unformatted: tuple[int, ...] = ()
+    joining: tuple[int, ...] = ()
 
     @property
     def bootstrap(self) -> str:
@@ -69,9 +75,23 @@ class LocalState:
         nodes = tuple(replace(node, process=process) if node.node_id == node_id else node for node in self.nodes)
         return replace(self, nodes=nodes)
 
+    def without(self, node_id: int) -> LocalState:
+        return replace(
+            self,
+            nodes=tuple(node for node in self.nodes if node.node_id != node_id),
+            unformatted=tuple(one for one in self.unformatted if one != node_id),
+            joining=tuple(one for one in self.joining if one != node_id),
+        )
+
     def save(self) -> None:
         path = os.path.join(self.folder, STATE_FILE)
-        fields = {"format": _FORMAT, "cluster_id": self.cluster_id, "nodes": [asdict(node) for node in self.nodes]}
+        fields = {
+            "format": _FORMAT,
+            "cluster_id": self.cluster_id,
+            "nodes": [asdict(node) for node in self.nodes],
+            "unformatted": self.unformatted,
+            "joining": self.joining,
+        }
         with open(path + ".new", "w", encoding="utf-8") as file:
             json.dump(fields, file, indent=2)
             file.write("\n")
@@ -90,7 +110,8 @@ def load_state(folder: str) -> LocalState | None:
             LocalNode(**{**node, "process": ProcessIdentity(**node["process"]) if node["process"] else None})
             for node in fields["nodes"]
         )
-        return LocalState(os.path.abspath(folder), str(fields["cluster_id"]), nodes)
+        unformatted, joining = (tuple(map(int, fields.get(name, ()))) for name in ("unformatted", "joining"))
+        return LocalState(os.path.abspath(folder), str(fields["cluster_id"]), nodes, unformatted, joining)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from dohle.cluster import formatting, local
 from dohle.cluster.config_sources import load_config
 from dohle.cluster.local import LocalCluster, free_base_port, last_lines, plan, voters_of
 from dohle.cluster.local_state import STATE_FILE, load_state
@@ -140,6 +141,59 @@ def test_a_broker_that_becomes_a_controller_keeps_its_other_settings(tmp_path):
     cluster.grow(3)
     config = load_config(path).config
     assert (config.is_controller, config.is_broker, config.default_partitions) == (True, True, 7)
+
+
+@pytest.mark.parametrize("cut_at", ["_configure", "_format", "_promote", "to_toml", "format_as_controller"])
+def test_a_growth_that_is_cut_short_anywhere_is_finished_from_there(tmp_path, monkeypatch, cut_at):
+    cluster = LocalCluster.create(str(tmp_path), 4, base_port=free_base_port(5), new_cluster_id="A" * 22)
+    if cut_at == "format_as_controller":  # half of it is done then
+
+        async def cut(_disk, _clock, config):
+            os.mkdir(os.path.join(config.metadata_directory, "__cluster_metadata-0"))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(formatting, cut_at, cut)
+    else:
+        real = getattr(local, cut_at)
+
+        def cut(*arguments, **more):
+            if cut_at == "_format":
+                real(*arguments, **more)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(local, cut_at, cut)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.grow(5)
+    monkeypatch.undo()
+    again = LocalCluster.open(str(tmp_path))
+    assert again.state.joining == (4, 5)
+    assert again.lay_out().joining == (4, 5)
+    assert configured_as_controllers(again) == [1, 2, 3, 4, 5]
+    for number in (4, 5):
+        assert (tmp_path / f"node-{number}" / "__cluster_metadata-0" / "joining").exists()
+    assert again.lay_out().promoted == ()
+    for number in (4, 5):
+        again.has_vote(number)
+    assert load_state(str(tmp_path)) == again.state
+    assert (again.state.unformatted, again.state.joining) == ((), ())
+
+
+def test_a_node_that_was_never_laid_out_is_taken_away_again(tmp_path, monkeypatch):
+    cluster = LocalCluster.create(str(tmp_path), 2, base_port=free_base_port(3), new_cluster_id="A" * 22)
+    monkeypatch.setattr(local, "_configure", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cluster.grow(3)
+    cluster.remove(3)
+    assert load_state(str(tmp_path)).unformatted == ()
+    assert load_state(str(tmp_path)).joining == (2,)
+
+
+def test_a_growth_lays_its_hands_on_no_folder_that_it_has_not_made(tmp_path):
+    cluster = LocalCluster.create(str(tmp_path), 1, base_port=free_base_port(2), new_cluster_id="A" * 22)
+    (tmp_path / "node-2").mkdir()
+    with pytest.raises(DataFolderError, match="node-2 is there already"):
+        cluster.grow(2)
+    assert len(load_state(str(tmp_path)).nodes) == 1
 
 
 def test_nothing_is_formatted_where_a_nodes_folder_is(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dohle.cluster.local import free_base_port
+from dohle.cluster.local_state import load_state
 from tests.integration.clusters import dohle_command, until
 
 
@@ -59,6 +60,30 @@ def test_a_cluster_of_one_grows_to_three_and_its_controllers_are_changed(make_cl
         assert "the voters are 1, 2, 3" in cluster.done("cluster", "voters", "add", "2", *folder)
         assert "3 voters" in cluster.done("cluster", "describe", *folder)
         assert "no controller that is connected" in cluster.refused("cluster", "voters", "add", "9", *folder)
+    finally:
+        cluster.dohle("down")
+
+
+def test_a_growth_that_was_cut_short_before_the_votes_is_finished_by_the_next_start(make_cluster):
+    cluster = make_cluster(3)
+    cluster.up()
+    try:
+        cluster.local.grow(5)
+        assert cluster.dohle("status").returncode == 0, "those that are there go on"
+        up = subprocess.Popen(
+            dohle_command("up", "--nodes", "5", "--dir", str(cluster.folder)), stdout=subprocess.PIPE, text=True
+        )
+        until(lambda: load_state(str(cluster.folder)).nodes[4].runs(), "node 5 was started")
+        up.kill()
+        up.communicate(timeout=20)
+        told = cluster.done("up")
+        assert "Finishing what an earlier `dohle up --nodes` has begun: " in told
+        assert "Controllers that vote: 1, 2, 3, 4, 5" in told
+        assert controllers(cluster) == {1: True, 2: True, 3: True, 4: True, 5: True}
+        assert "Finishing" not in cluster.done("up", "--nodes", "5")
+        cluster.done("cluster", "voters", "remove", "5")
+        cluster.done("up")
+        assert controllers(cluster)[5] is False, "what an operator has taken away stays away"
     finally:
         cluster.dohle("down")
 
