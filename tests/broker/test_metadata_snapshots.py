@@ -35,7 +35,9 @@ async def test_a_running_broker_that_missed_changes_acts_on_all_of_them_at_once(
     cluster.controller.topic(TOPIC_ID, [[1, 2, 3]])
     await cluster.led()
     node = cluster.nodes[3]
-    assert TopicPartition("t", 0) in {partition.name for partition in node.broker.replicas.partitions.values()}
+    await until(
+        lambda: TopicPartition("t", 0) in {partition.name for partition in node.broker.replicas.partitions.values()}
+    )
     cluster.controller.hold_back = True
     cluster.controller.commit(RemoveTopic(TOPIC_ID))
     cluster.controller.topic(OTHER, [[3, 1, 2]], name="t")
