@@ -1,4 +1,4 @@
-"""`dohle log dump`: a segment's batches in words. Works on files alone; the node may run or not."""
+"""`dohle log`: a segment's batches in words (`dump`). Works on files alone; the node may run or not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import struct
 
 import click
 
+from dohle.cli.log_verify import verify
 from dohle.cli.output import counted, print_json
 from dohle.cli.record_text import record_json
 from dohle.model.errors import CorruptLog, DataFolderError
@@ -19,6 +20,9 @@ _TIME_INDEX_ENTRY = struct.Struct(">qi")
 @click.group()
 def log() -> None:
     """Look into a log's files."""
+
+
+log.add_command(verify)
 
 
 @log.command()

@@ -49,6 +49,7 @@ def test_help_names_every_command(capsys):
         "format",
         "config",
         "log dump",
+        "log verify",
         "version",
         "node",
     ],

@@ -1,0 +1,43 @@
+"""Read-only disk: looks at files that a running node may have, and cannot change them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+
+from dohle.runtime.disk import File
+from dohle.runtime.files import FileLock, OpenFile, RealDisk
+
+
+class ReadOnlyDisk(RealDisk):
+    """The machine's file systems; whatever would change something raises OSError (EROFS)."""
+
+    def open(self, path: str, *, create: bool = False) -> OpenFile:
+        if create:
+            raise _refusal(path)
+        return OpenFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC), self._pool)
+
+    def make_folder(self, path: str) -> None:
+        raise _refusal(path)
+
+    def rename(self, old: str, new: str) -> None:
+        raise _refusal(old)
+
+    async def rename_all(self, renames: Sequence[tuple[str, str]]) -> None:
+        raise _refusal(renames[0][0])
+
+    def delete(self, path: str) -> None:
+        raise _refusal(path)
+
+    async def sync(
+        self, files: Sequence[File], folders: Sequence[str] = (), synced: Callable[[File], None] | None = None
+    ) -> None:
+        raise _refusal(next(iter(folders), "files"))
+
+    def lock(self, path: str) -> FileLock:
+        raise _refusal(path)
+
+
+def _refusal(path: str) -> OSError:
+    return OSError(errno.EROFS, "it was opened to be read only", path)
