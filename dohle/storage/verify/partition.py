@@ -253,7 +253,8 @@ class _LogCheck:
                 last.log_path,
                 last.size,
                 f"the log ends at offset {end}",
-                expected=f"all offsets below {stop.recovery_point}, which were on the device, says {RECOVERY_POINTS}",
+                expected=f"all offsets below {stop.recovery_point}, here or in {segment_name(end)}{LOG_SUFFIX}: they "
+                f"were on the device, says {RECOVERY_POINTS}",
                 meaning=LOST,
             )
         elif stop.clean and stop.recovery_point is not None and stop.recovery_point < end:
