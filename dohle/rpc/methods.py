@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -47,5 +48,9 @@ def service(descriptor: ServiceDescriptor, implementation: object) -> Service:
 
 def handler_name(method: Method[Any, Any]) -> str:
     """Returns the name of the coroutine method that serves `method`: its last part in snake case."""
-    name = method.path.rpartition("/")[2]
+    return _in_snake_case(method.path.rpartition("/")[2])
+
+
+@lru_cache(maxsize=256)
+def _in_snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

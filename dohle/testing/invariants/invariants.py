@@ -96,27 +96,29 @@ class Invariants:
                     self.violated(what)
                 seen.replicas = [known.get(one) or SeenReplica(one) for one in partitions.values()]
             for replica in seen.replicas:
-                log = replica.partition.log
+                partition = replica.partition
+                log = partition.log
                 if (
                     log is not replica.log
                     or log._high_watermark is not replica.high_watermark
                     or log._durable_end is not replica.durable_end
                     or log.generation is not replica.generation
                     or log._truncation is not replica.truncation
-                    or replica.partition.role is not replica.role
+                    or partition.role is not replica.role
                 ):
                     self._partitions.moved(seen.process, node.broker, replica)
             folders = node.broker.log_dirs.folders
-            held = sum([len(folder.logs) for folder in folders])
-            if held != seen.held:
-                seen.held = held
-                for what in live_twice(folders):
-                    self.violated(f"{seen.process.name}: {what}")
+            held = 0
             for folder in folders:
+                held += len(folder.logs)
                 recovery_points = folder._checkpoints._written[RECOVERY_POINTS]
                 if recovery_points is not seen.recovery_points.get(folder.path):
                     seen.recovery_points[folder.path] = recovery_points
                     self._partitions.checkpointed(seen.process, node.broker, folder, recovery_points)
+            if held != seen.held:
+                seen.held = held
+                for what in live_twice(folders):
+                    self.violated(f"{seen.process.name}: {what}")
         seen.turns += 1
         if not seen.turns % _TURNS_BETWEEN_BOUNDS:
             for what in overflows(node):

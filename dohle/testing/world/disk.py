@@ -295,7 +295,7 @@ class SimDisk:
 
     def reached(self, moment: Moment) -> None:
         """Springs the traps that wait for `moment`."""
-        if any(awaited is moment for awaited, _ in self.faults.traps):
+        if self.faults.traps and any(awaited is moment for awaited, _ in self.faults.traps):
             sprung = [strike for awaited, strike in self.faults.traps if awaited is moment]
             self.faults.traps = [trap for trap in self.faults.traps if trap[0] is not moment]
             for strike in sprung:
@@ -457,17 +457,13 @@ class SimDisk:
         await self._clock.sleep(self.faults.least_sync_s + chance_s)
         while self.faults.syncs_hang:
             await self._clock.sleep(_HANGS_S)
-        broken = [
-            path
-            for path in (*[file.path for file in files], *folders)
-            if (_names(path) or [path])[0] in self.faults.failed
-        ]
-        if self.faults.sync_fails or broken:
+        if self.faults.sync_fails or (self.faults.failed and self._any_failed(files, folders)):
             self.failures += self.faults.sync_fails
             for content, size in zip(contents, sizes, strict=True):
                 content.give_up(size)
             raise OSError(errno.EIO, "Input/output error", files[0].path if files else folders[0])
-        if slow_s := max((self._slow_s(file) for file in files), default=0.0):
+        slow_s = max((self._slow_s(file) for file in files), default=0.0) if self.faults.slow_logs else 0.0
+        if slow_s:
             begun = [*self._sync_the_quick(files, begun, synced)]
             await self._clock.sleep(slow_s)
         for finish in begun:  # files first: a name that survives must not lead to bytes that did not
@@ -476,6 +472,10 @@ class SimDisk:
         self.reached(Moment.SYNC_DONE)
         if self.abandoned:  # the trap was for this moment
             await self._freeze()
+
+    def _any_failed(self, files: Sequence[File], folders: Sequence[str]) -> bool:
+        paths = (*[file.path for file in files], *folders)
+        return any((_names(path) or [path])[0] in self.faults.failed for path in paths)
 
     def _slow_s(self, file: File) -> float:
         return self.faults.slow_logs.get(file.path.rpartition("/")[0], 0.0)
