@@ -67,6 +67,14 @@ class MetadataFollower:
         self._grown = asyncio.Event()
         self._current_until = clock.now()
 
+    async def begin_with(self, image: ClusterImage) -> None:
+        """Takes what this node's controller knows to be committed, before anything is followed."""
+        assert self.image is EMPTY_IMAGE, "metadata is followed already"
+        if image.next_offset:
+            self._know_voters(image)
+            self.image = image
+            await self._on_batches(image, None)
+
     def lag_s(self) -> float:
         """Returns for how long this broker has not known, as far as it can tell, all that is committed."""
         return 0.0 if self._is_current else self._clock.now() - self._current_until

@@ -55,7 +55,7 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily("dohle_ready", "Whether the node serves", float(node.unready_reason() is None))
         start = GaugeMetricFamily(
             "dohle_start_seconds",
-            "How long the start took until its data was open, metadata known, its replicas in their roles, and ready",
+            "How long the start took until it voted, its logs were open, metadata known, replicas in roles, and ready",
             labels=["step"],
         )
         for step, seconds in node.start_steps().items():

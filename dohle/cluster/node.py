@@ -1,8 +1,10 @@
 """Node: a controller, a broker or both, assembled out of one configuration and the seams to the world outside.
 
-Order at the start: the directories are locked and known to be this node's; what they hold is recovered; the services
-listen; only then the quorum is joined and the broker registered, so that whoever hears of this node reaches it. The
-stop goes the other way, after a controlled shutdown; whatever came up is taken down, also when a start is cut short.
+Order at the start: the directories are locked and known to be this node's; the metadata log is recovered; the services
+listen; only then the quorum is joined, so that whoever hears of this node reaches it. While the controller votes and
+reads its metadata the partitions' logs are opened, which takes seconds where there are thousands; the broker's services
+are as good as not there until then. It begins with the controller's image, and registers last. The stop goes the other
+way, after a controlled shutdown; whatever came up is taken down, also when a start is cut short.
 
 Runs in the simulator as it is: what belongs to a real process (signals, logging, HTTP) is in `process`.
 """
@@ -28,12 +30,12 @@ from dohle.model.ids import IncarnationId, NodeId, new_id
 from dohle.model.metadata import SUPPORTED_FEATURES, Endpoint, FeatureRange
 from dohle.raft.config import RaftConfig
 from dohle.rpc.identity import NodeIdentity
-from dohle.rpc.methods import service
+from dohle.rpc.late_service import LateService
 from dohle.rpc.node_service import NodeService
 from dohle.rpc.v1 import admin_pb2, broker_pb2, replication_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
-from dohle.runtime.network import Address, Network, Service
+from dohle.runtime.network import Address, Network
 from dohle.runtime.tasks import OnFailure, Tasks
 from dohle.runtime.workers import Workers
 from dohle.storage.log_dirs import LogDirs
@@ -42,6 +44,11 @@ log = logging.getLogger(__name__)
 
 HTTP_LISTENER = "HTTP"
 SECURITY_PROTOCOL = "PLAINTEXT"
+_OF_BROKER = (
+    replication_pb2.DESCRIPTOR.services_by_name["Replication"],
+    broker_pb2.DESCRIPTOR.services_by_name["Broker"],
+    admin_pb2.DESCRIPTOR.services_by_name["Admin"],
+)
 _STOP_GRACE_S = 0.2
 """How long rpcs may take to end by themselves once the broker has handed its leaderships over."""
 
@@ -78,12 +85,14 @@ class Node:
         self.broker: Broker | None = None
         self.failure: BaseException | None = None
         self.started_at = seams.clock.now()
+        self._quorum_at: float | None = None
         self._open_at: float | None = None
         self._ready_at: float | None = None
         self._seams = seams
         self._on_failure = on_failure
         self._tasks = Tasks(f"node {config.node_id}", self._fail)
         self._parts = AsyncExitStack()  # what is up, to be taken down in the opposite order
+        self._serving = AsyncExitStack()  # what ends before any part does
 
     async def start(self) -> None:
         """Returns once the node takes part in its cluster, which waits for a controller if there is none.
@@ -108,20 +117,24 @@ class Node:
             self.controller = await self._open_controller(self.identity)
             self._parts.push_async_callback(self.controller.close)
             services += self.controller.services
+        rpcs_of_broker = [LateService(descriptor, f"node {config.node_id} is starting") for descriptor in _OF_BROKER]
         if config.is_broker:
-            self.broker = await self._open_broker(self.identity, directories)
-            services += self._broker_services(self.broker)
-        self._open_at = seams.clock.now()
+            services += [late.service for late in rpcs_of_broker]
         server = await seams.network.serve(config.grpc_address, services, listener=LISTENER)
-        self._parts.push_async_callback(server.stop, _STOP_GRACE_S)
+        self._serving.push_async_callback(server.stop, _STOP_GRACE_S)
+        self._serving.push_async_callback(self._leave)
+        self._serving.push_async_callback(self._hand_over)
         log.info("node %d of cluster %s listens on %s", config.node_id, folder.cluster_id, server.address)
         if self.controller is not None:
             await self.controller.start()
-        if self.broker is not None:
-            self._parts.push_async_callback(self._leave, self.broker)
-        if self.controller is not None:
-            self._parts.push_async_callback(self._hand_over, self.controller)
-        if self.broker is not None:
+            self._quorum_at = seams.clock.now()
+        if config.is_broker:
+            self.broker = await self._open_broker(self.identity, directories)
+            self._open_at = seams.clock.now()
+            for late, implementation in zip(rpcs_of_broker, self._served_by(self.broker), strict=True):
+                late.begin(implementation)
+            if self.controller is not None:
+                await self.broker.metadata.begin_with(self.controller.controller.committed)
             await self.broker.start()
 
     async def wait_until_ready(self) -> None:
@@ -134,6 +147,7 @@ class Node:
         """Returns how many seconds after the beginning of its start this node had come how far, as far as it has."""
         broker = self.broker
         reached = {
+            "quorum": self._quorum_at,
             "open": self._open_at,
             "metadata": None if broker is None else broker.caught_up_at,
             "roles": None if broker is None else broker.acting_at,
@@ -163,7 +177,10 @@ class Node:
 
     async def stop(self) -> None:
         """Hands over what can be handed over, and closes everything cleanly unless the node has failed."""
-        await self._parts.aclose()
+        try:
+            await self._serving.aclose()
+        finally:
+            await self._parts.aclose()
 
     async def _open_controller(self, identity: NodeIdentity) -> ControllerPart:
         config, seams = self.config, self._seams
@@ -236,21 +253,17 @@ class Node:
         self._parts.push_async_callback(broker.stop)
         return broker
 
-    def _broker_services(self, broker: Broker) -> list[Service]:
-        admin = AdminService(broker, self._seams.disk)
-        return [
-            service(replication_pb2.DESCRIPTOR.services_by_name["Replication"], broker.replication_service),
-            service(broker_pb2.DESCRIPTOR.services_by_name["Broker"], BrokerService(broker, self._tasks)),
-            service(admin_pb2.DESCRIPTOR.services_by_name["Admin"], admin),
-        ]
+    def _served_by(self, broker: Broker) -> tuple[object, ...]:
+        """Returns what implements the services in `_OF_BROKER`."""
+        return broker.replication_service, BrokerService(broker, self._tasks), AdminService(broker, self._seams.disk)
 
-    async def _hand_over(self, controller: ControllerPart) -> None:
-        if self.failure is None:
-            await controller.hand_over()
+    async def _hand_over(self) -> None:
+        if self.controller is not None and self.failure is None:
+            await self.controller.hand_over()
 
-    async def _leave(self, broker: Broker) -> None:
-        if self.failure is None:  # else the sooner this process is seen to be gone, the sooner others lead
-            await broker.leave()
+    async def _leave(self) -> None:
+        if self.broker is not None and self.failure is None:  # else the sooner others see it gone, the sooner they lead
+            await self.broker.leave()
 
     async def _close_logs(self, logs: LogDirs) -> None:
         assert self.broker is not None, "logs are closed after their broker, which was made right after them"

@@ -175,6 +175,7 @@ class LogFolder:
                 unsure = [file for key, files in group for file in files.unsure_files(offsets_of(found, key)[0])]
                 await self._disk.sync(unsure, [self._folder_of(key) for key, _ in group])
             await _side_by_side([open_one(key, files) for key, files in group])
+            await turn(0, every=1)  # the quorum of this node is at work already
         self.logs.update((key, opened[key]) for key in keys)  # in the order of the names
         for log in self.logs.values():
             if log.damage is not None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
 
 from dohle.model.errors import CorruptLog, InvalidRequest
 from dohle.model.metadata_batch import MetadataBatch
 from dohle.raft.follower import Follower
+from dohle.runtime.clock import Clock
+from dohle.runtime.disk import Disk
+from dohle.storage.log_dirs import LogDirs
 from dohle.testing.world.topology import Topology
 from tests.simulation.mutations.stage import Stage, quorum_of, scenario, scenario_in
 
@@ -163,3 +168,26 @@ async def a_change_cannot_be_applied(stage: Stage) -> None:
     quorum._listener = replace(quorum._listener, committed=fails)
     await stage.make_topic()
     await stage.until(lambda: process.ended is not None, "a controller ends that cannot apply what is committed", 5)
+
+
+@scenario
+async def a_voter_is_needed_while_its_logs_are_opened(stage: Stage) -> None:
+    """Thousands of them take seconds; the cluster changes its metadata meanwhile."""
+    await stage.make_topic()
+    controller = stage.controller()
+    slow, stays = stage.others(controller)
+    stage.world.kill(slow)
+    open_logs, opened = LogDirs.open, []
+
+    async def open_late(disk: Disk, clock: Clock, *arguments: Any, **options: Any) -> LogDirs:
+        await clock.sleep(20)
+        opened.append(True)
+        return await open_logs(disk, clock, *arguments, **options)
+
+    with patch.object(LogDirs, "open", open_late):
+        stage.world.start(slow)
+        await stage.passes(1)
+        stage.world.kill(controller)
+        await stage.asks(lambda admin: admin.alter_configs("t", {"retention.ms": "1000"}), stays, slow)
+        assert not opened, "nothing could be changed before it had opened its logs"
+        await stage.until(lambda: stage.is_active(slow), "it serves", 60.0)

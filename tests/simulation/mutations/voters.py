@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dohle.cluster.node import Node
 from dohle.controller.quorum import Quorum
 from dohle.controller.voter_link import VoterLink
 from dohle.raft.core import Core
@@ -190,5 +191,27 @@ VOTERS = (
             """,
         ),
         scenario=scenarios.a_change_cannot_be_applied,
+    ),
+    mutation(
+        "voters: one votes only when its broker has opened all logs",
+        "raft 4",
+        "a majority of the voters that run decides, whatever their brokers still have to do",
+        edit(
+            Node,
+            "start",
+            """
+            - if self.controller is not None:
+            -     await self.controller.start()
+            -     self._quorum_at = seams.clock.now()
+            - if config.is_broker:
+            -     self.broker = await self._open_broker(self.identity, directories)
+            + if config.is_broker:
+            +     self.broker = await self._open_broker(self.identity, directories)
+            + if self.controller is not None and mutated():
+            +     await self.controller.start()
+            + if self.broker is not None:
+            """,
+        ),
+        scenario=scenarios.a_voter_is_needed_while_its_logs_are_opened,
     ),
 )
