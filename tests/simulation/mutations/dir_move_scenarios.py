@@ -80,54 +80,6 @@ async def a_leader_and_a_follower_move_while_clients_write(stage: Stage) -> None
     await stage.compares()
 
 
-async def _dies_at_each_step(stage: Stage, *, power: bool) -> None:
-    """A follower's machine dies at the first, the second, … moment of a move, until one is done without."""
-    await many_partitions(stage, partitions=2)
-    await stage.written(60)
-    node_id = stage.follower()
-    machine = stage.world.machines[node_id]
-    machine.disk.faults.forgetful = True
-    for step in range(40):
-        path = target(stage, node_id)
-        await stage.written(10)
-        passed = [0]
-
-        def spring(passed: list[int] = passed, step: int = step) -> None:
-            passed[0] += 1
-            if passed[0] <= step:
-                machine.disk.faults.traps.append((Moment.SYNC_BEGUN, spring))
-                return
-            machine.disk.faults.traps.clear()
-            (stage.world.lose_power if power else stage.world.kill)(node_id)
-
-        await moves(stage, node_id, path)
-        machine.disk.faults.traps.append((Moment.SYNC_BEGUN, spring))
-        await stage.until(
-            lambda path=path: machine.process is None or is_there(stage, node_id, path)(), "it has moved, or died"
-        )
-        await stage.passes(0.05)
-        died = machine.process is None
-        machine.disk.faults.traps.clear()
-        if died:
-            stage.world.start(node_id)
-        await stage.until(lambda: stage.has_replicas(node_id) and all_in_sync(stage), "all is in sync again")
-        there = [directory for directory in (FIRST, SECOND) if 0 in where(stage, node_id, directory)]
-        assert len(there) == 1, there
-        stage.looks_at_disks()
-        if not died:
-            return
-
-
-@scenario_in(TWO_DISKS)
-async def a_machine_dies_at_each_step_of_a_move(stage: Stage) -> None:
-    await _dies_at_each_step(stage, power=True)
-
-
-@scenario_in(TWO_DISKS)
-async def a_process_dies_at_each_step_of_a_move(stage: Stage) -> None:
-    await _dies_at_each_step(stage, power=False)
-
-
 @scenario_in(TWO_DISKS)
 async def the_target_fails_on_the_way(stage: Stage) -> None:
     await many_partitions(stage)
