@@ -221,7 +221,8 @@ class Replicas:
             return
         self.unmade.clear()
         for key, one in new.items():
-            made = self._dirs.log((one.topic, one.partition))
+            name = (one.topic, one.partition)
+            made = self._dirs.log(name) or self._dirs.log_out_of_service(name, key.topic_id)  # it has failed since
             assert made is not None, f"{one.topic}-{one.partition} was made"
             self._add(key, TopicPartition(one.topic, one.partition), made)
         await self._failed_dirs.reported()  # of directories that do not have this offset

@@ -10,7 +10,7 @@ from dohle.cluster.config import NodeConfig
 from dohle.model.errors import DataFolderError
 from dohle.model.ids import id_text
 from dohle.runtime.disk import Disk
-from dohle.storage.data_folder import DataFolder, unusable
+from dohle.storage.data_folder import DataFolder, UnusableFolder, unusable
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,12 @@ async def open_directories(disk: Disk, config: NodeConfig) -> Directories:
             if not (is_needed or last) and (reason := unusable(disk, path)) is not None:
                 offline[path] = reason
                 continue
-            opened[path] = await DataFolder.open(disk, path, cluster_id=cluster_id, node_id=config.node_id)
+            try:
+                opened[path] = await DataFolder.open(disk, path, cluster_id=cluster_id, node_id=config.node_id)
+            except UnusableFolder as error:
+                if is_needed or last:
+                    raise
+                offline[path] = error.message
         _check_apart(list(opened.values()))
     except DataFolderError:
         _close(opened)

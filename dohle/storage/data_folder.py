@@ -22,6 +22,10 @@ LEAST_FREE_BYTES = 64 << 20
 """A node does not start with less: it could not even write its checkpoints."""
 
 
+class UnusableFolder(DataFolderError):
+    """The folder's disk does not work, or has no room: a node with other folders goes on without it."""
+
+
 @dataclass(frozen=True, slots=True)
 class FolderIdentity:
     """What `meta.properties` says."""
@@ -70,14 +74,17 @@ async def format_folder(disk: Disk, path: str, *, cluster_id: str, node_id: int,
 
 
 async def read_identity(disk: Disk, path: str) -> FolderIdentity | None:
-    """Returns whose folder `path` is, None if it is not formatted. Raises DataFolderError if that cannot be read."""
+    """Returns whose folder `path` is, None if it is not formatted.
+
+    Raises DataFolderError, UnusableFolder if the disk does not work.
+    """
     meta_path = f"{path}/{META_FILE}"
     if not disk.exists(meta_path):
         return None
     try:
         return FolderIdentity.decode(meta_path, (await disk.read_all(meta_path)).decode("utf-8", "replace"))
     except OSError as error:
-        raise DataFolderError(f"{path} cannot be used: {error}") from error
+        raise UnusableFolder(f"{path} cannot be used: {error}") from error
 
 
 def unusable(disk: Disk, path: str) -> str | None:
@@ -116,6 +123,7 @@ class DataFolder:
     async def open(cls, disk: Disk, path: str, *, cluster_id: str | None, node_id: int) -> DataFolder:
         """Raises DataFolderError, saying what to do, unless the folder is free and this node's.
 
+        It is an UnusableFolder where the disk is at fault.
         A node whose configuration names no cluster passes None and learns it from the folder.
         """
         meta_path = f"{path}/{META_FILE}"
@@ -129,7 +137,7 @@ class DataFolder:
         except BlockingIOError as error:
             raise DataFolderError(f"{path} is in use by another process: stop that node first") from error
         except OSError as error:
-            raise DataFolderError(f"{path} cannot be used: {error}") from error
+            raise UnusableFolder(f"{path} cannot be used: {error}") from error
         try:
             identity = await read_identity(disk, path)
             assert identity is not None, f"{meta_path} was there"
@@ -138,7 +146,7 @@ class DataFolder:
         except (DataFolderError, OSError) as error:
             lock.release()
             if isinstance(error, OSError):
-                raise DataFolderError(f"{path} cannot be used: {error}") from error
+                raise UnusableFolder(f"{path} cannot be used: {error}") from error
             raise
         return cls(path, identity, lock)
 
@@ -163,7 +171,7 @@ def check_identity(path: str, identity: FolderIdentity, cluster_id: str | None, 
 def _check_space(disk: Disk, path: str) -> None:
     free = disk.free_bytes(path)
     if free < LEAST_FREE_BYTES:
-        raise DataFolderError(
+        raise UnusableFolder(
             f"the disk of {path} is full: {free >> 10} KiB are free, and a node needs {LEAST_FREE_BYTES >> 20} MiB to "
             "start; free space"
         )

@@ -9,7 +9,7 @@ from dohle.model.ids import TopicId
 from dohle.model.records import Record, encode_batch
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.tasks import Tasks
-from dohle.storage.data_folder import DataFolder, format_folder
+from dohle.storage.data_folder import DataFolder, UnusableFolder, format_folder
 from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
 from dohle.storage.log_folder import NewLog
@@ -30,15 +30,25 @@ def batch(count: int = 1, *, size: int = 20, producer: int = -1, sequence: int =
 
 
 async def open_dirs(disk: SlowDisk, tasks: Tasks, node_id: int = 1, paths: Sequence[str] = (PATH,)) -> LogDirs:
-    """Opens the folders at `paths`, formatted if they were not."""
+    """Opens the folders at `paths`, formatted if they were not; what cannot be used is offline."""
     folders: list[DataFolder] = []
+    offline: dict[str, str] = {}
     for number, path in enumerate(paths):
         if not disk.exists(f"{path}/meta.properties"):
             directory_id = bytes([node_id]) * 15 + bytes([node_id + number])
             await format_folder(disk, path, cluster_id=CLUSTER, node_id=node_id, directory_id=directory_id)
-        folders.append(await DataFolder.open(disk, path, cluster_id=CLUSTER, node_id=node_id))
+        try:
+            folders.append(await DataFolder.open(disk, path, cluster_id=CLUSTER, node_id=node_id))
+        except UnusableFolder as error:
+            offline[path] = error.message
     return await LogDirs.open(
-        disk, VirtualClock(), folders, tasks, on_failure=_raise, producer_expiration_ms=86_400_000
+        disk,
+        VirtualClock(),
+        folders,
+        tasks,
+        on_failure=_raise,
+        producer_expiration_ms=86_400_000,
+        offline=offline,
     )
 
 
