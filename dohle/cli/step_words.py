@@ -17,8 +17,9 @@ def what_happened(before: PartitionStep | None, step: PartitionStep) -> str:
     if step.doubtful_brokers:
         words.append(f"{_brokers(step.doubtful_brokers)} may have lost data, and cannot lead like any other")
     came_with = _came_with(step)
-    text = "; ".join(words) or "nothing that shows"
-    return f"{came_with}: {text}" if came_with else text
+    if came_with and words:
+        return f"{came_with}: {'; '.join(words)}"
+    return came_with or "; ".join(words) or "nothing that shows"
 
 
 def _came_with(step: PartitionStep) -> str:
@@ -29,6 +30,8 @@ def _came_with(step: PartitionStep) -> str:
         parts.append(f"{_brokers(step.fenced_brokers)} {_was(step.fenced_brokers)} fenced")
     if step.shutting_down_brokers:
         parts.append(f"{_brokers(step.shutting_down_brokers)} shutting down")
+    if step.offline_brokers:
+        parts.append(f"{_brokers(step.offline_brokers)} lost the directory where the replica lies")
     if step.unfenced_brokers:
         parts.append(f"{_brokers(step.unfenced_brokers)} back")
     return ", ".join(parts)
@@ -70,11 +73,11 @@ def _members(before: PartitionStep, step: PartitionStep) -> list[str]:
 
 def _why_they_left(before: PartitionStep, step: PartitionStep, lagged: Sequence[int]) -> str:
     """Returns why, if the step does not say what it came with: a broker with many partitions is fenced in several
-    steps, of which only the last one names it, and a failed directory is named by none."""
+    steps, of which only the last one names it."""
     if _came_with(step):
         return ""
     if before.leader in lagged:  # which nobody leaves behind
-        return ": its broker was gone, or its directory had failed"
+        return ": its broker was gone"
     return ": behind for too long, or gone"
 
 

@@ -91,6 +91,7 @@ class PartitionStep:
     doubtful_brokers: tuple[int, ...]
     eligible_replicas: tuple[int, ...] = ()
     last_known_leader: int = -1
+    offline_brokers: tuple[int, ...] = ()  # whose replicas lie in directories that they have lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,7 @@ def history(answer: admin_pb2.DescribePartitionHistoryResponse) -> PartitionHist
                 doubtful_brokers=tuple(step.doubtful_brokers),
                 eligible_replicas=tuple(step.eligible_replicas),
                 last_known_leader=step.last_known_leader if step.HasField("last_known_leader") else -1,
+                offline_brokers=tuple(step.offline_brokers),
             )
         )
     return PartitionHistory(tuple(steps), answer.read_from_offset, answer.now_ms)

@@ -1,21 +1,26 @@
 """A partition's history, read from the metadata log: who led and who was in sync, since when, and what happened then.
 
 Every step is one change of the metadata, with the time of its append. The reason stands in the same change more often
-than not: a broker that was fenced, one that registered anew. The newest stretch of the log is looked at, read in
-pieces; batches that do not name the topic are passed over without being decoded.
+than not: a broker that was fenced, one that registered anew, one that lost a directory. The last is a step of its own
+also where the partition stays as it was, since it says why the replica does not come back. The newest stretch of the
+log is looked at, read in pieces; batches that do not name the topic are passed over without being decoded.
+
+What is not here: how replicas move between a broker's directories, which the metadata do not know.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import TypeGuard
 
 from dohle.controller.controller import Controller
 from dohle.controller.decision import failure_of
 from dohle.model.batch import split_batches
 from dohle.model.errors import UnknownTopicOrPartition
-from dohle.model.ids import TopicId
+from dohle.model.ids import NodeId, PartitionKey
 from dohle.model.metadata import (
     BrokerChange,
+    LogDirectories,
     MetadataRecord,
     Partition,
     PartitionChange,
@@ -46,7 +51,7 @@ async def describe_partition_history(
         unknown = UnknownTopicOrPartition(f"there is no partition {request.topic}-{request.partition}")
         return admin_pb2.DescribePartitionHistoryResponse(failure=failure_of(unknown))
     most = min(request.most_changes, MOST_CHANGES) if request.most_changes > 0 else _DEFAULT_CHANGES
-    steps: deque[admin_pb2.PartitionStep] = deque(maxlen=most)
+    steps = Steps(PartitionKey(topic.topic_id, request.partition), most)
     end = image.next_offset
     first = offset = max(topic.created_at, end - MOST_RECORDS, controller.quorum.first_offset)
     while offset < end:
@@ -56,22 +61,62 @@ async def describe_partition_history(
             raw = bytes(memoryview(batches)[position : position + header.size_bytes])
             if raw.find(topic.topic_id) >= 0:
                 for batch in decode_metadata(raw):
-                    step = step_of(batch.records, topic.topic_id, request.partition)
-                    if step is not None:
-                        step.metadata_offset, step.time_ms = batch.base_offset, header.max_timestamp
-                        steps.append(step)
-    return admin_pb2.DescribePartitionHistoryResponse(steps=steps, read_from_offset=first, now_ms=clock.wall_ms())
+                    steps.add(batch.records, batch.base_offset, header.max_timestamp)
+    return admin_pb2.DescribePartitionHistoryResponse(
+        steps=steps.newest, read_from_offset=first, now_ms=clock.wall_ms()
+    )
 
 
-def step_of(records: tuple[MetadataRecord, ...], topic_id: TopicId, partition: int) -> admin_pb2.PartitionStep | None:
+class Steps:
+    """The newest steps of one partition, gathered change by change."""
+
+    def __init__(self, key: PartitionKey, most: int) -> None:
+        self.newest: deque[admin_pb2.PartitionStep] = deque(maxlen=most)
+        self._key = key
+        self._offline: dict[NodeId, None] = {}  # of whose replica it was said that its directory is lost
+
+    def add(self, records: tuple[MetadataRecord, ...], offset: int, time_ms: int) -> None:
+        """Takes in one change of the metadata."""
+        step = step_of(records, self._key)
+        told = [record.node_id for record in records if _tells_of_lost(record, self._key)]
+        for record in records:
+            if isinstance(record, RegisterBroker):
+                self._offline.pop(record.node_id, None)
+        lost = [node for node in told if node not in self._offline]
+        self._offline |= dict.fromkeys(lost)
+        if step is None and lost and self.newest:
+            step = _unchanged(self.newest[-1])
+        if step is None:
+            return
+        self._offline.pop(NodeId(step.leader), None)  # so it is back
+        step.offline_brokers.extend(lost)
+        step.metadata_offset, step.time_ms = offset, time_ms
+        self.newest.append(step)
+
+
+def _tells_of_lost(record: MetadataRecord, key: PartitionKey) -> TypeGuard[LogDirectories]:
+    return isinstance(record, LogDirectories) and key in record.offline_replicas
+
+
+def _unchanged(before: admin_pb2.PartitionStep) -> admin_pb2.PartitionStep:
+    """Returns a step by which the partition itself stays as it was."""
+    return admin_pb2.PartitionStep(
+        leader=before.leader,
+        leader_epoch=before.leader_epoch,
+        partition_epoch=before.partition_epoch,
+        in_sync_replicas=before.in_sync_replicas,
+        doubtful_brokers=before.doubtful_brokers,
+        eligible_replicas=before.eligible_replicas,
+        last_known_leader=before.last_known_leader if before.HasField("last_known_leader") else None,
+    )
+
+
+def step_of(records: tuple[MetadataRecord, ...], key: PartitionKey) -> admin_pb2.PartitionStep | None:
     """Returns what one change says of a partition; None if nothing. Without replicas, they stayed as they were."""
     step: admin_pb2.PartitionStep | None = None
     for record in records:
         match record:
-            case Partition() | PartitionChange() | ReplicasChange() if (record.topic_id, record.partition) == (
-                topic_id,
-                partition,
-            ):
+            case Partition() | PartitionChange() | ReplicasChange() if (record.topic_id, record.partition) == key:
                 step = _state(record)
             case _:
                 pass

@@ -7,10 +7,10 @@ from dohle.client.partition_changes import PartitionStep
 
 
 def step(leader, epoch, in_sync, assigned=(1, 2, 3), adding=(), removing=(), eligible=(), last=-1, **brokers):
-    fenced, unfenced, leaving, registered, doubtful = (
-        brokers.get(name, ()) for name in ("fenced", "unfenced", "shutting_down", "registered", "doubtful")
+    fenced, unfenced, leaving, registered, doubtful, offline = (
+        brokers.get(name, ()) for name in ("fenced", "unfenced", "shutting_down", "registered", "doubtful", "offline")
     )
-    told = (fenced, unfenced, leaving, registered, doubtful, eligible, last)
+    told = (fenced, unfenced, leaving, registered, doubtful, eligible, last, offline)
     return PartitionStep(9, 0, leader, epoch, 1, in_sync, assigned, adding, removing, *told)
 
 
@@ -25,10 +25,7 @@ MOVING = step(1, 0, (1, 2, 3), (4, 2, 1, 3), adding=(4,), removing=(1, 3))
         (
             step(2, 1, (1, 2, 3)),
             step(1, 2, (1, 3)),
-            (
-                "broker 2 left the in-sync set: its broker was gone, or its directory had failed; broker 1 took over"
-                " from 2"
-            ),
+            ("broker 2 left the in-sync set: its broker was gone; broker 1 took over from 2"),
         ),
         (step(1, 0, (1,)), ALL, "brokers 2,3 came in sync"),
         (
@@ -84,6 +81,19 @@ MOVING = step(1, 0, (1, 2, 3), (4, 2, 1, 3), adding=(4,), removing=(1, 3))
             step(1, 0, (1,), (2, 1), adding=(2,), removing=(1,)),
             step(2, 1, (2,), (2,)),
             ("the move to 2 ended; broker 2 came in sync; broker 2 took over from 1, which came in sync just then"),
+        ),
+        (
+            ALL,
+            step(2, 1, (2, 3), offline=(1,)),
+            (
+                "broker 1 lost the directory where the replica lies: broker 1 left the in-sync set; broker 2 took over"
+                " from 1"
+            ),
+        ),
+        (
+            step(2, 1, (2, 3)),
+            step(2, 1, (2, 3), offline=(1,), registered=(1,)),
+            "broker 1 started anew, broker 1 lost the directory where the replica lies",
         ),
         (ALL, MOVING, "a move to 4,2 began"),
         (

@@ -52,6 +52,7 @@ def test_a_directory_that_vanishes_takes_only_its_own_replicas_with_it(make_clus
     assert outcome.returncode == 1
     assert f"node 3: {second} has failed" in outcome.stderr
     assert f"{second} has failed" in cluster.done("explain", "partition", "t", there)
+    assert "broker 3 lost the directory where the replica lies" in cluster.done("explain", "partition", "t", there)
     assert all(cluster.partition("t", number).leader >= 0 for number in range(4))
 
     cluster.terminate(3)

@@ -500,7 +500,7 @@ class DescribePartitionHistoryResponse(_message.Message):
     def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[PartitionStep, _Mapping]]] = ..., read_from_offset: _Optional[int] = ..., now_ms: _Optional[int] = ...) -> None: ...
 
 class PartitionStep(_message.Message):
-    __slots__ = ("metadata_offset", "time_ms", "leader", "leader_epoch", "partition_epoch", "in_sync_replicas", "assigned_replicas", "adding_replicas", "removing_replicas", "fenced_brokers", "unfenced_brokers", "shutting_down_brokers", "registered_brokers", "doubtful_brokers", "eligible_replicas", "last_known_leader")
+    __slots__ = ("metadata_offset", "time_ms", "leader", "leader_epoch", "partition_epoch", "in_sync_replicas", "assigned_replicas", "adding_replicas", "removing_replicas", "fenced_brokers", "unfenced_brokers", "shutting_down_brokers", "registered_brokers", "doubtful_brokers", "eligible_replicas", "last_known_leader", "offline_brokers")
     METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
@@ -517,6 +517,7 @@ class PartitionStep(_message.Message):
     DOUBTFUL_BROKERS_FIELD_NUMBER: _ClassVar[int]
     ELIGIBLE_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     LAST_KNOWN_LEADER_FIELD_NUMBER: _ClassVar[int]
+    OFFLINE_BROKERS_FIELD_NUMBER: _ClassVar[int]
     metadata_offset: int
     time_ms: int
     leader: int
@@ -533,7 +534,8 @@ class PartitionStep(_message.Message):
     doubtful_brokers: _containers.RepeatedScalarFieldContainer[int]
     eligible_replicas: _containers.RepeatedScalarFieldContainer[int]
     last_known_leader: int
-    def __init__(self, metadata_offset: _Optional[int] = ..., time_ms: _Optional[int] = ..., leader: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., assigned_replicas: _Optional[_Iterable[int]] = ..., adding_replicas: _Optional[_Iterable[int]] = ..., removing_replicas: _Optional[_Iterable[int]] = ..., fenced_brokers: _Optional[_Iterable[int]] = ..., unfenced_brokers: _Optional[_Iterable[int]] = ..., shutting_down_brokers: _Optional[_Iterable[int]] = ..., registered_brokers: _Optional[_Iterable[int]] = ..., doubtful_brokers: _Optional[_Iterable[int]] = ..., eligible_replicas: _Optional[_Iterable[int]] = ..., last_known_leader: _Optional[int] = ...) -> None: ...
+    offline_brokers: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, metadata_offset: _Optional[int] = ..., time_ms: _Optional[int] = ..., leader: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., assigned_replicas: _Optional[_Iterable[int]] = ..., adding_replicas: _Optional[_Iterable[int]] = ..., removing_replicas: _Optional[_Iterable[int]] = ..., fenced_brokers: _Optional[_Iterable[int]] = ..., unfenced_brokers: _Optional[_Iterable[int]] = ..., shutting_down_brokers: _Optional[_Iterable[int]] = ..., registered_brokers: _Optional[_Iterable[int]] = ..., doubtful_brokers: _Optional[_Iterable[int]] = ..., eligible_replicas: _Optional[_Iterable[int]] = ..., last_known_leader: _Optional[int] = ..., offline_brokers: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class DescribeLogDirsRequest(_message.Message):
     __slots__ = ()
