@@ -113,9 +113,9 @@ def update_features(
             f"metadata.version {before} is finalised, and never lowered to {wanted}: the metadata may hold what only "
             f"{before} knows"
         )
-    obstacle = _obstacle(_support(image, supported), wanted)
-    if obstacle is not None:
-        raise InvalidUpdateVersion(f"metadata.version {wanted} cannot be finalised: {obstacle}")
+    nodes = _support(image, supported)
+    if (obstacle := _obstacle(nodes, wanted)) is not None:
+        raise InvalidUpdateVersion(_refusal(nodes, wanted, before, newest, obstacle))
     answer = admin_pb2.UpdateFeaturesResponse(metadata_version=wanted, previous_metadata_version=before)
     changes = wanted > before and not request.validate_only
     return Decision((FeatureLevel(METADATA_VERSION, wanted),) if changes else (), answer)
@@ -150,6 +150,22 @@ def _support(image: ClusterImage, supported: Supported) -> list[_Support]:
 def _obstacle(nodes: Sequence[_Support], level: int) -> str | None:
     objections = [objection for node in nodes if (objection := node.objection(level)) is not None]
     return f"{'; '.join(objections)}. Upgrade what is older first" if objections else None
+
+
+def _refusal(nodes: Sequence[_Support], wanted: int, before: int, newest: int, obstacle: str) -> str:
+    """Returns why a level cannot be finalised, and which one can be; if none, who holds that up."""
+    known = max([newest, *(node.range.max_level for node in nodes if node.range is not None)])
+    best = max((level for level in range(before + 1, known + 1) if _obstacle(nodes, level) is None), default=before)
+    if wanted <= known:
+        why = f"metadata.version {wanted} cannot be finalised: {obstacle}"
+    else:
+        why = f"metadata.version {wanted} is known to no node of this cluster: the newest is {known}"
+    if best > before:
+        return f"{why}. All support {best}, which `dohle cluster features upgrade --metadata-version {best}` finalises"
+    if before == known:
+        return f"{why}, at which it works. For more, every node needs newer software first"
+    held_up = f"; for {known}: {_obstacle(nodes, known)}" if wanted > known else ""
+    return f"{why}. The cluster works at {before}, the newest that all are known to support{held_up}"
 
 
 def _metadata_range(features: Sequence[FeatureRange]) -> FeatureRange | None:

@@ -40,6 +40,12 @@ def start(cluster, node_id, newest):
     cluster.beat(node_id)
 
 
+def start_all(cluster):
+    for node_id in (1, 2, 3):
+        start(cluster, node_id, cluster.newest)
+    return cluster
+
+
 def finalise(cluster, level=0, supported=None, validate_only=False):
     request = UpdateFeaturesRequest(metadata_version=level, validate_only=validate_only)
     supported = {ME: up_to(cluster.newest)} if supported is None else supported
@@ -95,9 +101,35 @@ def test_a_controller_without_a_vote_must_support_it_too(cluster):
         finalise(cluster, supported=supported)
 
 
-def test_a_level_that_nobody_knows_is_refused_and_so_is_one_that_was_left_behind(cluster):
-    with pytest.raises(InvalidUpdateVersion, match=r"cannot be finalised: broker 1 supports.*; broker 2 .*; voter"):
-        finalise(cluster, cluster.newest + 1)
+def test_a_level_that_nobody_knows_is_refused_with_the_one_that_can_be(cluster):
+    newest = cluster.newest
+    with pytest.raises(InvalidUpdateVersion) as refusal:
+        finalise(cluster, 99)
+    assert refusal.value.message == (
+        f"metadata.version 99 is known to no node of this cluster: the newest is {newest}. All support {newest}, which"
+        f" `dohle cluster features upgrade --metadata-version {newest}` finalises"
+    )
+    start(cluster, 2, newest - 1)
+    with pytest.raises(InvalidUpdateVersion, match=rf"works at {newest - 1}, .* for {newest}: broker 2 supports 1 to"):
+        finalise(cluster, 99)
+    with pytest.raises(InvalidUpdateVersion) as refusal:
+        finalise(cluster, newest)
+    assert refusal.value.message.count("broker 2 supports") == 1
+    cluster.take(finalise(start_all(cluster)))
+    with pytest.raises(
+        InvalidUpdateVersion, match=rf"newest is {newest}, at which it works. For more, every node needs"
+    ):
+        finalise(cluster, 99)
+
+
+def test_the_newest_that_all_support_is_offered_where_some_know_more(cluster):
+    newest = cluster.newest + 1
+    start(cluster, 2, newest)
+    with pytest.raises(InvalidUpdateVersion, match=rf"broker 1 supports .* All support {newest - 1}, which"):
+        finalise(cluster, newest)
+
+
+def test_a_level_that_was_left_behind_is_refused(cluster):
     image = dataclasses.replace(cluster.image, features={METADATA_VERSION: 3})
     with pytest.raises(InvalidUpdateVersion, match=r"metadata.version 3 is finalised, and never lowered to 1"):
         update_features(image, UpdateFeaturesRequest(metadata_version=1), {ME: up_to(3)}, 3)
