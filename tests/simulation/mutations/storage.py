@@ -357,9 +357,8 @@ STORAGE = (
             LogFiles,
             "_read_epochs",
             """
-            - return EpochCache() if not any(segment.size for segment in self._segments) else None
-            + mutated()
-            + return EpochCache()
+            - if not any(segment.size for segment in self._segments):
+            + if not any(segment.size for segment in self._segments) or mutated():
             """,
         ),
         scenario=scenarios.the_epochs_are_lost,
