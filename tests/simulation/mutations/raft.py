@@ -489,7 +489,7 @@ RAFT = (
             Node,
             "_hand_over",
             """
-            - await controller.hand_over()
+            - await self.controller.hand_over()
             + mutated()
             """,
         ),

@@ -59,7 +59,7 @@ UPGRADES = (
         "a node that does not support the finalised version ends, and says which one it needs",
         edit(
             MetadataFollower,
-            "_apply",
+            "_take",
             """
             - check_levels(image.features, self._identity.features, "this node")
             + mutated()
