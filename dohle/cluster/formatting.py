@@ -20,6 +20,8 @@ from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.storage.data_folder import FolderIdentity, check_identity, format_folder, read_identity
 
+_OF_A_NEW_DISK = "lost+found"  # made with the file system, where it is mounted
+
 
 async def format_node(
     disk: Disk,
@@ -151,7 +153,7 @@ def _check_joins(disk: Disk, config: NodeConfig, known: Collection[str]) -> None
 
 
 async def _check_empty(disk: Disk, path: str, config: NodeConfig) -> None:
-    if not disk.exists(path) or not (names := disk.list(path)):
+    if not disk.exists(path) or not (names := [name for name in disk.list(path) if name != _OF_A_NEW_DISK]):
         return
     identity = await read_identity(disk, path)
     if identity is None:

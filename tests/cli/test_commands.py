@@ -253,6 +253,15 @@ def test_a_further_directory_is_formatted_only_where_that_makes_sense(capsys, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "full"]
 
 
+def test_a_disk_that_is_new_is_formatted_where_it_is_mounted(capsys, tmp_path):
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    assert run(["format", "--new", "--json"]) == 0
+    new = json.loads(capsys.readouterr().out)
+    whole = ["format", "--cluster-id", new["cluster_id"], "--voters", new["voters"]]
+    assert run([*whole, "--log-dirs", str(tmp_path / "disk")]) == 0
+    assert (tmp_path / "disk" / "meta.properties").exists()
+
+
 def test_a_broker_becomes_a_controller_only_in_a_folder_that_bears_another_id(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("DOHLE_VOTERS", "1@a:1")
     cluster_id = id_text(bytes(16))
