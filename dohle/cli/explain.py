@@ -124,7 +124,7 @@ def _rows(
                 "?" if end is None else end,
                 "?" if lag is None or lag.records is None else lag.records,
                 "?" if lag is None else age(lag.lag_ms / 1000),
-                why_behind(node, leading, held, cluster),
+                _why_behind(node, described, replicas, cluster),
             )
         )
     return rows
@@ -160,10 +160,9 @@ def _known_end(node: int, leading: ReplicaDescription | None, held: ReplicaDescr
     return told if told >= 0 else None
 
 
-def why_behind(
-    node: int, leading: ReplicaDescription | None, held: ReplicaDescription | None, cluster: ClusterDescription
-) -> str:
+def _why_behind(node: int, described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription) -> str:
     """Returns the nearest reason for which a follower may lack records; empty if there is none."""
+    leading, held = replicas.get(described.leader), replicas.get(node)
     broker = next((one for one in cluster.nodes if one.node_id == node), None)
     if broker is None:
         return "its broker is not registered"
@@ -183,7 +182,8 @@ def why_behind(
     if follower is None or not follower.subscribed:
         return "it is not connected to the leader"
     behind = leading.log_end_offset - held.durable_end
-    return f"it catches up, {counted(behind, 'record')} to go" if behind > 0 and follower.lag_ms > 1000 else ""
+    lags = follower.lag_ms > 1000 or node not in described.in_sync_replicas
+    return f"it catches up, {counted(behind, 'record')} to go" if behind > 0 and lags else ""
 
 
 def _time(time_ms: int) -> str:
@@ -241,5 +241,5 @@ def _replica_json(
         "durable_end": _known_end(node, leading, held),
         "records_behind": 0 if leads else None if lag is None else lag.records,
         "lag_ms": 0 if leads else None if lag is None else lag.lag_ms,
-        "why": "" if leads else why_behind(node, leading, held, cluster),
+        "why": "" if leads else _why_behind(node, described, replicas, cluster),
     }

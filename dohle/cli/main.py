@@ -6,6 +6,7 @@ Keeps: nobody sees a traceback for what a user can cause; a command's module is 
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -24,8 +25,10 @@ def main() -> None:
         code = EXIT_INTERRUPTED
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # whoever read our output has enough; without this the interpreter would complain once more as it ends
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # whose reader has enough
+            code = _say_unwritten(error)
+        # without this the interpreter would complain once more as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
@@ -43,8 +46,17 @@ def run(arguments: Sequence[str]) -> int:
         return EXIT_ERROR
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _say_unwritten(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _say_unwritten(error: OSError) -> int:
+    print(f"dohle: the output cannot be written: {error.strerror}", file=sys.stderr)
+    return EXIT_ERROR
 
 
 def _run_node(arguments: Sequence[str]) -> int:
@@ -72,4 +84,6 @@ def _run_command(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return EXIT_ERROR
+    except SystemExit:  # click's answer to a reader of our output that has enough, which is no error
+        return 0
     return outcome if isinstance(outcome, int) else 0

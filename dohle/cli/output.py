@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,17 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def reader_is_gone() -> bool:
+    """Whether nobody reads what we write any more: a write would tell, but for long there may be none."""
+    try:
+        pipe = sys.stdout.fileno()
+    except OSError:  # in a program, standard output may be no file
+        return False
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dohle.cli.lags import Lags, lag_words, lags_of
-from dohle.cli.output import counted, leader_text, print_json, print_table, rich_table
+from dohle.cli.output import counted, leader_text, print_json, print_table, reader_is_gone, rich_table
 from dohle.cli.session import bootstrap_option, json_option, local_state, run_async, timeout_option
 from dohle.model.errors import BrokerNotAvailable, DohleError
 from dohle.model.ids import TopicPartition, id_text
@@ -155,7 +155,7 @@ def node_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
         for voter in description.voters
         if voter.node_id not in brokers
     ]
-    return rows
+    return sorted(rows, key=lambda row: int(str(row[0])))
 
 
 def _state(node: NodeDescription) -> str:
@@ -254,6 +254,7 @@ def watch_cluster(bootstrap: str) -> None:
         run_async(_watch(bootstrap))
     except KeyboardInterrupt:
         click.echo("The cluster keeps running.", err=True)
+        raise
 
 
 async def _watch(bootstrap: str) -> None:
@@ -301,7 +302,7 @@ def _as_text(rows: list[tuple[object, ...]]) -> list[list[str]]:
 
 async def _watch_in_lines(admin: Admin) -> None:
     last = ""
-    while True:
+    while not reader_is_gone():
         try:
             description = await admin.describe_cluster()
             active = f"controller {description.controller_id}; " if description.controller_id >= 0 else ""

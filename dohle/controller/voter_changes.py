@@ -127,8 +127,9 @@ class VoterChanges:
                     "metadata_log_dir, prepare that with `dohle format --join --ignore-formatted`, and start it again"
                 )
             raise VoterNotFound(
-                f"node {node_id} is no controller that is connected without a vote (those are: {waiting}); format its "
-                "folder with `dohle format --join`, and start it with the role controller and this cluster's voters"
+                f"node {node_id} is no controller that is connected without a vote (those are: {waiting}); format its"
+                " folder with `dohle format --join`, and start it with the role controller and this cluster's voters;"
+                " if that is done, its log says why it is not connected"
             )
         return found, learners[found]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dohle.cli.explain import _why_behind
 from dohle.cli.lags import Lag
 from dohle.cli.measure import payloads, quantile
 from dohle.cli.output import counted, print_table, progress, size_text
@@ -19,7 +20,10 @@ from dohle.cli.status import headline, health_of, node_rows, to_json, unhealthy_
 from dohle.client.values import (
     ClusterDescription,
     EndpointDescription,
+    FollowerDescription,
     NodeDescription,
+    PartitionDescription,
+    ReplicaDescription,
     UnhealthyPartition,
     VoterDescription,
 )
@@ -49,6 +53,24 @@ def _cluster(fenced=(), unhealthy=(), controller_id=1):
 
 def test_a_sound_cluster_is_healthy():
     assert health_of(_cluster()).good
+
+
+def test_a_replica_that_is_behind_says_how_much_is_to_go_before_it_is_late():
+    def held(end, *followers):
+        return ReplicaDescription("t", bytes(16), 0, 9, 0, end, end, end, bool(followers), None, followers)
+
+    def why(in_sync):
+        partition = PartitionDescription(0, 1, 0, 0, (1, 2), in_sync)
+        return _why_behind(2, partition, {1: held(9, FollowerDescription(2, 4, 300, True)), 2: held(4)}, _cluster())
+
+    assert why((1,)) == "it catches up, 5 records to go"
+    assert why((1, 2)) == "", "it is in sync, and what was just written is on its way"
+
+
+def test_nodes_are_listed_by_number_whatever_they_are():
+    controllers = (VoterDescription(0, bytes(16), Address("v", 7)),)
+    cluster = dataclasses.replace(_cluster(), voters=(*_cluster().voters, *controllers))
+    assert [row[0] for row in node_rows(cluster)] == [0, 1, 2, 3]
 
 
 def test_everything_that_is_wrong_is_said():

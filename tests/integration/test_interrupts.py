@@ -140,3 +140,42 @@ def test_consume_and_produce_end_on_ctrl_c(trio):
     _, complaint = typed.communicate(timeout=10)
     assert typed.returncode == 130
     assert "Traceback" not in complaint
+
+
+@pytest.mark.parametrize(
+    "question",
+    [["status", "--watch"], ["status"], ["cluster", "describe", "--json"], ["explain", "partition", "nope", "0"]],
+    ids=" ".join,
+)
+def test_who_asks_ends_on_ctrl_c(trio, question):
+    nowhere = [] if "--watch" in question else ["--bootstrap", "localhost:1"]  # so that it waits for an answer
+    asking = _started(trio, *question, *nowhere, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if not nowhere:
+        assert "healthy" in asking.stdout.readline()
+    else:
+        time.sleep(1.5)
+    asking.send_signal(signal.SIGINT)
+    said, complaint = asking.communicate(timeout=10)
+    assert asking.returncode == 130, complaint
+    assert (said, complaint.strip()) == ("", "" if nowhere else "The cluster keeps running.")
+
+
+@pytest.mark.parametrize(
+    "question", [["status", "--watch"], ["status"], ["cluster", "describe", "--json"]], ids=" ".join
+)
+def test_who_has_read_enough_ends_what_is_written(trio, question):
+    read, write = os.pipe()
+    asking = _started(trio, *question, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    if "--watch" in question:
+        assert os.read(read, 100)
+    os.close(read)
+    _, complaint = asking.communicate(timeout=10)
+    assert (asking.returncode, complaint) == (0, "")
+
+
+def test_output_that_cannot_be_written_is_said(trio):
+    with open("/dev/full", "w") as full:
+        asking = _started(trio, "status", stdout=full, stderr=subprocess.PIPE, text=True)
+        _, complaint = asking.communicate(timeout=10)
+    assert (asking.returncode, complaint) == (1, "dohle: the output cannot be written: No space left on device\n")

@@ -130,6 +130,11 @@ class ByHand:
 def test_a_dedicated_controller_joins_by_hand_and_outlives_others(make_cluster):
     cluster = make_cluster(3)
     cluster.up()
+    stranger = ByHand(cluster, 5, "controller")
+    stranger.format("--join", "--cluster-id", "A" * 22)
+    with stranger.runs():
+        assert "its log says why" in cluster.refused("cluster", "voters", "add", "5")
+        until(lambda: "node 5 belongs to cluster AAAA" in stranger.log.read_text(), "it says why")
     node = ByHand(cluster, 4, "controller")
     assert "for node 4" in node.format("--join", "--cluster-id", cluster.local.state.cluster_id)
     with node.runs():
