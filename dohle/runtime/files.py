@@ -60,9 +60,10 @@ class OpenFile:
                 rest = memoryview(b"".join(buffers))[written:]
                 while rest:
                     rest = rest[os.pwrite(self.descriptor, rest, self._size + total - len(rest)) :]
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.descriptor, self._size)
+            error.filename = self.path
             raise
         self._size += total
 
@@ -83,6 +84,7 @@ class OpenFile:
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
                 return None
+            error.filename = self.path  # the system knows the descriptor alone
             raise
         return bytes(buffer) if count == size else None
 
@@ -105,7 +107,11 @@ class OpenFile:
         job = asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
         self.hold()
         job.add_done_callback(lambda _: self.release())
-        return await asyncio.shield(job)
+        try:
+            return await asyncio.shield(job)
+        except OSError as error:
+            error.filename = self.path
+            raise
 
     def release(self) -> None:
         self._users -= 1
@@ -290,6 +296,7 @@ def _sync_all(left: deque[OpenFile], done: deque[OpenFile]) -> None:
         try:
             _sync(file.descriptor)
         except OSError as error:
+            error.filename = file.path
             failures.append(error)
         else:
             done.append(file)

@@ -29,6 +29,7 @@ from dohle.runtime.disk import Disk, File
 from dohle.runtime.tasks import Tasks, cancel, turn
 from dohle.storage.checkpoints import (
     CHECKPOINT_INTERVAL_S,
+    LOG_STARTS,
     Checkpoints,
     LogKey,
     offsets_of,
@@ -165,7 +166,12 @@ class LogFolder:
         opened: dict[LogKey, Log] = {}
 
         async def open_one(key: LogKey, files: LogFiles) -> None:
-            parts = await files.open(clean=clean, written=offsets_of(found, key), now=self._clock.now())
+            parts = await files.open(
+                clean=clean,
+                written=offsets_of(found, key),
+                now=self._clock.now(),
+                begins_at=found[LOG_STARTS].get(key),
+            )
             folder = self._folder_of(key)
             opened[key] = self._log(key, folder, await read_topic_id(self._disk, folder), TopicConfig(), parts)
 

@@ -66,9 +66,10 @@ class LogReader:
                 raise
             if data is not None:
                 return data
-            if following is not None:  # a roll begins at the log's end, so that no gap is between two segments
-                reason = f"the batches from offset {offset} to {following.base_offset} are missing"
-                raise DamagedFile(segment.log_path, segment.size, reason, (offset, following.base_offset))
+            # a roll begins at the log's end, so that no gap is between two segments
+            beyond = following.base_offset if following is not None else up_to
+            reason = f"the batches from offset {offset} to {beyond} are missing"
+            raise DamagedFile(segment.log_path, segment.size, reason, (offset, beyond))
         return b""
 
     async def _read_in(self, segment: Segment, offset: int, max_bytes: int, up_to: int, min_one: bool) -> bytes | None:
@@ -86,7 +87,8 @@ class LogReader:
             return b""
         if first.size_bytes > len(data):
             data = await segment.file().read_at(start, first.size_bytes)
-        if first.base_offset > offset:
+        is_known = known is not None and known[0] is segment
+        if first.base_offset > offset or (is_known and first.base_offset < offset):  # else `locate` has looked
             raise DamagedFile(segment.log_path, start, f"a batch of offset {first.base_offset} where {offset} comes")
         checked = _check(segment, data, start, _Checked(0, first.base_offset, False), up_to)
         while not checked.is_over:

@@ -16,12 +16,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dohle.model.batch import HEADER_BYTES, BatchHeader, check_crc, is_torn, read_header
+from dohle.model.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, check_crc, is_torn, read_header
 from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.model.topic_config import DEFAULTS
 from dohle.runtime.disk import Disk, File
 from dohle.storage.checkpoints import Offsets, read_small
-from dohle.storage.damage_note import DAMAGE_FILE, read_damage
+from dohle.storage.damage_note import DAMAGE_FILE, read_damage, write_damage
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened, Recovery
@@ -70,10 +70,10 @@ class LogFiles:
     def _unsure(self, recovery_point: int) -> list[Segment]:
         return unsure_of(self._segments, recovery_point)
 
-    async def open(self, *, clean: bool, written: Offsets, now: float) -> Opened:
+    async def open(self, *, clean: bool, written: Offsets, now: float, begins_at: int | None = None) -> Opened:
         """Returns the log. `written` is what the checkpoints say; `clean`, whether the last stop was. Raises OSError.
 
-        Unless it was, `unsure_files` and the folder have been synced.
+        Unless it was, `unsure_files` and the folder have been synced. `begins_at` is where it certainly began.
         """
         if not self._segments:  # the crash of a replica that was starting over
             self._segments.append(self._segment(0))
@@ -97,6 +97,8 @@ class LogFiles:
         damage = found.damage
         if damage is None and DAMAGE_FILE in self._names:
             damage = await read_damage(self._disk, self._folder)
+        if damage is None and begins_at is not None and begins_at < min(start, written.recovery_point):
+            damage = await self._lacks_its_beginning(begins_at)
         if found.damage is None:
             await snapshots.restore(producers, segments, start, found.end_offset, now)
         for segment in self._segments:
@@ -113,6 +115,14 @@ class LogFiles:
             recovered=recovered,
             damage=damage,
         )
+
+    async def _lacks_its_beginning(self, begins_at: int) -> Damage:
+        """The first segments are gone. Later starts would take the log to begin behind them, so that it is noted."""
+        first = self._segments[0]
+        reason = f"it is the first segment, and the log began at offset {begins_at}"
+        damage = Damage(first.log_path, 0, reason, (begins_at, first.base_offset))
+        await write_damage(self._disk, self._folder, damage)
+        return damage
 
     async def _read_epochs(self, log_start_offset: int) -> EpochCache | None:
         """Returns None where they must be gathered from the batches."""
@@ -155,11 +165,11 @@ class LogFiles:
         if not segment.size:
             return segment.base_offset == end_offset
         self._use_stored_indexes(segment)
-        reached = segment.base_offset
+        reached, newest = segment.base_offset, NO_TIMESTAMP
 
         def note(_: int, header: BatchHeader) -> bool:
-            nonlocal reached
-            reached = header.next_offset
+            nonlocal reached, newest
+            reached, newest = header.next_offset, max(newest, header.max_timestamp)
             return False
 
         try:
@@ -169,6 +179,9 @@ class LogFiles:
             log.warning("%s: %s", self._folder, error)
             return False
         segment.first_timestamp = first.max_timestamp
+        if segment.newest is None or newest > segment.newest[0]:
+            log.warning("%s%s lacks its end: the segment is read", segment.path, TIME_INDEX_SUFFIX)
+            return False
         if reached != end_offset:
             log.warning("%s ends at offset %d, but %d was noted at the stop", self._folder, reached, end_offset)
         return reached == end_offset

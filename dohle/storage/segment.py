@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dohle.model.batch import HEADER_BYTES, LENGTH_END, NO_TIMESTAMP, BatchHeader, read_header
 from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.runtime.disk import Buffer, Disk, File
-from dohle.storage.segment_index import OffsetIndex, TimeIndex
+from dohle.storage.segment_index import IndexEntry, OffsetIndex, TimeIndex
 
 LOG_SUFFIX = ".log"
 INDEX_SUFFIX = ".index"
@@ -47,6 +47,25 @@ def named_offsets(names: Iterable[str], suffix: str) -> list[int]:
     """Returns the offsets, ascending, by which files with this suffix are named."""
     stems = [name[: -len(suffix)] for name in names if name.endswith(suffix)]
     return sorted(int(stem) for stem in stems if stem.isdecimal() and segment_name(int(stem)) == stem)
+
+
+def _chain(path: str, base_offset: int, offset: int) -> Callable[[int, BatchHeader], bool]:
+    """Returns what stops a walk, from the batch of `base_offset` on, at the one that ends above `offset`.
+
+    The CRC does not cover a batch's offset, so that only the batch before tells whether it is right: the walk raises
+    DamagedFile where one does not follow the other.
+    """
+    expected = base_offset
+
+    def stop(position: int, header: BatchHeader) -> bool:
+        nonlocal expected
+        if header.base_offset != expected or header.last_offset_delta < 0:
+            reason = f"a batch of offset {header.base_offset} where {expected} comes next"
+            raise DamagedFile(path, position, reason)
+        expected = header.next_offset
+        return expected > offset
+
+    return stop
 
 
 class Segment:
@@ -194,10 +213,13 @@ class Segment:
             for suffix, index in ((INDEX_SUFFIX, self.index), (TIME_INDEX_SUFFIX, self.times)):
                 if index.missing and not await self._supply(suffix, index):
                     log.warning("%s%s is damaged or missing: it is built again from the segment", self.path, suffix)
-                    await self.rebuild_indexes()
-                    for file in self.write_indexes(seal=True):
-                        file.close()
+                    await self._build_again()
                     return
+
+    async def _build_again(self) -> None:
+        await self.rebuild_indexes()
+        for file in self.write_indexes(seal=True):
+            file.close()
 
     async def _supply(self, suffix: str, index: OffsetIndex | TimeIndex) -> bool:
         try:
@@ -259,14 +281,45 @@ class Segment:
         if not self.index.covers(relative):
             await self.load_indexes()
         entry = self.index.floor(relative)
-        start = entry.position if entry is not None else 0
-        return await self.walk(start, self.size, lambda _, header: header.next_offset > offset)
+        if entry is not None:
+            found = await self._locate_from(entry, offset)
+            if found is not None:
+                return found
+            log.warning("%s%s does not fit the segment, which is walked without it", self.path, INDEX_SUFFIX)
+        return await self.walk(0, self.size, _chain(self.log_path, self.base_offset, offset))
+
+    async def _locate_from(self, entry: IndexEntry, offset: int) -> int | None:
+        """Returns None where the entry is not that of a batch."""
+        follow: Callable[[int, BatchHeader], bool] | None = None
+
+        def is_it(position: int, header: BatchHeader) -> bool:
+            nonlocal follow
+            if follow is None:
+                if header.last_offset != self.base_offset + entry.relative_offset:
+                    return True
+                follow = _chain(self.log_path, header.base_offset, offset)
+            return follow(position, header)
+
+        try:
+            found = await self.walk(entry.position, self.size, is_it)
+        except DamagedFile:
+            if follow is not None:
+                raise
+            return None
+        return found if follow is not None else None
 
     async def newest_timestamp(self) -> int:
         """Returns the newest timestamp in the segment, -1 if it has none."""
         if self.newest is None:
             await self.load_indexes()
-            self.newest = self.times.newest()
+            newest = self.times.newest()
+            last = self.index.floor(MOST_BYTES)
+            start = last.position if last is not None else 0
+            if await self.walk(start, self.size, lambda _, header: header.max_timestamp > newest[0]) < self.size:
+                log.warning("%s%s lacks its end: it is built again from the segment", self.path, TIME_INDEX_SUFFIX)
+                await self._build_again()
+                newest = self.times.newest()
+            self.newest = newest
         return self.newest[0]
 
     async def truncate_to(self, position: int, end_offset: int) -> None:

@@ -242,3 +242,33 @@ async def test_renames_are_done_in_order_and_over_when_whoever_asked_is_cancelle
         await renaming
     assert os.listdir(tmp_path) == ["c"]
     assert (tmp_path / "c").read_text() == "b"
+
+
+@pytest.mark.parametrize("way", ["preadv", "pread", "pwritev", "fdatasync"])
+async def test_an_error_of_the_device_bears_the_files_name(
+    disk: RealDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The system is given a descriptor, and names nothing."""
+    file = disk.open(f"{tmp_path}/log", create=True)
+    file.append([b"abc"])
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "the device failed")
+
+    if way == "pread":
+        monkeypatch.setattr(files, "_NOWAIT", None)
+    monkeypatch.setattr(files, "_sync", fail)
+    monkeypatch.setattr(files.os, way, fail)
+
+    async def use() -> None:
+        match way:
+            case "pwritev":
+                file.append([b"d"])
+            case "fdatasync":
+                await disk.sync([file])
+            case _:
+                await file.read_at(0, 3)
+
+    with pytest.raises(OSError, match=rf"{tmp_path}/log"):
+        await use()
+    file.close()
