@@ -101,12 +101,16 @@ class _LogCheck:
         return readable
 
     def _sealed_and_durable(self) -> list[Segment]:
-        """Returns the segments whose indexes are complete in their files."""
+        """Returns the segments whose indexes are complete in their files.
+
+        What a roll writes is durable once something above it is.
+        """
         if self._stop.clean:
             return self._segments
         if self._stop.recovery_point is None:
             return self._segments[:-1]
-        return self._segments[: len(self._segments) - len(unsure_of(self._segments, self._stop.recovery_point))]
+        unsure = unsure_of(self._segments, self._stop.recovery_point - 1)
+        return self._segments[: len(self._segments) - len(unsure)]
 
     def _check_join(self, before: Segment | None, segment: Segment) -> None:
         """A segment begins where the one before it ends."""

@@ -66,7 +66,7 @@ class SnapshotCheck:
         return f"{self._folder}/{segment_name(offset)}{SUFFIX}"
 
     def _is_sure(self, offset: int) -> bool:
-        return self._stop.clean or self._stop.recovery_point is None or offset <= self._stop.recovery_point
+        return self._stop.clean or self._stop.recovery_point is None or offset < self._stop.recovery_point
 
     def note(self, header: BatchHeader) -> None:
         """Takes the next sound batch."""
