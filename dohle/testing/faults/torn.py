@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dohle.model.batch import HEADER_BYTES, read_header
 from dohle.model.errors import CorruptMessage
+from dohle.model.image import ClusterImage
 from dohle.testing.faults.blow import Blow
 from dohle.testing.world.disk import SimDisk
 from dohle.testing.world.world import DATA
@@ -28,7 +29,12 @@ async def torn_tails(blow: Blow) -> None:
     await blow.pause(0.1)
     blow.start(*everyone)
     waited = 0.0
-    while not blow.over and waited < _PATIENCE_S and not _some_are_eligible(blow):
+    seen: list[ClusterImage] = []
+    while not blow.over and waited < _PATIENCE_S:
+        images = _committed(blow)
+        if any(_some_are_eligible(image) for image in images if not any(image is one for one in seen)):
+            break
+        seen = images
         await blow.pause(_LOOK_S)
         waited += _LOOK_S
     if not blow.over and waited < _PATIENCE_S:
@@ -60,13 +66,12 @@ def _ends_with_a_batch(content: bytearray) -> bool:
     return position == len(content)
 
 
-def _some_are_eligible(blow: Blow) -> bool:
-    for node_id in blow.active_controllers():
-        process = blow.world.machines[node_id].process
-        part = None if process is None or process.node is None else process.node.controller
-        image = None if part is None else part.controller.committed
-        if image is not None and any(
-            partition.eligible_replicas for topic in image.topics_in_order() for partition in topic.partitions
-        ):
-            return True
-    return False
+def _committed(blow: Blow) -> list[ClusterImage]:
+    """Returns what each active controller knows to be committed."""
+    processes = [blow.world.machines[node_id].process for node_id in blow.active_controllers()]
+    nodes = [process.node for process in processes if process is not None]
+    return [node.controller.controller.committed for node in nodes if node is not None and node.controller is not None]
+
+
+def _some_are_eligible(image: ClusterImage) -> bool:
+    return any(partition.eligible_replicas for topic in image.topics_in_order() for partition in topic.partitions)
