@@ -19,8 +19,8 @@ UPGRADES = (
             features,
             "update_features",
             """
-            - if obstacle is not None:
-            + if obstacle is not None and not mutated():
+            - if (obstacle := _obstacle(nodes, wanted)) is not None:
+            + if (obstacle := _obstacle(nodes, wanted)) is not None and not mutated():
             """,
         ),
         scenario=scenarios.a_cluster_is_upgraded_and_asked_for_its_new_version_all_the_time,
