@@ -381,6 +381,10 @@ class Quorum:
         self.incarnations.heard_hello(source, IncarnationId(opening.hello.incarnation_id))
         return source
 
+    def answer_to(self, source: ReplicaKey) -> raft_pb2.RaftEnvelope:
+        """Returns what `source`, which was greeted, is told: who this is, and where the voters are if it is none."""
+        return raft_pb2.RaftEnvelope(hello=self.identity.hello(), voters=self._links.where_to_knock(source))
+
     def part(self, source: ReplicaKey) -> None:
         """A stream of `source`, which was greeted, has ended."""
         if self._links.leave(source) and source not in self._node.voters:

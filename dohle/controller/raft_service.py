@@ -27,7 +27,7 @@ class RaftService:
             return
         source = self._quorum.greet(opening)
         try:
-            await stream.send(raft_pb2.RaftEnvelope(hello=self._quorum.identity.hello()))
+            await stream.send(self._quorum.answer_to(source))
             while (envelope := await stream.receive()) is not None:
                 for message in envelope.messages:
                     self._quorum.receive(from_wire(message, source, self._quorum.key))

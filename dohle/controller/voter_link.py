@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dohle.controller.raft_wire import CONVERSE, to_wire
@@ -33,6 +33,8 @@ _HELLO_TIMEOUT_S = 3.0
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 0.5
 
+OnVoters = Callable[[Sequence[Address]], None]
+
 
 @dataclass(frozen=True, slots=True)
 class LinkEnds:
@@ -51,13 +53,15 @@ class LinkEnds:
 class VoterLink:
     """The sending end towards `voter`; `run` keeps it up until it is cancelled.
 
-    Without a voter it only knocks: whoever listens at the address learns that this node is here.
+    Without a voter it only knocks: whoever listens at the address learns that this node is here, and `on_voters` where
+    the voters are.
     """
 
-    def __init__(self, voter: ReplicaKey | None, address: Address, ends: LinkEnds) -> None:
+    def __init__(self, voter: ReplicaKey | None, address: Address, ends: LinkEnds, on_voters: OnVoters) -> None:
         self.voter = voter
         self.address = address
         self._ends = ends
+        self._on_voters = on_voters
         self._waiting: deque[Message] = deque(maxlen=_MOST_WAITING)
         self._has_work = asyncio.Event()
         self._seen = asyncio.Event()
@@ -122,6 +126,7 @@ class VoterLink:
             raise NetworkException("it ended the conversation before it said who it is")
         found = key_of(answer.hello, self._ends.identity)
         if self.voter is None:
+            self._on_voters([Address(voter.host, voter.port) for voter in answer.voters])
             return
         if found != self.voter:
             raise InvalidRequest(f"{found} answers there, not voter {self.voter}; check the addresses of the voters")

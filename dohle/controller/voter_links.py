@@ -2,7 +2,7 @@
 
 Kept are links to every voter, and to every controller that has called and may be answered: whoever lags may not know
 yet who votes. One that has no vote knocks at the addresses of its configuration until it has one, for nobody calls it
-unasked: so the leader learns of it and sends it the log.
+unasked, and where it is told that voters are: so the leader learns of it and sends it the log.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from dohle.model.errors import InvalidRequest
 from dohle.model.metadata import FeatureRange
 from dohle.raft.messages import Message
 from dohle.raft.quorum import ReplicaKey
+from dohle.rpc.v1 import raft_pb2
 from dohle.runtime.network import Address
 from dohle.runtime.tasks import Tasks
 
 _MOST_LEARNERS = 16
+_MOST_KNOCKS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class VoterLinks:
     def __init__(self, me: ReplicaKey, bootstrap: Sequence[Address], ends: LinkEnds, tasks: Tasks) -> None:
         self.guests: dict[ReplicaKey, Guest] = {}
         self._me = me
-        self._bootstrap = tuple(bootstrap)
+        self._bootstrap = list(bootstrap)
         self._ends = ends
         self._tasks = tasks
         self._voters: dict[ReplicaKey, Address] = {}
@@ -83,6 +85,13 @@ class VoterLinks:
         self._follow()
         return True
 
+    def where_to_knock(self, source: ReplicaKey) -> list[raft_pb2.RaftVoterAddress]:
+        """Returns what `source` is told: where the voters are, unless it is one."""
+        if source in self._voters:
+            return []
+        others = [address for key, address in self._voters.items() if key.node_id != source.node_id]
+        return [raft_pb2.RaftVoterAddress(host=address.host, port=address.port) for address in others]
+
     def send(self, message: Message) -> None:
         """Sends it, or drops it where nobody is known to be."""
         link = self._links.get(message.target)
@@ -105,12 +114,23 @@ class VoterLinks:
             if link is not None and link.address != address:
                 self._close(link)
             if link is None or link.address != address:
-                self._links[key] = self._open(VoterLink(key, address, self._ends))
+                self._links[key] = self._open(VoterLink(key, address, self._ends, self._knock_at))
         if self._me in self._voters:
             while self._knocks:
                 self._close(self._knocks.pop())
         elif not self._knocks:
-            self._knocks = [self._open(VoterLink(None, address, self._ends)) for address in self._bootstrap]
+            self._knocks = [self._knock(address) for address in self._bootstrap]
+
+    def _knock_at(self, addresses: Sequence[Address]) -> None:
+        """Voters listen there, says one who was knocked at: the leader may be none of those that are configured."""
+        unknown = [address for address in addresses if address not in self._bootstrap]
+        told = unknown[: max(0, _MOST_KNOCKS - len(self._bootstrap))]
+        self._bootstrap += told
+        if self._knocks:
+            self._knocks += [self._knock(address) for address in told]
+
+    def _knock(self, address: Address) -> VoterLink:
+        return self._open(VoterLink(None, address, self._ends, self._knock_at))
 
     def _open(self, link: VoterLink) -> VoterLink:
         self._running[link] = self._tasks.spawn(link.run(), link.name)

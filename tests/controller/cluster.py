@@ -72,6 +72,7 @@ class TestVoter:
         self.directory_id = directory_id
         self.folder = cluster.path / self.name
         self.disk = GatedDisk(".log", "quorum-state.tmp")
+        self.bootstrap: list[Address] | None = None
         self.running: ControllerPart | None = None
         self.identity: NodeIdentity | None = None
         self._server: Server | None = None
@@ -125,7 +126,11 @@ class TestVoter:
             on_failure=cluster.failures.append,
             raft=cluster.raft,
             address=self.address,
-            bootstrap=[voter.address for voter in cluster.voters if voter is not self],
+            bootstrap=(
+                [voter.address for voter in cluster.voters if voter is not self]
+                if self.bootstrap is None
+                else self.bootstrap
+            ),
             session_timeout_ms=cluster.session_timeout_ms,
         )
         services = [*self.part.services, NodeService(identity).service()]
@@ -177,9 +182,10 @@ class Cluster:
             await voter.start()
         return await self.leader()
 
-    async def join(self) -> TestVoter:
-        """Starts one more controller, which has no vote yet."""
+    async def join(self, bootstrap: list[Address] | None = None) -> TestVoter:
+        """Starts one more controller without a vote; `bootstrap` is whom its configuration names, if not all."""
         voter = TestVoter(self, len(self.voters) + 1, DirectoryId(new_id(self.random)))
+        voter.bootstrap = bootstrap
         self.voters.append(voter)
         await voter.format_to_join()
         await voter.start()

@@ -102,6 +102,15 @@ async def test_a_learner_follows_and_has_no_vote(cluster: Cluster) -> None:
     await until(lambda: not active(cluster).part.quorum.learners())
 
 
+async def test_a_learner_whose_configuration_does_not_name_the_leader_is_found_by_it(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    follower = next(voter for voter in cluster.voters if voter is not leader)
+    joined = await cluster.join(bootstrap=[follower.address])
+    await until(lambda: joined.part.quorum.key in leader.part.quorum.learners())
+    assert await add(cluster, joined.node_id)
+    await cluster.agreed()
+
+
 async def test_one_that_has_joined_and_loses_its_log_does_not_begin_anew(cluster: Cluster) -> None:
     await cluster.start(1)
     joined = await learner(cluster)

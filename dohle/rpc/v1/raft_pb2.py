@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from dohle.rpc.v1 import common_pb2 as dohle_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x64ohle/v1/raft.proto\x12\x08\x64ohle.v1\x1a\x15\x64ohle/v1/common.proto\"\x8c\x01\n\x0cRaftEnvelope\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\'\n\x08messages\x18\x02 \x03(\x0b\x32\x15.dohle.v1.RaftMessage\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\x05\x12\x17\n\x0f\x66irst_batch_crc\x18\x05 \x01(\r\"\x8e\x03\n\x0bRaftMessage\x12\x35\n\x0e\x61ppend_request\x18\x01 \x01(\x0b\x32\x1b.dohle.v1.RaftAppendRequestH\x00\x12\x37\n\x0f\x61ppend_accepted\x18\x02 \x01(\x0b\x32\x1c.dohle.v1.RaftAppendAcceptedH\x00\x12\x37\n\x0f\x61ppend_rejected\x18\x03 \x01(\x0b\x32\x1c.dohle.v1.RaftAppendRejectedH\x00\x12\x31\n\x0cvote_request\x18\x04 \x01(\x0b\x32\x19.dohle.v1.RaftVoteRequestH\x00\x12\x33\n\rvote_response\x18\x05 \x01(\x0b\x32\x1a.dohle.v1.RaftVoteResponseH\x00\x12/\n\x0btimeout_now\x18\x06 \x01(\x0b\x32\x18.dohle.v1.RaftTimeoutNowH\x00\x12\x35\n\x0esnapshot_offer\x18\x10 \x01(\x0b\x32\x1b.dohle.v1.RaftSnapshotOfferH\x00\x42\x06\n\x04kind\"\x80\x01\n\x11RaftAppendRequest\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\x13\n\x0bprev_offset\x18\x02 \x01(\x03\x12\x11\n\tprev_term\x18\x03 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\x0c\x12\x15\n\rcommit_offset\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x03\"i\n\x12RaftAppendAccepted\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\r\n\x05round\x18\x02 \x01(\x03\x12\x1a\n\x12matched_end_offset\x18\x03 \x01(\x03\x12\x1a\n\x12\x64urable_end_offset\x18\x04 \x01(\x03\"z\n\x12RaftAppendRejected\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\r\n\x05round\x18\x02 \x01(\x03\x12\x13\n\x0bprev_offset\x18\x03 \x01(\x03\x12\x15\n\rconflict_term\x18\x04 \x01(\x05\x12\x1b\n\x13\x63onflict_end_offset\x18\x05 \x01(\x03\"[\n\x11RaftSnapshotOffer\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\x12\n\nend_offset\x18\x02 \x01(\x03\x12\x15\n\rsnapshot_term\x18\x03 \x01(\x05\x12\r\n\x05round\x18\x04 \x01(\x03\"n\n\x0fRaftVoteRequest\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\x10\n\x08pre_vote\x18\x02 \x01(\x08\x12\x11\n\tlast_term\x18\x03 \x01(\x05\x12\x16\n\x0elog_end_offset\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\x08\"Z\n\x10RaftVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\x15\n\relection_term\x18\x02 \x01(\x05\x12\x10\n\x08pre_vote\x18\x03 \x01(\x08\x12\x0f\n\x07granted\x18\x04 \x01(\x08\"\x1e\n\x0eRaftTimeoutNow\x12\x0c\n\x04term\x18\x01 \x01(\x05\x32\x46\n\x04Raft\x12>\n\x08\x43onverse\x12\x16.dohle.v1.RaftEnvelope\x1a\x16.dohle.v1.RaftEnvelope(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x64ohle/v1/raft.proto\x12\x08\x64ohle.v1\x1a\x15\x64ohle/v1/common.proto\"\xb8\x01\n\x0cRaftEnvelope\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\x0f.dohle.v1.Hello\x12\'\n\x08messages\x18\x02 \x03(\x0b\x32\x15.dohle.v1.RaftMessage\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\x05\x12\x17\n\x0f\x66irst_batch_crc\x18\x05 \x01(\r\x12*\n\x06voters\x18\x06 \x03(\x0b\x32\x1a.dohle.v1.RaftVoterAddress\".\n\x10RaftVoterAddress\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\x05\"\x8e\x03\n\x0bRaftMessage\x12\x35\n\x0e\x61ppend_request\x18\x01 \x01(\x0b\x32\x1b.dohle.v1.RaftAppendRequestH\x00\x12\x37\n\x0f\x61ppend_accepted\x18\x02 \x01(\x0b\x32\x1c.dohle.v1.RaftAppendAcceptedH\x00\x12\x37\n\x0f\x61ppend_rejected\x18\x03 \x01(\x0b\x32\x1c.dohle.v1.RaftAppendRejectedH\x00\x12\x31\n\x0cvote_request\x18\x04 \x01(\x0b\x32\x19.dohle.v1.RaftVoteRequestH\x00\x12\x33\n\rvote_response\x18\x05 \x01(\x0b\x32\x1a.dohle.v1.RaftVoteResponseH\x00\x12/\n\x0btimeout_now\x18\x06 \x01(\x0b\x32\x18.dohle.v1.RaftTimeoutNowH\x00\x12\x35\n\x0esnapshot_offer\x18\x10 \x01(\x0b\x32\x1b.dohle.v1.RaftSnapshotOfferH\x00\x42\x06\n\x04kind\"\x80\x01\n\x11RaftAppendRequest\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\x13\n\x0bprev_offset\x18\x02 \x01(\x03\x12\x11\n\tprev_term\x18\x03 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\x0c\x12\x15\n\rcommit_offset\x18\x05 \x01(\x03\x12\r\n\x05round\x18\x06 \x01(\x03\"i\n\x12RaftAppendAccepted\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\r\n\x05round\x18\x02 \x01(\x03\x12\x1a\n\x12matched_end_offset\x18\x03 \x01(\x03\x12\x1a\n\x12\x64urable_end_offset\x18\x04 \x01(\x03\"z\n\x12RaftAppendRejected\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\r\n\x05round\x18\x02 \x01(\x03\x12\x13\n\x0bprev_offset\x18\x03 \x01(\x03\x12\x15\n\rconflict_term\x18\x04 \x01(\x05\x12\x1b\n\x13\x63onflict_end_offset\x18\x05 \x01(\x03\"[\n\x11RaftSnapshotOffer\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\x12\n\nend_offset\x18\x02 \x01(\x03\x12\x15\n\rsnapshot_term\x18\x03 \x01(\x05\x12\r\n\x05round\x18\x04 \x01(\x03\"n\n\x0fRaftVoteRequest\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\x10\n\x08pre_vote\x18\x02 \x01(\x08\x12\x11\n\tlast_term\x18\x03 \x01(\x05\x12\x16\n\x0elog_end_offset\x18\x04 \x01(\x03\x12\x10\n\x08transfer\x18\x05 \x01(\x08\"Z\n\x10RaftVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x05\x12\x15\n\relection_term\x18\x02 \x01(\x05\x12\x10\n\x08pre_vote\x18\x03 \x01(\x08\x12\x0f\n\x07granted\x18\x04 \x01(\x08\"\x1e\n\x0eRaftTimeoutNow\x12\x0c\n\x04term\x18\x01 \x01(\x05\x32\x46\n\x04Raft\x12>\n\x08\x43onverse\x12\x16.dohle.v1.RaftEnvelope\x1a\x16.dohle.v1.RaftEnvelope(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,23 +33,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dohle.v1.raft_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RAFTENVELOPE']._serialized_start=57
-  _globals['_RAFTENVELOPE']._serialized_end=197
-  _globals['_RAFTMESSAGE']._serialized_start=200
-  _globals['_RAFTMESSAGE']._serialized_end=598
-  _globals['_RAFTAPPENDREQUEST']._serialized_start=601
-  _globals['_RAFTAPPENDREQUEST']._serialized_end=729
-  _globals['_RAFTAPPENDACCEPTED']._serialized_start=731
-  _globals['_RAFTAPPENDACCEPTED']._serialized_end=836
-  _globals['_RAFTAPPENDREJECTED']._serialized_start=838
-  _globals['_RAFTAPPENDREJECTED']._serialized_end=960
-  _globals['_RAFTSNAPSHOTOFFER']._serialized_start=962
-  _globals['_RAFTSNAPSHOTOFFER']._serialized_end=1053
-  _globals['_RAFTVOTEREQUEST']._serialized_start=1055
-  _globals['_RAFTVOTEREQUEST']._serialized_end=1165
-  _globals['_RAFTVOTERESPONSE']._serialized_start=1167
-  _globals['_RAFTVOTERESPONSE']._serialized_end=1257
-  _globals['_RAFTTIMEOUTNOW']._serialized_start=1259
-  _globals['_RAFTTIMEOUTNOW']._serialized_end=1289
-  _globals['_RAFT']._serialized_start=1291
-  _globals['_RAFT']._serialized_end=1361
+  _globals['_RAFTENVELOPE']._serialized_end=241
+  _globals['_RAFTVOTERADDRESS']._serialized_start=243
+  _globals['_RAFTVOTERADDRESS']._serialized_end=289
+  _globals['_RAFTMESSAGE']._serialized_start=292
+  _globals['_RAFTMESSAGE']._serialized_end=690
+  _globals['_RAFTAPPENDREQUEST']._serialized_start=693
+  _globals['_RAFTAPPENDREQUEST']._serialized_end=821
+  _globals['_RAFTAPPENDACCEPTED']._serialized_start=823
+  _globals['_RAFTAPPENDACCEPTED']._serialized_end=928
+  _globals['_RAFTAPPENDREJECTED']._serialized_start=930
+  _globals['_RAFTAPPENDREJECTED']._serialized_end=1052
+  _globals['_RAFTSNAPSHOTOFFER']._serialized_start=1054
+  _globals['_RAFTSNAPSHOTOFFER']._serialized_end=1145
+  _globals['_RAFTVOTEREQUEST']._serialized_start=1147
+  _globals['_RAFTVOTEREQUEST']._serialized_end=1257
+  _globals['_RAFTVOTERESPONSE']._serialized_start=1259
+  _globals['_RAFTVOTERESPONSE']._serialized_end=1349
+  _globals['_RAFTTIMEOUTNOW']._serialized_start=1351
+  _globals['_RAFTTIMEOUTNOW']._serialized_end=1381
+  _globals['_RAFT']._serialized_start=1383
+  _globals['_RAFT']._serialized_end=1453
 # @@protoc_insertion_point(module_scope)

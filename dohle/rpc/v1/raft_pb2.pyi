@@ -8,18 +8,28 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RaftEnvelope(_message.Message):
-    __slots__ = ("hello", "messages", "host", "port", "first_batch_crc")
+    __slots__ = ("hello", "messages", "host", "port", "first_batch_crc", "voters")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     FIRST_BATCH_CRC_FIELD_NUMBER: _ClassVar[int]
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
     hello: _common_pb2.Hello
     messages: _containers.RepeatedCompositeFieldContainer[RaftMessage]
     host: str
     port: int
     first_batch_crc: int
-    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[RaftMessage, _Mapping]]] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., first_batch_crc: _Optional[int] = ...) -> None: ...
+    voters: _containers.RepeatedCompositeFieldContainer[RaftVoterAddress]
+    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[RaftMessage, _Mapping]]] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., first_batch_crc: _Optional[int] = ..., voters: _Optional[_Iterable[_Union[RaftVoterAddress, _Mapping]]] = ...) -> None: ...
+
+class RaftVoterAddress(_message.Message):
+    __slots__ = ("host", "port")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    port: int
+    def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
 
 class RaftMessage(_message.Message):
     __slots__ = ("append_request", "append_accepted", "append_rejected", "vote_request", "vote_response", "timeout_now", "snapshot_offer")
