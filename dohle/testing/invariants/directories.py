@@ -52,24 +52,27 @@ class Twins:
             assigned_at = partition.assigned_at[partition.assigned_replicas.index(node_id)]
             there: list[str] = []
             for path in paths:
-                if _holds_batches(machine, path, name, key):
-                    if self._since.setdefault((node_id, path, key), assigned_at) == assigned_at:
-                        there.append(path)
-                else:
+                folder = _folder_of(machine, path, name, key)
+                if folder is None:
                     self._since.pop((node_id, path, key), None)
+                elif self._since.setdefault((node_id, path, key), assigned_at) == assigned_at and _has_batches(folder):
+                    there.append(path)
             if len(there) > 1:
                 yield f"{machine.name} has {name} in {' and '.join(there)}"
 
 
-def _holds_batches(machine: Machine, path: str, name: str, key: PartitionKey) -> bool:
-    """Whether the directory, mounted or not, has records of this replica."""
+def _folder_of(machine: Machine, path: str, name: str, key: PartitionKey) -> Folder | None:
+    """Returns where this replica lies in the directory, mounted or not; an empty one as well."""
     directory = machine.disk._root.entries.get(path) or machine.disk._unmounted.get(path)
     folder = directory.entries.get(name) if isinstance(directory, Folder) else None
     if not isinstance(folder, Folder):
-        return False
+        return None
     about = folder.entries.get(PARTITION_FILE)
-    if not isinstance(about, Content) or id_text(key.topic_id).encode() not in about.cached:
-        return False
+    is_it = isinstance(about, Content) and id_text(key.topic_id).encode() in about.cached
+    return folder if is_it else None
+
+
+def _has_batches(folder: Folder) -> bool:
     return any(
         isinstance(content, Content) and bool(content.cached)
         for file, content in sorted(folder.entries.items())
