@@ -2,7 +2,7 @@
 
 While a round is under way the next one gathers. A round captures what each log has to sync, calls `Disk.sync` once, and
 hands each log its part back. Nothing wakes up where nothing was appended, and nothing is timed a log. But nobody waits
-for another for long: who keeps a round from ending is synced apart from then on, and so is who is being filled.
+for another for long: who keeps a round from ending is synced alone from then on, and who is being filled apart.
 
 A sync that failed is never tried again: after one error the kernel may report success for pages that it dropped. The
 folder has failed for the life of the process; whoever waits is told, and so is the owner, once.
@@ -15,6 +15,7 @@ import contextlib
 import errno
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from dohle.model.errors import DohleError, StorageFailure
@@ -47,7 +48,7 @@ class Flushed(Protocol):
 STRAGGLES_S = 0.02
 """For how long all wait for a log whose sync takes long; then the others go on without it,"""
 SLOW_S = 60.0
-"""and it is synced apart from them for so long."""
+"""and it is synced alone for so long."""
 MOST_SLOW = 4
 """How many logs are slow at a time: more are only where the whole disk is."""
 BULK_S = 0.5
@@ -87,7 +88,8 @@ class _Round:
 class GroupCommit:
     """The rounds of one folder. Stops with `close`, after those under way.
 
-    There are two lanes, each with a round at a time: one for all, and one for those who are slow or have much to sync.
+    There are lanes, each with a round at a time: one for all, one for those who have much to sync, and one for each log
+    that is slow: another that was taken for slow as well, when the disk was busy, is not to wait for it.
     """
 
     def __init__(self, disk: Disk, tasks: Tasks, *, name: str, on_failure: OnFailure) -> None:
@@ -98,29 +100,40 @@ class GroupCommit:
         self._on_failure = on_failure
         self._prompt = _Lane()
         self._patient = _Lane()
+        self._alone: dict[Flushed, _Lane] = {}  # of slow ones, while they have anything to sync
         self._under_way: dict[Flushed, None] = {}
         self._ended = asyncio.Event()  # a sync of somebody; a new one each time
         self._slow_until: dict[Flushed, float] = {}
         self._bulk_until: dict[Flushed, float] = {}
+        self._closed = False
         self._task = tasks.spawn(self._run(self._prompt), f"group-commit {name}")
         self._patient_task = tasks.spawn(self._run(self._patient), f"patient group-commit {name}")
 
     def request(self, flushed: Flushed) -> None:
         """Has the next round take what `flushed` has to sync. Costs next to nothing, and may be repeated."""
-        lane = self._patient if self._is_apart(flushed) else self._prompt
-        lane.requested[flushed] = None
-        lane.wake.set()
+        if self._closed:
+            return
+        if flushed in self._alone:
+            self._alone[flushed].requested[flushed] = None
+        elif self._is_in(self._slow_until, flushed):
+            lane = self._alone[flushed] = _Lane()
+            lane.requested[flushed] = None
+            self._tasks.spawn(self._sync_alone(flushed, lane), f"slow group-commit {self._name}")
+        else:
+            lane = self._patient if self._is_in(self._bulk_until, flushed) else self._prompt
+            lane.requested[flushed] = None
+            lane.wake.set()
 
     def expect_much(self, flushed: Flushed) -> None:
         """It is being filled: nobody else is to wait for what it has to sync."""
         self._bulk_until[flushed] = asyncio.get_running_loop().time() + BULK_S
 
-    def _is_apart(self, flushed: Flushed) -> bool:
-        for until in (self._bulk_until, self._slow_until):
-            if flushed in until:
-                if asyncio.get_running_loop().time() < until[flushed]:
-                    return True
-                del until[flushed]
+    @staticmethod
+    def _is_in(until: dict[Flushed, float], flushed: Flushed) -> bool:
+        if flushed in until:
+            if asyncio.get_running_loop().time() < until[flushed]:
+                return True
+            del until[flushed]
         return False
 
     async def settled(self, flushed: Flushed) -> None:
@@ -129,8 +142,9 @@ class GroupCommit:
             await self._ended.wait()
 
     async def close(self) -> None:
-        while self._under_way:
+        while self._under_way or self._alone:
             await self._ended.wait()
+        self._closed = True
         await cancel(self._task)
         await cancel(self._patient_task)
 
@@ -140,6 +154,13 @@ class GroupCommit:
             lane.wake.clear()
             if await self._round(lane):
                 return
+
+    async def _sync_alone(self, flushed: Flushed, lane: _Lane) -> None:
+        while lane.requested and self.failure is None:
+            await self.settled(flushed)  # the round that the others have left, at first
+            await self._round(lane)
+        del self._alone[flushed]
+        self._tell_of_end()
 
     async def _round(self, lane: _Lane) -> bool:
         """Returns whether another task has taken the lane over."""
@@ -155,7 +176,7 @@ class GroupCommit:
         self._under_way.update(dict.fromkeys(flushes))
         files = [file for flush in flushes.values() for file in flush.files]
         folders = [folder for flush in flushes.values() for folder in flush.folders]
-        run = _Round(flushes, is_patient=lane is self._patient)
+        run = _Round(flushes, is_patient=lane is not self._prompt)
         if not run.is_patient:
             self._look_later(run)
         try:
@@ -163,7 +184,8 @@ class GroupCommit:
                 await self._disk.sync(files, folders, lambda file: self._synced(run, file))
             self.check()  # another sync may have failed meanwhile
         except StorageFailure as failure:
-            for one in (*run.flushes, *self._prompt.requested, *self._patient.requested):
+            lanes = (self._prompt, self._patient, *self._alone.values())
+            for one in (*run.flushes, *chain.from_iterable(lane.requested for lane in lanes)):
                 one.fail_flushes(failure)
             self._forget(run.flushes)
         else:
@@ -182,11 +204,14 @@ class GroupCommit:
     def _forget(self, logs: Iterable[Flushed]) -> None:
         for one in logs:
             del self._under_way[one]
-        ended, self._ended = self._ended, asyncio.Event()
-        ended.set()
+        self._tell_of_end()
         for lane in (self._prompt, self._patient):
             if lane.requested:
                 lane.wake.set()
+
+    def _tell_of_end(self) -> None:
+        ended, self._ended = self._ended, asyncio.Event()
+        ended.set()
 
     # those who keep others waiting
 
@@ -211,7 +236,7 @@ class GroupCommit:
             self._look_later(run)
             return
         self._slow_until.update(dict.fromkeys(run.flushes, now + SLOW_S))
-        log.info("%s: %d logs take long to sync, and are synced apart", self._name, len(run.flushes))
+        log.info("%s: %d logs take long to sync, and are synced alone", self._name, len(run.flushes))
         run.has_stragglers = True
         self._task = self._tasks.spawn(self._run(self._prompt), f"group-commit {self._name}")
 

@@ -97,6 +97,15 @@ async def test_a_slow_log_holds_the_others_up_once_and_not_for_long() -> None:
 
 
 @in_virtual_time
+async def test_slow_logs_do_not_wait_for_one_another() -> None:
+    commit, _, (slow, less, other), _ = group("slow-500", "less-30", "a-1")
+    await appends([slow, less, other], 3.0)
+    assert max(less.waits_s) < 0.1
+    assert max(other.waits_s) <= STRAGGLES_S + 0.01
+    await commit.close()
+
+
+@in_virtual_time
 async def test_a_disk_that_is_slow_as_a_whole_is_waited_for() -> None:
     commit, _, logs, _ = group(*(f"{number}-100" for number in range(MOST_SLOW + 1)))
     await appends(logs, 2.0)
