@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 
 import pytest
 
@@ -13,31 +12,13 @@ from dohle.model.ids import PartitionKey, TopicId, TopicPartition
 from tests.broker.brokers import Cluster, Node, until
 from tests.broker.logs import TOPIC_ID, batch
 from tests.broker.virtual_time import in_virtual_time
+from tests.storage.fault_disk import FailingDirectory
 
 PATHS = SOUND, BROKEN = ("one", "two")
 PARTITIONS = 4
 OF_A_START = 40
 """So many operations are those of a start at most, which depends on the stop before it."""
 LATER_ID = TopicId(b"a later one of 1")
-
-
-class Failing:
-    """The second directory's disk fails at its `first` operation, and at all that follow if it stays so."""
-
-    def __init__(self, node: Node, first: int, *, stays: bool) -> None:
-        self.struck = False
-        self._left = first
-        self._stays = stays
-        node.disk.fault = self._fault
-
-    def _fault(self, operation: str, path: str) -> OSError | None:
-        if path != BROKEN and not path.startswith(f"{BROKEN}/"):
-            return None
-        self._left -= 1
-        if self._left > 0 or (self.struck and not self._stays):
-            return None
-        self.struck = True
-        return OSError(errno.EIO, f"at {operation}", path)
 
 
 class Written:
@@ -87,7 +68,7 @@ async def lives(first: int, struck: list[bool], *, clean: bool, stays: bool) -> 
     written = Written(node)
     await written.more()
     await (node.stop() if clean else node.kill())
-    disk = Failing(node, first, stays=stays)
+    disk = FailingDirectory(node.disk, BROKEN, first, stays=stays)
 
     await node.start()
     await until(lambda: acts(node) and len(node.broker.replicas.partitions) >= PARTITIONS // 2)

@@ -224,3 +224,23 @@ def _folder(path: str) -> str:
 
 def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
+
+
+class FailingDirectory:
+    """The disk of one directory fails at its `first` operation from now on, and at all that follow if it stays so."""
+
+    def __init__(self, disk: FaultDisk, path: str, first: int, *, stays: bool) -> None:
+        self.struck = False
+        self._path = path
+        self._left = first
+        self._stays = stays
+        disk.fault = self._fault
+
+    def _fault(self, operation: str, path: str) -> OSError | None:
+        if path != self._path and not path.startswith(f"{self._path}/"):
+            return None
+        self._left -= 1
+        if self._left > 0 or (self.struck and not self._stays):
+            return None
+        self.struck = True
+        return OSError(errno.EIO, f"at {operation}", path)

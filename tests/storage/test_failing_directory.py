@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 
 from dohle.model.errors import StorageFailure
@@ -14,6 +12,7 @@ from dohle.storage.data_folder import DataFolder, UnusableFolder
 from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
 from dohle.storage.log_folder import LogFolder
+from tests.storage.fault_disk import FailingDirectory
 from tests.storage.test_crashes import content
 from tests.storage.test_log_dirs import PATHS, Machine, new
 from tests.storage.test_moved_logs import copied
@@ -22,25 +21,6 @@ from tests.storage.world import CLUSTER, StillClock, batch
 BROKEN = "two"
 OF_A_START = 60
 """So many operations are those of a start at most, which depends on the stop before it."""
-
-
-class Failing:
-    """A disk that fails at its `first` operation, counted from when it is armed, and at all that follow if it stays."""
-
-    def __init__(self, machine: Machine, first: int, *, stays: bool) -> None:
-        self._left = first
-        self._stays = stays
-        self.struck = False
-        machine.disk.fault = self._fault
-
-    def _fault(self, operation: str, path: str) -> OSError | None:
-        if path != BROKEN and not path.startswith(f"{BROKEN}/"):
-            return None
-        self._left -= 1
-        if self._left > 0 or (self.struck and not self._stays):
-            return None
-        self.struck = True
-        return OSError(errno.EIO, f"at {operation}", path)
 
 
 class Life:
@@ -160,7 +140,7 @@ async def lived(first: int, *, clean: bool, stays: bool) -> bool:
     await (life.machine.stop() if clean else life.machine.kill())
     if not clean:  # a torn tail, of which the next start has something to report
         life.machine.disk.files[f"{BROKEN}/t-1/{0:020d}.log"].cached += bytes(700)
-    disk = Failing(life.machine, first, stays=stays)
+    disk = FailingDirectory(life.machine.disk, BROKEN, first, stays=stays)
 
     await life.start()
     life.goes_on()
