@@ -56,6 +56,8 @@ async def test_a_broker_that_dies_while_replicas_go_to_it_does_not_keep_the_drai
     folder = ("--bootstrap", cluster.bootstrap)
     async with Admin(cluster.bootstrap) as admin:
         cluster.done("topic", "create", "orders", "--partitions", "6", "--replication-factor", "2", *folder)
+        # Whoever dies must hold nothing else of what moves: then there is a place left to go to.
+        cluster.done("cluster", "reassign", *(f"orders:{partition}=4,3" for partition in range(6)), *folder)
         written = await write_some(cluster.bootstrap, "orders", 2000, prefix="r" * 100)
         draining = await begins_to_drain(cluster, admin, "--patience", "2")
         async with asyncio.timeout(20):
