@@ -1,6 +1,7 @@
 """An event loop whose clock jumps to the next timer when nothing is ready: seconds of waiting cost nothing.
 
-With disks and networks in memory a run is the same every time: no thread and no socket is part of it.
+With networks in memory a run is the same every time: no socket is part of it, and what a disk would do in threads is
+done on the loop.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import asyncio
 import functools
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 from dohle.runtime.clock import LoopClock
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -34,6 +36,23 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def run_in_executor(self, executor: Any, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Does at the next turn what a thread would do, so that files of a real disk may be part of a run."""
+        job: asyncio.Future[T] = self.create_future()
+        self.call_soon(self._run, job, function, *arguments)
+        return job
+
+    @staticmethod
+    def _run(job: asyncio.Future[T], function: Callable[..., T], *arguments: Any) -> None:
+        try:
+            result = function(*arguments)
+        except OSError as error:
+            if not job.cancelled():
+                job.set_exception(error)
+        else:
+            if not job.cancelled():
+                job.set_result(result)
 
 
 class VirtualClock(LoopClock):
