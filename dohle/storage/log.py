@@ -468,7 +468,7 @@ class Log:
         try:
             with self._commit.syncing():
                 segment, position, border = await self._reader.border(offset)
-                await self._leave_above(border)
+                await self._leave_above(border, border)
                 while self._segments.active is not segment:
                     self._segments.drop_last().delete()
                 await segment.truncate_to(position, border)
@@ -489,7 +489,7 @@ class Log:
             with self._commit.syncing():
                 first = self._segments.bases[0]
                 self.damage = None  # goes with all the rest
-                await self._leave_above(first)
+                await self._leave_above(first, 0)  # a crash may leave no segment, or only the one that it begins with
                 if self._disk.exists(f"{self.folder}/{DAMAGE_FILE}"):
                     self._disk.delete(f"{self.folder}/{DAMAGE_FILE}")
                 while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
@@ -510,15 +510,15 @@ class Log:
             self._truncation = None
         self._release_after_truncation()
 
-    async def _leave_above(self, border: int) -> None:
-        """Lowers all ends to `border`, the written recovery point too, before any byte goes."""
+    async def _leave_above(self, border: int, recovery_point: int) -> None:
+        """Lowers all ends to `border`, and the written recovery point to its own, before any byte goes."""
         self.generation += 1
         self._reader.forget()
         self._end = border
-        self._durable_end = min(self._durable_end, border)
+        self._durable_end = min(self._durable_end, recovery_point)
         self._high_watermark = min(self._high_watermark, border)
         self.epochs.truncate_to(border)
-        await self._checkpoints.lower(self.key, border)
+        await self._checkpoints.lower(self.key, recovery_point)
         await self._commit.settled(self)
 
     def _release_after_truncation(self) -> None:

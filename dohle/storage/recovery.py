@@ -274,8 +274,9 @@ class LogFiles:
 
 
 def unsure_of(segments: Sequence[Segment], recovery_point: int) -> list[Segment]:
-    """Returns the segments from the one on that holds the recovery point: after a crash they must be read."""
-    below = [segment for segment in segments if segment.base_offset <= recovery_point]
+    """Returns the segments from the one on that has the last offset below the recovery point, which must be read after
+    a crash: what a roll at the recovery point wrote of that segment's indexes is durable once something above it is."""
+    below = [segment for segment in segments if segment.base_offset < recovery_point]
     return list(segments[max(len(below) - 1, 0) :])
 
 

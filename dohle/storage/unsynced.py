@@ -119,10 +119,10 @@ class Unsynced:
             self._mark_is(_MarkState.DURABLE)
 
     async def sync_all(self) -> None:
-        """Makes the log durable as a truncation left it; what was to be synced besides it needs no more."""
-        _close(self._files)
-        files = [segment.file() for segment in self._segments.unsynced]
+        """Makes the log durable as a truncation left it: indexes of segments that stay were sealed at a roll, too."""
+        files = [*(segment.file() for segment in self._segments.unsynced), *self._files]
         await self._disk.sync(files, [self._folder])
+        _close(self._files)
         self._segments.unsynced.clear()
         self._names_changed = False
         self._records = 0

@@ -12,6 +12,7 @@ from tests.storage.test_log import read_all
 from tests.storage.world import PATH, SEGMENT, World, batch
 
 INDEX = "00000000000000000000.index"
+TIMES = "00000000000000000000.timeindex"
 RECOVERY_POINT = f"{PATH}/recovery-point-offset-checkpoint"
 
 
@@ -305,6 +306,25 @@ async def test_a_damaged_index_of_a_sealed_segment_is_built_again(
     assert await read_all(log, 1) == list(range(0, 120, 2))
     assert await log.offset_for_timestamp(7) == (13, 7)
     assert "built again" in caplog.text
+
+
+async def test_indexes_of_a_segment_that_ends_at_the_recovery_point_are_not_believed(world: World) -> None:
+    """A roll wrote them, and no sync has taken them: of what they had the crash has left a beginning."""
+    world.config = TopicConfig(segment_bytes=1 << 20)
+    log = await world.log()
+    for time in (*range(20), 99, *[5] * 33):  # one segment's
+        log.append_as_leader(batch(1, size=19_000, timestamp=time), 0, 0)
+    await log.flush()
+    await world.clock.passed(1)
+    log.append_as_leader(batch(1, size=19_000), 0, 0)
+    assert len(world.bytes_of(TIMES)) > 10 * 12
+    del world.bytes_of(TIMES)[10 * 12 :]
+    log = await world.crash()
+    assert log.damage is None
+    assert await log.offset_for_timestamp(50) == (20, 99)
+    index = world.disk.files[world.path(TIMES)]
+    assert index.cached == index.durable
+    assert len(index.cached) > 10 * 12
 
 
 @pytest.mark.parametrize("content", [None, b"", b"0\n1\nx 1\n", b"0\n2\n1 0\n"])

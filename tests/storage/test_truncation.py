@@ -1,4 +1,5 @@
 import asyncio
+from random import Random
 
 import pytest
 
@@ -194,3 +195,42 @@ async def test_a_snapshot_above_the_cut_is_never_used_again(world: World) -> Non
     assert log.log_end_offset == 62
     assert log.producers.check(read_header(batch(2, producer=1, sequence=40))) is None
     assert log.producers.check(read_header(batch(2, producer=2, sequence=20))) == Duplicate(60, 61)
+
+
+@pytest.mark.parametrize("beginning", [500, 2000])
+@pytest.mark.parametrize("random", [None, *range(4)])
+async def test_a_crash_in_the_middle_of_starting_over_leaves_no_damage(beginning: int, random: int | None) -> None:
+    """Neither where it began before nor where it is to begin is a promise that its end must keep."""
+    for steps in range(20):
+        world = World(TopicConfig(segment_bytes=1 << 20))
+        await world.start()
+        log = await world.log()
+        await log.start_over_at(1000)
+        for i in range(40):
+            log.append_as_leader(batch(2, size=30_000), i // 10, 0)
+        await log.flush()
+        await world.clock.passed(1)
+        begun = asyncio.ensure_future(log.start_over_at(beginning))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        begun.cancel()
+        log = await world.crash(None if random is None else Random(steps * 10 + random))
+        assert log.damage is None
+        assert await read_all(log) == list(range(log.log_start_offset, log.log_end_offset, 2))
+        assert log.has_end
+        await world.kill()
+
+
+async def test_indexes_of_segments_that_stay_are_durable_once_the_log_is_cut(world: World) -> None:
+    """They were written at a roll that no sync had taken yet."""
+    world.config = TopicConfig(segment_bytes=1 << 20)
+    log = await world.log()
+    for _ in range(40):
+        log.append_as_leader(batch(2, size=30_000), 0, 0)
+    await log.truncate_to(78)
+    names = [name for name in world.disk.list("data/t-0") if name.endswith(".log")]
+    assert len(names) == 3
+    for name in names[:-1]:
+        for suffix in ("index", "timeindex"):
+            content = world.disk.files[world.path(name.replace("log", suffix))]
+            assert content.cached == content.durable != b""

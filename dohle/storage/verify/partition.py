@@ -101,15 +101,12 @@ class _LogCheck:
         return readable
 
     def _sealed_and_durable(self) -> list[Segment]:
-        """Returns the segments whose indexes are complete in their files.
-
-        What a roll writes is durable once something above it is.
-        """
+        """Returns the segments whose indexes are complete in their files."""
         if self._stop.clean:
             return self._segments
         if self._stop.recovery_point is None:
             return self._segments[:-1]
-        unsure = unsure_of(self._segments, self._stop.recovery_point - 1)
+        unsure = unsure_of(self._segments, self._stop.recovery_point)
         return self._segments[: len(self._segments) - len(unsure)]
 
     def _check_join(self, before: Segment | None, segment: Segment) -> None:

@@ -143,7 +143,7 @@ STORAGE = (
             Log,
             "_leave_above",
             """
-            - await self._checkpoints.lower(self.key, border)
+            - await self._checkpoints.lower(self.key, recovery_point)
             + mutated()
             """,
         ),
