@@ -106,6 +106,25 @@ async def power_goes_while_a_snapshot_is_installed(stage: Stage) -> None:
 
 
 @scenario
+async def power_goes_while_a_log_that_was_cut_begins_anew(stage: Stage) -> None:
+    await logs_are_cut(stage, *stage.world.machines)
+    away = await behind(stage)
+    disk = stage.world.machines[away].disk
+    struck: list[int] = []
+
+    def strike() -> None:
+        struck.append(away)
+        disk.faults.forgetful = True
+        stage.world.lose_power(away)
+
+    disk.faults.traps.append((Moment.ROLL, strike))  # the former segments are gone, durably
+    stage.world.start(away)
+    await stage.until(lambda: bool(struck), "its log begins anew")
+    assert not [name for name in disk.list(metadata_folder(stage.world.machines[away].config.data_dir)) if name.endswith(".log")], "a segment is left"
+    await comes_back(stage, away)
+
+
+@scenario
 async def power_may_go_at_any_time_after_a_snapshot(stage: Stage) -> None:
     for _ in range(2):
         await logs_are_cut(stage, *stage.world.machines)

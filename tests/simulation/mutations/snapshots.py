@@ -8,6 +8,7 @@ from dohle.controller.snapshot_files import SnapshotFiles
 from dohle.controller.voters_log import VotersLog
 from dohle.model import records
 from dohle.model.snapshot import SnapshotReader
+from dohle.storage.log import Log
 from dohle.raft.configurations import Configurations
 from dohle.raft.core import Core
 from dohle.raft.follower import Follower
@@ -60,6 +61,21 @@ SNAPSHOTS = (
             """,
         ),
         scenario=scenarios.power_goes_while_a_snapshot_is_installed,
+    ),
+    mutation(
+        "snapshot: the recovery point stays at the beginning of the log that goes",
+        "storage, amendment 4",
+        "of a log that begins anew nothing counts as durable before a byte of it goes",
+        edit(
+            Log,
+            "_start_over",
+            """
+            - await self._leave_above(first, 0)  # a crash may leave no segment, or only the one that it begins with
+            + mutated()
+            + await self._leave_above(first, first)
+            """,
+        ),
+        scenario=scenarios.power_goes_while_a_log_that_was_cut_begins_anew,
     ),
     mutation(
         "snapshot: one that is being installed counts as durable",
