@@ -27,8 +27,8 @@ demo: $(READY) .venv/.flights ## three nodes take a year of flights, lose a lead
 	@$(BIN)/dohle demo
 
 test: $(READY) ## runs all tests
-	@$(BIN)/python -m pytest --ignore tests/simulation
-	@$(BIN)/python -m pytest tests/simulation --numprocesses $(JOBS)
+	@$(BIN)/python -m pytest -m 'not processes' --numprocesses $(JOBS)
+	@$(BIN)/python -m pytest -m processes
 
 sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of fresh ones, FROM=, MINUTES=, JOBS=
 	@$(BIN)/dohle sim run --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from '$(FROM)') $(if $(MINUTES),--minutes $(MINUTES))
