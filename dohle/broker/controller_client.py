@@ -7,6 +7,7 @@ controller answers only when it does, or after a second, so nobody is asked agai
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -95,6 +96,20 @@ class ControllerClient:
         rounds = failures // len(self._voters)
         longest = min(PAUSE_FIRST_S * 2**rounds, PAUSE_MOST_S)
         await self._clock.sleep(self._random.uniform(longest / 2, longest) if rounds else 0)
+
+    async def ask_each(self, method: str, request: Any, *, timeout_s: float) -> dict[NodeId, Any]:
+        """Returns the answers of those voters that give one in time, whoever of them is active."""
+
+        async def ask(node_id: NodeId, address: Address) -> tuple[NodeId, Any]:
+            try:
+                return node_id, await self._network.call(
+                    address, METHODS[method], request, lane=Lane.CONTROL, timeout_s=timeout_s
+                )
+            except DohleError:
+                return node_id, None
+
+        answers = await asyncio.gather(*(ask(node_id, address) for node_id, address in self._voters.items()))
+        return {node_id: answer for node_id, answer in answers if answer is not None}
 
     async def call(self, method: str, request: Any, *, timeout_s: float | None = None) -> Any:
         """Returns the active controller's answer, or raises the DohleError that it answered with.

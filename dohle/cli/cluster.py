@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dohle.cli.as_known import cluster_as_known, complain, describe_quorum
 from dohle.cli.cluster_dirs import dirs
 from dohle.cli.cluster_drain import drain
 from dohle.cli.cluster_elect import elect
@@ -35,32 +36,50 @@ for command in (dirs, drain, elect, features, reassign, rebalance, unregister, v
 @bootstrap_option
 @timeout_option
 @json_option
-def describe(bootstrap: str, timeout_s: float, as_json: bool) -> None:
+def describe(bootstrap: str, timeout_s: float, as_json: bool) -> int:
     """Show the cluster's nodes and controllers, and how far each controller is.
 
-    The controllers are as the active one knows them at this moment; the nodes as the node that answers does.
+    The controllers are as the active one knows them at this moment; the nodes as the node that answers does. While no
+    majority of the controllers answers, those that do say how far they are themselves; exit code 1 then.
     """
 
-    async def ask() -> tuple[ClusterDescription, QuorumDescription]:
+    async def ask() -> tuple[ClusterDescription | None, QuorumDescription, bool]:
         from dohle.client.admin import Admin
 
         async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-cluster") as admin:
-            return await admin.describe_cluster(), await admin.describe_quorum()
+            quorum, confirmed = await describe_quorum(admin)
+            return await (admin.describe_cluster() if confirmed else cluster_as_known(admin)), quorum, confirmed
 
-    described, quorum = run_async(ask())
+    described, quorum, confirmed = run_async(ask())
+    if not confirmed:
+        up_to = quorum.committed_end if described is None else described.metadata_offset
+        complain(quorum, f"what was known up to metadata offset {up_to}")
     if as_json:
-        print_json(_as_json(described, quorum))
-        return
+        print_json(_as_json(described, quorum, confirmed))
+    else:
+        if described is None:
+            click.echo("The nodes that answer have started since, and know no brokers and topics yet.")
+        else:
+            _show_brokers(described, quorum)
+        click.echo(_decides(described, quorum))
+        click.echo()
+        print_table(*quorum_rows(quorum))
+    return 0 if confirmed else 1
+
+
+def _decides(described: ClusterDescription | None, quorum: QuorumDescription) -> str:
+    who = f"node {quorum.leader_id} decides" if quorum.leader_id >= 0 else "nobody decides"
+    version = "" if described is None else f"; metadata.version {described.metadata_version}"
+    return f"{who} in term {quorum.term}{version}, committed up to {quorum.committed_end}"
+
+
+def _show_brokers(described: ClusterDescription, quorum: QuorumDescription) -> None:
     down = [node.node_id for node in described.nodes if node.fenced]
     click.echo(
         f"cluster {described.cluster_id}: {counted(len(described.nodes), 'broker')}"
         f"{' (down: ' + ', '.join(map(str, down)) + ')' if down else ''}, "
         f"{counted(len(quorum.voters), 'voter')}, {counted(described.topics, 'topic')}, "
         f"{counted(described.partitions, 'partition')}"
-    )
-    click.echo(
-        f"node {quorum.leader_id} decides in term {quorum.term}; metadata.version {described.metadata_version}, "
-        f"committed up to {quorum.committed_end}"
     )
     for node in described.nodes:
         if node.draining:
@@ -71,12 +90,14 @@ def describe(bootstrap: str, timeout_s: float, as_json: bool) -> None:
                 f"node {node.node_id} goes on without {node.offline_log_dirs} of its log directories, where"
                 f" {counted(node.offline_replicas, 'replica')} lie: `dohle cluster dirs {node.node_id}` says why"
             )
-    click.echo()
-    print_table(*quorum_rows(quorum))
 
 
-def _as_json(described: ClusterDescription, quorum: QuorumDescription) -> dict[str, Any]:
+def _as_json(described: ClusterDescription | None, quorum: QuorumDescription, confirmed: bool) -> dict[str, Any]:
+    told = {"confirmed": confirmed, "quorum": quorum_json(quorum)}
+    if described is None:
+        return told
     return {
+        **told,
         "cluster_id": described.cluster_id,
         "metadata_version": described.metadata_version,
         "brokers": [
@@ -93,5 +114,4 @@ def _as_json(described: ClusterDescription, quorum: QuorumDescription) -> dict[s
             }
             for node in described.nodes
         ],
-        "quorum": quorum_json(quorum),
     }

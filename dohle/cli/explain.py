@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dohle.cli.as_known import complain
 from dohle.cli.lags import Lag, lags_in
-from dohle.cli.moves import listed_nodes, replicas_by_node
-from dohle.cli.output import age, counted, print_json, print_table
+from dohle.cli.moves import listed_nodes
+from dohle.cli.output import age, counted, print_json, print_table, time_text
+from dohle.cli.partition_told import PartitionTold, ask_of_partition
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.cli.step_words import is_unclean, what_happened
-from dohle.model.errors import UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
 
 if TYPE_CHECKING:
@@ -42,42 +42,36 @@ def explain() -> None:
 @bootstrap_option
 @timeout_option
 @json_option
-def partition_command(
-    topic: str, partition: int, changes: int, bootstrap: str, timeout_s: float, as_json: bool
-) -> None:
-    """Say who leads partition PARTITION of TOPIC since when and why, who was in sync, who lags, and why."""
-    history, described, replicas, cluster = run_async(_ask(bootstrap, timeout_s, topic, partition, changes))
+def partition_command(topic: str, partition: int, changes: int, bootstrap: str, timeout_s: float, as_json: bool) -> int:
+    """Say who leads partition PARTITION of TOPIC since when and why, who was in sync, who lags, and why.
+
+    While no majority of the controllers answers, what the nodes that do know of it; exit code 1 then.
+    """
+    # a step more than is shown tells what the first one has changed; the leader may be there for longer than that
+    told = run_async(ask_of_partition(bootstrap, timeout_s, topic, partition, max(changes + 1, 1000)))
+    if told.quorum is not None:
+        complain(told.quorum, told.as_of())
     if as_json:
-        print_json(_to_json(topic, history, described, replicas, cluster))
-        return
-    name = TopicPartition(topic, partition)
+        print_json(_to_json(topic, told))
+    else:
+        _show(TopicPartition(topic, partition), told, changes)
+    return 0 if told.quorum is None else 1
+
+
+def _show(name: TopicPartition, told: PartitionTold, changes: int) -> None:
+    history, described, replicas, cluster = told.history, told.described, told.replicas, told.cluster
     if history.steps:
         click.echo(f"{name}: {leader_words(history)}")
     click.echo(f"{_in_sync_words(described)}\n")
     print_table(("REPLICA", "STATE", "END", "RECORDS BEHIND", "BEHIND FOR", "WHY"), _rows(described, replicas, cluster))
     click.echo()
-    shown = list(_told(history))[-changes:]
-    print_table(("TIME", "LEADER", "EPOCH", "IN SYNC", "WHAT HAPPENED"), shown)
-    if history.read_from_offset > 0 and len(history.steps) <= changes and history.steps[0].partition_epoch > 0:
+    steps = history.steps
+    if steps:
+        print_table(("TIME", "LEADER", "EPOCH", "IN SYNC", "WHAT HAPPENED"), _step_rows(history)[-changes:])
+    elif told.quorum is not None:
+        click.echo("No controller that answers knows what has happened to it.")
+    if history.read_from_offset > 0 and len(steps) <= changes and not (steps and steps[0].partition_epoch == 0):
         click.echo(f"What was before metadata offset {history.read_from_offset} is not known any more.")
-
-
-async def _ask(
-    bootstrap: str, timeout_s: float, topic: str, partition: int, changes: int
-) -> tuple[PartitionHistory, PartitionDescription, _Replicas, ClusterDescription]:
-    from dohle.client.admin import Admin
-
-    async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-explain") as admin:
-        # a step more than is shown tells what the first one has changed; the leader may be there for longer than that
-        history = await admin.describe_partition_history(topic, partition, most_changes=max(changes + 1, 1000))
-        found = await admin.describe_topic(topic)
-        described = next((one for one in found.partitions if one.partition == partition), None)
-        if described is None:
-            raise UnknownTopicOrPartition(f"topic {topic} has no partition {partition}")
-        held = await replicas_by_node(admin, described.assigned_replicas)
-        name = TopicPartition(topic, partition)
-        replicas = {node: partitions[name] for node, partitions in held.items() if name in partitions}
-        return history, described, replicas, await admin.describe_cluster()
 
 
 def leader_words(history: PartitionHistory) -> str:
@@ -88,24 +82,24 @@ def leader_words(history: PartitionHistory) -> str:
         first -= 1
     step = history.steps[first]
     before = history.steps[first - 1] if first else None
-    since = f"since {_time(step.time_ms)} ({age((history.now_ms - step.time_ms) / 1000)} ago)"
+    since = f"since {time_text(step.time_ms)} ({age((history.now_ms - step.time_ms) / 1000)} ago)"
     who = f"broker {newest.leader} leads" if newest.leader >= 0 else "nobody leads"
     return f"{who} {since}, in epoch {newest.leader_epoch}: {what_happened(before, step)}"
 
 
-def _told(history: PartitionHistory) -> list[tuple[object, ...]]:
+def _step_rows(history: PartitionHistory) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     before: PartitionStep | None = None
     for step in history.steps:
         leader = step.leader if step.leader >= 0 else "none"
         in_sync = listed_nodes(step.in_sync_replicas)
-        rows.append((_time(step.time_ms), leader, step.leader_epoch, in_sync, what_happened(before, step)))
+        rows.append((time_text(step.time_ms), leader, step.leader_epoch, in_sync, what_happened(before, step)))
         before = step
     return rows
 
 
 def _rows(
-    described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription
+    described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription | None
 ) -> list[tuple[object, ...]]:
     leading = replicas.get(described.leader)
     rows: list[tuple[object, ...]] = []
@@ -114,7 +108,7 @@ def _rows(
         held = replicas.get(node)
         end = _known_end(node, leading, held)
         if node == described.leader:
-            rows.append((node, state, "?" if end is None else end, "-", "-", ""))
+            rows.append((node, state, "?" if end is None else end, "-", "-", _why_silent(held)))
             continue
         lag = _lag(leading, node)
         rows.append(
@@ -160,9 +154,17 @@ def _known_end(node: int, leading: ReplicaDescription | None, held: ReplicaDescr
     return told if told >= 0 else None
 
 
-def _why_behind(node: int, described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription) -> str:
+def _why_silent(held: ReplicaDescription | None) -> str:
+    return "" if held is not None else "its broker does not answer"
+
+
+def _why_behind(
+    node: int, described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription | None
+) -> str:
     """Returns the nearest reason for which a follower may lack records; empty if there is none."""
     leading, held = replicas.get(described.leader), replicas.get(node)
+    if cluster is None:
+        return "its broker does not run, or waits for a majority of the controllers"
     broker = next((one for one in cluster.nodes if one.node_id == node), None)
     if broker is None:
         return "its broker is not registered"
@@ -186,17 +188,8 @@ def _why_behind(node: int, described: PartitionDescription, replicas: _Replicas,
     return f"it catches up, {counted(behind, 'record')} to go" if behind > 0 and lags else ""
 
 
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
-
-
-def _to_json(
-    topic: str,
-    history: PartitionHistory,
-    described: PartitionDescription,
-    replicas: _Replicas,
-    cluster: ClusterDescription,
-) -> dict[str, Any]:
+def _to_json(topic: str, told: PartitionTold) -> dict[str, Any]:
+    history, described, replicas, cluster = told.history, told.described, told.replicas, told.cluster
     steps: list[dict[str, Any]] = []
     before: PartitionStep | None = None
     for step in history.steps:
@@ -217,6 +210,7 @@ def _to_json(
         )
         before = step
     return {
+        "confirmed": told.quorum is None,
         "topic": topic,
         "partition": described.partition,
         "leader": described.leader,
@@ -227,11 +221,12 @@ def _to_json(
         "replicas": [_replica_json(node, described, replicas, cluster) for node in described.assigned_replicas],
         "history": steps,
         "history_from_metadata_offset": history.read_from_offset,
+        "metadata_offset": history.known_end,
     }
 
 
 def _replica_json(
-    node: int, described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription
+    node: int, described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription | None
 ) -> dict[str, Any]:
     leading, held = replicas.get(described.leader), replicas.get(node)
     leads, lag = node == described.leader, _lag(leading, node)
@@ -241,5 +236,5 @@ def _replica_json(
         "durable_end": _known_end(node, leading, held),
         "records_behind": 0 if leads else None if lag is None else lag.records,
         "lag_ms": 0 if leads else None if lag is None else lag.lag_ms,
-        "why": "" if leads else _why_behind(node, described, replicas, cluster),
+        "why": _why_silent(held) if leads else _why_behind(node, described, replicas, cluster),
     }

@@ -7,6 +7,7 @@ import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -104,3 +105,8 @@ def age(seconds: float) -> str:
         return f"{max(0.0, seconds):.1f} s"
     minutes, hours = int(seconds // 60), int(seconds // 3600)
     return f"{minutes} min" if hours == 0 else f"{hours} h {minutes % 60} min"
+
+
+def time_text(time_ms: int) -> str:
+    """Returns a time for people, to the ms, in UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"

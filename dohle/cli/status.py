@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dohle.cli.as_known import NoMajority, complain, confirmed
 from dohle.cli.lags import Lags, lag_words, lags_of
 from dohle.cli.output import counted, leader_text, print_json, print_table, reader_is_gone, rich_table
 from dohle.cli.session import bootstrap_option, json_option, local_state, run_async, timeout_option
@@ -19,7 +20,7 @@ from dohle.model.ids import TopicPartition, id_text
 
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
-    from dohle.client.values import ClusterDescription, NodeDescription
+    from dohle.client.values import ClusterDescription, NodeDescription, QuorumDescription
     from dohle.cluster.local_state import LocalState
 
 _WATCH_INTERVAL_S = 0.5
@@ -52,12 +53,14 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
     state = local_state()
     is_local = state is not None and state.bootstrap == bootstrap
     try:
-        description, lags = run_async(_describe(bootstrap, timeout_s))
+        description, lags, quorum = run_async(_describe(bootstrap, timeout_s))
     except BrokerNotAvailable as error:
         if state is None or not is_local:
             raise
         raise BrokerNotAvailable(f"{running_words(state)} ({error.message})") from error
     health = health_of(description)
+    if quorum is not None:
+        complain(quorum, f"what was known up to metadata offset {description.metadata_offset}")
     if state is not None and is_local and not description.cluster_id:
         # the node that answered has not heard of its cluster yet, but whose node it is, is known here
         description = dataclasses.replace(description, cluster_id=state.cluster_id)
@@ -82,12 +85,19 @@ def _not_shown(description: ClusterDescription, shown: int) -> str:
     return f"and {more} more; `dohle status --json` lists all\n" if more > 0 else ""
 
 
-async def _describe(bootstrap: str, timeout_s: float) -> tuple[ClusterDescription, Lags]:
+async def _describe(bootstrap: str, timeout_s: float) -> tuple[ClusterDescription, Lags, QuorumDescription | None]:
+    """Returns the controllers, too, where none of them is known to decide."""
     from dohle.client.admin import Admin
 
     async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-status") as admin:
-        description = await admin.describe_cluster()
-        return description, await lags_of(admin, description.unhealthy)
+        try:
+            description = await confirmed(admin, admin.describe_cluster())
+        except NoMajority as error:
+            raise BrokerNotAvailable(
+                f"{error.message}; the nodes that answer have started since, and know no topics before that"
+            ) from error
+        quorum = await admin.describe_quorum(as_known=True) if description.controller_id < 0 else None
+        return description, await lags_of(admin, description.unhealthy), quorum
 
 
 def running_words(state: LocalState) -> str:

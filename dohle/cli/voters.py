@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dohle.cli.as_known import complain, describe_quorum
 from dohle.cli.output import print_json, print_table
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.model.errors import InvalidRequest
@@ -41,13 +42,19 @@ def _ask(bootstrap: str, timeout_s: float, question: Callable[[Admin], Awaitable
 @bootstrap_option
 @timeout_option
 @json_option
-def list_command(bootstrap: str, timeout_s: float, as_json: bool) -> None:
-    """List the controllers: who votes, who learns, and how far each of them is."""
-    quorum = _ask(bootstrap, timeout_s, lambda admin: admin.describe_quorum())
+def list_command(bootstrap: str, timeout_s: float, as_json: bool) -> int:
+    """List the controllers: who votes, who learns, and how far each of them is.
+
+    While no majority of them answers, what those that do say of themselves; exit code 1 then.
+    """
+    quorum, confirmed = _ask(bootstrap, timeout_s, describe_quorum)
+    if not confirmed:
+        complain(quorum, "what each of the others says of itself")
     if as_json:
-        print_json(quorum_json(quorum))
+        print_json({"confirmed": confirmed, **quorum_json(quorum)})
     else:
         print_table(*quorum_rows(quorum))
+    return 0 if confirmed else 1
 
 
 @voters.command()
@@ -137,9 +144,9 @@ def quorum_rows(quorum: QuorumDescription) -> tuple[Sequence[str], list[Sequence
                 id_text(replica.directory_id),
                 str(replica.address),
                 "active" if leads else "voter" if votes else "learner",
-                replica.durable_end,
-                max(0, quorum.log_end - replica.durable_end),
-                "-" if leads else "never" if replica.silent_ms < 0 else f"{replica.silent_ms / 1000:.1f} s ago",
+                "-" if replica.durable_end is None else replica.durable_end,
+                "-" if replica.durable_end is None else max(0, quorum.log_end - replica.durable_end),
+                "-" if leads else "no" if replica.silent_ms < 0 else f"{replica.silent_ms / 1000:.1f} s ago",
             )
         )
     return ("NODE", "FOLDER", "ADDRESS", "ROLE", "LOG END", "BEHIND", "ANSWERED"), rows

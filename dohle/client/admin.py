@@ -209,11 +209,17 @@ class Admin:
         return partition_changes.elected(await self._change(request, admin_pb2.ElectLeadersResponse))
 
     async def describe_partition_history(
-        self, topic: str, partition: int, *, most_changes: int = 50
+        self, topic: str, partition: int, *, most_changes: int = 50, as_known: bool = False
     ) -> PartitionHistory:
-        """Returns who led and who was in sync, since when. Raises UnknownTopicOrPartition."""
-        request = admin_pb2.DescribePartitionHistoryRequest(topic=topic, partition=partition, most_changes=most_changes)
-        answer = await self._read(request, admin_pb2.DescribePartitionHistoryResponse)
+        """Returns who led and who was in sync, since when. Raises UnknownTopicOrPartition.
+
+        With `as_known`, as `describe_quorum` has it.
+        """
+        request = admin_pb2.DescribePartitionHistoryRequest(
+            topic=topic, partition=partition, most_changes=most_changes, as_known=as_known
+        )
+        ask = self._ask_any if as_known else self._read
+        answer = await ask(request, admin_pb2.DescribePartitionHistoryResponse)
         _raise_if(descriptions.error_in(answer.failure))
         return partition_changes.history(answer)
 
@@ -222,10 +228,15 @@ class Admin:
         answer = await self._read(admin_pb2.DescribeClusterRequest(), admin_pb2.DescribeClusterResponse)
         return descriptions.cluster(answer)
 
-    async def describe_quorum(self) -> QuorumDescription:
-        """Returns who votes among the controllers and how far each is, as the active one knows it at this moment."""
-        answer = await self._change(admin_pb2.DescribeQuorumRequest(), admin_pb2.DescribeQuorumResponse)
-        return descriptions.quorum(answer)
+    async def describe_quorum(self, *, as_known: bool = False) -> QuorumDescription:
+        """Returns who votes among the controllers and how far each is, as the active one knows it at this moment.
+
+        With `as_known`, for while no majority of them answers: what those that do know by themselves. That may be old,
+        and the end of their logs may be taken back.
+        """
+        request = admin_pb2.DescribeQuorumRequest(as_known=as_known)
+        ask = self._ask_any if as_known else self._change
+        return descriptions.quorum(await ask(request, admin_pb2.DescribeQuorumResponse))
 
     async def add_voter(self, node_id: int) -> bool:
         """Gives a controller that is connected a vote, once it has the log; returns whether it had none.
@@ -332,6 +343,16 @@ class Admin:
         timeout_s = self._timeout_ms / 1000 + _GRACE_S
         return await self._repeat(request, response, timeout_s, lambda failure: failure.retriable and failure.definite)
 
+    async def _ask_any(self, request: Message, response: type[Answer]) -> Answer:
+        """Asks one node after the other, those too that start and know no topics yet; each once."""
+        failure: DohleError = BrokerNotAvailable("there is nobody to ask")
+        for address in list(self._line):
+            try:
+                return await self._call(address, request, response, _READ_S)
+            except DohleError as error:
+                failure = error
+        raise failure
+
     async def _repeat(
         self, request: Any, response: type[Answer], timeout_s: float, may_repeat: Callable[[DohleError], bool]
     ) -> Answer:
@@ -377,8 +398,9 @@ class Admin:
         self._line = list(dict.fromkeys([*(address for address in self._line if address in current), *current]))
 
     def _to_the_end(self, address: Address) -> None:
-        self._line.remove(address)
-        self._line.append(address)
+        if address in self._line:  # what another request has learned meanwhile may have dropped it
+            self._line.remove(address)
+            self._line.append(address)
 
     def _deadline(self) -> float:
         return self._seams.clock.now() + self._timeout_ms / 1000

@@ -142,7 +142,8 @@ def features(described: admin_pb2.DescribeFeaturesResponse) -> FeatureDescriptio
 
 def _quorum_replica(replica: admin_pb2.QuorumReplica) -> QuorumReplica:
     address = Address(replica.host, replica.port)
-    return QuorumReplica(replica.node_id, replica.directory_id, address, replica.durable_end, replica.silent_ms)
+    durable_end = replica.durable_end if replica.durable_end >= 0 else None
+    return QuorumReplica(replica.node_id, replica.directory_id, address, durable_end, replica.silent_ms)
 
 
 def _node(node: admin_pb2.NodeDescription) -> NodeDescription:

@@ -101,6 +101,8 @@ class PartitionHistory:
     steps: tuple[PartitionStep, ...]
     read_from_offset: int
     now_ms: int
+    known_end: int = 0  # up to where the controller that answered has metadata
+    known_at_ms: int = 0  # when the last of them was appended; 0: not known
 
 
 def wanted_message(wanted: Reassignment) -> admin_pb2.WantedReassignment:
@@ -176,4 +178,4 @@ def history(answer: admin_pb2.DescribePartitionHistoryResponse) -> PartitionHist
                 offline_brokers=tuple(step.offline_brokers),
             )
         )
-    return PartitionHistory(tuple(steps), answer.read_from_offset, answer.now_ms)
+    return PartitionHistory(tuple(steps), answer.read_from_offset, answer.now_ms, answer.known_end, answer.known_at_ms)

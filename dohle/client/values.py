@@ -163,15 +163,15 @@ class QuorumReplica:
     node_id: int
     directory_id: bytes
     address: Address
-    durable_end: int  # of the metadata log on its disk
-    silent_ms: int  # since it last answered; -1: never
+    durable_end: int | None  # of the metadata log on its disk; None: the active controller has not heard yet
+    silent_ms: int  # since it last answered; -1: never, or not now
 
 
 @dataclass(frozen=True, slots=True)
 class QuorumDescription:
     """The controllers: who votes, and who follows without a vote."""
 
-    leader_id: int
+    leader_id: int  # -1: none is known
     term: int
     committed_end: int  # exclusive
     log_end: int

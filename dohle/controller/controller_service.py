@@ -213,8 +213,10 @@ class ControllerService:
         return await describe_partition_history(self._controller, request, self._clock)
 
     async def describe_quorum(
-        self, _request: admin_pb2.DescribeQuorumRequest, _context: RequestContext
+        self, request: admin_pb2.DescribeQuorumRequest, _context: RequestContext
     ) -> admin_pb2.DescribeQuorumResponse:
+        if request.as_known:
+            return self._voter_changes.as_known()
         await self._controller.leader_found()
         return await self._voter_changes.describe()
 

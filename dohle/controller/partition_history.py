@@ -5,6 +5,9 @@ than not: a broker that was fenced, one that registered anew, one that lost a di
 also where the partition stays as it was, since it says why the replica does not come back. The newest stretch of the
 log is looked at, read in pieces; batches that do not name the topic are passed over without being decoded.
 
+Where no majority confirms anything, each controller tells what its own disk has. A restart forgets how much of the log
+is committed until a majority says so again, so that is all of it: the end of it may yet be taken back.
+
 What is not here: how replicas move between a broker's directories, which the metadata do not know.
 """
 
@@ -14,10 +17,12 @@ from collections import deque
 from typing import TypeGuard
 
 from dohle.controller.controller import Controller
-from dohle.controller.decision import failure_of
+from dohle.controller.decision import Decision, failure_of
 from dohle.model.batch import split_batches
 from dohle.model.errors import UnknownTopicOrPartition
 from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.image import ClusterImage
+from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import (
     BrokerChange,
     LogDirectories,
@@ -30,6 +35,7 @@ from dohle.model.metadata import (
 from dohle.model.metadata_batch import decode_metadata
 from dohle.rpc.v1 import admin_pb2
 from dohle.runtime.clock import Clock
+from dohle.runtime.tasks import turn
 
 MOST_CHANGES = 1000
 MOST_RECORDS = 200_000
@@ -41,30 +47,37 @@ _READ_BYTES = 256 << 10
 async def describe_partition_history(
     controller: Controller, request: admin_pb2.DescribePartitionHistoryRequest, clock: Clock
 ) -> admin_pb2.DescribePartitionHistoryResponse:
-    """Returns the newest steps of one partition. Raises NotController."""
-    await controller.leader_found()
-    if not controller.is_active:
-        raise controller.quorum.not_controller()
-    image = controller.committed
+    """Returns the newest steps of one partition. Raises NotController, unless asked for it as known here."""
+    if not request.as_known:
+        await controller.leader_found()
+        await controller.change(lambda _: Decision((), None))
+    committed = controller.committed
+    tail = await controller.quorum.read_unconfirmed() if request.as_known else b""
+    image = await _with_tail(committed, tail)
     topic = image.topic_named(request.topic)
     if topic is None or not 0 <= request.partition < len(topic.partitions):
         unknown = UnknownTopicOrPartition(f"there is no partition {request.topic}-{request.partition}")
-        return admin_pb2.DescribePartitionHistoryResponse(failure=failure_of(unknown))
+        return admin_pb2.DescribePartitionHistoryResponse(failure=failure_of(unknown), known_end=image.next_offset)
     most = min(request.most_changes, MOST_CHANGES) if request.most_changes > 0 else _DEFAULT_CHANGES
     steps = Steps(PartitionKey(topic.topic_id, request.partition), most)
-    end = image.next_offset
-    first = offset = max(topic.created_at, end - MOST_RECORDS, controller.quorum.first_offset)
-    while offset < end:
-        batches = await controller.quorum.read_committed(offset, _READ_BYTES)
-        for position, header in split_batches(batches):
-            offset = header.next_offset
-            raw = bytes(memoryview(batches)[position : position + header.size_bytes])
-            if raw.find(topic.topic_id) >= 0:
-                for batch in decode_metadata(raw):
-                    steps.add(batch.records, batch.base_offset, header.max_timestamp)
+    first = offset = max(topic.created_at, committed.next_offset - MOST_RECORDS, controller.quorum.first_offset)
+    while offset < committed.next_offset:
+        offset = steps.read(await controller.quorum.read_committed(offset, _READ_BYTES))
+    steps.read(tail)
     return admin_pb2.DescribePartitionHistoryResponse(
-        steps=steps.newest, read_from_offset=first, now_ms=clock.wall_ms()
+        steps=steps.newest,
+        read_from_offset=first,
+        now_ms=clock.wall_ms(),
+        known_end=image.next_offset,
+        known_at_ms=steps.read_to_ms,
     )
+
+
+async def _with_tail(image: ClusterImage, batches: bytes) -> ClusterImage:
+    for batch in decode_metadata(batches):
+        image = apply_batch(image, batch.records, batch.base_offset)
+        await turn(0, every=1)
+    return image
 
 
 class Steps:
@@ -72,8 +85,20 @@ class Steps:
 
     def __init__(self, key: PartitionKey, most: int) -> None:
         self.newest: deque[admin_pb2.PartitionStep] = deque(maxlen=most)
+        self.read_to_ms = 0  # when the last change that was looked at was made
         self._key = key
         self._offline: dict[NodeId, None] = {}  # of whose replica it was said that its directory is lost
+
+    def read(self, batches: bytes) -> int:
+        """Takes in changes as the log has them, and returns the offset behind them."""
+        end = 0
+        for position, header in split_batches(batches):
+            end, self.read_to_ms = header.next_offset, header.max_timestamp
+            raw = bytes(memoryview(batches)[position : position + header.size_bytes])
+            if raw.find(self._key.topic_id) >= 0:
+                for batch in decode_metadata(raw):
+                    self.add(batch.records, batch.base_offset, header.max_timestamp)
+        return end
 
     def add(self, records: tuple[MetadataRecord, ...], offset: int, time_ms: int) -> None:
         """Takes in one change of the metadata."""

@@ -25,6 +25,7 @@ from dohle.controller.quorum_snapshots import QuorumSnapshots
 from dohle.controller.raft_wire import first_batch_crc, spans_of, voter_set
 from dohle.controller.read_barriers import ReadBarriers
 from dohle.controller.snapshot_fetch import SnapshotFetch
+from dohle.controller.unconfirmed import read_unconfirmed
 from dohle.controller.vote_file import Vote, write_vote
 from dohle.controller.voter_link import LinkEnds, key_of
 from dohle.controller.voter_links import VoterLinks
@@ -361,6 +362,10 @@ class Quorum:
             if offset < self._log.log_start_offset:  # its segment was deleted while it was read
                 raise OffsetOutOfRange(f"the metadata log begins at offset {self._log.log_start_offset}") from None
             raise
+
+    async def read_unconfirmed(self) -> bytes:
+        """Returns what the log has behind what is applied: it may be committed, or be taken back."""
+        return await read_unconfirmed(self._log, self._applied_offset)
 
     # from the other voters
 

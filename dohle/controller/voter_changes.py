@@ -24,10 +24,11 @@ _ANSWERS_S = 1.0  # a voter that was silent for longer does not count as alive; 
 _CATCH_UP_S = 1.0  # a broker that passes a request on waits 2 s for the answer
 _LOOK_AGAIN_S = 0.02
 _MOST_VOTERS = 7
+_UNHEARD = -1
 
 
 class VoterChanges:
-    """Works at the active controller; elsewhere everything raises NotController."""
+    """Works at the active controller; elsewhere all but `as_known` raises NotController."""
 
     def __init__(self, controller: Controller, clock: Clock) -> None:
         self._controller = controller
@@ -37,9 +38,13 @@ class VoterChanges:
     async def describe(self) -> admin_pb2.DescribeQuorumResponse:
         """Returns who votes, who learns, and how far each of them is; linearizable."""
         await self._controller.change(lambda _: Decision((), None))
+        return self.as_known()
+
+    def as_known(self) -> admin_pb2.DescribeQuorumResponse:
+        """Returns what this controller knows of it by itself; of the others' logs that is nothing unless it leads."""
         quorum = self._quorum
         return admin_pb2.DescribeQuorumResponse(
-            leader_id=quorum.identity.node_id,
+            leader_id=quorum.leader_id,
             term=quorum.term,
             committed_end=quorum.commit_offset,
             log_end=quorum.log_end_offset,
@@ -174,8 +179,8 @@ class VoterChanges:
             directory_id=key.directory_id,
             host=address.host,
             port=address.port,
-            durable_end=self._quorum.durable_end if mine else progress.durable_end if progress else 0,
-            silent_ms=0 if mine else int(progress.silent_s * 1000) if progress else -1,
+            durable_end=self._quorum.durable_end if mine else (progress.durable_end if progress else 0) or _UNHEARD,
+            silent_ms=0 if mine else int(progress.silent_s * 1000) if progress else _UNHEARD,
         )
 
 

@@ -11,6 +11,7 @@ from dohle.broker.broker import Broker
 from dohle.broker.dir_moves import DirMove
 from dohle.broker.leading import Leading
 from dohle.broker.partition import Partition
+from dohle.listeners.as_known import history_as_known, quorum_as_known
 from dohle.listeners.broker_service import failure
 from dohle.model.errors import DamagedReplica, DohleError, StorageFailure, UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
@@ -70,15 +71,29 @@ class AdminService:
     elect_leaders = _passed_on(admin_pb2.ElectLeadersRequest, admin_pb2.ElectLeadersResponse)
     drain_broker = _passed_on(admin_pb2.DrainBrokerRequest, admin_pb2.DrainBrokerResponse)
     unregister_broker = _passed_on(admin_pb2.UnregisterBrokerRequest, admin_pb2.UnregisterBrokerResponse)
-    describe_partition_history = _passed_on(
+    _confirmed_history = _passed_on(
         admin_pb2.DescribePartitionHistoryRequest, admin_pb2.DescribePartitionHistoryResponse
     )
-    describe_quorum = _passed_on(admin_pb2.DescribeQuorumRequest, admin_pb2.DescribeQuorumResponse)
+    _confirmed_quorum = _passed_on(admin_pb2.DescribeQuorumRequest, admin_pb2.DescribeQuorumResponse)
     add_voter = _passed_on(admin_pb2.AddVoterRequest, admin_pb2.AddVoterResponse)
     remove_voter = _passed_on(admin_pb2.RemoveVoterRequest, admin_pb2.RemoveVoterResponse)
     transfer_controller = _passed_on(admin_pb2.TransferControllerRequest, admin_pb2.TransferControllerResponse)
     describe_features = _passed_on(admin_pb2.DescribeFeaturesRequest, admin_pb2.DescribeFeaturesResponse)
     update_features = _passed_on(admin_pb2.UpdateFeaturesRequest, admin_pb2.UpdateFeaturesResponse)
+
+    async def describe_partition_history(
+        self, request: admin_pb2.DescribePartitionHistoryRequest, context: RequestContext
+    ) -> admin_pb2.DescribePartitionHistoryResponse:
+        if request.as_known:
+            return await history_as_known(self._broker, request)
+        return await self._confirmed_history(request, context)
+
+    async def describe_quorum(
+        self, request: admin_pb2.DescribeQuorumRequest, context: RequestContext
+    ) -> admin_pb2.DescribeQuorumResponse:
+        if request.as_known:
+            return await quorum_as_known(self._broker)
+        return await self._confirmed_quorum(request, context)
 
     async def describe_cluster(
         self, request: admin_pb2.DescribeClusterRequest, context: RequestContext

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dohle.cli.as_known import no_majority_words
 from dohle.cli.explain import _why_behind
 from dohle.cli.lags import Lag
 from dohle.cli.measure import payloads, quantile
@@ -23,6 +24,8 @@ from dohle.client.values import (
     FollowerDescription,
     NodeDescription,
     PartitionDescription,
+    QuorumDescription,
+    QuorumReplica,
     ReplicaDescription,
     UnhealthyPartition,
     VoterDescription,
@@ -167,3 +170,23 @@ def test_standard_input_is_split_into_whole_lines(monkeypatch):
 
     assert asyncio.run(read()) == [b"one", b"two", b"", b"three", b"four"]
     os.close(reading)
+
+
+def quorum_of(count, silent, leader_id=-1):
+    voters = tuple(
+        QuorumReplica(node, bytes(16), Address("h", node), None, -1 if node in silent else 0)
+        for node in range(1, count + 1)
+    )
+    return QuorumDescription(leader_id, 7, 0, 0, voters, ())
+
+
+def test_who_has_to_be_started_is_named():
+    no_majority = "no majority of the controllers answers: "
+    assert no_majority_words(quorum_of(3, {2, 3})) == (
+        f"{no_majority}2 of 3 have to, and 2 (h:2) and 3 (h:3) do not: start one of them"
+    )
+    assert no_majority_words(quorum_of(2, {2})) == f"{no_majority}2 of 2 have to, and 2 (h:2) does not: start it"
+    assert no_majority_words(quorum_of(5, {2, 3, 4, 5})).endswith(": start 2 of them")
+    assert "none decides" in no_majority_words(quorum_of(3, {3}))
+    assert "node 2 is to decide" in no_majority_words(quorum_of(3, {3}, leader_id=2))
+    assert "is not known here" in no_majority_words(quorum_of(0, {}))

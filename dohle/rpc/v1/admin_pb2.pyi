@@ -476,28 +476,34 @@ class UnregisterBrokerResponse(_message.Message):
     def __init__(self, metadata_offset: _Optional[int] = ...) -> None: ...
 
 class DescribePartitionHistoryRequest(_message.Message):
-    __slots__ = ("topic", "partition", "most_changes", "timeout_ms")
+    __slots__ = ("topic", "partition", "most_changes", "timeout_ms", "as_known")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     MOST_CHANGES_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    AS_KNOWN_FIELD_NUMBER: _ClassVar[int]
     topic: str
     partition: int
     most_changes: int
     timeout_ms: int
-    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., most_changes: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    as_known: bool
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., most_changes: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., as_known: _Optional[bool] = ...) -> None: ...
 
 class DescribePartitionHistoryResponse(_message.Message):
-    __slots__ = ("failure", "steps", "read_from_offset", "now_ms")
+    __slots__ = ("failure", "steps", "read_from_offset", "now_ms", "known_end", "known_at_ms")
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     READ_FROM_OFFSET_FIELD_NUMBER: _ClassVar[int]
     NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_END_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_AT_MS_FIELD_NUMBER: _ClassVar[int]
     failure: _common_pb2.Failure
     steps: _containers.RepeatedCompositeFieldContainer[PartitionStep]
     read_from_offset: int
     now_ms: int
-    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[PartitionStep, _Mapping]]] = ..., read_from_offset: _Optional[int] = ..., now_ms: _Optional[int] = ...) -> None: ...
+    known_end: int
+    known_at_ms: int
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[PartitionStep, _Mapping]]] = ..., read_from_offset: _Optional[int] = ..., now_ms: _Optional[int] = ..., known_end: _Optional[int] = ..., known_at_ms: _Optional[int] = ...) -> None: ...
 
 class PartitionStep(_message.Message):
     __slots__ = ("metadata_offset", "time_ms", "leader", "leader_epoch", "partition_epoch", "in_sync_replicas", "assigned_replicas", "adding_replicas", "removing_replicas", "fenced_brokers", "unfenced_brokers", "shutting_down_brokers", "registered_brokers", "doubtful_brokers", "eligible_replicas", "last_known_leader", "offline_brokers")
@@ -666,10 +672,12 @@ class FollowerDescription(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., durable_end: _Optional[int] = ..., lag_ms: _Optional[int] = ..., subscribed: _Optional[bool] = ...) -> None: ...
 
 class DescribeQuorumRequest(_message.Message):
-    __slots__ = ("timeout_ms",)
+    __slots__ = ("timeout_ms", "as_known")
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    AS_KNOWN_FIELD_NUMBER: _ClassVar[int]
     timeout_ms: int
-    def __init__(self, timeout_ms: _Optional[int] = ...) -> None: ...
+    as_known: bool
+    def __init__(self, timeout_ms: _Optional[int] = ..., as_known: _Optional[bool] = ...) -> None: ...
 
 class DescribeQuorumResponse(_message.Message):
     __slots__ = ("leader_id", "term", "committed_end", "log_end", "voters", "learners")
