@@ -88,6 +88,10 @@ class Checkpoints:
         async with self.writing:
             await self._write()
 
+    def sure_start(self, key: LogKey) -> int:
+        """Returns the offset at which the log of `key` begins whatever happens: no later start needs what is below."""
+        return min(self._written[LOG_STARTS].get(key, 0), self._written[RECOVERY_POINTS].get(key, 0))
+
     async def lower(self, key: LogKey, offset: int) -> None:
         """Returns when the written recovery point of `key`, whose durable end is lowered already, is <= `offset`."""
         async with self.writing:

@@ -8,7 +8,7 @@ in an older one moves nothing.
 A log of which a recovery could not tell the end, for a batch is bad where no crash explains it, is neither read nor
 appended to. Damage that a read finds is noted in the folder, and only what it hits cannot be read. Batches are taken as
 they come: what a leader demands of them is checked before (`dohle.model.produced`), and repeated ones are told by
-`producers.check`. Retention and compaction are left out.
+`producers.check`. What lies below `log_start_offset` is never read, but by other replicas. Compaction is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,6 +30,7 @@ from dohle.model.errors import (
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk, File
+from dohle.storage.appended import Appended
 from dohle.storage.checkpoints import Checkpoints, LogKey
 from dohle.storage.damage_note import DAMAGE_FILE, write_damage
 from dohle.storage.flush_waiters import FlushWaiters
@@ -38,22 +38,13 @@ from dohle.storage.group_commit import Flush, GroupCommit
 from dohle.storage.log_reader import LogReader
 from dohle.storage.opened import Damage, Opened
 from dohle.storage.pushed_batches import check_pushed
+from dohle.storage.retention import RetiredSegments, first_kept
 from dohle.storage.roll import must_roll
 from dohle.storage.segment import DamagedFile, Segment
 from dohle.storage.unsynced import Unsynced
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What an append wrote. `batch` is the very bytes that are in the log now."""
-
-    base_offset: int
-    next_offset: int
-    log_append_time_ms: int  # -1 unless the topic stamps it
-    batch: Bytes
 
 
 class Log:
@@ -86,6 +77,7 @@ class Log:
         "on_durable",
         "producers",
         "recovered",
+        "retired",
         "topic_id",
     )
 
@@ -112,6 +104,7 @@ class Log:
         self.damage = opened.damage
         self.generation = 0
         self.on_durable: Callable[[], None] | None = None
+        self.retired = RetiredSegments()
         self._segments = opened.segments
         self._snapshots = opened.snapshots
         self._reader = LogReader(opened.segments)
@@ -129,6 +122,11 @@ class Log:
     @property
     def log_start_offset(self) -> int:
         return self._start
+
+    @property
+    def first_offset(self) -> int:
+        """Where the batches begin that are there: at the log's start or below, and where one batch begins."""
+        return self._segments.bases[0]
 
     @property
     def log_end_offset(self) -> int:
@@ -157,12 +155,12 @@ class Log:
     @property
     def last_batch_epoch(self) -> int:
         """The last batch's leader epoch, or -1 if the log is empty."""
-        return self.epochs.epoch_at(self._end - 1) if self._end > self._start else -1
+        return self.epochs.epoch_at(self._end - 1) if self._end > self.first_offset else -1
 
     @property
     def durable_epoch(self) -> int:
         """The leader epoch of the last batch below `durable_end`, or -1: a start finds at least so much again."""
-        return self.epochs.epoch_at(self._durable_end - 1) if self._durable_end > self._start else -1
+        return self.epochs.epoch_at(self._durable_end - 1) if self._durable_end > self.first_offset else -1
 
     @property
     def proven(self) -> bool:
@@ -347,23 +345,26 @@ class Log:
 
     # Reads
 
-    async def read(self, offset: int, max_bytes: int, *, up_to: int, min_one: bool = True) -> bytes:
+    async def read(
+        self, offset: int, max_bytes: int, *, up_to: int, min_one: bool = True, for_replica: bool = False
+    ) -> bytes:
         """Returns whole batches, from the one on that holds `offset`, all of which end at or below `up_to`.
 
         They take at most `max_bytes`, unless `min_one` lets a first one through that is larger, and their checksums are
         right. Raises OffsetOutOfRange outside [log start, log end], StorageFailure, and DamagedReplica where the first
-        of them is damaged.
+        of them is damaged. `for_replica`: they are for another replica, which may have what lies below the start.
         """
         while True:
             self._check_sound()
-            if not self._start <= offset <= self._end:
-                raise OffsetOutOfRange(f"{self.name}: offset {offset} is outside [{self._start}, {self._end}]")
+            least = self.first_offset if for_replica else self._start
+            if not least <= offset <= self._end:
+                raise OffsetOutOfRange(f"{self.name}: offset {offset} is outside [{least}, {self._end}]")
             limit = min(up_to, self._end)
             if offset >= limit:
                 return b""
-            generation = self.generation
-            data = await self._reading(self._reader.read(offset, max_bytes, limit, min_one), generation)
-            if data is not None and generation == self.generation:
+            version = self._version
+            data = await self._reading(self._reader.read(offset, max_bytes, limit, min_one), version)
+            if data is not None and version == self._version:
                 return data
 
     async def offset_for_timestamp(self, timestamp: int, *, up_to: int | None = None) -> tuple[int, int] | None:
@@ -373,29 +374,36 @@ class Log:
         """
         while True:
             self._check_sound()
-            generation = self.generation
+            version = self._version
             if self._start == self._end:
                 return None
             limit = self._end if up_to is None else min(up_to, self._end)
-            found = await self._reading(self._reader.find_timestamp(timestamp, self._start, limit), generation)
-            if generation == self.generation:
+            found = await self._reading(self._reader.find_timestamp(timestamp, self._start, limit), version)
+            if version == self._version:
                 return found
 
-    async def _reading(self, work: Coroutine[Any, Any, T], generation: int) -> T | None:
-        """Returns what `work` reads; None where a truncation came in between and it makes no sense."""
+    @property
+    def _version(self) -> tuple[int, int]:
+        """What a read that began in another one has found makes no sense: it was cut at one of its ends."""
+        return self.generation, self.first_offset
+
+    async def _reading(self, work: Coroutine[Any, Any, T], version: tuple[int, int]) -> T | None:
+        """Returns what `work` reads; None where the version has changed and it makes no sense."""
         try:
             return await work
         except OSError as error:
             self._check_sound()  # the files of a replica that was removed are gone, and no device with them
+            if version != self._version and isinstance(error, FileNotFoundError):
+                return None
             raise self._commit.refused(error) from error
         except DamagedFile as error:
-            await self._note_damage(error, generation)
-            if generation != self.generation:
+            await self._note_damage(error, version)
+            if version != self._version:
                 return None
             self._check_sound()
             raise DamagedReplica(f"{self.name}: {error.message}") from error
 
-    async def _note_damage(self, error: DamagedFile, generation: int) -> None:
+    async def _note_damage(self, error: DamagedFile, version: tuple[int, int]) -> None:
         """Nobody hears of damage before it is noted durably: what is done about it must not be forgotten at a stop.
 
         The quorum's log, which has no topic, ends with it: no other log there takes its place.
@@ -403,7 +411,7 @@ class Log:
         offsets = None if self.topic_id is None else error.offsets
         damage = Damage(error.file, error.position, error.reason, offsets)
         async with self._checkpoints.writing:  # held while the folder is renamed or deleted
-            if self._closed or generation != self.generation or self.damage is not None:
+            if self._closed or version != self._version or self.damage is not None:
                 return
             if offsets is not None:
                 with self._commit.replacing():
@@ -427,16 +435,38 @@ class Log:
         """Moves the watermark up to `offset`, at most to the log's end; never down."""
         self._high_watermark = max(self._high_watermark, min(offset, self._end))
 
+    # Its beginning
+
     def advance_log_start(self, offset: int) -> None:
         """Moves the log's start up to `offset`, at most to its end."""
         self._start = max(self._start, min(offset, self._end))
         self._high_watermark = max(self._high_watermark, self._start)
-        self.epochs.begin_at(self._start)
 
-    def delete_below_start(self) -> None:
-        """Deletes the segments that hold nothing from the log's start on, which is durable already."""
-        self._segments.delete_below(self._start)
-        self._snapshots.delete_below(self._segments.bases[0])
+    async def retained_from(self, now_ms: int) -> int:
+        """Returns where the log is to begin by what its topic retains. Raises StorageFailure, DamagedReplica."""
+        self._check_sound()
+        version = self._version
+        kept = first_kept(self._segments, self.config, self._high_watermark, self._end, now_ms)
+        found = await self._reading(kept, version)
+        return self._start if found is None or version != self._version else max(self._start, found)
+
+    def has_dead_segments(self) -> bool:
+        """Whether some lie below the log's start; one that is active is sealed for it. Raises StorageFailure."""
+        if self._closed or self._truncation is not None or self.damage is not None:
+            return False
+        if self._start == self._end and self._segments.active.size:
+            with self._commit.using():
+                self._roll()
+        return len(self._segments.bases) > 1 and self._segments.bases[1] <= self._start
+
+    def take_below(self, offset: int) -> list[Segment]:
+        """Takes the segments out of the log that lie below `offset`, where it begins durably, and returns them."""
+        if self._closed or self._truncation is not None:
+            return []
+        taken = self._segments.take_below(min(offset, self._start))
+        self._snapshots.delete_below(self.first_offset)
+        self.epochs.begin_at(self.first_offset)
+        return taken
 
     # Truncation
 
@@ -474,7 +504,7 @@ class Log:
                 await segment.truncate_to(position, border)
                 self._segments.unsynced[segment] = None
                 self._snapshots.truncate_to(border)
-                await self._snapshots.restore(self.producers, self._segments, self._start, border, self._clock.now())
+                await self._snapshots.restore(self.producers, self._segments, border, self._clock.now())
                 await self._unsynced.sync_all()
                 self._durable_end = self._end
         except DamagedFile as error:
@@ -552,7 +582,7 @@ class Log:
         """
         assert self._durable_end == self._end
         files = self._segments.active.write_indexes(seal=True) if self._segments.active.indexes_changed else []
-        if self._snapshots.latest != self._end and self._end > self._start:
+        if self._snapshots.latest != self._end and self._end > self.first_offset:
             files.append(self._snapshots.write(self._end, self.producers, self._segments.bases))
         if clear_mark:
             self._unsynced.delete_mark()
@@ -567,3 +597,4 @@ class Log:
         self._waiting.end_all(UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node"))
         self._unsynced.close()
         self._segments.close()
+        self.retired.close()

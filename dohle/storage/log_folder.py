@@ -32,6 +32,7 @@ from dohle.storage.checkpoints import (
     LOG_STARTS,
     Checkpoints,
     LogKey,
+    Offsets,
     offsets_of,
     read_checkpoints,
     write_files,
@@ -48,6 +49,7 @@ from dohle.storage.partition_metadata import PARTITION_FILE, encode_topic_id, re
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
 from dohle.storage.recovery import LogFiles
+from dohle.storage.retiring import Retiring
 from dohle.storage.room import NoRoom, needing_room
 from dohle.storage.segment import Segment
 from dohle.storage.segments import Segments
@@ -105,6 +107,7 @@ class LogFolder:
         self.strays = Strays(disk, clock, folder.path, stray_retention_ms)
         self._copies: dict[LogKey, Log] = {}  # whole ones, of replicas that another folder still has
         self._checkpoints = Checkpoints(disk, folder.path, lambda: {**self.logs, **self._copies})
+        self.retiring = Retiring(disk, clock, self._commit, self._checkpoints)
         self._unreported = False
         self._lacks_room = False
         self._tending: asyncio.Task[None] | None = None
@@ -168,7 +171,6 @@ class LogFolder:
         async def open_one(key: LogKey, files: LogFiles) -> None:
             parts = await files.open(
                 clean=clean,
-                written=offsets_of(found, key),
                 now=self._clock.now(),
                 begins_at=found[LOG_STARTS].get(key),
             )
@@ -176,9 +178,9 @@ class LogFolder:
             opened[key] = self._log(key, folder, await read_topic_id(self._disk, folder), TopicConfig(), parts)
 
         for start in range(0, len(keys), _GROUP):
-            group = [(key, LogFiles(self._disk, self._folder_of(key))) for key in keys[start : start + _GROUP]]
+            group = [(key, self._files(key, offsets_of(found, key))) for key in keys[start : start + _GROUP]]
             if not clean:
-                unsure = [file for key, files in group for file in files.unsure_files(offsets_of(found, key)[0])]
+                unsure = [file for _, files in group for file in files.unsure_files()]
                 await self._disk.sync(unsure, [self._folder_of(key) for key, _ in group])
             await _side_by_side([open_one(key, files) for key, files in group])
             await turn(0, every=1)  # the quorum of this node is at work already
@@ -191,6 +193,9 @@ class LogFolder:
                     log.damage,
                 )
         await self._keep_findings()
+
+    def _files(self, key: LogKey, written: Offsets) -> LogFiles:
+        return LogFiles(self._disk, self._folder_of(key), written)
 
     def _find_logs(self) -> list[LogKey]:
         keys: list[LogKey] = []
@@ -455,6 +460,10 @@ class LogFolder:
 
     # Upkeep and the end
 
+    async def retire_segments(self) -> None:
+        """Takes what lies below the logs' starts out of service. Raises StorageFailure, DiskFull."""
+        await self.retiring.run(list(self.logs.values()))
+
     async def _tend(self) -> None:
         """Keeps the checkpoints at most a second old, and sees to what has no other moment."""
         rounds = 0
@@ -470,6 +479,8 @@ class LogFolder:
                 with self._commit.syncing():
                     if rounds % _STRAY_ROUNDS == 0:
                         self.strays.delete_old()
+                    for log in self.logs.values():
+                        log.retired.delete_due(now)
                     await self._write_checkpoints()
             except StorageFailure:
                 return  # the owner was told by the group commit

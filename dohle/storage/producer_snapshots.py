@@ -75,13 +75,11 @@ class ProducerSnapshots:
         self._offsets.remove(offset)
         self._disk.delete(self._path(offset))
 
-    async def restore(
-        self, producers: ProducerStates, segments: Segments, start_offset: int, end_offset: int, now: float
-    ) -> None:
-        """Brings `producers` to the state of all batches in [start_offset, end_offset)."""
+    async def restore(self, producers: ProducerStates, segments: Segments, end_offset: int, now: float) -> None:
+        """Brings `producers` to the state of all batches below `end_offset`."""
         producers.clear()
         position = await self._load(producers, end_offset, now)
-        position = max(position, start_offset)
+        position = max(position, segments.bases[0])
         while position < end_offset:
             segment = segments.floor(position)
             at = await segment.locate(position)

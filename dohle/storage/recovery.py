@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dohle.model.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, check_crc, is_torn, read_header
 from dohle.model.errors import CorruptLog, CorruptMessage
@@ -28,7 +29,7 @@ from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened, Recovery
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
-from dohle.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, Segment, named_offsets
+from dohle.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, RETIRED_SUFFIX, TIME_INDEX_SUFFIX, Segment, named_offsets
 from dohle.storage.segment_index import OffsetIndex, TimeIndex
 from dohle.storage.segments import Segments
 
@@ -47,11 +48,12 @@ class _Findings:
 
 
 class LogFiles:
-    """One partition's folder, as it is found."""
+    """One partition's folder, as it is found. `written` is what the checkpoints say."""
 
-    def __init__(self, disk: Disk, folder: str) -> None:
+    def __init__(self, disk: Disk, folder: str, written: Offsets) -> None:
         self._disk = disk
         self._folder = folder
+        self._written = written
         self._names = disk.list(folder)
         self._segments: list[Segment] = []
         for base_offset in named_offsets(self._names, LOG_SUFFIX):
@@ -59,25 +61,29 @@ class LogFiles:
             segment.size = segment.file().size()
             segment.close()
             self._segments.append(segment)
+        self._dead = dead_of(self._segments, written)  # a crash came before they were retired: nothing needs them
+        del self._segments[: len(self._dead)]
 
     def _segment(self, base_offset: int) -> Segment:
         return Segment(self._disk, self._folder, base_offset, index_interval_bytes=DEFAULTS.index_interval_bytes)
 
-    def unsure_files(self, recovery_point: int) -> list[File]:
+    def unsure_files(self) -> list[File]:
         """Returns the files that hold what is not known to be durable: to be synced, with the folder, before `open`."""
-        return [segment.file() for segment in self._unsure(recovery_point) if segment.size]
+        return [segment.file() for segment in self._unsure() if segment.size]
 
-    def _unsure(self, recovery_point: int) -> list[Segment]:
-        return unsure_of(self._segments, recovery_point)
+    def _unsure(self) -> list[Segment]:
+        return unsure_of(self._segments, self._written.recovery_point)
 
-    async def open(self, *, clean: bool, written: Offsets, now: float, begins_at: int | None = None) -> Opened:
-        """Returns the log. `written` is what the checkpoints say; `clean`, whether the last stop was. Raises OSError.
+    async def open(self, *, clean: bool, now: float, begins_at: int | None = None) -> Opened:
+        """Returns the log. `clean`: the last stop was. Raises OSError.
 
         Unless it was, `unsure_files` and the folder have been synced. `begins_at` is where it certainly began.
         """
         if not self._segments:  # the crash of a replica that was starting over
             self._segments.append(self._segment(0))
             await self._disk.sync([self._segments[0].create()], [self._folder])
+        self._delete_dead()
+        written = self._written
         for segment in self._segments[:-1]:
             self._use_stored_indexes(segment)
         snapshots = ProducerSnapshots(self._disk, self._folder, named_offsets(self._names, SNAPSHOT_SUFFIX))
@@ -100,7 +106,7 @@ class LogFiles:
         if damage is None and begins_at is not None and begins_at < min(start, written.recovery_point):
             damage = await self._lacks_its_beginning(begins_at)
         if found.damage is None:
-            await snapshots.restore(producers, segments, start, found.end_offset, now)
+            await snapshots.restore(producers, segments, found.end_offset, now)
         for segment in self._segments:
             segment.close()
         return Opened(
@@ -115,6 +121,14 @@ class LogFiles:
             recovered=recovered,
             damage=damage,
         )
+
+    def _delete_dead(self) -> None:
+        """Deletes what was retired, or was about to be."""
+        for segment in self._dead:
+            segment.delete()
+        for name in self._names:
+            if name.endswith(RETIRED_SUFFIX):
+                self._disk.delete(f"{self._folder}/{name}")
 
     async def _lacks_its_beginning(self, begins_at: int) -> Damage:
         """The first segments are gone. Later starts would take the log to begin behind them, so that it is noted."""
@@ -193,7 +207,7 @@ class LogFiles:
             gather_from = 0
         else:
             epochs.truncate_to(recovery_point)
-            unsure = self._unsure(recovery_point)
+            unsure = self._unsure()
             gather_from = recovery_point
         found = _Findings(unsure[0].base_offset)
         for segment in unsure:
@@ -271,6 +285,12 @@ class LogFiles:
             segment.size = position
         else:
             found.damage = Damage(segment.log_path, position, fault)
+
+
+def dead_of(segments: Sequence[Segment], written: Offsets) -> list[Segment]:
+    """Returns the first segments, all of which lie below where the log begins durably; with gaps, it may be."""
+    start = min(written.log_start_offset, written.recovery_point)
+    return [segment for segment, following in pairwise(segments) if following.base_offset <= start]
 
 
 def unsure_of(segments: Sequence[Segment], recovery_point: int) -> list[Segment]:

@@ -18,6 +18,8 @@ from dohle.storage.segment_index import IndexEntry, OffsetIndex, TimeIndex
 LOG_SUFFIX = ".log"
 INDEX_SUFFIX = ".index"
 TIME_INDEX_SUFFIX = ".timeindex"
+RETIRED_SUFFIX = ".deleted"
+"""Behind the names of files that are part of no log any more; they go later, for they may be being read."""
 
 MOST_BYTES = 2**31 - 1
 """Positions are int32 in the index."""
@@ -73,6 +75,7 @@ class Segment:
 
     __slots__ = (
         "_disk",
+        "_ending",
         "_file",
         "_indexed_timestamp",
         "_indexes_changed",
@@ -91,6 +94,7 @@ class Segment:
         self._disk = disk
         self._file: File | None = None
         self.path = f"{folder}/{segment_name(base_offset)}"  # without suffix
+        self._ending = ""  # of the names, behind their suffixes
         self.base_offset = base_offset
         self.size = 0
         self.index = OffsetIndex()
@@ -104,7 +108,10 @@ class Segment:
 
     @property
     def log_path(self) -> str:
-        return self.path + LOG_SUFFIX
+        return self._file_path(LOG_SUFFIX)
+
+    def _file_path(self, suffix: str) -> str:
+        return self.path + suffix + self._ending
 
     def file(self) -> File:
         """Returns the file of batches, opened if it was not."""
@@ -156,7 +163,7 @@ class Segment:
             self._index_time()
         if not self._indexes_changed:
             return []
-        files = [self._disk.open(self.path + suffix, create=True) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
+        files = [self._disk.open(self._file_path(suffix), create=True) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
         try:
             indexes: tuple[OffsetIndex | TimeIndex, ...] = (self.index, self.times)
             for file, index in zip(files, indexes, strict=True):
@@ -194,9 +201,9 @@ class Segment:
         """Returns no bytes where the file has no entry."""
         if not index.stored:
             return b""
-        if not self._disk.exists(self.path + suffix):
+        if not self._disk.exists(self._file_path(suffix)):
             raise DamagedFile(self.path + suffix, 0, "it is missing")
-        file = self._disk.open(self.path + suffix)
+        file = self._disk.open(self._file_path(suffix))
         data = await file.read_at((index.stored - 1) * index.ENTRY_BYTES, index.ENTRY_BYTES)
         file.close()
         if len(data) < index.ENTRY_BYTES:
@@ -223,7 +230,7 @@ class Segment:
 
     async def _supply(self, suffix: str, index: OffsetIndex | TimeIndex) -> bool:
         try:
-            data = await self._disk.read_all(self.path + suffix)
+            data = await self._disk.read_all(self._file_path(suffix))
         except FileNotFoundError:
             return False
         return not index.missing or index.supply(data)
@@ -359,9 +366,20 @@ class Segment:
             self._file.close()
             self._file = None
 
+    def retire(self) -> None:
+        """Renames the files, whose batches are part of the log no more; who is reading them goes on.
+
+        The batches come last: a crash on the way leaves a segment that a start knows and deletes.
+        """
+        self.close()
+        for suffix in (TIME_INDEX_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX):
+            if self._disk.exists(self.path + suffix):
+                self._disk.rename(self.path + suffix, self.path + suffix + RETIRED_SUFFIX)
+        self._ending = RETIRED_SUFFIX
+
     def delete(self) -> None:
         """Deletes the segment's files; durable once the folder is synced."""
         self.close()
         for suffix in (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX):
-            if self._disk.exists(self.path + suffix):
-                self._disk.delete(self.path + suffix)
+            if self._disk.exists(self._file_path(suffix)):
+                self._disk.delete(self._file_path(suffix))

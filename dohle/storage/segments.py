@@ -76,16 +76,18 @@ class Segments:
             group.pop(segment, None)
         return segment
 
-    def delete_below(self, offset: int) -> None:
-        """Deletes the first segments, as far as all that they hold lies below `offset` and no sync has to do with them;
-        durable once the folder is synced."""
+    def take_below(self, offset: int) -> list[Segment]:
+        """Takes the first segments away, as far as all that they hold lies below `offset` and no sync has to do with
+        them, and returns them."""
+        taken: list[Segment] = []
         while len(self._list) > 1 and self._bases[1] <= offset:
             first = self._list[0]
             if first in self.unsynced or first in self.in_flight:
-                return
+                break
             del self._list[0], self._bases[0]
             self._recent.pop(first, None)
-            first.delete()
+            taken.append(first)
+        return taken
 
     def replace_all(self, segment: Segment) -> None:
         """Begins anew with `segment` alone; the others' files are gone."""

@@ -54,8 +54,10 @@ class SingleLog:
         """
         with self._commit.syncing():
             self.log.advance_log_start(offset)
+            self.log.epochs.begin_at(self.log.log_start_offset)
             await self._checkpoints.write()
-            self.log.delete_below_start()
+            for segment in self.log.take_below(self.log.log_start_offset):
+                segment.delete()
             await self._disk.sync([], [self.log.folder])
 
     async def close(self) -> None:
@@ -104,10 +106,10 @@ async def open_single_log(
         found = await read_checkpoints(disk, path)
         checkpoints.begin_with(found)
         written = offsets_of(found, key)
-        files = LogFiles(disk, path)
+        files = LogFiles(disk, path, written)
         if not clean:
-            await disk.sync(files.unsure_files(written.recovery_point), [path])
-        opened = await files.open(clean=clean, written=written, now=clock.now())
+            await disk.sync(files.unsure_files(), [path])
+        opened = await files.open(clean=clean, now=clock.now())
     log = Log(disk, clock, commit, checkpoints, folder=path, key=key, topic_id=None, config=config, opened=opened)
     logs[key] = log
     return SingleLog(disk, clock, tasks, commit, checkpoints, log)

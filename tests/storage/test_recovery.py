@@ -31,7 +31,7 @@ async def test_a_clean_stop_leaves_everything_and_the_broker_epoch(world: World)
     log = await world.restart()
     assert (log.log_start_offset, log.high_watermark, log.log_end_offset, log.durable_end) == (4, 14, 20, 20)
     assert (log.recovered.clean, log.proven, log.recovered.cut_bytes) == (True, True, 0)
-    assert log.epochs.entries == ((0, 4), (1, 8), (2, 16))
+    assert log.epochs.entries == ((0, 0), (1, 8), (2, 16))
     assert world.folder.previous_broker_epoch == 7
     assert log.producers.check(read_header(batch(2, producer=1, sequence=18))) == Duplicate(18, 19)
     assert log.producers.check(read_header(batch(2, producer=1, sequence=10))) == Duplicate(10, 11)

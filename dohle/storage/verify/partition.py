@@ -10,11 +10,11 @@ from __future__ import annotations
 from dohle.model.batch import BatchHeader
 from dohle.model.errors import CorruptLog
 from dohle.runtime.disk import Disk
-from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, LogKey, read_small
+from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, LogKey, Offsets, read_small
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
-from dohle.storage.recovery import unsure_of
+from dohle.storage.recovery import dead_of, unsure_of
 from dohle.storage.segment import LOG_SUFFIX, Segment, named_offsets, segment_name
 from dohle.storage.verify.batches import BatchWalk, Look
 from dohle.storage.verify.indexes import IndexCheck
@@ -56,11 +56,21 @@ class _LogCheck:
             Segment(disk, folder, base_offset, index_interval_bytes=0)
             for base_offset in named_offsets(self._names, LOG_SUFFIX)
         ]
+        self._leave_out_dead()
         self._walk = BatchWalk(self.report, recovery_point=stop.recovery_point, clean=stop.clean, look=look)
         self._is_whole = True  # every batch so far is sound, and none is missing
         self._epochs = EpochCache()  # as the batches have them
         self._epoch_starts: dict[int, str] = {}  # where those begin, in words
         self._first_offset = self._segments[0].base_offset if self._segments else 0
+
+    def _leave_out_dead(self) -> None:
+        """What lies below the log's start by whole segments is about to be deleted; some of it may be gone."""
+        stop = self._stop
+        dead = dead_of(self._segments, Offsets(stop.recovery_point or 0, 0, stop.log_start_offset or 0))
+        for segment in dead:
+            what = f"it lies below offset {stop.log_start_offset}, where the log begins: it is to be deleted"
+            self.report.note(segment.log_path, what)
+        del self._segments[: len(dead)]
 
     # Segments, and what is compared with them batch by batch
 

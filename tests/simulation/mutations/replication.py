@@ -425,7 +425,7 @@ REPLICATION = (
             Log,
             "_truncate",
             """
-            - await self._snapshots.restore(self.producers, self._segments, self._start, border, self._clock.now())
+            - await self._snapshots.restore(self.producers, self._segments, border, self._clock.now())
             + mutated()
             """,
         ),
@@ -453,7 +453,7 @@ REPLICATION = (
             LogFiles,
             "open",
             """
-            - await snapshots.restore(producers, segments, start, found.end_offset, now)
+            - await snapshots.restore(producers, segments, found.end_offset, now)
             + mutated()
             """,
         ),
