@@ -149,7 +149,7 @@ def _set_up_logging(config: NodeConfig) -> None:
 
 
 def _allow_many_files() -> None:
-    """Raises the soft limit of open files to the hard one: a log that is written or read holds a file open."""
+    """Raises the soft limit of open files to the hard one: logs that are used keep theirs open as far as it goes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):  # macOS refuses what it calls unlimited

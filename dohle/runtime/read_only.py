@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 
 from dohle.runtime.disk import File
-from dohle.runtime.files import FileLock, OpenFile, RealDisk
+from dohle.runtime.files import FileLock, RealDisk
+from dohle.runtime.open_files import OpenFile
 
 
 class ReadOnlyDisk(RealDisk):
@@ -16,7 +17,7 @@ class ReadOnlyDisk(RealDisk):
     def open(self, path: str, *, create: bool = False) -> OpenFile:
         if create:
             raise _refusal(path)
-        return OpenFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC), self._pool)
+        return OpenFile(path, os.O_RDONLY | os.O_CLOEXEC, self._pool, self._descriptors)
 
     def make_folder(self, path: str) -> None:
         raise _refusal(path)

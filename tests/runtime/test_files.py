@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dohle.runtime import files
+from dohle.runtime import files, open_files
 from dohle.runtime.files import RealDisk
 
 
@@ -98,7 +98,7 @@ async def test_reads_are_right_with_a_cold_cache_and_without_the_fast_path(
     file.append([data])
     await file.drop_cache()
     assert await file.read_at(100_000, 150_000) == data[100_000:250_000]
-    monkeypatch.setattr(files, "_NOWAIT", None)
+    monkeypatch.setattr(open_files, "_NOWAIT", None)
     assert await file.read_at(0, 300_000) == data
     file.close()
 
@@ -106,7 +106,7 @@ async def test_reads_are_right_with_a_cold_cache_and_without_the_fast_path(
 async def test_reads_under_way_outlive_the_close_and_a_closed_file_takes_nothing(
     disk: RealDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_NOWAIT", None)
+    monkeypatch.setattr(open_files, "_NOWAIT", None)
     file = disk.open(f"{tmp_path}/log", create=True)
     file.append([b"abc"])
     reading = asyncio.gather(*(file.read_at(0, 3) for _ in range(20)))
@@ -161,7 +161,7 @@ async def test_a_failed_sync_is_raised_after_all_others_ended(
         if len(synced) == 1:
             raise OSError(errno.EIO, "the device failed")
 
-    monkeypatch.setattr(files, "_sync", sync)
+    monkeypatch.setattr(open_files, "_sync", sync)
     with pytest.raises(OSError, match="the device failed"):
         await disk.sync(opened)
     assert len(synced) == 3
@@ -212,14 +212,14 @@ async def test_a_file_that_is_slow_to_sync_keeps_no_other_one(
     disk: RealDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = [disk.open(f"{tmp_path}/{number}", create=True) for number in range(8)]
-    goes_on, real, done = threading.Event(), files._sync, list[str]()
+    goes_on, real, done = threading.Event(), open_files._sync, list[str]()
 
     def sync(descriptor: int) -> None:
         if descriptor == opened[0].descriptor:
             goes_on.wait(10.0)
         real(descriptor)
 
-    monkeypatch.setattr(files, "_sync", sync)
+    monkeypatch.setattr(open_files, "_sync", sync)
     syncing = asyncio.create_task(disk.sync(opened, (), lambda file: done.append(file.path)))
     while len(done) < 7:
         await asyncio.sleep(0.001)
@@ -256,8 +256,8 @@ async def test_an_error_of_the_device_bears_the_files_name(
         raise OSError(errno.EIO, "the device failed")
 
     if way == "pread":
-        monkeypatch.setattr(files, "_NOWAIT", None)
-    monkeypatch.setattr(files, "_sync", fail)
+        monkeypatch.setattr(open_files, "_NOWAIT", None)
+    monkeypatch.setattr(open_files, "_sync", fail)
     monkeypatch.setattr(files.os, way, fail)
 
     async def use() -> None:
