@@ -120,7 +120,9 @@ async def power_goes_while_a_log_that_was_cut_begins_anew(stage: Stage) -> None:
     disk.faults.traps.append((Moment.ROLL, strike))  # the former segments are gone, durably
     stage.world.start(away)
     await stage.until(lambda: bool(struck), "its log begins anew")
-    assert not [name for name in disk.list(metadata_folder(stage.world.machines[away].config.data_dir)) if name.endswith(".log")], "a segment is left"
+    assert not [
+        name for name in disk.list(metadata_folder(stage.world.machines[away].config.data_dir)) if name.endswith(".log")
+    ], "a segment is left"
     await comes_back(stage, away)
 
 

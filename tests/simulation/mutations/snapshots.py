@@ -8,11 +8,11 @@ from dohle.controller.snapshot_files import SnapshotFiles
 from dohle.controller.voters_log import VotersLog
 from dohle.model import records
 from dohle.model.snapshot import SnapshotReader
-from dohle.storage.log import Log
 from dohle.raft.configurations import Configurations
 from dohle.raft.core import Core
 from dohle.raft.follower import Follower
 from dohle.raft.log_view import LogView
+from dohle.storage.log import Log
 from tests.simulation.mutations import snapshot_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
