@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -61,6 +62,9 @@ def _say_unwritten(error: OSError) -> int:
 
 def _run_node(arguments: Sequence[str]) -> int:
     gc.disable()  # until `run_node` sets its own thresholds: imports make no garbage, only much to look through
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until `run_node` listens to it, it ends the process: a KeyboardInterrupt in the midst of imports may be lost.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from dohle.cluster.process import NODE_HELP, run_node
 
     if "--help" in arguments or "-h" in arguments:
