@@ -24,6 +24,7 @@ from dohle.broker.push_window import PUSH_BYTES, Lane, PushWindow
 from dohle.model.batch import split_batches
 from dohle.model.errors import DamagedReplica, DohleError, OffsetOutOfRange, ReplicaNotAvailable
 from dohle.model.ids import NodeId, PartitionKey, TopicId
+from dohle.model.stragglers import STRAGGLES_S, Stragglers
 from dohle.rpc.v1 import common_pb2, replication_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.network import Stream
@@ -32,12 +33,6 @@ log = logging.getLogger(__name__)
 
 QUEUE_BYTES = 16 << 20
 """What a follower's feeds hold in memory before they fall back to the log."""
-STRAGGLES_S = 0.02
-"""For how long the others wait for a partition whose push is not durable; then they do no more,"""
-APART_S = 60.0
-"""and not for so long after it."""
-MOST_APART = 4
-"""How many partitions are pushed by themselves at a time: more are slow only where the whole disk is."""
 WATERMARK_DELAY_S = 0.5
 """How long a moved watermark waits for a push to travel with,"""
 READ_WATERMARK_DELAY_S = 0.005
@@ -61,7 +56,6 @@ class Feed:
         self.number = subscription.subscription
         self.disk = subscription.disk
         self.lane: Lane = subscription.disk
-        self.apart_until = 0.0
         self.next_offset = subscription.position
         self.queue: list[Bytes] = []
         self.queued_bytes = 0
@@ -156,6 +150,7 @@ class PushSession:
         self._queued_bytes = 0
         self._catch_up_window = CatchUpWindow()
         self._window = PushWindow()
+        self._stragglers = defaultdict[int, Stragglers[PartitionKey]](Stragglers)  # by disk
         self._straggling: asyncio.TimerHandle | None = None
         self._watermark_timer: asyncio.TimerHandle | None = None
         self._watermarks_due = False
@@ -170,10 +165,9 @@ class PushSession:
         if self._queued_bytes > QUEUE_BYTES:  # by whoever takes longest, and not by who came last
             self._fall_back(max(self._feeds.values(), key=lambda one: one.queued_bytes))
         if feed.is_live:
-            if feed.lane != feed.disk and len(feed.queue) == 1 and self._clock.now() > feed.apart_until:
-                self._ready.pop(feed.lane, None)
-                feed.lane = feed.disk
             self._ready[feed.lane][feed.key] = feed
+            if feed.lane != feed.disk:
+                self._rejoin_if_prompt(feed, self._clock.now())
             self._wake_if_open()
 
     def _fall_back(self, feed: Feed) -> None:
@@ -232,19 +226,30 @@ class PushSession:
         """A few partitions that keep all the others waiting go on by themselves. If they are many, it is the disk."""
         self._straggling = None
         now = self._clock.now()
-        stragglers = self._window.stragglers(now - STRAGGLES_S)
-        if len(stragglers) + sum(feed.lane == feed.key for feed in self._feeds.values()) <= MOST_APART:
-            for key in stragglers:
-                self._set_apart(self._feeds[key], now + APART_S)
+        late = defaultdict[int, list[PartitionKey]](list)
+        for key in self._window.stragglers(now - STRAGGLES_S):
+            late[self._feeds[key].disk].append(key)
+        for disk, keys in late.items():
+            if self._stragglers[disk].let_go(keys, now):
+                for key in keys:
+                    self._to_lane(self._feeds[key], key)
+                    self._window.set_apart(key)
         self._wake_if_open()
 
-    def _set_apart(self, feed: Feed, until: float) -> None:
-        log.info("%s is slow at node %d: it is pushed apart", feed.leading.log.name, self._follower)
-        is_ready = self._ready[feed.lane].pop(feed.key, None) is not None
-        feed.lane, feed.apart_until = feed.key, until
-        if is_ready:
-            self._ready[feed.lane][feed.key] = feed
-        self._window.set_apart(feed.key)
+    def _rejoin_if_prompt(self, feed: Feed, now: float) -> None:
+        if feed.lane == feed.disk or self._stragglers[feed.disk].is_apart(feed.key, now):
+            return
+        if self._window.is_open(feed.lane, 0):  # and the others do not wait for what it has under way
+            self._to_lane(feed, feed.disk)
+
+    def _to_lane(self, feed: Feed, lane: Lane) -> None:
+        if feed.lane == lane:
+            return
+        if self._ready[feed.lane].pop(feed.key, None) is not None:
+            self._ready[lane][feed.key] = feed
+        if feed.lane != feed.disk:
+            del self._ready[feed.lane]
+        feed.lane = lane
 
     def _compose(self) -> replication_pb2.LeaderMessage | None:
         if self._opening is not None:
@@ -383,9 +388,9 @@ class PushSession:
         """Returns when the follower has ended the stream."""
         while (message := await self._stream.receive()) is not None:
             now = self._clock.now()
-            self._window.arrived(message.received_push, message.durable_push)
             for acknowledgement in message.acknowledgements:
                 self._acknowledged(acknowledgement, now)
+            self._window.arrived(message.received_push, message.durable_push)
             for unsubscription in message.unsubscriptions:
                 feed = self._feeds.get(PartitionKey(TopicId(unsubscription.topic_id), unsubscription.partition))
                 if feed is not None and feed.number == unsubscription.subscription:
@@ -402,7 +407,11 @@ class PushSession:
         feed = self._feeds.get(PartitionKey(TopicId(acknowledgement.topic_id), acknowledgement.partition))
         if feed is None:
             return
-        self._window.acknowledged(feed.key, acknowledgement.durable_end)
+        sent_at = self._window.acknowledged(feed.key, acknowledgement.durable_end)
+        if sent_at is not None:
+            if self._stragglers[feed.disk].done(feed.key, sent_at, now):
+                log.info("%s is slow at node %d: it is pushed apart", feed.leading.log.name, self._follower)
+            self._rejoin_if_prompt(feed, now)
         while feed.unacknowledged and feed.unacknowledged[0].end_offset <= acknowledgement.durable_end:
             chunk = feed.unacknowledged.popleft()
             self._catch_up_window.durable(chunk.size_bytes, chunk.sent_at, now)
@@ -481,9 +490,11 @@ class PushSession:
         if self._feeds.get(feed.key) is feed:
             del self._feeds[feed.key]
             self._lagging.pop(feed.key, None)
+        self._to_lane(feed, feed.disk)
         self._ready[feed.lane].pop(feed.key, None)
         self._stale.pop(feed.key, None)
         self._window.forget(feed.key)
+        self._stragglers[feed.disk].forget(feed.key)
         self._queued_bytes -= feed.queued_bytes
         feed.fall_back()
         if feed.unacknowledged:

@@ -50,12 +50,16 @@ class PushWindow:
         while self._flying and self._flying[0].number <= durable:
             self._flying.popleft()
 
-    def acknowledged(self, key: PartitionKey, durable_end: int) -> None:
-        """One partition is durable up to there; the rest of its push may not be."""
+    def acknowledged(self, key: PartitionKey, durable_end: int) -> float | None:
+        """One partition is durable up to there; the rest of its push may not be. Returns when the last push left of
+        those that this is the end of."""
+        sent_at: float | None = None
         for flying in self._flying:
             if flying.ends.get(key, durable_end + 1) <= durable_end:
                 del flying.ends[key]
+                sent_at = flying.sent_at
         self._drop_empty()
+        return sent_at
 
     def forget(self, key: PartitionKey) -> None:
         """Nobody waits for this partition any more."""

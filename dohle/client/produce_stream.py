@@ -5,7 +5,7 @@ way others follow only with batches that are full. So a lone record waits for no
 keeps the broker busy with large requests. (With two small ones under way, 1,000 records a second took a third longer
 at the median, with four twice as long: each message costs the broker more than the records in it.) A request that is
 not answered soon holds nobody back any more: the replicas of one slow partition are no other partition's business. One
-whose answer a later request has overtaken is sent by itself from then on.
+whose answer a later request has overtaken is sent by itself until it is as quick as the others.
 
 A stream that breaks, or leaves a request unanswered for too long, is given up: everything in flight on it is reported
 to the partitions' queues as lost, and the next batch opens another.
@@ -24,6 +24,7 @@ from dohle.client.producer_settings import ProducerSettings
 from dohle.client.seams import Seams
 from dohle.model.errors import DohleError, NetworkException, RequestTimedOut, error_for
 from dohle.model.ids import PartitionKey, TopicId
+from dohle.model.stragglers import Stragglers
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import broker_pb2
 from dohle.runtime.network import Address, Lane, Stream
@@ -33,10 +34,6 @@ _PRODUCE: Final = methods_of(broker_pb2.DESCRIPTOR.services_by_name["Broker"])["
 _MOST_UNDER_WAY: Final = 5
 _SOON_S: Final = 0.025
 """For how long a request counts as under way, if it is not answered before."""
-_SLOW_S: Final = 60.0
-"""For how long a partition is sent by itself after that,"""
-_MOST_SLOW: Final = 4
-"""and how many are at the most."""
 _ANSWER_GRACE_S: Final = 1.0
 """How much longer than the broker waits for its replicas the answer may take."""
 
@@ -75,7 +72,7 @@ class ProduceStream:
         self._on_progress = on_progress
         self._on_break = on_break
         self._queues: dict[PartitionQueue, None] = {}  # with something to send, the one served longest ago first
-        self._slow_until: dict[PartitionQueue, float] = {}
+        self._stragglers = Stragglers[PartitionQueue]()
         self._wake = asyncio.Event()
         self._stream: _ProduceStream | None = None
         self._unanswered: dict[int, _Unanswered] = {}
@@ -90,7 +87,7 @@ class ProduceStream:
     def forget(self, queue: PartitionQueue) -> None:
         """Says that `queue` is led elsewhere; what it has in flight here will not be waited for."""
         self._queues.pop(queue, None)
-        self._slow_until.pop(queue, None)
+        self._stragglers.forget(queue)
         for correlation, request in list(self._unanswered.items()):
             for key in [key for key, (owner, _) in request.batches.items() if owner is queue]:
                 del request.batches[key]
@@ -116,7 +113,6 @@ class ProduceStream:
         """Ends; what is in flight is reported as lost."""
         self._sender.cancel()
         self._queues.clear()
-        self._slow_until.clear()
         self._lost(self._stream, NetworkException(f"the stream to {self.address} was closed here"))
 
     async def _send_all(self) -> None:
@@ -130,14 +126,14 @@ class ProduceStream:
         """Returns the partitions whose next batches make up a request now."""
         now = self._seams.clock.now()
         under_way = [request for request in self._unanswered.values() if now < request.sent_at + _SOON_S]
-        if not self._slow_until:
+        if not self._stragglers:
             return self._pick_of(list(self._queues), len(under_way), now)
-        self._slow_until = {queue: until for queue, until in self._slow_until.items() if now < until}
-        slow = [queue for queue in self._queues if queue in self._slow_until]
-        of_others = sum(any(queue not in self._slow_until for queue, _ in one.batches.values()) for one in under_way)
-        picked = self._pick_of([queue for queue in self._queues if queue not in self._slow_until], of_others, now)
-        while slow and not picked:
-            queue = slow.pop(0)
+        apart = self._stragglers.apart(now)
+        of_others = sum(any(queue not in apart for queue, _ in one.batches.values()) for one in under_way)
+        picked = self._pick_of([queue for queue in self._queues if queue not in apart], of_others, now)
+        for queue in [queue for queue in self._queues if queue in apart]:
+            if picked:
+                break
             picked = self._pick_of([queue], sum(queue.key in request.batches for request in under_way), now)
         return picked
 
@@ -220,7 +216,7 @@ class ProduceStream:
         if request is None or key not in request.batches:
             return  # given up meanwhile
         queue, batch = request.batches.pop(key)
-        self._overtaken(request.sent_at)
+        self._judge(queue, request.sent_at)
         if not request.batches:
             request.soon.cancel()
             del self._unanswered[produced.correlation]
@@ -232,15 +228,15 @@ class ProduceStream:
             queue.acknowledged(batch, produced.base_offset, produced.log_append_time_ms)
             self._on_progress(queue, None)
 
-    def _overtaken(self, sent_at: float) -> None:
-        """Looks who is slow: unanswered though it was sent before what is answered now, and long ago."""
+    def _judge(self, answered: PartitionQueue, sent_at: float) -> None:
+        """Looks who is slow: unanswered though it was sent well before what is answered."""
         now = self._seams.clock.now()
+        self._stragglers.done(answered, sent_at, now)
         for request in self._unanswered.values():
-            if request.sent_at >= sent_at or now < request.sent_at + _SOON_S:
+            if not self._stragglers.is_overtaken(request.sent_at):
                 break  # all others are younger
             for queue, _ in request.batches.values():
-                if queue in self._slow_until or len(self._slow_until) < _MOST_SLOW:
-                    self._slow_until[queue] = now + _SLOW_S
+                self._stragglers.late(queue, now)
 
     def _lost(self, stream: _ProduceStream | None, failure: DohleError) -> None:
         """Gives `stream` up, if that has not been done already."""

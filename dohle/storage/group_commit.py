@@ -2,7 +2,7 @@
 
 While a round is under way the next one gathers. A round captures what each log has to sync, calls `Disk.sync` once, and
 hands each log its part back. Nothing wakes up where nothing was appended, and nothing is timed a log. But nobody waits
-for another for long: who keeps a round from ending is synced alone from then on, and who is being filled apart.
+for another for long: who keeps a round from ending is synced alone while it is slow, and who is being filled apart.
 
 A sync that failed is never tried again: after one error the kernel may report success for pages that it dropped. The
 folder has failed for the life of the process; whoever waits is told, and so is the owner, once.
@@ -19,6 +19,7 @@ from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from dohle.model.errors import DohleError, StorageFailure
+from dohle.model.stragglers import STRAGGLES_S, Stragglers
 from dohle.runtime.disk import Disk, File
 from dohle.runtime.tasks import Tasks, cancel
 from dohle.storage.room import DiskFull, NoRoom
@@ -40,17 +41,13 @@ class Flush(NamedTuple):
 class Flushed(Protocol):
     """A log, as the group commit sees it."""
 
+    name: str
+
     def begin_flush(self) -> Flush | None: ...
     def finish_flush(self, flush: Flush) -> None: ...
     def fail_flushes(self, failure: StorageFailure) -> None: ...
 
 
-STRAGGLES_S = 0.02
-"""For how long all wait for a log whose sync takes long; then the others go on without it,"""
-SLOW_S = 60.0
-"""and it is synced alone for so long."""
-MOST_SLOW = 4
-"""How many logs are slow at a time: more are only where the whole disk is."""
 BULK_S = 0.5
 """For how long a log is synced apart that is being filled."""
 
@@ -66,9 +63,10 @@ class _Lane:
 class _Round:
     """A sync that is under way."""
 
-    def __init__(self, flushes: dict[Flushed, Flush], *, is_patient: bool) -> None:
+    def __init__(self, flushes: dict[Flushed, Flush], lane: _Lane) -> None:
         self.flushes = flushes  # that are not known to be durable
-        self.is_patient = is_patient
+        self.lane = lane
+        self.began = asyncio.get_running_loop().time()
         self.synced: dict[File, None] = {}  # before the others were
         self.has_stragglers = False  # and whoever else is in its lane goes on
         self.timer: asyncio.TimerHandle | None = None
@@ -103,7 +101,7 @@ class GroupCommit:
         self._alone: dict[Flushed, _Lane] = {}  # of slow ones, while they have anything to sync
         self._under_way: dict[Flushed, None] = {}
         self._ended = asyncio.Event()  # a sync of somebody; a new one each time
-        self._slow_until: dict[Flushed, float] = {}
+        self._stragglers = Stragglers[Flushed]()
         self._bulk_until: dict[Flushed, float] = {}
         self._closed = False
         self._task = tasks.spawn(self._run(self._prompt), f"group-commit {name}")
@@ -115,12 +113,12 @@ class GroupCommit:
             return
         if flushed in self._alone:
             self._alone[flushed].requested[flushed] = None
-        elif self._is_in(self._slow_until, flushed):
+        elif self._stragglers and self._stragglers.is_apart(flushed, asyncio.get_running_loop().time()):
             lane = self._alone[flushed] = _Lane()
             lane.requested[flushed] = None
             self._tasks.spawn(self._sync_alone(flushed, lane), f"slow group-commit {self._name}")
         else:
-            lane = self._patient if self._is_in(self._bulk_until, flushed) else self._prompt
+            lane = self._patient if self._is_filled(flushed) else self._prompt
             lane.requested[flushed] = None
             lane.wake.set()
 
@@ -128,12 +126,11 @@ class GroupCommit:
         """It is being filled: nobody else is to wait for what it has to sync."""
         self._bulk_until[flushed] = asyncio.get_running_loop().time() + BULK_S
 
-    @staticmethod
-    def _is_in(until: dict[Flushed, float], flushed: Flushed) -> bool:
-        if flushed in until:
-            if asyncio.get_running_loop().time() < until[flushed]:
+    def _is_filled(self, flushed: Flushed) -> bool:
+        if flushed in self._bulk_until:
+            if asyncio.get_running_loop().time() < self._bulk_until[flushed]:
                 return True
-            del until[flushed]
+            del self._bulk_until[flushed]
         return False
 
     async def settled(self, flushed: Flushed) -> None:
@@ -156,10 +153,13 @@ class GroupCommit:
                 return
 
     async def _sync_alone(self, flushed: Flushed, lane: _Lane) -> None:
-        while lane.requested and self.failure is None:
+        loop = asyncio.get_running_loop()
+        while lane.requested and self.failure is None and self._stragglers.is_apart(flushed, loop.time()):
             await self.settled(flushed)  # the round that the others have left, at first
             await self._round(lane)
         del self._alone[flushed]
+        if lane.requested and self.failure is None:
+            self.request(flushed)  # among the others again
         self._tell_of_end()
 
     async def _round(self, lane: _Lane) -> bool:
@@ -176,8 +176,8 @@ class GroupCommit:
         self._under_way.update(dict.fromkeys(flushes))
         files = [file for flush in flushes.values() for file in flush.files]
         folders = [folder for flush in flushes.values() for folder in flush.folders]
-        run = _Round(flushes, is_patient=lane is not self._prompt)
-        if not run.is_patient:
+        run = _Round(flushes, lane)
+        if lane is self._prompt:
             self._look_later(run)
         try:
             with self.syncing():
@@ -189,15 +189,18 @@ class GroupCommit:
                 one.fail_flushes(failure)
             self._forget(run.flushes)
         else:
-            self._finish(list(run.flushes.items()))
+            self._finish(run, list(run.flushes.items()))
         finally:
             if run.timer is not None:
                 run.timer.cancel()
         return run.has_stragglers
 
-    def _finish(self, flushes: Sequence[tuple[Flushed, Flush]]) -> None:
+    def _finish(self, run: _Round, flushes: Sequence[tuple[Flushed, Flush]]) -> None:
+        now = asyncio.get_running_loop().time()
         for one, flush in flushes:
             one.finish_flush(flush)
+            if run.lane is not self._patient and self._stragglers.done(one, run.began, now):
+                log.info("%s is slow to sync in %s: it is synced alone", one.name, self._name)
         if flushes:
             self._forget([one for one, _ in flushes])
 
@@ -220,23 +223,19 @@ class GroupCommit:
 
     def _synced(self, run: _Round, file: File) -> None:
         run.synced[file] = None
-        if (run.has_stragglers or run.is_patient) and self.failure is None:
-            self._finish(run.take_synced())
+        if (run.has_stragglers or run.lane is not self._prompt) and self.failure is None:
+            self._finish(run, run.take_synced())
 
     def _look(self, run: _Round) -> None:
         """Goes on without what is left of a round, unless that is much: then it is the disk that is slow."""
         if self.failure is not None:
             return
-        self._finish(run.take_synced())
+        self._finish(run, run.take_synced())
         if not run.flushes:
             return
-        now = asyncio.get_running_loop().time()
-        self._slow_until = {one: until for one, until in self._slow_until.items() if until > now}
-        if len({*run.flushes, *self._slow_until}) > MOST_SLOW:
+        if not self._stragglers.let_go(run.flushes, asyncio.get_running_loop().time()):
             self._look_later(run)
             return
-        self._slow_until.update(dict.fromkeys(run.flushes, now + SLOW_S))
-        log.info("%s: %d logs take long to sync, and are synced alone", self._name, len(run.flushes))
         run.has_stragglers = True
         self._task = self._tasks.spawn(self._run(self._prompt), f"group-commit {self._name}")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Sequence
+from random import Random
 
 from dohle.model.errors import StorageFailure
+from dohle.model.stragglers import MOST_APART, STRAGGLES_S
 from dohle.runtime.disk import File
 from dohle.runtime.tasks import Tasks
-from dohle.storage.group_commit import MOST_SLOW, STRAGGLES_S, Flush, GroupCommit
+from dohle.storage.group_commit import Flush, GroupCommit
 from tests.broker.virtual_time import in_virtual_time
 from tests.storage.fault_disk import FaultDisk
 
@@ -17,11 +19,15 @@ from tests.storage.fault_disk import FaultDisk
 class SlowFiles(FaultDisk):
     """A sync of a file takes as long as its name says, in ms; all of one call are synced beside one another."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.later_s: Callable[[str], float] = lambda _: 0.0
+
     async def sync(
         self, files: Sequence[File], folders: Sequence[str] = (), synced: Callable[[File], None] | None = None
     ) -> None:
         async def one(file: File) -> None:
-            await asyncio.sleep(int(file.path.rpartition("-")[2]) / 1000)
+            await asyncio.sleep(int(file.path.rpartition("-")[2]) / 1000 + self.later_s(file.path))
             if synced is not None:
                 synced(file)
 
@@ -34,6 +40,7 @@ class OneLog:
 
     def __init__(self, commit: GroupCommit, disk: FaultDisk, name: str) -> None:
         self.commit = commit
+        self.name = name
         self.file = disk.open(name, create=True)
         self.appended = self.durable = 0
         self.taken = False
@@ -106,10 +113,52 @@ async def test_slow_logs_do_not_wait_for_one_another() -> None:
 
 
 @in_virtual_time
+async def test_a_log_that_was_late_once_is_among_the_others_again_soon() -> None:
+    commit, disk, logs, _ = group("a-1", "b-2", "c-3")
+    disk.later_s = lambda path: 0.1 if path == "a-1" else 0.0
+    logs[0].append()
+    await asyncio.sleep(0.001)
+    disk.later_s = lambda _: 0.0
+    await appends(logs, 0.11)
+    assert commit._stragglers, "what the others appended later was durable before"
+    await appends(logs, 0.2)
+    assert not commit._stragglers
+    await asyncio.sleep(0.1)
+    assert not commit._alone
+    assert all(one.durable == one.appended for one in logs)
+    await commit.close()
+
+
+@in_virtual_time
+async def test_a_slow_log_goes_by_itself_on_a_disk_where_every_log_is_late_now_and_then() -> None:
+    random = Random(7)
+    commit, disk, logs, _ = group("slow-1", *(f"{number}-1" for number in range(12)))
+    slow, others = logs[0], logs[1:]
+    disk.later_s = lambda _: 0.05 if random.random() < 0.01 else 0.0
+    await appends(logs, 5.0)
+    before_s = waits_of(others)
+    noise = disk.later_s
+    disk.later_s = lambda path: 0.5 if path == slow.file.path else noise(path)
+    await appends(logs, 5.0)
+    slow_s = waits_of(others)
+    assert slow_s[len(slow_s) // 2] <= 1.5 * before_s[len(before_s) // 2]
+    assert slow_s[len(slow_s) * 99 // 100] <= 1.5 * before_s[len(before_s) * 99 // 100]
+    await commit.close()
+
+
+def waits_of(logs: Sequence[OneLog]) -> list[float]:
+    """Returns what the appends since the last time waited, the longest last."""
+    waits_s = sorted(wait_s for one in logs for wait_s in one.waits_s)
+    for one in logs:
+        one.waits_s.clear()
+    return waits_s
+
+
+@in_virtual_time
 async def test_a_disk_that_is_slow_as_a_whole_is_waited_for() -> None:
-    commit, _, logs, _ = group(*(f"{number}-100" for number in range(MOST_SLOW + 1)))
+    commit, _, logs, _ = group(*(f"{number}-100" for number in range(MOST_APART + 1)))
     await appends(logs, 2.0)
-    assert not commit._slow_until
+    assert not commit._stragglers
     await commit.close()
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from dohle.broker.catch_up_window import CHUNK_BYTES, MOST_BYTES
 from dohle.broker.leading import Leading
-from dohle.broker.push_session import MOST_APART, QUEUE_BYTES, Feed
+from dohle.broker.push_session import QUEUE_BYTES, Feed
 from dohle.broker.push_window import PUSHES_AHEAD
 from dohle.broker.replicas import Replicas
 from dohle.cluster.node import Node
 from dohle.controller.controller import _MOST_WAITING
 from dohle.controller.part import ControllerPart
 from dohle.controller.read_barriers import MOST_BARRIERS
+from dohle.model.stragglers import MOST_APART
 from dohle.raft.leader import Leader
 
 MOST_LOG_EFFECTS = 256
@@ -55,7 +56,7 @@ def _of_broker(replicas: Replicas) -> Iterator[str]:
 
 
 def _of_links(replicas: Replicas) -> Iterator[str]:
-    windows = len(replicas._dirs.folders) + MOST_APART
+    windows = len(replicas._dirs.folders) * (1 + MOST_APART)
     for leader, link in replicas._links.items():
         yield from _over(
             f"pushes of leader {leader} that are not durable", len(link._unsynced), (PUSHES_AHEAD + 1) * windows

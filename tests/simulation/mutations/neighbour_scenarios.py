@@ -77,6 +77,36 @@ async def a_log_of_a_follower_is_slow(stage: Stage) -> None:
 
 
 @scenario_in(THREE)
+async def a_log_is_slow_where_each_is_late_now_and_then(stage: Stage) -> None:
+    """Twelve partitions: more than may go by themselves are late before the slow one is, each for a moment."""
+    await stage.asks(lambda admin: admin.create_topics([NewTopic("t", assignments=2 * EACH_WAY)]))
+    load = Load(stage, "t", 12, 0.002)
+    noise = stage.world.client("noise")
+
+    async def be_late_in_turn() -> None:
+        number = 0
+        while True:
+            number = number % 11 + 1
+            for machine in stage.world.machines.values():
+                machine.disk.faults.slow_logs[f"{machine.config.data_dir}/t-{number}"] = 0.06
+            await noise.clock.sleep(0.01)
+            for machine in stage.world.machines.values():
+                machine.disk.faults.slow_logs.pop(f"{machine.config.data_dir}/t-{number}")
+            await noise.clock.sleep(0.25)
+
+    noise.spawn(be_late_in_turn(), "noise")
+    await stage.passes(6)
+    load.forget()
+    await stage.passes(6)
+    before_s = load.p99()
+    machine = stage.world.machines[2]
+    machine.disk.faults.slow_logs[f"{machine.config.data_dir}/t-0"] = 0.3
+    await stage.passes(6)
+    with_s = load.p99(0)
+    assert with_s <= MOST_RATIO * before_s, f"p99 of the others: {before_s * 1000:.1f} ms, then {with_s * 1000:.1f}"
+
+
+@scenario_in(THREE)
 async def a_follower_is_far_behind(stage: Stage) -> None:
     """Every link passes 60 MB a second: a megabyte on its way would be 17 ms in which nothing else gets through."""
     bulk = ((1, 2, 3), (2, 1, 3), (3, 1, 2))

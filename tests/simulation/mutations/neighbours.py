@@ -5,6 +5,7 @@ from __future__ import annotations
 from dohle.broker.catch_up_window import CatchUpWindow
 from dohle.broker.push_session import PushSession
 from dohle.client.produce_stream import ProduceStream
+from dohle.model.stragglers import Stragglers
 from dohle.storage.group_commit import GroupCommit
 from tests.simulation.mutations import neighbour_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
@@ -40,8 +41,8 @@ NEIGHBOURS = (
             PushSession,
             "_look_for_stragglers",
             """
-            - stragglers = self._window.stragglers(now - STRAGGLES_S)
-            + stragglers = [] if mutated() else self._window.stragglers(now - STRAGGLES_S)
+            - for key in self._window.stragglers(now - STRAGGLES_S):
+            + for key in () if mutated() else self._window.stragglers(now - STRAGGLES_S):
             """,
         ),
         scenario=scenarios.a_log_of_a_follower_is_slow,
@@ -54,7 +55,7 @@ NEIGHBOURS = (
             GroupCommit,
             "_look",
             """
-            - self._finish(run.take_synced())
+            - self._finish(run, run.take_synced())
             + if mutated():
             +     return
             """,
@@ -67,7 +68,7 @@ NEIGHBOURS = (
         "a partition whose answers others overtake has requests of its own",
         edit(
             ProduceStream,
-            "_overtaken",
+            "_judge",
             """
             - now = self._seams.clock.now()
             + if mutated():
@@ -76,5 +77,19 @@ NEIGHBOURS = (
             """,
         ),
         scenario=scenarios.a_log_of_the_leader_is_slow,
+    ),
+    mutation(
+        "stragglers: who was late once goes by himself for a minute",
+        "decision 0027",
+        "who is as quick as the others is among them again, and leaves his place to who is slow",
+        edit(
+            Stragglers,
+            "done",
+            """
+            - apart.prompt_times_left -= 1
+            + apart.prompt_times_left -= not mutated()
+            """,
+        ),
+        scenario=scenarios.a_log_is_slow_where_each_is_late_now_and_then,
     ),
 )
