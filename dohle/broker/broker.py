@@ -1,7 +1,7 @@
 """A broker: what it offers to the listeners, and its life from registration to controlled shutdown.
 
-Order at the start (rule 12): follow metadata silently; register, saying what the folders hold; once the image is past
-that registration, act on the difference; only then ask to be unfenced.
+Order at the start (rule 12): follow metadata silently, from before there are logs to make a broker of; register, saying
+what the folders hold; once the image is past that registration, act on the difference; only then ask to be unfenced.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dohle.broker.controller_client import ControllerClient
 from dohle.broker.dir_moves import DirMoves
 from dohle.broker.failed_dirs import FailedDirs
 from dohle.broker.isr_changes import IsrChanges
@@ -50,7 +48,7 @@ from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.v1 import common_pb2, controller_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
-from dohle.runtime.network import Address, Network
+from dohle.runtime.network import Network
 from dohle.runtime.tasks import OnFailure, Tasks
 from dohle.runtime.workers import Workers
 from dohle.storage.log_dirs import LogDirs
@@ -66,7 +64,6 @@ TICK_S = 0.25
 class BrokerSettings:
     """What an operator sets. `endpoints` are what clients and other nodes are told."""
 
-    voters: Mapping[NodeId, Address]
     endpoints: tuple[Endpoint, ...]
     rack: str = ""
     heartbeat_interval_ms: int = 200
@@ -84,6 +81,7 @@ class Broker:
         identity: NodeIdentity,
         settings: BrokerSettings,
         dirs: LogDirs,
+        metadata: MetadataFollower,
         *,
         clock: Clock,
         disk: Disk,
@@ -98,14 +96,16 @@ class Broker:
         self._tasks = Tasks(f"broker {identity.node_id}", on_failure)
         self._surroundings = Surroundings(identity, clock, disk, network, random, self._tasks)
         self.log_dirs = dirs
-        self.controller = ControllerClient(settings.voters, network, clock, random)
-        self.metadata = MetadataFollower(self.controller, identity, network, clock, self._metadata_moved)
+        self.metadata = metadata
+        self.controller = metadata.controller
         self.membership = Membership(
             self._surroundings,
             self.controller,
             settings.heartbeat_interval_ms / 1000,
             settings.session_timeout_ms / 1000,
         )
+        self.membership.metadata_offset = metadata.image.next_offset
+        metadata.on_batches = self._metadata_moved
         isr_changes = self.isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
         self._failed_dirs = FailedDirs(
             self._surroundings, self.controller, lambda: self.membership.broker_epoch, self._take_offline
@@ -126,7 +126,7 @@ class Broker:
         self.replication_service = ReplicationService(self._surroundings, self.replicas)
         self._past_registration = asyncio.Event()
         self._active = False
-        self.caught_up_at: float | None = None  # when the image was past this registration
+        self.registered_at: float | None = None  # when the image was past this registration
         self.acting_at: float | None = None  # when every replica had its role
 
     @property
@@ -200,11 +200,10 @@ class Broker:
 
     async def start(self) -> None:
         """Returns once registered and acting; `membership.serving` is set when the controller has unfenced it."""
-        self._tasks.spawn(self.metadata.run(), "metadata")
         await self.membership.register(await self._registration(), timeout_s=None)
         self._tasks.spawn(self._failed_dirs.run(), "failed directories")
         await self._past_registration_reached()
-        self.caught_up_at = self.now()
+        self.registered_at = self.now()
         await self.log_dirs.findings_reported()
         while not await self._begin_to_act():
             await self._surroundings.clock.sleep(ROOM_RETRY_S)

@@ -3,6 +3,9 @@
 Only what is committed is ever sent, so nothing applied is taken back. Each batch is applied whole, then handed to the
 broker, which acts on it before the next is applied. A broker that begins with nothing, or was away for longer than the
 log reaches back, takes a snapshot in place of the batches: whole or not at all.
+
+A start follows while the logs of its partitions are still being opened: the broker, which needs them, takes over then
+what is known by that time.
 """
 
 from __future__ import annotations
@@ -48,22 +51,16 @@ OnBatches = Callable[[ClusterImage, list[MetadataBatch] | None], Awaitable[None]
 class MetadataFollower:
     """`image` is the newest; `on_batches` is awaited with each step's image and batches, None for a snapshot."""
 
-    def __init__(
-        self,
-        controller: ControllerClient,
-        identity: NodeIdentity,
-        network: Network,
-        clock: Clock,
-        on_batches: OnBatches,
-    ) -> None:
+    def __init__(self, controller: ControllerClient, identity: NodeIdentity, network: Network, clock: Clock) -> None:
+        self.controller = controller
+        self.on_batches: OnBatches | None = None  # the broker's, once there is one
         self.image: ClusterImage = EMPTY_IMAGE
         self.controller_id: int = NO_NODE
         self.committed_end = 0  # of the metadata log, as the active controller said last
-        self._controller = controller
+        self.current_at: float | None = None  # when it first had all that was committed
         self._identity = identity
         self._network = network
         self._clock = clock
-        self._on_batches = on_batches
         self._grown = asyncio.Event()
         self._current_until = clock.now()
 
@@ -71,9 +68,7 @@ class MetadataFollower:
         """Takes what this node's controller knows to be committed, before anything is followed."""
         assert self.image is EMPTY_IMAGE, "metadata is followed already"
         if image.next_offset:
-            self._know_voters(image)
-            self.image = image
-            await self._on_batches(image, None)
+            await self._know(image, None)
 
     def lag_s(self) -> float:
         """Returns for how long this broker has not known, as far as it can tell, all that is committed."""
@@ -91,19 +86,19 @@ class MetadataFollower:
     async def run(self) -> None:
         failures = 0
         while True:
-            node_id, address = self._controller.believed
+            node_id, address = self.controller.believed
             before = self.image.next_offset
             try:
-                await self._controller.reach(node_id)
+                await self.controller.reach(node_id)
                 await self._install(address, await self._follow(address))
             except (NotController, NetworkException, RequestTimedOut) as error:
                 level = logging.DEBUG if self.controller_id == NO_NODE else logging.INFO
                 log.log(level, "no more metadata from node %d at %s: %s", node_id, address, error.message)
-                self._controller.failed(node_id, error)
+                self.controller.failed(node_id, error)
             self._note_time()
             self.controller_id = NO_NODE
             failures = 1 if self.image.next_offset > before else failures + 1
-            await self._controller.pause(failures)
+            await self.controller.pause(failures)
 
     async def reached(self, offset: int, within_s: float) -> None:
         """Returns once everything below `offset` is in the image, and acted on; or when time is up."""
@@ -133,6 +128,8 @@ class MetadataFollower:
                 if message.snapshot_end_offset:
                     return message.snapshot_end_offset
                 await self._apply(message.batches)
+                if self.current_at is None and self._is_current:
+                    self.current_at = self._clock.now()
             raise NetworkException("the controller ended the metadata stream")
         finally:
             stream.close()
@@ -142,7 +139,7 @@ class MetadataFollower:
             message = await stream.receive()
             if message is not None:
                 where = Address(message.leader_host, message.leader_port) if message.leader_host else None
-                self._controller.learn(message.leader_id, where)  # who answers NOT_CONTROLLER may know who is
+                self.controller.learn(message.leader_id, where)  # who answers NOT_CONTROLLER may know who is
                 if message.failure.code:
                     raise error_for(message.failure.code, message.failure.message)
             return message
@@ -162,10 +159,7 @@ class MetadataFollower:
             raise NetworkException(f"no snapshot of the metadata: {error.message}") from error
         check_levels(image.features, self._identity.features, "this node")
         log.info("took the snapshot of metadata up to offset %d from %s", image.next_offset, address)
-        self._know_voters(image)
-        self.image = image
-        await self._on_batches(image, None)
-        self._grown.set()
+        await self._know(image, None)
 
     async def _apply(self, encoded: bytes) -> None:
         """Takes small batches together, and acts on so many records at once that the loop does what waits between."""
@@ -185,14 +179,15 @@ class MetadataFollower:
     async def _take(self, image: ClusterImage, batches: list[MetadataBatch]) -> None:
         if image.features is not self.image.features:
             check_levels(image.features, self._identity.features, "this node")
-        self._know_voters(image)
-        self.image = image
-        await self._on_batches(image, batches)
-        self._grown.set()
+        await self._know(image, batches)
 
-    def _know_voters(self, image: ClusterImage) -> None:
+    async def _know(self, image: ClusterImage, batches: list[MetadataBatch] | None) -> None:
         if image.voters != self.image.voters:
-            self._controller.know({voter.node_id: Address(voter.host, voter.port) for voter in image.voters})
+            self.controller.know({voter.node_id: Address(voter.host, voter.port) for voter in image.voters})
+        self.image = image
+        if self.on_batches is not None:
+            await self.on_batches(image, batches)
+        self._grown.set()
 
 
 @contextlib.contextmanager

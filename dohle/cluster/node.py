@@ -1,10 +1,11 @@
 """Node: a controller, a broker or both, assembled out of one configuration and the seams to the world outside.
 
 Order at the start: the directories are locked and known to be this node's; the metadata log is recovered; the services
-listen; only then the quorum is joined, so that whoever hears of this node reaches it. While the controller votes and
-reads its metadata the partitions' logs are opened, which takes seconds where there are thousands; the broker's services
-are as good as not there until then. It begins with the controller's image, and registers last. The stop goes the other
-way, after a controlled shutdown; whatever came up is taken down, also when a start is cut short.
+listen; only then the quorum is joined, so that whoever hears of this node reaches it. While the controller votes, and
+the metadata is read and followed, the partitions' logs are opened, which takes seconds where there are thousands; the
+broker, and its services, are as good as not there until then. It takes the image over that is known by that time, and
+registers last. The stop goes the other way, after a controlled shutdown; whatever came up is taken down, also when a
+start is cut short.
 
 Runs in the simulator as it is: what belongs to a real process (signals, logging, HTTP) is in `process`.
 """
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from random import Random
 
 from dohle.broker.broker import Broker, BrokerSettings
+from dohle.broker.controller_client import ControllerClient
+from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.replicas import LISTENER
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.directories import Directories, open_directories
@@ -36,7 +39,7 @@ from dohle.rpc.v1 import admin_pb2, broker_pb2, replication_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address, Network
-from dohle.runtime.tasks import OnFailure, Tasks
+from dohle.runtime.tasks import OnFailure, Tasks, cancel
 from dohle.runtime.workers import Workers
 from dohle.storage.log_dirs import LogDirs
 
@@ -82,6 +85,7 @@ class Node:
         self.features = features
         self.identity: NodeIdentity | None = None
         self.controller: ControllerPart | None = None
+        self.metadata: MetadataFollower | None = None
         self.broker: Broker | None = None
         self.failure: BaseException | None = None
         self.started_at = seams.clock.now()
@@ -129,12 +133,11 @@ class Node:
             await self.controller.start()
             self._quorum_at = seams.clock.now()
         if config.is_broker:
-            self.broker = await self._open_broker(self.identity, directories)
+            self.metadata = self._follow_metadata(self.identity)
+            self.broker = await self._open_broker(self.identity, directories, self.metadata)
             self._open_at = seams.clock.now()
             for late, implementation in zip(rpcs_of_broker, self._served_by(self.broker), strict=True):
                 late.begin(implementation)
-            if self.controller is not None:
-                await self.broker.metadata.begin_with(self.controller.controller.committed)
             await self.broker.start()
 
     async def wait_until_ready(self) -> None:
@@ -145,11 +148,12 @@ class Node:
 
     def start_steps(self) -> dict[str, float]:
         """Returns how many seconds after the beginning of its start this node had come how far, as far as it has."""
-        broker = self.broker
+        metadata, broker = self.metadata, self.broker
         reached = {
             "quorum": self._quorum_at,
+            "metadata": None if metadata is None else metadata.current_at,
             "open": self._open_at,
-            "metadata": None if broker is None else broker.caught_up_at,
+            "registered": None if broker is None else broker.registered_at,
             "roles": None if broker is None else broker.acting_at,
             "ready": self._ready_at,
         }
@@ -212,7 +216,24 @@ class Node:
             ),
         )
 
-    async def _open_broker(self, identity: NodeIdentity, directories: Directories) -> Broker:
+    def _follow_metadata(self, identity: NodeIdentity) -> MetadataFollower:
+        """Begins to follow, with what this node's own controller knows if it has one."""
+        config, seams = self.config, self._seams
+        voters = {NodeId(voter.node_id): voter.address for voter in config.controllers}
+        client = ControllerClient(voters, seams.network, seams.clock, seams.random)
+        metadata = MetadataFollower(client, identity, seams.network, seams.clock)
+
+        async def follow() -> None:
+            if self.controller is not None:
+                await metadata.begin_with(await self.controller.controller.own_log_applied())
+            await metadata.run()
+
+        self._parts.push_async_callback(cancel, self._tasks.spawn(follow(), "metadata"))
+        return metadata
+
+    async def _open_broker(
+        self, identity: NodeIdentity, directories: Directories, metadata: MetadataFollower
+    ) -> Broker:
         config, seams = self.config, self._seams
         logs = await LogDirs.open(
             seams.disk,
@@ -230,7 +251,6 @@ class Node:
         broker = Broker(
             identity,
             BrokerSettings(
-                voters={NodeId(voter.node_id): voter.address for voter in config.controllers},
                 endpoints=(
                     Endpoint(LISTENER, host, config.grpc_port, SECURITY_PROTOCOL),
                     Endpoint(HTTP_LISTENER, host, config.http_port, SECURITY_PROTOCOL),
@@ -243,6 +263,7 @@ class Node:
                 fill_bytes_per_s=config.replica_fill_bytes_per_s,
             ),
             logs,
+            metadata,
             clock=seams.clock,
             disk=seams.disk,
             network=seams.network,

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 _MOST_WAITING = 4096
 _STEPS_AHEAD = 4  # of a long change; more would save slow disks little, for one fsync serves several
+_OWN_LOG_S = 3.0  # that even a late election takes; a controller that lost its vote may hear nothing for ever
 _ELECTION_S = 1.0  # most elections take less, and it is less than any caller's patience
 
 
@@ -137,6 +138,25 @@ class Controller:
         for alarm in decision.alarms:
             log.warning("%s", alarm)
         return after
+
+    async def own_log_applied(self) -> ClusterImage:
+        """Returns the committed image once it has all that this node's log has now and keeps.
+
+        Sooner if for a while nothing more of that is known to be committed.
+        """
+        end_offset = self.quorum.log_end_offset
+        changed = asyncio.Event()
+        self.watch(changed)
+        try:
+            while self.committed.next_offset < min(end_offset, self.quorum.log_end_offset):
+                changed.clear()
+                async with asyncio.timeout(_OWN_LOG_S):
+                    await changed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.unwatch(changed)
+        return self.committed
 
     async def leader_found(self) -> None:
         """Returns once it is known which node decides, this or another, or after a second without that.

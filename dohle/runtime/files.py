@@ -21,11 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from dohle.runtime.disk import File
-from dohle.runtime.open_files import EXHAUSTED, Descriptors, OpenFile, read_from, sync_all
+from dohle.runtime.open_files import EXHAUSTED, Descriptors, OpenFile, read_cached, read_from, sync_all
 
 _PARALLEL = 2  # threads a sync uses, so that many small files take few hand-overs to threads and back
 _SYNC_THREADS = 12  # apart from those that read: no sync waits for reads that a device is slow to answer
 _MANY_FILES = 64  # from here on one syncfs is cheaper than a sync each, also with a neighbour's dirty pages in it
+_SMALL_BYTES = 1 << 16  # of a whole file: the loop copies it from the page cache, and nothing larger
 _EXHAUSTED_S = 30.0  # for how long a sync waits for a descriptor: its lack is no failure of the disk
 _LOOKS_AGAIN_S = 0.1
 
@@ -102,6 +103,15 @@ class RealDisk:
 
     async def read_all(self, path: str) -> bytes:
         descriptor = self._descriptors.call(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            cached = read_cached(path, descriptor, 0, size) if size <= _SMALL_BYTES else None
+        except OSError:
+            os.close(descriptor)
+            raise
+        if cached is not None:  # a start reads several files of each log: a thread would take longer than they do
+            os.close(descriptor)
+            return cached
         job = asyncio.get_running_loop().run_in_executor(self._pool, _read_file, path, descriptor)
         return await asyncio.shield(job)  # which closes it
 

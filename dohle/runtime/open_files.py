@@ -88,21 +88,8 @@ class OpenFile:
         if self.descriptor == _AWAY:
             self._reopen()
         self.is_used = True
-        cached = self._read_cached(position, size)
+        cached = read_cached(self.path, self.descriptor, position, size)
         return cached if cached is not None else await self._in_thread(read_from, position, size)
-
-    def _read_cached(self, position: int, size: int) -> bytes | None:
-        if _NOWAIT is None:
-            return None
-        buffer = bytearray(size)
-        try:
-            count = os.preadv(self.descriptor, [buffer], position, _NOWAIT)
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
-                return None
-            error.filename = self.path  # the system knows the descriptor alone
-            raise
-        return bytes(buffer) if count == size else None
 
     def truncate(self, size: int) -> None:
         assert not self._closed, f"{self.path} is closed"
@@ -270,6 +257,21 @@ def sync_all(left: deque[OpenFile], done: deque[OpenFile]) -> None:
             done.append(file)
     if failures:
         raise failures[0]
+
+
+def read_cached(path: str, descriptor: int, position: int, size: int) -> bytes | None:
+    """Returns None where not all of it lies in the page cache."""
+    if _NOWAIT is None:
+        return None
+    buffer = bytearray(size)
+    try:
+        count = os.preadv(descriptor, [buffer], position, _NOWAIT)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
+            return None
+        error.filename = path  # the system knows the descriptor alone
+        raise
+    return bytes(buffer) if count == size else None
 
 
 def read_from(descriptor: int, position: int, size: int) -> bytes:

@@ -148,18 +148,6 @@ class Checkpoints:
             self._epochs_written.update(versions)
 
 
-async def read_small(disk: Disk, path: str) -> bytes:
-    """Returns a small file's content, without the thread that `read_all` takes where it lies in the page cache.
-
-    A start reads three such files a log.
-    """
-    file = disk.open(path)
-    try:
-        return await file.read_at(0, file.size())
-    finally:
-        file.close()
-
-
 async def read_checkpoints(disk: Disk, folder: str) -> dict[str, dict[LogKey, int]]:
     """Returns what the three files hold; a missing one holds nothing.
 

@@ -7,7 +7,7 @@ position, first offset and the offset behind the last one, then the reason. It g
 from __future__ import annotations
 
 from dohle.runtime.disk import Disk
-from dohle.storage.checkpoints import read_small, write_files
+from dohle.storage.checkpoints import write_files
 from dohle.storage.opened import Damage
 
 DAMAGE_FILE = "damaged"
@@ -25,7 +25,7 @@ async def read_damage(disk: Disk, folder: str) -> Damage:
     """Returns what was noted, which is there. A note that cannot be read is damage enough."""
     path = f"{folder}/{DAMAGE_FILE}"
     try:
-        version, place, reason = (await read_small(disk, path)).decode("utf-8", "replace").splitlines()
+        version, place, reason = (await disk.read_all(path)).decode("utf-8", "replace").splitlines()
         name, position, first, beyond = place.split(" ")
         if version != "0":
             raise ValueError(f"version {version} is unknown")

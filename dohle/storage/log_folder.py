@@ -17,7 +17,7 @@ import contextlib
 import errno
 import logging
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,9 +167,10 @@ class LogFolder:
             logger.warning("%s was not stopped cleanly: %d logs are checked", self.path, len(keys))
         self._checkpoints.begin_with(found)
         opened: dict[LogKey, Log] = {}
+        files: dict[LogKey, LogFiles] = {}  # of those that are being opened
 
-        async def open_one(key: LogKey, files: LogFiles) -> None:
-            parts = await files.open(
+        async def open_one(key: LogKey) -> None:
+            parts = await files[key].open(
                 clean=clean,
                 now=self._clock.now(),
                 begins_at=found[LOG_STARTS].get(key),
@@ -178,12 +179,15 @@ class LogFolder:
             opened[key] = self._log(key, folder, await read_topic_id(self._disk, folder), TopicConfig(), parts)
 
         for start in range(0, len(keys), _GROUP):
-            group = [(key, self._files(key, offsets_of(found, key))) for key in keys[start : start + _GROUP]]
+            group = keys[start : start + _GROUP]
+            files.clear()
+            for number, key in enumerate(group):
+                await turn(number, every=_IN_A_TURN)
+                files[key] = self._files(key, offsets_of(found, key))
             if not clean:
-                unsure = [file for _, files in group for file in files.unsure_files()]
-                await self._disk.sync(unsure, [self._folder_of(key) for key, _ in group])
-            await _side_by_side([open_one(key, files) for key, files in group])
-            await turn(0, every=1)  # the quorum of this node is at work already
+                unsure = [file for key in group for file in files[key].unsure_files()]
+                await self._disk.sync(unsure, [self._folder_of(key) for key in group])
+            await _side_by_side(open_one, group)
         self.logs.update((key, opened[key]) for key in keys)  # in the order of the names
         for log in self.logs.values():
             if log.damage is not None:
@@ -551,14 +555,18 @@ def decode_metadata_offset(path: str, content: bytes) -> int:
         ) from error
 
 
-async def _side_by_side(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Runs `work`, a bounded number of them at a time, all to their end; then raises the first failure."""
-    places = asyncio.Semaphore(_AT_ONCE)
+async def _side_by_side(open_one: Callable[[LogKey], Coroutine[Any, Any, None]], keys: Sequence[LogKey]) -> None:
+    """Opens a bounded number of logs at a time; raises the first failure once none is being opened any more.
 
-    async def run(one: Coroutine[Any, Any, None]) -> None:
-        async with places:
-            await one
+    In between the loop does what else waits: this node's quorum is at work already, and its metadata is followed.
+    """
+    left = iter(keys)
 
-    for outcome in await asyncio.gather(*(run(one) for one in work), return_exceptions=True):
+    async def run() -> None:
+        for key in left:
+            await open_one(key)
+            await turn(0, every=1)
+
+    for outcome in await asyncio.gather(*(run() for _ in range(_AT_ONCE)), return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 from dohle.model.ids import parse_id
 from dohle.runtime.disk import Disk
-from dohle.storage.checkpoints import read_small
 from dohle.storage.data_folder import DataFolder
 
 FUTURE_SUFFIX = "-future"
@@ -47,7 +46,7 @@ async def settle_moves(disk: Disk, folders: Sequence[DataFolder]) -> dict[str, s
                     log.info("%s was left by a stop before %s had moved there: it is deleted", path, name)
                     disk.delete(path)
                     continue
-                source_id = (await read_small(disk, f"{path}/{SOURCE_FILE}")).decode("ascii", "replace")
+                source_id = (await disk.read_all(f"{path}/{SOURCE_FILE}")).decode("ascii", "replace")
                 source = next((one for one in folders if one.directory_id == parse_id(source_id.strip())), None)
                 if source is None or source.path in failing:
                     log.warning("%s waits for the directory %s, which may have the original", path, source_id.strip())

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dohle.model.batch import BatchHeader
 from dohle.model.errors import CorruptLog
 from dohle.runtime.disk import Disk, File
-from dohle.storage.checkpoints import read_small
 from dohle.storage.producer_states import ProducerStates
 from dohle.storage.segment import segment_name
 from dohle.storage.segments import Segments
@@ -98,7 +97,7 @@ class ProducerSnapshots:
         while (found := bisect_right(self._offsets, end_offset) - 1) >= 0:
             offset = self._offsets[found]
             try:
-                producers.load(await read_small(self._disk, self._path(offset)), now)
+                producers.load(await self._disk.read_all(self._path(offset)), now)
             except CorruptLog as error:
                 log.warning("%s: %s; an earlier one and the batches after it replace it", self._path(offset), error)
                 self._delete(offset)

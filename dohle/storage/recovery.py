@@ -21,7 +21,7 @@ from dohle.model.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, check_crc
 from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.model.topic_config import DEFAULTS
 from dohle.runtime.disk import Disk, File
-from dohle.storage.checkpoints import Offsets, read_small
+from dohle.storage.checkpoints import Offsets
 from dohle.storage.damage_note import DAMAGE_FILE, read_damage, write_damage
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
@@ -147,7 +147,7 @@ class LogFiles:
             return None
         path = f"{self._folder}/{EPOCHS_FILE}"
         try:
-            epochs = EpochCache.decode((await read_small(self._disk, path)).decode("ascii", "replace"))
+            epochs = EpochCache.decode((await self._disk.read_all(path)).decode("ascii", "replace"))
         except CorruptLog as error:
             log.warning("%s: %s; the epochs are gathered from the batches", path, error)
             return None

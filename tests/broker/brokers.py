@@ -8,7 +8,9 @@ from random import Random
 from typing import TypeVar
 
 from dohle.broker.broker import Broker, BrokerSettings
+from dohle.broker.controller_client import ControllerClient
 from dohle.broker.leading import Leading
+from dohle.broker.metadata_follower import MetadataFollower
 from dohle.model.batch import HEADER_BYTES, read_header
 from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, PartitionKey, TopicPartition, new_id
 from dohle.model.metadata import SUPPORTED_FEATURES, Endpoint
@@ -75,19 +77,23 @@ class Node:
         )
         network = SlowNetwork(cluster.world.network(self.name), cluster.random, cluster.network_s)
         settings = BrokerSettings(
-            voters={one_controller.NODE: one_controller.ADDRESS},
             endpoints=(Endpoint("GRPC", *self.address, "PLAINTEXT"),),
             rack=f"rack{self.node_id}" if cluster.racked else "",
             replica_lag_time_max_ms=cluster.lag_ms,
         )
+        clock, random = VirtualClock(), Random(cluster.random.random())
+        voters = {one_controller.NODE: one_controller.ADDRESS}
+        metadata = MetadataFollower(ControllerClient(voters, network, clock, random), identity, network, clock)
+        self._tasks.spawn(metadata.run(), "metadata")
         self.running = Broker(
             identity,
             settings,
             self.dirs,
-            clock=VirtualClock(),
+            metadata,
+            clock=clock,
             disk=self.disk,
             network=network,
-            random=Random(cluster.random.random()),
+            random=random,
             workers=InlineWorkers(),
             on_failure=cluster.failures.append,
         )

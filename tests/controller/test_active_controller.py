@@ -48,6 +48,22 @@ def close_followers_disks(cluster: Cluster, leader: TestVoter) -> list[TestVoter
     return followers
 
 
+async def test_what_lies_in_a_voters_own_log_is_waited_for_as_long_as_it_may_come(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    for _ in range(20):
+        await leader.part.controller.change(no_op)
+    await cluster.agreed()
+    known = leader.part.controller.committed
+    for voter in cluster.voters:
+        await voter.kill()
+    alone, second, _ = cluster.voters
+    await alone.start()
+    assert (await alone.part.controller.own_log_applied()).next_offset < known.next_offset, "a majority is away"
+    waiting = asyncio.ensure_future(alone.part.controller.own_log_applied())
+    await second.start()
+    assert (await waiting).next_offset >= known.next_offset
+
+
 # commands
 
 

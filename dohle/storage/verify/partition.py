@@ -10,7 +10,7 @@ from __future__ import annotations
 from dohle.model.batch import BatchHeader
 from dohle.model.errors import CorruptLog
 from dohle.runtime.disk import Disk
-from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, LogKey, Offsets, read_small
+from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, LogKey, Offsets
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
@@ -177,7 +177,7 @@ class _LogCheck:
                 self.report.fault(path, 0, "it is missing", expected=expected, meaning=_REGATHERED)
             return
         with self.report.reading(path):
-            data = await read_small(self._disk, path)
+            data = await self._disk.read_all(path)
             try:
                 noted = EpochCache.decode(data.decode("ascii", "replace"))
             except CorruptLog as error:

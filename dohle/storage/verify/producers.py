@@ -9,7 +9,6 @@ from __future__ import annotations
 from dohle.model.batch import BatchHeader
 from dohle.model.errors import CorruptLog
 from dohle.runtime.disk import Disk
-from dohle.storage.checkpoints import read_small
 from dohle.storage.producer_snapshots import SUFFIX
 from dohle.storage.producer_states import ProducerStates
 from dohle.storage.segment import segment_name
@@ -52,7 +51,7 @@ class SnapshotCheck:
         path, states = self._path(offset), ProducerStates()
         with self._report.reading(path):
             try:
-                states.load(await read_small(self._disk, path), 0.0)
+                states.load(await self._disk.read_all(path), 0.0)
                 return states
             except CorruptLog as error:
                 if self._is_sure(offset):
