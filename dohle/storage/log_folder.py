@@ -61,8 +61,9 @@ METADATA_OFFSET_FILE = "durable-metadata-offset"
 """Its owner's: replicas that were assigned below this offset of the metadata have their folder."""
 
 _FOLDER_NAME = re.compile(r"(.+)-(0|[1-9][0-9]*)")
-_AT_ONCE = 16  # logs opened side by side
-_GROUP = 128  # logs synced or made together: bounds the files that are open for it
+_AT_ONCE = 8  # logs opened side by side, before the loop does what waits
+_GROUP = 128  # logs made, or synced at a stop, together: bounds the files that are open for it
+_OPENED_GROUP = 512  # logs synced together before they are opened, which can take as long as opening some hundred
 _IN_A_TURN = 16  # logs whose files are made before the loop does what waits
 _EXPIRY_ROUNDS = 60  # checkpoints between two looks for producers that were not seen for long
 _STRAY_ROUNDS = 3600  # and for strays that were kept for long enough
@@ -178,8 +179,8 @@ class LogFolder:
             folder = self._folder_of(key)
             opened[key] = self._log(key, folder, await read_topic_id(self._disk, folder), TopicConfig(), parts)
 
-        for start in range(0, len(keys), _GROUP):
-            group = keys[start : start + _GROUP]
+        for start in range(0, len(keys), _OPENED_GROUP):
+            group = keys[start : start + _OPENED_GROUP]
             files.clear()
             for number, key in enumerate(group):
                 await turn(number, every=_IN_A_TURN)
