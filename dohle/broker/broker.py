@@ -23,6 +23,7 @@ from dohle.broker.readers import Readers
 from dohle.broker.reads import Reads
 from dohle.broker.replicas import ROOM_RETRY_S, Replicas
 from dohle.broker.replication_service import ReplicationService
+from dohle.broker.retention import Retention
 from dohle.broker.surroundings import Surroundings
 from dohle.broker.traffic import Traffic
 from dohle.broker.waiting import Produced
@@ -71,6 +72,7 @@ class BrokerSettings:
     replica_lag_time_max_ms: int = 10_000
     reads_by_rack: bool = True
     fill_bytes_per_s: int = 64 << 20
+    retention_check_interval_ms: int = 300_000
 
 
 class Broker:
@@ -122,6 +124,9 @@ class Broker:
         self.dir_moves = DirMoves(self._surroundings, dirs, self.replicas, settings.fill_bytes_per_s)
         readers = Readers(self.replicas, self.membership, clock, settings.rack, by_rack=settings.reads_by_rack)
         self.reads = Reads(self.replicas, readers, clock, self.traffic)
+        self.retention = Retention(
+            self._surroundings, dirs, self.replicas, self.membership, settings.retention_check_interval_ms / 1000
+        )
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
         self.replication_service = ReplicationService(self._surroundings, self.replicas)
         self._past_registration = asyncio.Event()
@@ -212,6 +217,7 @@ class Broker:
         self._tasks.spawn(self._tick(), "tick")
         self.membership.ready()
         self._tasks.spawn(self.membership.run(), "heartbeats")
+        self._tasks.spawn(self.retention.run(), "retention")
 
     async def _begin_to_act(self) -> bool:
         """Returns whether the replicas are as the image says, and that is noted: not while there is no room for it."""

@@ -29,6 +29,7 @@ from dohle.model.errors import (
     DohleError,
     InvalidRequest,
     NoReassignmentInProgress,
+    OffsetOutOfRange,
     ReassignmentInProgress,
     ReplicaNotAvailable,
     StorageFailure,
@@ -331,7 +332,10 @@ class _Filling:
         batches = b""
         if position < original.log_end_offset:
             self._check_not_cut()
-            batches = await original.read(position, most_bytes, up_to=original.log_end_offset)
+            try:
+                batches = await original.read(position, most_bytes, up_to=original.log_end_offset, for_replica=True)
+            except OffsetOutOfRange:  # what was copied is not retained any more
+                raise _Cut from None
             self._check_not_cut()
         if self.copy is None:
             begins = read_header(batches).base_offset if batches else position

@@ -374,6 +374,12 @@ class Leading:
                         replica.subscriber.watermark_moved(is_read=now < replica.read_until)
         self._complete()
 
+    def log_start_moved(self) -> None:
+        """The log begins later than it did: followers hear of it, and let go of the same."""
+        for replica in self.replicas.values():
+            if replica.subscriber is not None:
+                replica.subscriber.watermark_moved(is_read=False)  # pushes that tell of one tell of both
+
     def _wait_for_joining(self, candidate: int, now: float) -> int:
         maximal = self.in_sync.maximal
         for node_id, replica in self.replicas.items():

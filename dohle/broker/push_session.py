@@ -354,7 +354,9 @@ class PushSession:
         feed.is_joining = True
         feed.next_offset = end
         try:
-            batches = await leader_log.read(start, most_bytes, up_to=end) if start < end else b""
+            batches = b""
+            if start < end:
+                batches = await leader_log.read(start, most_bytes, up_to=end, for_replica=True)
         except DohleError as failure:
             if self._feeds.get(feed.key) is not feed:
                 return
@@ -362,7 +364,7 @@ class PushSession:
             if isinstance(failure, DamagedReplica):
                 error = feed.leading.found_damage(failure, self._clock.now())
             self.end(feed)
-            self._refuse(feed.key, feed.number, error, leader_log.log_start_offset)
+            self._refuse(feed.key, feed.number, error, leader_log.first_offset)
             return
         if self._feeds.get(feed.key) is not feed:
             return
@@ -441,12 +443,13 @@ class PushSession:
             if epoch != subscription.last_epoch or end < subscription.position:
                 self._diverging(key, number, epoch, end)
                 return
-        if not leader_log.log_start_offset <= subscription.position <= leader_log.log_end_offset:
+        # from the first batch that is there: a replica that begins anew has to begin where a batch does
+        if not leader_log.first_offset <= subscription.position <= leader_log.log_end_offset:
             outside = OffsetOutOfRange(
                 f"the replica ends at {subscription.position} and the leader's log spans"
-                f" {leader_log.log_start_offset} to {leader_log.log_end_offset}"
+                f" {leader_log.first_offset} to {leader_log.log_end_offset}"
             )
-            self._refuse(key, number, outside, leader_log.log_start_offset)
+            self._refuse(key, number, outside, leader_log.first_offset)
             return
         feed = Feed(self, leading, subscription)
         self._feeds[key] = feed

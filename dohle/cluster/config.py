@@ -95,6 +95,9 @@ class NodeConfig:
         10, "Share of a broker's preferred partitions that others may lead", "%", least=0, most=100
     )
     producer_id_expiration_ms: int = _duration(86_400_000, "An idempotent producer silent for so long is forgotten")
+    log_retention_check_interval_ms: int = _duration(
+        300_000, "How often logs are looked at for segments that their topics' retention lets go"
+    )
     stray_retention_ms: int = _setting(
         RETENTION_MS,
         "How long replicas are kept that were set aside (…-stray): damaged ones, or no longer this node's",

@@ -172,6 +172,10 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     yield GaugeMetricFamily("dohle_offline_replicas", "Replicas that lie there", float(away))
     strays = sum(sum(folder.strays.sizes.values()) for folder in broker.log_dirs.folders)
     yield GaugeMetricFamily("dohle_stray_bytes", "Segments of replicas that were set aside", float(strays))
+    retiring = [folder.retiring for folder in broker.log_dirs.folders]
+    segments, gone = sum(one.segments for one in retiring), sum(one.size_bytes for one in retiring)
+    yield CounterMetricFamily("dohle_retention_segments", "Segments that went for retention", float(segments))
+    yield CounterMetricFamily("dohle_retention_bytes", "Their bytes", float(gone))
     moving = broker.dir_moves.under_way
     yield GaugeMetricFamily("dohle_log_dir_moves", "Replicas on their way to another log directory", float(len(moving)))
     left = sum(max(0, move.size_bytes - move.copied_bytes) for move in moving)

@@ -261,6 +261,7 @@ class Node:
                 replica_lag_time_max_ms=config.replica_lag_time_max_ms,
                 reads_by_rack=config.replica_selector == "rack",
                 fill_bytes_per_s=config.replica_fill_bytes_per_s,
+                retention_check_interval_ms=config.log_retention_check_interval_ms,
             ),
             logs,
             metadata,

@@ -276,15 +276,12 @@ TOPIC_KEYS: Final[Mapping[str, ConfigKey]] = {
 
 NOT_CARRIED_OUT: Final = frozenset(
     {
-        "cleanup.policy",  # but for one thing: compact refuses records without a key
+        "cleanup.policy",  # but for two things: compact refuses records without a key, and alone it keeps all
         "delete.retention.ms",
-        "file.delete.delay.ms",
         "max.compaction.lag.ms",
         "min.cleanable.dirty.ratio",
         "min.compaction.lag.ms",
         "preallocate",
-        "retention.bytes",
-        "retention.ms",
     }
 )
 """Keys that are taken, checked and kept, and that nothing acts on in this version. Users who set one are told."""
