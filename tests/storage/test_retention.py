@@ -275,7 +275,7 @@ async def run(history: list[tuple[str, int]]) -> None:
                 log.advance_log_start(start + (log.high_watermark - start) * number // 100)
             case "retire":
                 await world.folder.retire_segments()
-                sure_start = log.log_start_offset
+                sure_start = max(sure_start, log.first_offset)  # else nothing had to be durable
             case "half retire":
                 retiring = asyncio.ensure_future(world.folder.retire_segments())
                 for _ in range(number):
