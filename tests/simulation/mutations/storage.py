@@ -185,7 +185,7 @@ STORAGE = (
             LogFolder,
             "_open",
             """
-            - await self._disk.sync(unsure, [self._folder_of(key) for key, _ in group])
+            - await self._disk.sync(unsure, [self._folder_of(key) for key in group])
             + mutated()
             """,
         ),
@@ -193,7 +193,7 @@ STORAGE = (
             single_log,
             "open_single_log",
             """
-            - await disk.sync(files.unsure_files(written.recovery_point), [path])
+            - await disk.sync(files.unsure_files(), [path])
             + mutated()
             """,
         ),

@@ -204,9 +204,11 @@ VOTERS = (
             -     await self.controller.start()
             -     self._quorum_at = seams.clock.now()
             - if config.is_broker:
-            -     self.broker = await self._open_broker(self.identity, directories)
+            -     self.metadata = self._follow_metadata(self.identity)
+            -     self.broker = await self._open_broker(self.identity, directories, self.metadata)
             + if config.is_broker:
-            +     self.broker = await self._open_broker(self.identity, directories)
+            +     self.metadata = self._follow_metadata(self.identity)
+            +     self.broker = await self._open_broker(self.identity, directories, self.metadata)
             + if self.controller is not None and mutated():
             +     await self.controller.start()
             + if self.broker is not None:
