@@ -35,10 +35,7 @@ async def push_metadata(stream: Following, controller: Controller, identity: Nod
     await controller.leader_found()
     if controller.is_active:
         if opening.next_offset > quorum.applied_offset:
-            raise InvalidRequest(
-                f"node {opening.hello.node_id} has metadata up to offset {opening.next_offset}, this cluster only up "
-                f"to {quorum.applied_offset}; its data folder belongs to another cluster, or the controllers lost data"
-            )
+            await _check_is_committed(opening, quorum)
         await stream.send(
             controller_pb2.FollowMetadataResponse(
                 hello=identity.hello(), leader_id=identity.node_id, committed_end=quorum.applied_offset
@@ -52,6 +49,20 @@ async def push_metadata(stream: Following, controller: Controller, identity: Nod
     finally:
         controller.unwatch(due)
         await cancel(listening)
+
+
+async def _check_is_committed(opening: controller_pb2.FollowMetadataRequest, quorum: Quorum) -> None:
+    """Raises InvalidRequest where a broker has what this cluster has not, NotController where this node cannot tell.
+
+    It may have been deposed and not have heard of it, or have applied less yet than it has committed: the broker
+    began with what a voter beside it has applied.
+    """
+    committed_end = await quorum.read_barrier()
+    if opening.next_offset > committed_end:
+        raise InvalidRequest(
+            f"node {opening.hello.node_id} has metadata up to offset {opening.next_offset}, this cluster only up to "
+            f"{committed_end}; its data folder belongs to another cluster, or the controllers lost data"
+        )
 
 
 async def _push(

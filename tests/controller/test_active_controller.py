@@ -10,7 +10,14 @@ import pytest
 
 from dohle.controller.decision import Decision
 from dohle.controller.failure_detector import FailureDetector
-from dohle.model.errors import BrokerNotAvailable, DuplicateBrokerRegistration, InvalidTopic, NotController
+from dohle.controller.metadata_stream import push_metadata
+from dohle.model.errors import (
+    BrokerNotAvailable,
+    DuplicateBrokerRegistration,
+    InvalidRequest,
+    InvalidTopic,
+    NotController,
+)
 from dohle.model.ids import NO_NODE
 from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage
 from dohle.model.image_apply import apply_batch
@@ -62,6 +69,33 @@ async def test_what_lies_in_a_voters_own_log_is_waited_for_as_long_as_it_may_com
     waiting = asyncio.ensure_future(alone.part.controller.own_log_applied())
     await second.start()
     assert (await waiting).next_offset >= known.next_offset
+
+
+class Opening:
+    """The stream of a broker that says up to where it knows the metadata."""
+
+    def __init__(self, broker: TestBroker, next_offset: int) -> None:
+        self._request = controller_pb2.FollowMetadataRequest(hello=broker.identity.hello(), next_offset=next_offset)
+
+    async def receive(self) -> controller_pb2.FollowMetadataRequest:
+        return self._request
+
+    async def send(self, message: controller_pb2.FollowMetadataResponse) -> None:
+        raise AssertionError(f"nothing is to be sent: {message}")
+
+
+async def test_a_controller_that_may_have_been_deposed_turns_no_broker_away_that_knows_more(cluster: Cluster) -> None:
+    leader = await cluster.start(3)
+    assert leader.identity is not None
+    broker = TestBroker(cluster, 1)
+    ahead: Any = Opening(broker, leader.part.quorum.applied_offset + 1)
+    with pytest.raises(InvalidRequest, match="belongs to another cluster"):
+        await push_metadata(ahead, leader.part.controller, leader.identity, broker.tasks)
+    cluster.world.silent.add(leader.name)
+    cluster.world.break_streams(leader.name)
+    assert leader.part.controller.is_active, "it does not know yet"
+    with pytest.raises(NotController):
+        await push_metadata(ahead, leader.part.controller, leader.identity, broker.tasks)
 
 
 # commands
