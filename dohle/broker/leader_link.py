@@ -28,6 +28,7 @@ from dohle.model.ids import NodeId, PartitionKey, TopicId
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import replication_pb2
 from dohle.runtime.network import Address, Lane, Stream
+from dohle.storage.room import DiskFull
 
 log = logging.getLogger(__name__)
 
@@ -297,6 +298,8 @@ class LeaderLink:
             log.error("%s: cannot be brought in line with leader %d: %s", following.log.name, self.leader, error)
             if isinstance(error, DamagedReplica):
                 self._subscribe_later(following)
+            elif isinstance(error, DiskFull):  # nothing has changed
+                self._subscribe_later(following, RETRY_MOST_S)
             return
         if again and following.log.log_end_offset != before:
             self._subscribe_soon(following)

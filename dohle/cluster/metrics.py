@@ -170,6 +170,8 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     offline = float(len(broker.log_dirs.offline))
     yield GaugeMetricFamily("dohle_offline_log_dirs", "Log directories that this node cannot use", offline)
     yield GaugeMetricFamily("dohle_offline_replicas", "Replicas that lie there", float(away))
+    waiting = float(len(broker.replicas.unmade))
+    yield GaugeMetricFamily("dohle_replicas_without_room", "New replicas that no disk has had room for yet", waiting)
     strays = sum(sum(folder.strays.sizes.values()) for folder in broker.log_dirs.folders)
     yield GaugeMetricFamily("dohle_stray_bytes", "Segments of replicas that were set aside", float(strays))
     retiring = [folder.retiring for folder in broker.log_dirs.folders]

@@ -92,12 +92,15 @@ class Checkpoints:
         """Returns the offset at which the log of `key` begins whatever happens: no later start needs what is below."""
         return min(self._written[LOG_STARTS].get(key, 0), self._written[RECOVERY_POINTS].get(key, 0))
 
-    async def lower(self, key: LogKey, offset: int) -> None:
-        """Returns when the written recovery point of `key`, whose durable end is lowered already, is <= `offset`."""
+    async def lower(self, key: LogKey, recovery_point: int, end: int) -> None:
+        """Returns when the written recovery point of `key` is not above that. Raises OSError.
+
+        The caller lowers the log's own ends at once, before anything is written again.
+        """
         async with self.writing:
-            if self._written[RECOVERY_POINTS].get(key, 0) > offset:
-                await self._write()
-            assert self._written[RECOVERY_POINTS].get(key, 0) <= offset
+            if self._written[RECOVERY_POINTS].get(key, 0) > recovery_point:
+                await self._write({key: (recovery_point, end)})
+            assert self._written[RECOVERY_POINTS].get(key, 0) <= recovery_point
 
     async def forget_former(self, keys: Collection[LogKey]) -> None:
         """Returns when the files hold nothing of `keys`, which are those of no log now.
@@ -112,19 +115,19 @@ class Checkpoints:
                 self._seen = None
                 await self._write()
 
-    async def _write(self) -> None:
+    async def _write(self, lowered: Mapping[LogKey, tuple[int, int]] | None = None) -> None:
         logs = self._logs()
         # captured before the epochs are written: a recovery point must not get ahead of the epoch file
         sound = {key: log for key, log in logs.items() if log.has_end}
         state = {key: (log.durable_end, log.high_watermark, log.log_start_offset) for key, log in sound.items()}
         if len(sound) < len(logs):
             state.update({key: offsets_of(self._written, key) for key in logs if key not in sound})
+        for key, (recovery_point, end) in (lowered or {}).items():
+            log = logs[key]
+            state[key] = (min(log.durable_end, recovery_point), min(log.high_watermark, end), log.log_start_offset)
         await self._write_epochs(logs)
         if state == self._seen:
             return
-        for key, log in sound.items():  # they went on while the epochs were written: never above what is durable
-            if log.durable_end < state[key][0]:
-                state[key] = (log.durable_end, *state[key][1:])
         columns = {name: {key: offsets[at] for key, offsets in state.items()} for at, name in enumerate(FILES)}
         changed = {name: offsets for name, offsets in columns.items() if offsets != self._written[name]}
         texts = {f"{self._folder}/{name}": _encode_offsets(offsets) for name, offsets in changed.items()}
@@ -132,16 +135,11 @@ class Checkpoints:
         self._written.update(changed)
         self._seen = state
 
-    def _is_to_be_lowered(self, key: LogKey, log: CheckpointedLog) -> bool:
-        return log.has_end and log.durable_end < self._written[RECOVERY_POINTS].get(key, 0)
-
     async def _write_epochs(self, logs: Mapping[LogKey, CheckpointedLog]) -> None:
         written = self._epochs_written
         behind = [key for key, log in logs.items() if log.epochs.version != written.get(key, 0)]
         for start in range(0, len(behind), _FILES_AT_ONCE):
-            some = behind[start : start + _FILES_AT_ONCE]
-            # one that is being truncated comes later: a recovery point that is still above the cut needs its epochs
-            group = [key for key in some if not self._is_to_be_lowered(key, logs[key])]
+            group = behind[start : start + _FILES_AT_ONCE]
             versions = {key: logs[key].epochs.version for key in group}
             texts = {f"{logs[key].folder}/{EPOCHS_FILE}": logs[key].epochs.encode() for key in group}
             await write_files(self._disk, texts, [logs[key].folder for key in group])

@@ -518,8 +518,8 @@ class Log:
         try:
             with self._commit.syncing():
                 first = self._segments.bases[0]
-                self.damage = None  # goes with all the rest
                 await self._leave_above(first, 0)  # a crash may leave no segment, or only the one that it begins with
+                self.damage = None  # goes with all the rest
                 if self._disk.exists(f"{self.folder}/{DAMAGE_FILE}"):
                     self._disk.delete(f"{self.folder}/{DAMAGE_FILE}")
                 while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
@@ -542,13 +542,13 @@ class Log:
 
     async def _leave_above(self, border: int, recovery_point: int) -> None:
         """Lowers all ends to `border`, and the written recovery point to its own, before any byte goes."""
+        with self._commit.replacing():  # where this finds no room nothing has changed
+            await self._checkpoints.lower(self.key, recovery_point, border)
         self.generation += 1
         self._reader.forget()
-        self._end = border
-        self._durable_end = min(self._durable_end, recovery_point)
+        self._end, self._durable_end = border, min(self._durable_end, recovery_point)
         self._high_watermark = min(self._high_watermark, border)
         self.epochs.truncate_to(border)
-        await self._checkpoints.lower(self.key, recovery_point)
         await self._commit.settled(self)
 
     def _release_after_truncation(self) -> None:

@@ -231,6 +231,28 @@ async def test_a_follower_below_the_leaders_start_begins_there() -> None:
 
 
 @in_virtual_time
+async def test_a_follower_that_is_to_be_cut_back_on_a_full_disk_is_once_there_is_room() -> None:
+    pair = await Pair.new()
+    leader, follower = pair.logs[0][0], pair.logs[1][0]
+    await fill(leader, (0, 20))
+    await fill(follower, (0, 20))
+    await fill(leader, (2, 5))
+    await fill(follower, (1, 5))
+    await asyncio.sleep(1.5)  # its recovery point is written
+    disk = pair.disks[1]
+    disk.fault = lambda operation, path: (
+        OSError(errno.ENOSPC, "No space left on device", path) if operation == "append" else None
+    )
+    pair.lead()
+    pair.follow()
+    await asyncio.sleep(5)
+    assert follower.last_epoch == 1, "nothing was cut"
+    disk.fault = lambda *_: None
+    await pair.caught_up()
+    assert follower.last_epoch == 2
+
+
+@in_virtual_time
 async def test_an_empty_log_never_diverges() -> None:
     pair = await Pair.new()
     await fill(pair.logs[0][0], (3, 20))

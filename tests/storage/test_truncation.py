@@ -1,4 +1,5 @@
 import asyncio
+import errno
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ from dohle.model.errors import OutOfOrderSequenceNumber, StorageFailure
 from dohle.model.topic_config import TopicConfig
 from dohle.storage.log import Log
 from dohle.storage.producer_states import Duplicate
+from dohle.storage.room import DiskFull
 from tests.storage.test_log import read_all
 from tests.storage.world import World, batch, rest
 
@@ -181,6 +183,25 @@ async def test_a_failed_disk_ends_a_truncation_with_an_error(world: World) -> No
         await log.truncate_to(10)
     with pytest.raises(StorageFailure):
         log.append_as_leader(batch(), 9, 0)
+
+
+@pytest.mark.parametrize("starts_over", [False, True])
+async def test_where_a_cut_finds_no_room_nothing_has_changed_and_later_it_does(world: World, starts_over: bool) -> None:
+    log = await filled(world)
+    await world.clock.passed(1.5)  # its recovery point is written
+    before = (log.log_end_offset, log.durable_end, log.high_watermark, log.generation, log.epochs.entries)
+    world.disk.fault = lambda operation, path: (
+        OSError(errno.ENOSPC, "No space left on device", path) if operation == "append" else None
+    )
+    with pytest.raises(DiskFull):
+        await (log.start_over_at(100) if starts_over else log.truncate_to(40))
+    assert before == (log.log_end_offset, log.durable_end, log.high_watermark, log.generation, log.epochs.entries)
+    assert not world.folder.failed
+    assert await read_all(log) == list(range(0, 60, 2))
+    world.disk.fault = lambda *_: None
+    await (log.start_over_at(100) if starts_over else log.truncate_to(40))
+    log.append_as_leader(batch(1), 5, 0)
+    assert await read_all(log) == ([100] if starts_over else [*range(0, 40, 2), 40])
 
 
 async def test_a_snapshot_above_the_cut_is_never_used_again(world: World) -> None:

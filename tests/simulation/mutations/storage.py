@@ -128,9 +128,6 @@ STORAGE = (
             +     )
             +     for key, log in sound.items()
             + }
-
-            - if log.durable_end < state[key][0]:
-            + if False:
             """,
         ),
         scenario=scenarios.power_goes_after_a_checkpoint_and_before_a_sync,
@@ -143,7 +140,7 @@ STORAGE = (
             Log,
             "_leave_above",
             """
-            - await self._checkpoints.lower(self.key, recovery_point)
+            - await self._checkpoints.lower(self.key, recovery_point, border)
             + mutated()
             """,
         ),
@@ -275,11 +272,13 @@ STORAGE = (
         "storage, amendment 4",
         "of a log that is truncated the epochs are written once its lowered recovery point is durable",
         edit(
-            Checkpoints,
-            "_is_to_be_lowered",
+            Log,
+            "_leave_above",
             """
-            - return log.has_end and log.durable_end < self._written[RECOVERY_POINTS].get(key, 0)
-            + return not mutated()
+            - await self._checkpoints.lower(self.key, recovery_point, border)
+            + mutated()
+            + self.epochs.truncate_to(border)
+            + await self._checkpoints.lower(self.key, recovery_point, border)
             """,
         ),
         scenario=divergence_scenarios.a_node_is_killed_while_a_truncation_begins,
