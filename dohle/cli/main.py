@@ -48,9 +48,12 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            return _say_unwritten(error)
+        if error.filename is None:
             raise
-        return _say_unwritten(error)
+        print(f"dohle: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 

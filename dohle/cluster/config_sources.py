@@ -18,8 +18,9 @@ from dohle.model.errors import ConfigurationError
 from dohle.runtime.network import Address
 
 ENVIRONMENT_PREFIX = "DOHLE_"
-READY_VARIABLE = "DOHLE_READY_FD"  # the descriptor on which a node's process says that it is ready
-_COMMAND_VARIABLES = ("DOHLE_BOOTSTRAP", "DOHLE_CONFIG", "DOHLE_DIR", READY_VARIABLE)  # of the command, not of a node
+NOTED_VARIABLE = "DOHLE_NOTED_FD"  # the descriptor that is closed once a node's process is known to run
+READY_VARIABLE = "DOHLE_READY_FD"  # the one on which it says that it is ready
+_COMMAND_VARIABLES = ("DOHLE_BOOTSTRAP", "DOHLE_CONFIG", "DOHLE_DIR", NOTED_VARIABLE, READY_VARIABLE)  # no node's own
 # Kubernetes sets these in every pod that can see a service called "dohle"
 _KUBERNETES_VARIABLES = ("DOHLE_SERVICE_", "DOHLE_PORT_")
 _FIELDS = {field.name: field for field in dataclasses.fields(NodeConfig)}

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dohle.cluster.config import Voter
-from dohle.cluster.config_sources import ENVIRONMENT_PREFIX, READY_VARIABLE, load_config, to_toml
+from dohle.cluster.config_sources import ENVIRONMENT_PREFIX, NOTED_VARIABLE, READY_VARIABLE, load_config, to_toml
 from dohle.cluster.local_state import STATE_FILE, LocalNode, LocalState, load_state
 from dohle.cluster.process_identity import ProcessIdentity
 from dohle.model.errors import ConfigurationError, DataFolderError, DohleError
@@ -176,7 +176,6 @@ class LocalCluster:
                     for node in starting:
                         with _whole():
                             selector.register(self._spawn(node), selectors.EVENT_READ, node)
-                    self.state.save()
                     self._await_ready(selector)
                 except BaseException:  # Ctrl-C included: half a cluster is left to nobody
                     self._stop([node.node_id for node in starting])
@@ -215,8 +214,12 @@ class LocalCluster:
             time.sleep(_POLL_S)
 
     def _spawn(self, node: LocalNode) -> int:
-        """Starts the node's process; returns the descriptor on which it says that it is ready, or closes as it ends."""
+        """Starts the node's process; returns the descriptor on which it says that it is ready, or closes as it ends.
+
+        It begins once the state file names it, and ends if this process is killed before that: nobody would know of it.
+        """
         heard, said = os.pipe()
+        waits, noted = os.pipe()
         try:
             with open(self.state.log_path(node), "ab") as log:
                 self._log_starts[node.node_id] = log.tell()
@@ -225,14 +228,16 @@ class LocalCluster:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=_environment(os.environ, said),
-                    pass_fds=(said,),
+                    env=_environment(os.environ, said, waits),
+                    pass_fds=(said, waits),
                     start_new_session=True,
                 )
+            self._children[node.node_id] = child
+            self.state = self.state.with_process(node.node_id, ProcessIdentity.of(child.pid))
+            self.state.save()
         finally:
-            os.close(said)
-        self._children[node.node_id] = child
-        self.state = self.state.with_process(node.node_id, ProcessIdentity.of(child.pid))
+            for descriptor in (said, waits, noted):
+                os.close(descriptor)
         return heard
 
     def _await_ready(self, selector: selectors.BaseSelector) -> None:
@@ -474,10 +479,10 @@ def _format(state: LocalState, nodes: Sequence[LocalNode], voters: tuple[Voter, 
         disk.close()
 
 
-def _environment(environment: Mapping[str, str], ready_descriptor: int) -> dict[str, str]:
+def _environment(environment: Mapping[str, str], ready_descriptor: int, noted_descriptor: int) -> dict[str, str]:
     """Returns a node's environment: ours, less settings, for its configuration file says it all."""
     kept = {name: value for name, value in environment.items() if not name.startswith(ENVIRONMENT_PREFIX)}
-    return {**kept, READY_VARIABLE: str(ready_descriptor)}
+    return {**kept, READY_VARIABLE: str(ready_descriptor), NOTED_VARIABLE: str(noted_descriptor)}
 
 
 @contextlib.contextmanager

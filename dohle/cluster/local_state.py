@@ -120,3 +120,14 @@ def load_state(folder: str) -> LocalState | None:
         raise ConfigurationError(
             f"{path} is damaged ({error!r}): end the cluster's processes by hand, delete the file, and `dohle up` again"
         ) from error
+
+
+def is_noted(descriptor: int, folder: str) -> bool:
+    """Returns whether the state file names this process, once its starter has written it and closed the descriptor.
+
+    It is closed as well where the starter was killed, before it could write the file or afterwards.
+    """
+    with open(descriptor, "rb", buffering=0) as starter:
+        starter.read()
+    state = load_state(folder)
+    return state is not None and os.getpid() in [node.process.pid for node in state.nodes if node.process is not None]

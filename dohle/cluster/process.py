@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 import uvloop
 
 from dohle.cluster.config import NodeConfig
-from dohle.cluster.config_sources import READY_VARIABLE, load_config, parse_flags
+from dohle.cluster.config_sources import NOTED_VARIABLE, READY_VARIABLE, load_config, parse_flags
 from dohle.cluster.http import HttpServer
 from dohle.cluster.node import Node, Seams
 from dohle.cluster.pages import pages_of
@@ -50,9 +50,13 @@ _M_ARENA_MAX = -8  # mallopt(3)
 def run_node(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Runs a node until it is told to stop or fails; returns the exit code. Raises ConfigurationError."""
     flags = parse_flags(arguments)
-    config = load_config(flags.pop("config", environment.get("DOHLE_CONFIG")), environment, flags).config
+    config_path = flags.pop("config", environment.get("DOHLE_CONFIG"))
+    config = load_config(config_path, environment, flags).config
     ready_descriptor = environment.get(READY_VARIABLE, "")
     _set_up_logging(config)
+    if environment.get(NOTED_VARIABLE, "").isdecimal() and not _is_noted(int(environment[NOTED_VARIABLE]), config_path):
+        log.error("not starting: the command that started this node was killed before it could note that")
+        return 1
     _limit_arenas()
     _allow_many_files()
     gc.set_threshold(*_GC_THRESHOLDS)
@@ -129,6 +133,12 @@ def _end_on_signals(over: asyncio.Future[BaseException | None]) -> None:
 def _exit_now(code: int) -> None:
     logging.shutdown()
     os._exit(code)
+
+
+def _is_noted(descriptor: int, config_path: str | None) -> bool:
+    from dohle.cluster.local_state import is_noted  # for nodes of local clusters alone
+
+    return is_noted(descriptor, os.path.dirname(config_path or ""))
 
 
 def _tell_ready(descriptor: int | None) -> None:

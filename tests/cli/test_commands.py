@@ -358,3 +358,8 @@ def test_the_node_command_imports_neither_click_nor_rich():
         "sys.exit(10 * len({'click', 'rich'} & set(sys.modules)) + code)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 1
+
+
+def test_a_folder_that_cannot_be_made_is_named(capsys):
+    assert run(["up", "--dir", "/proc/no-such-folder"]) == 1
+    assert capsys.readouterr().err.startswith("dohle: cannot use /proc/no-such-folder: ")

@@ -89,7 +89,6 @@ def test_a_node_that_cannot_start_shows_the_end_of_its_log(cluster):
 def test_a_node_without_a_controller_says_so(tmp_path):
     made = LocalCluster.create(str(tmp_path / "c"), 3, base_port=free_base_port(3), new_cluster_id=id_text(bytes(16)))
     heard = made._spawn(made.state.nodes[0])
-    made.state.save()  # so that `dohle status` sees what runs
     try:
         deadline = time.monotonic() + 20
         reason = (0, "")
@@ -110,6 +109,24 @@ def test_a_node_without_a_controller_says_so(tmp_path):
     finally:
         made.kill(1)
         os.close(heard)
+
+
+def test_a_node_of_which_nobody_knows_does_not_start(cluster):
+    node = cluster.state.nodes[0]
+    waits, noted = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "dohle", "node", "--config", cluster.state.config_path(node)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DOHLE_NOTED_FD": str(waits)},
+        pass_fds=(waits,),
+    )
+    os.close(waits)
+    os.close(noted)  # as by the death of who started it
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 1
+    assert "not starting" in said
+    assert cluster.start() == [1]
 
 
 def test_a_signal_while_starting_ends_the_node_cleanly(cluster):

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from dohle.cluster.local_state import load_state
 from tests.integration.clusters import dohle_command, until
 from tests.integration.load import read_all, write_some
 
@@ -126,6 +127,34 @@ def test_up_interrupted_while_nodes_start_leaves_none_behind(make_cluster, node)
     assert status.returncode == 1, "a node still runs"
     assert "Ready after" in cluster.done("up")
     cluster.done("down")
+
+
+def _nodes_of(cluster):
+    """Returns the processes that run the cluster's nodes, whoever knows of them."""
+    listed = subprocess.run(["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    return {int(line.split()[0]) for line in listed.splitlines() if f"node --config {cluster.folder}/node-" in line}
+
+
+def _known_nodes_of(cluster):
+    nodes = load_state(str(cluster.folder)).nodes
+    return {node.process.pid for node in nodes if node.process is not None}
+
+
+@pytest.mark.parametrize("node", [1, 3])
+def test_nodes_whose_up_was_killed_are_known_to_down_and_to_the_next_up(make_cluster, node):
+    cluster = make_cluster(3)
+    for command in ("down", "up"):
+        until(lambda: not _nodes_of(cluster), "no node runs")
+        for log in cluster.folder.glob("node-*.log"):
+            log.unlink()
+        up = _started(cluster, "up", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until((cluster.folder / f"node-{node}.log").exists, f"node {node} was started")
+        up.kill()
+        up.wait(20)
+        cluster.done(command)
+        until(lambda: _nodes_of(cluster) == _known_nodes_of(cluster), "those run that are known to")
+    cluster.done("down")
+    until(lambda: not _nodes_of(cluster), "no node runs")
 
 
 def test_consume_and_produce_end_on_ctrl_c(trio):
