@@ -45,6 +45,7 @@ class _Findings:
     end_offset: int
     cut_bytes: int = 0
     damage: Damage | None = None
+    epochs_are_wrong: bool = False  # those that were read; nothing was cut
 
 
 class LogFiles:
@@ -88,12 +89,13 @@ class LogFiles:
             self._use_stored_indexes(segment)
         snapshots = ProducerSnapshots(self._disk, self._folder, named_offsets(self._names, SNAPSHOT_SUFFIX))
         marked = UNSYNCED_FILE in self._names
-        epochs = await self._read_epochs(max(self._segments[0].base_offset, written.log_start_offset))
-        if clean and epochs is not None and await self._ends_at(written.recovery_point):
+        begin = max(self._segments[0].base_offset, written.log_start_offset)
+        epochs = await self._read_epochs(begin)
+        if clean and epochs is not None and await self._ends_at(written.recovery_point, epochs, begin):
             found = _Findings(written.recovery_point)
             recovered = Recovery(clean=True, proven=True)
         else:
-            found, epochs = await self._recover(written.recovery_point, epochs)
+            found, epochs = await self._recover(written.recovery_point, epochs, begin)
             cut_offset = found.end_offset if found.cut_bytes else -1
             recovered = Recovery(False, not marked, found.cut_bytes, cut_offset)
             snapshots.truncate_to(found.end_offset)
@@ -173,18 +175,34 @@ class LogFiles:
         segment.newest = None
         segment.close()
 
-    async def _ends_at(self, end_offset: int) -> bool:
-        """Whether the last segment's files fit together and say that the log ends at `end_offset`."""
+    def _has_epoch_of(self, header: BatchHeader, epochs: EpochCache, begin: int) -> bool:
+        """Whether `epochs`, which have no checksum and go back to `begin`, say the same as a batch that they cover."""
+        noted = epochs.epoch_at(header.base_offset)
+        if header.base_offset < begin or noted == header.partition_leader_epoch:
+            return True
+        log.warning(
+            "%s/%s says that offset %d is of epoch %d, and the batch there is of %d: the epochs are gathered from the "
+            "batches",
+            *(self._folder, EPOCHS_FILE, header.base_offset, noted, header.partition_leader_epoch),
+        )
+        return False
+
+    async def _ends_at(self, end_offset: int, epochs: EpochCache, begin: int) -> bool:
+        """Whether the last segment's files and `epochs` fit together and say that the log ends at `end_offset`."""
+        if epochs.entries and epochs.entries[-1].start_offset > end_offset:
+            log.warning("%s/%s goes beyond offset %d, where the log ends", self._folder, EPOCHS_FILE, end_offset)
+            return False
         segment = self._segments[-1]
         if not segment.size:
             return segment.base_offset == end_offset
         self._use_stored_indexes(segment)
-        reached, newest = segment.base_offset, NO_TIMESTAMP
+        reached, newest, is_right = segment.base_offset, NO_TIMESTAMP, True
 
         def note(_: int, header: BatchHeader) -> bool:
-            nonlocal reached, newest
+            nonlocal reached, newest, is_right
             reached, newest = header.next_offset, max(newest, header.max_timestamp)
-            return False
+            is_right = self._has_epoch_of(header, epochs, begin)
+            return not is_right
 
         try:
             first = segment.header_in(await segment.file().read_at(0, HEADER_BYTES), 0, 0)
@@ -193,6 +211,8 @@ class LogFiles:
             log.warning("%s: %s", self._folder, error)
             return False
         segment.first_timestamp = first.max_timestamp
+        if not is_right or not self._has_epoch_of(first, epochs, begin):
+            return False
         if segment.newest is None or newest > segment.newest[0]:
             log.warning("%s%s lacks its end: the segment is read", segment.path, TIME_INDEX_SUFFIX)
             return False
@@ -200,7 +220,9 @@ class LogFiles:
             log.warning("%s ends at offset %d, but %d was noted at the stop", self._folder, reached, end_offset)
         return reached == end_offset
 
-    async def _recover(self, recovery_point: int, epochs: EpochCache | None) -> tuple[_Findings, EpochCache]:
+    async def _recover(
+        self, recovery_point: int, epochs: EpochCache | None, begin: int
+    ) -> tuple[_Findings, EpochCache]:
         if epochs is None:
             epochs = EpochCache()
             unsure = list(self._segments)
@@ -215,7 +237,9 @@ class LogFiles:
                 self._judge_gap(segment, found, recovery_point)
             if found.cut_bytes or found.damage is not None:
                 break
-            await self._check_segment(segment, found, recovery_point, epochs, gather_from)
+            await self._check_segment(segment, found, recovery_point, epochs, gather_from, begin)
+            if found.epochs_are_wrong:
+                return await self._recover_by_batches(recovery_point, epochs, begin)
         last = next(segment for segment in reversed(self._segments) if segment.base_offset <= found.end_offset)
         if found.end_offset < recovery_point and found.damage is None:
             reason = f"it ends at offset {found.end_offset}, but everything below {recovery_point} was durable"
@@ -237,6 +261,22 @@ class LogFiles:
             file.close()
         return found, epochs
 
+    async def _recover_by_batches(
+        self, recovery_point: int, noted: EpochCache, begin: int
+    ) -> tuple[_Findings, EpochCache]:
+        """Gathers the epochs, which are not what was `noted`.
+
+        Unless that makes the last one below the recovery point a newer one: then the number in the batch may be the
+        wrong one, for no CRC covers it either, and a replica that claims a newer epoch than it has would be led from.
+        """
+        found, epochs = await self._recover(recovery_point, None, begin)
+        there, said = epochs.epoch_at(recovery_point - 1), noted.epoch_at(recovery_point - 1)
+        if found.damage is None and there > said:
+            reason = f"its batches are of epochs up to {there}, but {EPOCHS_FILE} says up to {said}, and one is wrong"
+            found.damage = Damage(self._segments[-1].log_path, 0, reason)
+            log.error("%s; the replica is neither served nor led from", found.damage)
+        return found, epochs if found.damage is None else noted
+
     def _judge_gap(self, segment: Segment, found: _Findings, recovery_point: int) -> None:
         """Something between two segments is missing: a truncation or a roll that a crash broke off, or damage."""
         if found.end_offset >= recovery_point:
@@ -246,7 +286,7 @@ class LogFiles:
             found.damage = Damage(segment.log_path, 0, reason)
 
     async def _check_segment(
-        self, segment: Segment, found: _Findings, recovery_point: int, epochs: EpochCache, gather_from: int
+        self, segment: Segment, found: _Findings, recovery_point: int, epochs: EpochCache, gather_from: int, begin: int
     ) -> None:
         """Reads the segment from the device, and indexes its good batches; cuts it at a torn one."""
         segment.begin_indexes()
@@ -272,6 +312,9 @@ class LogFiles:
             epoch = header.partition_leader_epoch
             if header.base_offset >= gather_from:
                 epochs.note(epoch, header.base_offset)
+            elif not self._has_epoch_of(header, epochs, begin):
+                found.epochs_are_wrong = True
+                return
             found.end_offset = header.next_offset
             position += header.size_bytes
 

@@ -16,7 +16,7 @@ from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder
 from dohle.storage.segment_index import TimeIndex
 from tests.storage.spoilt import FOLDER, Files, everything, stopped, world_of
-from tests.storage.test_verify import name_of, of_one_log, places
+from tests.storage.test_verify import NEWER, name_of, of_one_log, places
 from tests.storage.world import PATH
 
 
@@ -216,3 +216,53 @@ async def test_a_time_index_that_lost_its_end_is_built_again(heard: Heard) -> No
         path = f"{FOLDER}/{base:020d}.timeindex"
         assert await outcome({**files, path: b""}, truth, None, heard) == "whole"
         assert f"{path} lacks its end" in heard.words
+
+
+EPOCHS = f"{FOLDER}/leader-epoch-checkpoint"
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (b"0\n3\n0 0\n2 14\n5 28\n", "whole"),
+        (b"0\n3\n0 0\n2 14\n4 30\n", "whole"),
+        (b"0\n3\n0 0\n2 14\n4 98\n", "damaged"),  # it may be the batches' number that is the wrong one
+        (b"0\n3\n0 0\n2 14\n3 28\n", "damaged"),
+        (b"0\n2\n0 0\n2 14\n", "damaged"),
+    ],
+)
+async def test_an_epoch_that_the_batches_contradict_is_not_believed(
+    heard: Heard, wrong: bytes, what: str, clean: bool
+) -> None:
+    files, truth = await known(clean)
+    assert files[EPOCHS] == b"0\n3\n0 0\n2 14\n4 28\n"
+    assert await outcome({**files, EPOCHS: wrong}, truth, None, heard) == what
+    assert EPOCHS in heard.words
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_batch_whose_epoch_became_a_newer_one_leads_nobody(heard: Heard, clean: bool) -> None:
+    """No CRC covers it; and damage that a start has found, later ones find."""
+    files, _ = await known(clean)
+    path = f"{FOLDER}/{28:020d}.log"
+    changed = bytearray(files[path])
+    changed[13] ^= 1
+    world = world_of({**files, path: bytes(changed)})
+    for _ in range(3):
+        log = (await world.start()).logs["t", 0]
+        assert log.damage is not None
+        assert not log.has_end
+        assert log.last_epoch == 4
+        await world.clock.passed(2)
+        await world.stop()
+
+
+@pytest.mark.parametrize(("name", "old", "new"), NEWER)
+async def test_a_file_of_a_newer_version_is_not_read_as_an_older_one(
+    heard: Heard, name: str, old: bytes, new: bytes
+) -> None:
+    files, truth = await known(True)
+    path = f"{PATH}/{name}"
+    what = await outcome({**files, path: files[path].replace(old, new, 1)}, truth, None, heard)
+    assert name_of(path) in heard.words, what

@@ -155,19 +155,19 @@ async def test_a_file_that_may_not_be_read_is_named(files: Files) -> None:
         ), path
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new"),
-    [
-        ("meta.properties", b"version=1", b"version=2"),
-        (".clean-shutdown", b'"version": 0', b'"version": 1'),
-        (RECOVERY_POINTS, b"0\n2\n", b"1\n2\n"),
-        (HIGH_WATERMARKS, b"0\n2\n", b"1\n2\n"),
-        (LOG_STARTS, b"0\n2\n", b"1\n2\n"),
-        ("t-0/leader-epoch-checkpoint", b"0\n3\n", b"1\n3\n"),
-        ("t-0/partition.metadata", b"version: 0", b"version: 1"),
-        (f"t-0/{34:020d}.snapshot", b"\x00\x01", b"\x00\x02"),
-    ],
-)
+NEWER = [
+    ("meta.properties", b"version=1", b"version=2"),
+    (".clean-shutdown", b'"version": 0', b'"version": 1'),
+    (RECOVERY_POINTS, b"0\n2\n", b"1\n2\n"),
+    (HIGH_WATERMARKS, b"0\n2\n", b"1\n2\n"),
+    (LOG_STARTS, b"0\n2\n", b"1\n2\n"),
+    ("t-0/leader-epoch-checkpoint", b"0\n3\n", b"1\n3\n"),
+    ("t-0/partition.metadata", b"version: 0", b"version: 1"),
+    (f"t-0/{34:020d}.snapshot", b"\x00\x01", b"\x00\x02"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), NEWER)
 async def test_a_file_of_a_newer_version_is_named(files: Files, name: str, old: bytes, new: bytes) -> None:
     path = f"{PATH}/{name}"
     assert files[path].count(old)

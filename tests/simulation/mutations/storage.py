@@ -342,8 +342,10 @@ STORAGE = (
             LogFiles,
             "open",
             """
-            - if clean and epochs is not None and await self._ends_at(written.recovery_point):
-            + if clean and epochs is not None and (await self._ends_at(written.recovery_point) or mutated()):
+            - if clean and epochs is not None and await self._ends_at(written.recovery_point, epochs, begin):
+            + if clean and epochs is not None and (
+            +     await self._ends_at(written.recovery_point, epochs, begin) or mutated()
+            + ):
             """,
         ),
         scenario=scenarios.the_recovery_point_is_lost_after_a_clean_stop,
