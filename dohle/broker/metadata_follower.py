@@ -23,6 +23,7 @@ from dohle.model.errors import (
     OffsetNotAvailable,
     RequestTimedOut,
     StorageFailure,
+    ThrottlingQuotaExceeded,
     UnknownServerError,
     error_for,
 )
@@ -91,7 +92,7 @@ class MetadataFollower:
             try:
                 await self.controller.reach(node_id)
                 await self._install(address, await self._follow(address))
-            except (NotController, NetworkException, RequestTimedOut) as error:
+            except (NotController, NetworkException, RequestTimedOut, ThrottlingQuotaExceeded) as error:
                 level = logging.DEBUG if self.controller_id == NO_NODE else logging.INFO
                 log.log(level, "no more metadata from node %d at %s: %s", node_id, address, error.message)
                 self.controller.failed(node_id, error)

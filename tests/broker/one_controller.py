@@ -11,6 +11,7 @@ from dohle.controller.decision import Decision
 from dohle.controller.failed_dirs import fail_log_dirs
 from dohle.controller.isr import alter_partitions
 from dohle.controller.registration import register_broker
+from dohle.model.errors import DohleError
 from dohle.model.ids import ClusterId, NodeId, PartitionKey, TopicId
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
@@ -33,6 +34,7 @@ class OneController:
         self.image: ClusterImage = EMPTY_IMAGE
         self.held: set[int] = set()  # brokers that stay fenced for now
         self.snapshots_sent = 0
+        self.refusals: list[DohleError] = []  # of those who come to follow
         self.hold_back = False  # what is committed is not told to brokers that follow
         self._log_start = 0
         self._batches: list[tuple[int, bytes]] = []
@@ -107,6 +109,8 @@ class OneController:
 
     async def follow_metadata(self, stream: Any, _context: object) -> None:
         request = await stream.receive()
+        if self.refusals:
+            raise self.refusals.pop()
         offset, grew = request.next_offset, asyncio.Event()
         self._grew.append(grew)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from dohle.model.errors import NotController, ThrottlingQuotaExceeded
 from dohle.model.ids import TopicId, TopicPartition
 from dohle.model.metadata import RemoveTopic
 from tests.broker.brokers import KEY, Cluster, until
@@ -54,6 +55,16 @@ async def test_a_running_broker_that_missed_changes_acts_on_all_of_them_at_once(
     await cluster.healed(key)
     assert list(node.broker.replicas.partitions) == [key]
     assert not [name for name in node.disk.list(PATH) if name.endswith("-stray")], "it was deleted, not lost"
+
+
+@in_virtual_time
+async def test_a_broker_that_is_turned_away_for_a_while_follows_again() -> None:
+    cluster = await Cluster.started()
+    cluster.controller.refusals = [NotController("not yet"), ThrottlingQuotaExceeded("too many reads wait")]
+    cluster.world.break_streams("controller")
+    cluster.controller.topic(TOPIC_ID, [[1, 2, 3]])
+    await until(lambda: all(one.broker.image == cluster.controller.image for one in cluster.nodes.values()))
+    assert not cluster.controller.refusals
 
 
 @in_virtual_time

@@ -89,7 +89,10 @@ class Invariants:
             if node.broker.metadata.image is not seen.followed:
                 self._followed(seen, node.broker.metadata.image)
             partitions = node.broker.replicas.partitions
-            if len(partitions) != len(seen.replicas):
+            # what came last is another one where one came and one went in the same turn
+            if len(partitions) != len(seen.replicas) or (
+                partitions and next(reversed(partitions.values())) is not seen.replicas[-1].partition
+            ):
                 known = {replica.partition: replica for replica in seen.replicas}
                 machine = self._world.machines[node.config.node_id]
                 for what in self._twins.found(node, machine, self.newest):
