@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
+from dohle.model.image import ClusterImage
 from dohle.testing.world.world import Machine, World
 
 _AT_THE_CONTROLLER = 0.4
@@ -55,6 +56,30 @@ class Blow:
 
     def running(self) -> list[int]:
         return [node_id for node_id, machine in self.world.machines.items() if machine.process is not None]
+
+    def is_alone(self) -> bool:
+        """Whether the node may have the only copy that counts of something that was to have several.
+
+        Of the others a directory has failed, or they are neither in sync nor eligible yet. One more loss would be one
+        more than the topology bears.
+        """
+        if any(self.world.machines[node_id].disk.faults.failed for node_id in self.others()):
+            return True
+        copies = self.world.topology.min_in_sync_replicas
+        return any(
+            partition.in_sync_replicas == (self.node_id,)
+            and not partition.eligible_replicas
+            and topic.effective_min_insync(number) >= copies > 1
+            for image in self.committed()
+            for topic in image.topics_in_order()
+            for number, partition in enumerate(topic.partitions)
+        )
+
+    def committed(self) -> list[ClusterImage]:
+        """Returns what each active controller knows to be committed."""
+        processes = [self.world.machines[node_id].process for node_id in self.active_controllers()]
+        parts = [one.node.controller for one in processes if one is not None and one.node is not None]
+        return [part.controller.committed for part in parts if part is not None]
 
     def name_of(self, node_id: int) -> str:
         return self.world.machines[node_id].name

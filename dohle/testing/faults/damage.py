@@ -183,12 +183,13 @@ def _log_was_cut(blow: Blow) -> bool:
 
 
 def _moved_to_one_of(blow: Blow, node_ids: Sequence[int]) -> bool:
-    """Sees to it that the blow hits a node that may be hit so. Returns whether there is one, with anything to lose."""
+    """Sees to it that the blow hits a node that may be hit so. Returns whether there is one, with anything to lose that
+    others have as well."""
     if not node_ids:
         return False
     if blow.node_id not in node_ids:
         blow.node_id = blow.chance.choice(node_ids)
-    return _has_something_to_lose(blow)
+    return _has_something_to_lose(blow) and not blow.is_alone()
 
 
 def _has_something_to_lose(blow: Blow) -> bool:

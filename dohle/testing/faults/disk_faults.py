@@ -154,7 +154,7 @@ async def empty_directory(blow: Blow) -> None:
     if blow.node_id not in able:
         blow.node_id = blow.chance.choice(able)
     path = _one_of_several(blow)
-    if not path:
+    if not path or blow.is_alone():
         return
     blow.end(blow.node_id, power=True)
     blow.machine.disk.lose(path)

@@ -31,7 +31,7 @@ async def torn_tails(blow: Blow) -> None:
     waited = 0.0
     seen: list[ClusterImage] = []
     while not blow.over and waited < _PATIENCE_S:
-        images = _committed(blow)
+        images = blow.committed()
         if any(_some_are_eligible(image) for image in images if not any(image is one for one in seen)):
             break
         seen = images
@@ -64,13 +64,6 @@ def _ends_with_a_batch(content: bytearray) -> bool:
     except CorruptMessage:
         return False
     return position == len(content)
-
-
-def _committed(blow: Blow) -> list[ClusterImage]:
-    """Returns what each active controller knows to be committed."""
-    processes = [blow.world.machines[node_id].process for node_id in blow.active_controllers()]
-    nodes = [process.node for process in processes if process is not None]
-    return [node.controller.controller.committed for node in nodes if node is not None and node.controller is not None]
 
 
 def _some_are_eligible(image: ClusterImage) -> bool:
