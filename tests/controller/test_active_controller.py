@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,13 +25,6 @@ from dohle.rpc.probe import Verdict
 from dohle.rpc.v1 import controller_pb2
 from dohle.runtime.network import Lane
 from tests.controller.cluster import METHODS, Cluster, TestBroker, TestVoter, new_topic, until
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    cluster = Cluster(tmp_path)
-    yield cluster
-    await cluster.close()
 
 
 def no_op(_: ClusterImage) -> Decision[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +14,6 @@ from dohle.runtime.network import Lane
 from tests.controller.cluster import Cluster, TestBroker, TestVoter, new_topic
 
 METHODS = methods_of(CONTROLLER)
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    cluster = Cluster(tmp_path)
-    yield cluster
-    await cluster.close()
 
 
 async def ask(voter: TestVoter, method: str, request: Any) -> Any:

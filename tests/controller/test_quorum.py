@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -23,13 +21,6 @@ from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.v1 import raft_pb2
 from dohle.runtime.network import Lane
 from tests.controller.cluster import CLUSTER, Cluster, TestVoter, until
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    cluster = Cluster(tmp_path)
-    yield cluster
-    await cluster.close()
 
 
 def no_op(_: ClusterImage) -> Decision[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from dohle.model.metadata import ReassignmentThrottle
 from dohle.model.snapshot import parse_file_name
 from dohle.rpc.snapshot_download import SnapshotDownload
 from tests.controller.cluster import Cluster, TestVoter, until
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    cluster = Cluster(tmp_path)
-    yield cluster
-    await cluster.close()
 
 
 async def changed(voter: TestVoter, times: int = 5) -> None:

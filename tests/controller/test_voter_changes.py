@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,13 +20,6 @@ from tests.controller.cluster import Cluster, TestVoter, until
 from tests.controller.test_quorum import change
 
 METHODS = methods_of(CONTROLLER)
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    cluster = Cluster(tmp_path)
-    yield cluster
-    await cluster.close()
 
 
 async def ask(cluster: Cluster, method: str, request: Any) -> Any:

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from tests.controller.cluster import Cluster, TestVoter, until
 from tests.controller.test_snapshots import changed, file_of, spoil, taken
 from tests.controller.test_voter_changes import active, add, format_with_voters_of_its_own, learner, remove, voters_of
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    cluster = Cluster(tmp_path)
-    yield cluster
-    await cluster.close()
 
 
 async def cut(cluster: Cluster) -> None:
