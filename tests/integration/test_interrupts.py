@@ -57,7 +57,7 @@ def test_a_node_interrupted_at_any_moment_of_its_start_starts_again(make_cluster
         assert code in CLEAN, path.read_text()
         if "shutting down" in path.read_text():
             assert code == 0
-        if "listens on" in path.read_text():  # before, not all logs were open, and the next start checks them
+        if "registered with" in path.read_text():  # before, not all logs were open, and the next start checks them
             assert (cluster.data(1) / ".clean-shutdown").exists()
         assert "Exception" not in path.read_text()
         assert "ERROR" not in path.read_text()
