@@ -15,6 +15,9 @@ from dohle.rpc.v1 import broker_pb2
 from tests.integration.load import read_all, write_some
 from tests.integration.raw import RawBroker, a_batch
 
+UNASKED_S = 15
+"""What a command waits that is not told how long."""
+
 
 @pytest.fixture(scope="module")
 def _made():
@@ -222,9 +225,10 @@ def test_too_few_in_sync_replicas_and_no_majority(fresh_trio):
             refused, errors.RequestTimedOut | errors.NotEnoughReplicas | errors.NotEnoughReplicasAfterAppend
         )
         assert isinstance(broker.produce(FIRST, a_batch(), acks=1), int)
+    began = time.monotonic()
     complaint = cluster.refused("topic", "create", "more", "--timeout", "3")
     assert "controller" in complaint
-    assert time.monotonic() - began < 45
+    assert time.monotonic() - began < UNASKED_S
     status = cluster.dohle("status", "--timeout", "5")
     assert status.returncode == 1
 
@@ -240,7 +244,7 @@ def test_a_cluster_that_is_not_there_is_named_in_the_time_that_was_set(trio):
     began = time.monotonic()
     complaint = trio.refused("topic", "list", "-b", "localhost:1", "--timeout", "2")
     assert "localhost:1" in complaint
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < UNASKED_S
     for address in ("nonsense", "host:port", "localhost:99999"):
         complaint = trio.refused("status", "-b", address, "--timeout", "1")
         assert address in complaint

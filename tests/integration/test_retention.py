@@ -17,7 +17,7 @@ def _segments(cluster: Cluster) -> list[list[str]]:
     return [sorted(path.name for path in (cluster.data(node) / "kept-0").glob("*.log*")) for node in cluster.node_ids]
 
 
-def test_a_log_begins_later_on_every_replica_and_still_does_after_a_power_cut(make_cluster):
+def test_a_log_begins_later_on_every_replica_and_still_does_after_all_were_killed(make_cluster):
     cluster: Cluster = make_cluster(3)
     for node in cluster.node_ids:
         config = cluster.config(node)
