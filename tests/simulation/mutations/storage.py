@@ -365,6 +365,20 @@ STORAGE = (
         scenario=scenarios.the_epochs_are_lost,
     ),
     mutation(
+        "recovery: what the epochs say is believed against the batches",
+        "replication 1",
+        "a start holds the epochs, which have no checksum, against the batches that it reads",
+        edit(
+            LogFiles,
+            "_has_epoch_of",
+            """
+            - if header.base_offset < begin or noted == header.partition_leader_epoch:
+            + if header.base_offset < begin or noted == header.partition_leader_epoch or mutated():
+            """,
+        ),
+        scenario=scenarios.a_number_in_the_epochs_rots,
+    ),
+    mutation(
         "recovery: the epochs of the tail are not gathered",
         "replication 1",
         "after a crash the epochs past the recovery point are rebuilt from batch headers",

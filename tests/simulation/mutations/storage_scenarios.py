@@ -247,6 +247,21 @@ async def the_epochs_are_lost(stage: Stage) -> None:
     await comes_back(stage, follower)
 
 
+@scenario
+async def a_number_in_the_epochs_rots(stage: Stage) -> None:
+    old = await deposed(stage, 0)
+    await leads_elsewhere(stage, old, 2)
+    stage.mend(old, *stage.others(old))
+    await comes_back(stage, old)
+    follower = next(node_id for node_id in stage.followers() if node_id != old)
+    await stops_cleanly(stage, follower)
+    disk, path = stage.world.machines[follower].disk, f"{DATA}/t-0/{EPOCHS_FILE}"
+    assert disk.peek(path).endswith(b"\n1 1\n"), "its last epoch is another one"
+    disk.spoil(path, len(disk.peek(path)) - len("1 1\n"), ord("1") ^ ord("9"))
+    stage.world.start(follower)
+    await comes_back(stage, follower)
+
+
 @scenario_in(APART)
 async def a_node_is_killed_at_the_first_checkpoint_of_an_epoch(stage: Stage) -> None:
     await stage.make_topic()
