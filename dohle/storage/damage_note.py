@@ -32,3 +32,9 @@ async def read_damage(disk: Disk, folder: str) -> Damage:
         return Damage(f"{folder}/{name}", int(position), reason, (int(first), int(beyond)))
     except ValueError as error:
         return Damage(path, 0, f"it says of a damage what cannot be read: {error}", (0, 0))
+
+
+def delete_damage(disk: Disk, folder: str) -> None:
+    """Forgets what was noted, if anything was: the log goes with it. Raises OSError."""
+    if disk.exists(f"{folder}/{DAMAGE_FILE}"):
+        disk.delete(f"{folder}/{DAMAGE_FILE}")

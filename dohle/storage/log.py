@@ -32,7 +32,7 @@ from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk, File
 from dohle.storage.appended import Appended
 from dohle.storage.checkpoints import Checkpoints, LogKey
-from dohle.storage.damage_note import DAMAGE_FILE, write_damage
+from dohle.storage.damage_note import delete_damage, write_damage
 from dohle.storage.flush_waiters import FlushWaiters
 from dohle.storage.group_commit import Flush, GroupCommit
 from dohle.storage.log_reader import LogReader
@@ -185,16 +185,7 @@ class Log:
         for segment in self._segments.all:
             segment.index_interval_bytes = config.index_interval_bytes
         relaxed = config.flush_messages > 1
-        self._unsynced.relax(relaxed)
-        if relaxed and not self._unsynced.is_marked:
-            try:
-                with self._commit.using():
-                    self._unsynced.write_mark()
-            except StorageFailure as error:
-                logger.warning("%s: appends count only once they are synced, as before: %s", self.name, error)
-            else:
-                self._commit.request(self)
-        elif not relaxed and self._durable_end < self._end:
+        if self._unsynced.relax(relaxed, self._commit, self.name) or (not relaxed and self._durable_end < self._end):
             self._commit.request(self)
 
     # Appends
@@ -520,8 +511,7 @@ class Log:
                 first = self._segments.bases[0]
                 await self._leave_above(first, 0)  # a crash may leave no segment, or only the one that it begins with
                 self.damage = None  # goes with all the rest
-                if self._disk.exists(f"{self.folder}/{DAMAGE_FILE}"):
-                    self._disk.delete(f"{self.folder}/{DAMAGE_FILE}")
+                delete_damage(self._disk, self.folder)
                 while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
                     self._segments.drop_last().delete()
                 self._segments.active.delete()

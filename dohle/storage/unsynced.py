@@ -9,14 +9,19 @@ prove then that nothing was lost; nothing counts early before the mark is durabl
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from enum import Enum
 
+from dohle.model.errors import StorageFailure
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.disk import Disk, File
+from dohle.storage.group_commit import GroupCommit
 from dohle.storage.opened import UNSYNCED_FILE
 from dohle.storage.segment import Segment
 from dohle.storage.segments import Segments
+
+log = logging.getLogger(__name__)
 
 RELAXED_FLUSH_MS = 60_000
 """How old an unsynced append may get where flush.messages is relaxed and flush.ms is not set: bounds a recovery."""
@@ -59,19 +64,23 @@ class Unsynced:
         self._records = 0
         self._since = 0.0
 
-    def relax(self, relaxed: bool) -> None:
-        """Whether appends are to count at once from now on; they do as long as the mark is durable, too."""
+    def relax(self, relaxed: bool, commit: GroupCommit, log_name: str) -> bool:
+        """Whether appends are to count at once from now on; they do as long as the mark is durable, too.
+
+        Returns whether the mark waits for a sync. Where it cannot be written, all is as before.
+        """
         self._relaxed = relaxed
         self._mark_is(self._mark)
-
-    @property
-    def is_marked(self) -> bool:
-        return self._mark is not _MarkState.ABSENT
-
-    def write_mark(self) -> None:
-        """Writes the mark, for the next sync. Raises OSError."""
-        self.add([self._disk.open(f"{self._folder}/{UNSYNCED_FILE}", create=True)])
+        if not relaxed or self._mark is not _MarkState.ABSENT:
+            return False
+        try:
+            with commit.using():
+                self.add([self._disk.open(f"{self._folder}/{UNSYNCED_FILE}", create=True)])
+        except StorageFailure as error:
+            log.warning("%s: appends count only once they are synced, as before: %s", log_name, error)
+            return False
         self._mark_is(_MarkState.WRITTEN)
+        return True
 
     def _mark_is(self, state: _MarkState) -> None:
         self._mark = state
