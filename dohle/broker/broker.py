@@ -24,6 +24,7 @@ from dohle.broker.reads import Reads
 from dohle.broker.replicas import ROOM_RETRY_S, Replicas
 from dohle.broker.replication_service import ReplicationService
 from dohle.broker.retention import Retention
+from dohle.broker.scrubber import Scrubber
 from dohle.broker.surroundings import Surroundings
 from dohle.broker.traffic import Traffic
 from dohle.broker.waiting import Produced
@@ -73,6 +74,8 @@ class BrokerSettings:
     reads_by_rack: bool = True
     fill_bytes_per_s: int = 64 << 20
     retention_check_interval_ms: int = 300_000
+    scrub_interval_ms: int = 0  # never
+    scrub_bytes_per_s: int = 10 << 20
 
 
 class Broker:
@@ -126,6 +129,13 @@ class Broker:
         self.reads = Reads(self.replicas, readers, clock, self.traffic)
         self.retention = Retention(
             self._surroundings, dirs, self.replicas, self.membership, settings.retention_check_interval_ms / 1000
+        )
+        self.scrubber = Scrubber(
+            clock,
+            self.replicas,
+            self.traffic,
+            interval_s=settings.scrub_interval_ms / 1000,
+            bytes_per_s=settings.scrub_bytes_per_s,
         )
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
         self.replication_service = ReplicationService(self._surroundings, self.replicas)
@@ -218,6 +228,8 @@ class Broker:
         self.membership.ready()
         self._tasks.spawn(self.membership.run(), "heartbeats")
         self._tasks.spawn(self.retention.run(), "retention")
+        if self._settings.scrub_interval_ms:
+            self._tasks.spawn(self.scrubber.run(), "scrubbing")
 
     async def _begin_to_act(self) -> bool:
         """Returns whether the replicas are as the image says, and that is noted: not while there is no room for it."""

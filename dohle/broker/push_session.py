@@ -21,7 +21,7 @@ from dohle.broker.catch_up_bounds import CatchUpBound, CatchUpBounds
 from dohle.broker.catch_up_window import CatchUpWindow
 from dohle.broker.leading import Leading
 from dohle.broker.push_window import PUSH_BYTES, Lane, PushWindow
-from dohle.model.batch import split_batches
+from dohle.model.batch import end_offset
 from dohle.model.errors import DamagedReplica, DohleError, OffsetOutOfRange, ReplicaNotAvailable
 from dohle.model.ids import NodeId, PartitionKey, TopicId
 from dohle.model.stragglers import STRAGGLES_S, Stragglers
@@ -370,7 +370,7 @@ class PushSession:
             return
         if bound is not None:
             bound.spend(len(batches))
-        reached = _next_offset(batches) if batches else start
+        reached = end_offset(batches) if batches else start
         chunk = _Chunk(feed, batches, reached, len(batches))
         if feed.is_joining and reached == end:
             feed.last_chunk = chunk
@@ -529,9 +529,3 @@ def _take(queue: list[Bytes], most_bytes: int, *, at_least_one: bool) -> tuple[l
 
 def _base_offset(batch: Bytes) -> int:
     return int.from_bytes(batch[:8], "big", signed=True)
-
-
-def _next_offset(batches: bytes) -> int:
-    for _, header in split_batches(batches):
-        next_offset = header.next_offset
-    return next_offset

@@ -15,3 +15,5 @@ class Traffic:
     fetches: int = 0
     fetched_bytes: int = 0
     followed_bytes: int = 0  # of them, those of partitions that this broker follows
+    scrubbed_bytes: int = 0
+    scrubs: int = 0  # passes over all replicas

@@ -98,6 +98,10 @@ class NodeConfig:
     log_retention_check_interval_ms: int = _duration(
         300_000, "How often logs are looked at for segments that their topics' retention lets go"
     )
+    log_scrub_interval_ms: int = _setting(
+        7 * DAY_MS, "How often all that lies in the logs is read, to find what rots; 0: never", "ms", least=0
+    )
+    log_scrub_bytes_per_s: int = _setting(10 << 20, "How fast that is read; 0: no bound", "bytes/s", least=0)
     stray_retention_ms: int = _setting(
         RETENTION_MS,
         "How long replicas are kept that were set aside (…-stray): damaged ones, or no longer this node's",

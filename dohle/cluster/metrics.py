@@ -218,5 +218,7 @@ def _of_traffic(broker: Broker) -> Iterator[Metric]:
         ("dohle_fetches", "Fetches answered", traffic.fetches),
         ("dohle_fetched_bytes", "Bytes of batches in those answers", traffic.fetched_bytes),
         ("dohle_fetched_follower_bytes", "Of them, of partitions that this node follows", traffic.followed_bytes),
+        ("dohle_scrubbed_bytes", "Bytes read and checked by scrubbing", traffic.scrubbed_bytes),
+        ("dohle_scrubs", "Passes of scrubbing over all replicas of this node", traffic.scrubs),
     ):
         yield CounterMetricFamily(name, doc, float(value))

@@ -262,6 +262,8 @@ class Node:
                 reads_by_rack=config.replica_selector == "rack",
                 fill_bytes_per_s=config.replica_fill_bytes_per_s,
                 retention_check_interval_ms=config.log_retention_check_interval_ms,
+                scrub_interval_ms=config.log_scrub_interval_ms,
+                scrub_bytes_per_s=config.log_scrub_bytes_per_s,
             ),
             logs,
             metadata,

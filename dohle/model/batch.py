@@ -160,6 +160,13 @@ def split_batches(buffer: Bytes, position: int = 0) -> Iterator[tuple[int, Batch
         position = following
 
 
+def end_offset(batches: Bytes) -> int:
+    """Returns the offset that follows `batches`, which are whole ones, at least one."""
+    for _, header in split_batches(batches):
+        next_offset = header.next_offset
+    return next_offset
+
+
 def check_crc(buffer: Bytes, position: int, header: BatchHeader) -> bool:
     """Whether the whole batch at `position` is undamaged. False also where the buffer ends inside it."""
     end = position + header.batch_length + LENGTH_END

@@ -337,13 +337,21 @@ class Log:
     # Reads
 
     async def read(
-        self, offset: int, max_bytes: int, *, up_to: int, min_one: bool = True, for_replica: bool = False
+        self,
+        offset: int,
+        max_bytes: int,
+        *,
+        up_to: int,
+        min_one: bool = True,
+        for_replica: bool = False,
+        from_device: bool = False,
     ) -> bytes:
         """Returns whole batches, from the one on that holds `offset`, all of which end at or below `up_to`.
 
         They take at most `max_bytes`, unless `min_one` lets a first one through that is larger, and their checksums are
         right. Raises OffsetOutOfRange outside [log start, log end], StorageFailure, and DamagedReplica where the first
         of them is damaged. `for_replica`: they are for another replica, which may have what lies below the start.
+        `from_device`: a sealed segment that begins at `offset` is not read from the page cache.
         """
         while True:
             self._check_sound()
@@ -354,7 +362,7 @@ class Log:
             if offset >= limit:
                 return b""
             version = self._version
-            data = await self._reading(self._reader.read(offset, max_bytes, limit, min_one), version)
+            data = await self._reading(self._reader.read(offset, max_bytes, limit, min_one, from_device), version)
             if data is not None and version == self._version:
                 return data
 

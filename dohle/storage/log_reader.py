@@ -49,8 +49,10 @@ class LogReader:
     def forget(self) -> None:
         self._ends.clear()
 
-    async def read(self, offset: int, max_bytes: int, up_to: int, min_one: bool) -> bytes:
+    async def read(self, offset: int, max_bytes: int, up_to: int, min_one: bool, from_device: bool) -> bytes:
         """Returns whole batches from the one on that holds `offset`, all of them sound and ending at or below `up_to`.
+
+        `from_device`: the page cache is not believed of a sealed segment, if one begins at `offset`.
 
         Raises DamagedFile where the first of them is not, or is not to be found.
         """
@@ -58,6 +60,8 @@ class LogReader:
         if segment.base_offset < up_to:
             self._segments.touch(segment)
             following = self._segments.after(segment)
+            if from_device and segment.base_offset == offset and following is not None:
+                await segment.file().drop_cache()
             try:
                 data = await self._read_in(segment, offset, max_bytes, up_to, min_one)
             except DamagedFile as error:

@@ -63,6 +63,26 @@ def test_rot_under_a_running_leader_is_read_from_another(trio, written):
     assert differing(folders, COUNT + 20) == []
 
 
+def test_rot_that_nobody_reads_is_found_by_scrubbing(make_cluster):
+    cluster = make_cluster(3)
+    for node in cluster.node_ids:
+        config = cluster.config(node)
+        config.write_text(config.read_text() + "log_scrub_interval_ms = 1000\n")
+    cluster.up()
+    cluster.done("topic", "create", "cold", "-p", "1", "-r", "3", "-c", "min.insync.replicas=2")
+    values = [value for part in range(6) for value in _write_part(cluster, "cold", part)]
+    before = cluster.partition("cold")
+    for node in (before.leader, next(node for node in cluster.node_ids if node != before.leader)):
+        folder = cluster.data(node) / "cold-0"
+        content = _damage(folder)
+        _is_filled_anew(cluster, node, folder, content)
+        assert "found by scrubbing" in cluster.log(node)
+    assert cluster.partition("cold").leader_epoch > before.leader_epoch
+    assert sorted(asyncio.run(read_all(cluster.bootstrap, "cold")).values()) == sorted(values)
+    cluster.down()
+    assert differing([str(cluster.data(node) / "cold-0") for node in cluster.node_ids], COUNT) == []
+
+
 def test_the_only_replica_refuses_what_is_damaged_and_serves_the_rest(trio):
     topic = "damage.alone"
     trio.done("topic", "create", topic, "-p", "1", "-r", "1")

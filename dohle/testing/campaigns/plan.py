@@ -9,18 +9,19 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from random import Random
 
+from dohle.cluster.config import NodeConfig
 from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.model.errors import ConfigurationError
 from dohle.model.metadata import LOG_DIRECTORIES_VERSION, NEWEST_METADATA_VERSION, OLDEST_METADATA_VERSION
 from dohle.testing.clients.workload import Mix
 from dohle.testing.faults.faults import KINDS, kind_named
 from dohle.testing.world.topology import Topology
-from dohle.testing.world.world import FILL_BYTES_PER_S
 
 STORM_S = 60.0
 LONGEST_STORM_S = 86_400.0
 _LEAST_FAULTS = 5
-_FILL_BYTES_PER_S = (20_000, 100_000, FILL_BYTES_PER_S)
+_FILL_BYTES_PER_S = (20_000, 100_000, NodeConfig().replica_fill_bytes_per_s)
+_SCRUB_INTERVALS_MS = (0, 0, 0, 15_000)
 _UPGRADED = 0.25
 """The share of clusters that begin with nodes of an older version."""
 _OFTEN_SNAPSHOT_BYTES = (500, 2000)
@@ -64,10 +65,12 @@ class Plan:
     faults: tuple[PlannedFault, ...]
     snapshot_bytes: int = SnapshotConfig().max_bytes_between
     """So much metadata lies between two snapshots of it."""
-    fill_bytes_per_s: int = FILL_BYTES_PER_S
+    fill_bytes_per_s: int = NodeConfig().replica_fill_bytes_per_s
     """How fast replicas are filled that begin with nothing."""
     formatted_at: int = 0
     """The metadata.version that it begins with, while its nodes are upgraded; 0: the newest, which all know."""
+    scrub_interval_ms: int = 0
+    """How often brokers read all that lies in their logs; 0: never."""
 
     def __post_init__(self) -> None:
         _check_length(self.storm_s)
@@ -91,6 +94,7 @@ class Plan:
             _chance(seed, "snapshots").choice(_OFTEN_SNAPSHOT_BYTES if often else _SNAPSHOT_BYTES),
             _chance(seed, "fills").choice(_FILL_BYTES_PER_S),
             version,
+            _chance(seed, "scrubs").choice(_SCRUB_INTERVALS_MS),
         )
 
     def without(self, faults: Collection[int]) -> Plan:

@@ -49,6 +49,9 @@ class RunOutcome:
     """What the clients of a run that failed did and saw, as lines (`history_lines`)."""
 
 
+_SCRUB_BYTES_PER_S = 50_000
+
+
 class Simulation:
     """One run."""
 
@@ -57,8 +60,10 @@ class Simulation:
             plan.seed,
             plan.topology,
             snapshot_bytes=plan.snapshot_bytes,
-            fill_bytes_per_s=plan.fill_bytes_per_s,
             formatted_at=plan.formatted_at or NEWEST_METADATA_VERSION,
+            replica_fill_bytes_per_s=plan.fill_bytes_per_s,
+            log_scrub_interval_ms=plan.scrub_interval_ms,
+            log_scrub_bytes_per_s=_SCRUB_BYTES_PER_S,
         )
         self._plan = plan
         self._invariants = Invariants(self.world)

@@ -61,6 +61,7 @@ RARE = (
     "a damaged replica begins anew",
     "damage is found at a start",
     "damage is found by a read",
+    "damage is found by scrubbing",
     "the last known leader leads uncleanly",
     "the watermark waits for a replica that is about to join",
 )

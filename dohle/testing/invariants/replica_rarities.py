@@ -11,14 +11,16 @@ from dohle.broker.following import Following
 from dohle.broker.in_sync import InSyncSet
 from dohle.broker.leading import Leading
 from dohle.broker.metadata_follower import MetadataFollower
+from dohle.broker.partition import Partition
 from dohle.broker.push_session import PushSession
 from dohle.broker.readers import Readers
 from dohle.broker.replicas import Replicas
+from dohle.broker.scrubber import Scrubber
 from dohle.client import rebalance_plan
 from dohle.client.admin import Admin
 from dohle.client.rebalance_plan import RebalancePlan
 from dohle.client.values import DrainedBroker
-from dohle.model.errors import DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
+from dohle.model.errors import DamagedReplica, DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
 from dohle.model.ids import NodeId
 from dohle.storage.group_commit import GroupCommit
 from dohle.storage.log import Log
@@ -66,6 +68,18 @@ def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[...,
         counts.add("damage is found by a read", before is None and self.damage is not None)
 
     return note_damage
+
+
+@_around(Scrubber, Scrubber._read)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def read(self: Scrubber, partition: Partition) -> None:
+        try:
+            await original(self, partition)
+        except DamagedReplica:
+            counts.add("damage is found by scrubbing")
+            raise
+
+    return read
 
 
 @_around(Log, Log._roll)

@@ -36,7 +36,7 @@ _SNAPSHOT_SUFFIX = ".checkpoint"
 
 
 class Content:
-    """A file's bytes, as the page cache and as the device has them; equal below `shared`."""
+    """A file's bytes, as the page cache and as the device has them; equal below `shared`, but for rot on the device."""
 
     def __init__(self) -> None:
         self.cached = bytearray()
@@ -79,12 +79,13 @@ class Content:
 
     def drop_cache(self) -> None:
         """What is read from now on is what the device has, or will."""
+        self.cached[: self.shared] = self.durable[: self.shared]
         self.cached[self.shared :] = self._to_write()
         self._given_up = 0
 
-    def spoil(self, position: int, bits: int) -> None:
-        """Turns bits of a byte over, on the device and in the cache."""
-        for data in (self.cached, self.durable):
+    def spoil(self, position: int, bits: int, *, cached: bool = True) -> None:
+        """Turns bits of a byte over, on the device, and in the cache unless that has it as it was."""
+        for data in (self.cached, self.durable) if cached else (self.durable,):
             if position < len(data):
                 data[position] ^= bits
 

@@ -6,7 +6,7 @@ product's own, unmodified; what happens to them, the methods here say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -29,10 +29,9 @@ from dohle.testing.world.topology import DIRECTORIES, THREE_COMBINED, NodePlan, 
 _LOOK_S = 0.05
 PORT = 7092
 DATA = DIRECTORIES[0]
-FILL_BYTES_PER_S = NodeConfig().replica_fill_bytes_per_s
 
 
-def _config(node: NodePlan, voters: tuple[Voter, ...], snapshot_bytes: int, fill_bytes_per_s: int) -> NodeConfig:
+def _config(node: NodePlan, voters: tuple[Voter, ...], snapshot_bytes: int, settings: Mapping[str, Any]) -> NodeConfig:
     roles = (CONTROLLER,) * node.is_controller + (BROKER,) * node.is_broker
     return NodeConfig(
         node_id=node.node_id,
@@ -42,9 +41,9 @@ def _config(node: NodePlan, voters: tuple[Voter, ...], snapshot_bytes: int, fill
         voters=voters,
         roles=roles,
         rack=node.rack,
-        replica_fill_bytes_per_s=fill_bytes_per_s,
         metadata_log_max_record_bytes_between_snapshots=snapshot_bytes,
         metadata_log_segment_bytes=max(1024, snapshot_bytes // 2),
+        **{"log_scrub_interval_ms": 0, **settings},
     )
 
 
@@ -96,7 +95,7 @@ class World:
     """A cluster of the shape `topology`. Make it, then `run` what is to happen in it.
 
     Where it is `formatted_at` an older metadata.version, machines have software that knows no newer one, until they are
-    upgraded: by lot, as their nodes start.
+    upgraded: by lot, as their nodes start. `settings` are those of each node's configuration.
     """
 
     def __init__(
@@ -106,9 +105,9 @@ class World:
         *,
         event_budget: int = 20_000_000,
         snapshot_bytes: int = SnapshotConfig().max_bytes_between,
-        fill_bytes_per_s: int = FILL_BYTES_PER_S,
         formatted_at: int = NEWEST_METADATA_VERSION,
         upgrades: float = 0.6,
+        **settings: Any,
     ) -> None:
         self.seed = seed
         self.formatted_at = formatted_at
@@ -129,7 +128,7 @@ class World:
         disk_clock = SimClock(self.scheduler)
         self.machines = {
             node.node_id: Machine(
-                _config(node, voters, snapshot_bytes, fill_bytes_per_s),
+                _config(node, voters, snapshot_bytes, settings),
                 SimDisk(disk_clock, self.random(f"disk {node.node_id}"), self.scheduler.trace),
             )
             for node in topology.nodes

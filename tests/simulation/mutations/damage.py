@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 from dohle.broker.leading import Leading
+from dohle.broker.scrubber import Scrubber
 from dohle.controller import isr
 from dohle.storage import log_reader, pushed_batches
 from dohle.storage.log import Log
+from dohle.storage.log_reader import LogReader
 from tests.simulation.mutations import damage_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
 DAMAGE = (
+    mutation(
+        "scrubbing: all is read once and no more",
+        "storage, integrity",
+        "all that is durable is read every so often, whether anybody else reads it or not",
+        edit(
+            Scrubber,
+            "run",
+            """
+            - await self._clock.sleep(max(0.0, begun + self._interval_s - self._clock.now()))
+            + mutated()
+            + return
+            """,
+        ),
+        scenario=scenarios.a_batch_rots_that_nobody_reads,
+    ),
+    mutation(
+        "scrubbing: the page cache is believed",
+        "storage, integrity",
+        "sealed segments are read from the device",
+        edit(
+            LogReader,
+            "read",
+            """
+            - if from_device and segment.base_offset == offset and following is not None:
+            + if from_device and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_sealed_segment_rots_under_its_page_cache,
+    ),
     mutation(
         "damage: a read checks no checksum",
         "replication 16",

@@ -80,6 +80,37 @@ async def a_running_leaders_batch_rots(stage: Stage) -> None:
     await stage.passes(1)
 
 
+@scenario_in(APART, log_scrub_interval_ms=10_000)
+async def a_batch_rots_that_nobody_reads(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(COUNT)
+    leader, follower = stage.partition().leader, stage.followers()[0]
+    rots(stage, follower)
+    await stage.until(lambda: follower not in stage.partition().in_sync_replicas, "the follower's rot is found")
+    await _in_order(stage, follower)
+    rots(stage, leader)
+    await stage.at_once(lambda: stage.partition().leader != leader, "the leader's rot is found, and another leads")
+    await _in_order(stage, leader)
+    await stage.passes(1)
+
+
+@scenario_in(APART, log_scrub_interval_ms=10_000)
+async def a_sealed_segment_rots_under_its_page_cache(stage: Stage) -> None:
+    await stage.make_topic({"segment.ms": "1000"})
+    await stage.written(COUNT)
+    await stage.passes(2)
+    await stage.written(1)
+    follower = stage.follower()
+    machine = stage.world.machines[follower]
+    content = machine.disk._find(f"{DATA}/t-0/{0:020d}.log")
+    assert isinstance(content, Content)
+    content.spoil(len(content.cached) - 2, 1, cached=False)
+    machine.note_rot(f"{DATA}/t-0")
+    await stage.until(lambda: follower not in stage.partition().in_sync_replicas, "what rots on the device is found")
+    await _in_order(stage, follower)
+    await stage.passes(1)
+
+
 async def _alone_and_damaged(stage: Stage) -> tuple[int, int]:
     """Returns a leader that found damage while the other member of the set of two was down, and that other one."""
     await stage.make_topic({"min.insync.replicas": "2"}, replicas=2)

@@ -153,7 +153,7 @@ async def one_of_a_followers_disks_is_slow(stage: Stage) -> None:
     await stage.until(lambda: stage.log(1).high_watermark == 1, "the slow one is committed")
 
 
-@scenario_in(Topology.combined(3), fill_bytes_per_s=100_000)
+@scenario_in(Topology.combined(3), replica_fill_bytes_per_s=100_000)
 async def a_disk_is_replaced(stage: Stage) -> None:
     await stage.make_topic()
     await stage.written(100, b"x" * 10_000)
@@ -171,7 +171,7 @@ async def a_disk_is_replaced(stage: Stage) -> None:
     assert 5 < took < 20, f"a megabyte at 100 kB/s took {took:.1f} s"
 
 
-@scenario_in(Topology.combined(3), fill_bytes_per_s=100_000)
+@scenario_in(Topology.combined(3), replica_fill_bytes_per_s=100_000)
 async def a_broker_restarts_while_its_disk_is_filled(stage: Stage) -> None:
     await stage.make_topic()
     await stage.written(100, b"x" * 10_000)
