@@ -9,6 +9,7 @@ the log is begun anew at its end.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -108,8 +109,15 @@ def changes_in(batches: bytes, folder: str) -> Iterator[MetadataBatch]:
 
     Raises CorruptLog where one is damaged, UnsupportedVersion where a newer node wrote it.
     """
-    try:
+    with reading(folder):
         yield from decode_metadata(batches)
+
+
+@contextlib.contextmanager
+def reading(folder: str) -> Iterator[None]:
+    """Around what takes batches of the metadata log in `folder` apart: says whose they are where that fails."""
+    try:
+        yield
     except UnsupportedVersion as error:
         raise UnsupportedVersion(f"the metadata log in {folder} cannot be read: {error.message}") from error
     except (CorruptMessage, CorruptLog) as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dohle.controller.joining_mark import JoiningMark
-from dohle.controller.metadata_recovery import RecoveredMetadata, changes_in
+from dohle.controller.metadata_recovery import RecoveredMetadata, reading
 from dohle.controller.raft_wire import voter_set
 from dohle.controller.vote_file import HOW_TO_GO_ON
-from dohle.model.errors import DataFolderError
+from dohle.model.batch import check_crc, split_batches
+from dohle.model.errors import CorruptMessage, DataFolderError
 from dohle.model.image import ClusterImage
-from dohle.model.metadata import FeatureLevel, Voter, Voters, check_levels
+from dohle.model.metadata import Voter, Voters, check_levels
+from dohle.model.metadata_batch import levels_in, voters_in
 from dohle.raft.configurations import Configuration
 from dohle.raft.quorum import NO_VOTERS, ReplicaKey, VoterSet
 from dohle.rpc.identity import NodeIdentity
@@ -73,6 +75,7 @@ async def read_voters(
 ) -> VotersLog:
     """Reads the log from the snapshot on. Without one it may be empty only in a folder that was formatted to join.
 
+    Looks at what concerns voters and levels alone: every record is read again once it is known what is committed.
     Raises DataFolderError if the log lacks its beginning or belongs to another cluster, CorruptLog if it is damaged,
     UnsupportedVersion if this software is too old for it.
     """
@@ -84,14 +87,13 @@ async def read_voters(
     offset = recovered.snapshot.end_offset
     while offset < log.log_end_offset:
         batches = await log.read(offset, _READ_BYTES, up_to=log.log_end_offset)
-        for batch in changes_in(batches, folder):
-            offset = batch.end_offset
-            for record in batch.records:
-                match record:
-                    case Voters():
-                        said.append((batch.end_offset, record))
-                    case FeatureLevel(name, level):
-                        levels[name] = level
+        with reading(folder):
+            for position, header in split_batches(batches):
+                if not check_crc(batches, position, header):
+                    raise CorruptMessage(f"the CRC-32C of the batch of offset {header.base_offset} does not match")
+                offset = header.next_offset
+            said += voters_in(batches)
+            levels.update((record.name, record.level) for _, record in levels_in(batches))
     known = said[0][1] if first is None and said else first
     if known is None:
         raise DataFolderError(f"{folder} does not begin with the first voters: {HOW_TO_GO_ON}")

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from dohle.model.batch import Bytes, split_batches
 from dohle.model.ids import ClusterId
-from dohle.model.metadata import OLDEST_METADATA_VERSION, MetadataRecord, Voters
+from dohle.model.metadata import OLDEST_METADATA_VERSION, FeatureLevel, MetadataRecord, Voters
 from dohle.model.metadata_forms import decode_record, encode_record
 from dohle.model.records import Record, decode_records, encode_batch
 
@@ -57,12 +58,21 @@ def _read(batch: bytes) -> tuple[MetadataRecord, ...]:
     return tuple(decode_record(record.value or b"") for record in decode_records(batch))
 
 
-_VOTERS_MARK = re.compile(
-    rb"\x01[\x80-\xff]{0,4}[\x00-\x7f]"
-    + re.escape(encode_record(Voters(ClusterId(""), ()), OLDEST_METADATA_VERSION)[:3])
-)
-"""How a record of voters begins in all versions, behind its absent key and its length; other bytes may look like it,
-so it only says where to look."""
+_Said = TypeVar("_Said", Voters, FeatureLevel)
+
+
+def _mark(record: MetadataRecord) -> re.Pattern[bytes]:
+    """How a record of this kind begins in all versions, behind its absent key and its length; other bytes may look like
+    it, so it only says where to look."""
+    return re.compile(
+        rb"\x01[\x80-\xff]{0,4}[\x00-\x7f]" + re.escape(encode_record(record, OLDEST_METADATA_VERSION)[:3])
+    )
+
+
+_MARKS: dict[type[Voters | FeatureLevel], re.Pattern[bytes]] = {
+    Voters: _mark(Voters(ClusterId(""), ())),
+    FeatureLevel: _mark(FeatureLevel("", 0)),
+}
 
 
 def voters_in(batches: bytes) -> Iterator[tuple[int, Voters]]:
@@ -70,10 +80,20 @@ def voters_in(batches: bytes) -> Iterator[tuple[int, Voters]]:
 
     Raises as `decode_metadata`.
     """
-    if _VOTERS_MARK.search(batches) is None:
+    return _said_in(batches, Voters)
+
+
+def levels_in(batches: bytes) -> Iterator[tuple[int, FeatureLevel]]:
+    """Yields the levels that these whole batches finalise, as `voters_in`."""
+    return _said_in(batches, FeatureLevel)
+
+
+def _said_in(batches: bytes, kind: type[_Said]) -> Iterator[tuple[int, _Said]]:
+    mark = _MARKS[kind]
+    if mark.search(batches) is None:
         return
     for position, header in split_batches(batches):
-        if _VOTERS_MARK.search(batches, position, position + header.size_bytes) is not None:
+        if mark.search(batches, position, position + header.size_bytes) is not None:
             for record in decode_records(batches, position):
-                if isinstance(said := decode_record(record.value or b""), Voters):
+                if isinstance(said := decode_record(record.value or b""), kind):
                     yield header.next_offset, said

@@ -34,7 +34,7 @@ from dohle.model.metadata import (
     bootstrap_records,
     check_levels,
 )
-from dohle.model.metadata_batch import encode_metadata, voters_in
+from dohle.model.metadata_batch import encode_metadata, levels_in, voters_in
 from dohle.model.metadata_forms import decode_record, encode_record
 
 IDS = st.binary(min_size=16, max_size=16)
@@ -154,6 +154,15 @@ def test_a_batch_that_says_who_votes_is_found_in_every_version(version):
     said = Voters("c", (Voter(1, bytes(16), "here", 7092),))
     batch = encode_metadata([NoOp(), said], metadata_version=version, base_offset=3, term=1, timestamp_ms=0)
     assert list(voters_in(batch)) == [(5, said)]
+    assert not list(levels_in(batch))
+
+
+@pytest.mark.parametrize("version", range(OLDEST_METADATA_VERSION, NEWEST_METADATA_VERSION + 1))
+def test_a_batch_that_finalises_a_level_is_found_in_every_version(version):
+    level = FeatureLevel("metadata.version", version)
+    batch = encode_metadata([NoOp(), level], metadata_version=version, base_offset=3, term=1, timestamp_ms=0)
+    assert list(levels_in(batch)) == [(5, level)]
+    assert not list(voters_in(batch))
 
 
 def test_forms_are_in_order_and_only_the_newest_of_a_kind_has_all_its_fields():
