@@ -28,7 +28,7 @@ demo: $(READY) .venv/.flights ## three nodes take a year of flights, lose a lead
 
 test: $(READY) ## runs all tests
 	@$(BIN)/python -m pytest -m 'not processes' --numprocesses $(JOBS)
-	@$(BIN)/python -m pytest -m processes
+	@$(BIN)/python -m pytest -m processes -rs
 
 sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of fresh ones, FROM=, MINUTES=, JOBS=
 	@$(BIN)/dohle sim run --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from '$(FROM)') $(if $(MINUTES),--minutes $(MINUTES))
