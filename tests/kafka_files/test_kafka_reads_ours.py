@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -11,28 +10,13 @@ import pytest
 from dohle.model.ids import id_text
 from dohle.model.records import Record
 from tests.kafka_files.java import Reading
+from tests.kafka_files.notes import record_of
 from tests.kafka_files.written import TOPIC_ID, Written
 
 FIRST_OF_FILE = re.compile(r" *-1 is followed by \d+|Non-consecutive offsets in .*\.log")
 """What Kafka's dump says of every segment that does not begin at 0, also of its own."""
 pytestmark = pytest.mark.processes
 Directory = tuple[Path, list[Written]]
-
-
-def record_of(fields: list[str]) -> Record:
-    offset, timestamp, key, value, headers = fields
-    pairs = [pair.partition("=") for pair in headers.split(",") if pair]
-    return Record(
-        bytes_of(key),
-        bytes_of(value),
-        tuple((name, bytes_of(text)) for name, _, text in pairs),
-        int(timestamp),
-        int(offset),
-    )
-
-
-def bytes_of(text: str) -> bytes | None:
-    return None if text == "null" else b64decode(text.removeprefix("#"))
 
 
 def test_java_reads_every_record(directory: Directory, reading: Reading) -> None:
