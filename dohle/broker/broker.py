@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from dohle.broker.deletions import Deletions
 from dohle.broker.dir_moves import DirMoves
 from dohle.broker.failed_dirs import FailedDirs
 from dohle.broker.isr_changes import IsrChanges
@@ -127,6 +128,7 @@ class Broker:
         self.dir_moves = DirMoves(self._surroundings, dirs, self.replicas, settings.fill_bytes_per_s)
         readers = Readers(self.replicas, self.membership, clock, settings.rack, by_rack=settings.reads_by_rack)
         self.reads = Reads(self.replicas, readers, clock, self.traffic)
+        self.deletions = Deletions(self.replicas, clock)
         self.retention = Retention(
             self._surroundings, dirs, self.replicas, self.membership, settings.retention_check_interval_ms / 1000
         )

@@ -40,7 +40,7 @@ class Following:
         self.leader = leader
         self.leader_epoch = leader_epoch
         self.subscription = NO_SUBSCRIPTION
-        self.acknowledged_end = -1
+        self.acknowledged_end = self.acknowledged_start = -1
         self.ended = False
         self.fills = fills  # it was made anew, and has not been in sync
         self._disk = disk  # which of the broker's log folders it lies in
@@ -59,7 +59,7 @@ class Following:
         """Begins subscription `number`: says where the log ends now."""
         self.subscription = number
         self.says_damaged = self.log.damage is not None
-        self.acknowledged_end = self.log.counted_end
+        self.acknowledged_end, self.acknowledged_start = self.log.counted_end, self.log.durable_start
         return replication_pb2.Subscription(
             topic_id=self.key.topic_id,
             partition=self.key.partition,
@@ -72,6 +72,7 @@ class Following:
             fills=self.fills,
             damaged=self.says_damaged,
             disk=self._disk,
+            durable_start=self.log.durable_start,
         )
 
     def take(self, push: replication_pb2.Push, *, is_old: bool = False) -> bool:
@@ -100,20 +101,25 @@ class Following:
 
     def acknowledgement(self) -> replication_pb2.Acknowledgement | None:
         """Returns what the leader has not been told yet, or None."""
-        counted_end = self.log.counted_end
-        if (
-            self.ended
-            or self.says_damaged
-            or self.subscription == NO_SUBSCRIPTION
-            or counted_end <= self.acknowledged_end
-        ):
+        if self.ended or self.says_damaged or self.subscription == NO_SUBSCRIPTION or not self.has_news:
             return None
-        self.acknowledged_end = counted_end
+        self.acknowledged_end, self.acknowledged_start = self.log.counted_end, self.log.durable_start
         return replication_pb2.Acknowledgement(
             topic_id=self.key.topic_id,
             partition=self.key.partition,
-            durable_end=counted_end,
+            durable_end=self.acknowledged_end,
+            durable_start=self.acknowledged_start,
         )
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the log counts more, or begins later durably, than the leader was told."""
+        return self.log.counted_end > self.acknowledged_end or self.log.durable_start > self.acknowledged_start
+
+    @property
+    def awaits_news(self) -> bool:
+        """Whether it will, once what the log has taken is durable."""
+        return self.log.counted_end < self.log.log_end_offset or self.log.durable_start < self.log.log_start_offset
 
     async def reconcile(self, refusal: replication_pb2.Refusal) -> bool:
         """Truncates to where this log and the leader's agree, as far as this answer tells (KIP-101, KIP-279).

@@ -228,7 +228,7 @@ class LeaderLink:
             acknowledgement = following.acknowledgement()
             if acknowledgement is not None:
                 message.acknowledgements.append(acknowledgement)
-            if following.log.counted_end < following.log.log_end_offset:
+            if following.awaits_news:
                 self._to_say.touched[key] = following
         return message
 
@@ -241,8 +241,10 @@ class LeaderLink:
             if following is None:
                 continue
             try:
-                if following.take(push, is_old=not message.push_number) and push.batches:
+                taken = following.take(push, is_old=not message.push_number)
+                if taken and push.batches:
                     ends.append((following, following.subscription, following.log.log_end_offset))
+                if taken and (push.batches or following.awaits_news):
                     self._to_say.touched[following.key] = following
             except DohleError as error:
                 self._failed(following, error)
@@ -324,6 +326,4 @@ class LeaderLink:
             self._something_to_say.set()
 
     def _unacknowledged(self) -> bool:
-        return any(
-            following.log.counted_end > following.acknowledged_end for following in self._to_say.touched.values()
-        )
+        return any(following.has_news for following in self._to_say.touched.values())

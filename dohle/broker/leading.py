@@ -73,6 +73,7 @@ class Replica:
     broker_epoch: int = -1
     subscription: int = -1
     durable_end: int = -1
+    durable_start: int = -1  # also of one whose version does not say
     subscriber: Subscriber | None = None
     joins_until: float | None = None  # how long the watermark waits for it to join; None: it has not waited yet
     read_until: float = 0.0  # consumers that were sent there may read it until then
@@ -104,8 +105,9 @@ class Leading:
         self._terms = terms
         self._history = AppendHistory(now, log.log_end_offset, terms.lag_time_max_s / 100)
         self._has_alarmed = False
-        self._for_all = Acknowledgements()
-        self._for_leader = Acknowledgements()
+        self._for_all = Acknowledgements[Produced]()
+        self._for_leader = Acknowledgements[Produced]()
+        self._for_start = Acknowledgements[int]()
         self._partition = partition
         self.replicas = {node_id: Replica() for node_id in partition.assigned_replicas if node_id != terms.me}
 
@@ -136,7 +138,7 @@ class Leading:
         """Whether no time-out can come due: nothing waits, every member has everything, and nobody else is about to
         join: of the others none follows, as while a broker is down."""
         log = self.log
-        if log.damage is not None or self._for_all or self._for_leader:
+        if log.damage is not None or self._for_all or self._for_leader or self._for_start:
             return False
         end, members = log.log_end_offset, self.in_sync.committed
         for node_id, replica in self.replicas.items():  # four times a second for thousands of partitions
@@ -203,11 +205,12 @@ class Leading:
         broker_epoch: int,
         subscription: int,
         durable_end: int,
+        durable_start: int,
         subscriber: Subscriber,
         now: float,
     ) -> None:
         """Begins a subscription that was found in order; it replaces all that was known of the replica's ends."""
-        self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, subscriber)
+        self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, durable_start, subscriber)
         self._replica_moved(node_id, now)
 
     def told_of_damage(self, node_id: NodeId, broker_epoch: int, subscription: int, now: float) -> bool:
@@ -230,11 +233,16 @@ class Leading:
         if replica.subscriber is subscriber:
             replica.subscriber = None
 
-    def acknowledged(self, node_id: NodeId, subscriber: Subscriber, durable_end: int, now: float) -> None:
-        """Takes a follower's durable end; an older subscription's is ignored."""
+    def acknowledged(
+        self, node_id: NodeId, subscriber: Subscriber, durable_end: int, durable_start: int, now: float
+    ) -> None:
+        """Takes a follower's durable ends; an older subscription's are ignored."""
         replica = self.replicas[node_id]
-        if replica.subscriber is subscriber and durable_end > replica.durable_end:
-            replica.durable_end = min(durable_end, self.log.log_end_offset)
+        if replica.subscriber is not subscriber:
+            return
+        if durable_end > replica.durable_end or durable_start > replica.durable_start:
+            replica.durable_end = max(replica.durable_end, min(durable_end, self.log.log_end_offset))
+            replica.durable_start = max(replica.durable_start, durable_start)
             self._replica_moved(node_id, now)
 
     def _replica_moved(self, node_id: NodeId, now: float) -> None:
@@ -252,7 +260,7 @@ class Leading:
             self._ask(self.in_sync.propose_join(node_id))
 
     def _may_join(self, node_id: NodeId, now: float) -> bool:
-        """Whether a replica that has caught up is taken in.
+        """Whether a replica that has caught up is taken in; it must not bring back what was deleted, once it leads.
 
         One that stands still has caught up with the watermark that it holds back: it would be taken in whenever it was
         taken out, and nothing would be acknowledged. So who would be taken out at once is not taken in.
@@ -261,6 +269,7 @@ class Leading:
         return (
             replica.subscriber is not None
             and replica.durable_end >= self.epoch_start
+            and (replica.durable_start >= self.log.durable_start or replica.durable_start < 0)
             and self._lag_s(replica, now) <= self._terms.lag_time_max_s
             and self._terms.may_join(node_id, replica.broker_epoch)
         )
@@ -374,11 +383,35 @@ class Leading:
                         replica.subscriber.watermark_moved(is_read=now < replica.read_until)
         self._complete()
 
-    def log_start_moved(self) -> None:
-        """The log begins later than it did: followers hear of it, and let go of the same."""
+    # its beginning
+
+    def begin_at(self, offset: int, *, is_awaited: bool = False) -> None:
+        """Lets the log begin at `offset`, which the watermark has passed; followers hear of it, and do the same."""
+        assert offset <= self.log.high_watermark
+        self.log.advance_log_start(offset)
         for replica in self.replicas.values():
             if replica.subscriber is not None:
-                replica.subscriber.watermark_moved(is_read=False)  # pushes that tell of one tell of both
+                replica.subscriber.watermark_moved(is_read=is_awaited)  # pushes that tell of one tell of both
+
+    def delete_records(self, offset: int, deadline: float) -> asyncio.Future[int]:
+        """Deletes what lies below `offset`, which the watermark has passed. Returns where the log begins, once nothing
+        brings that back: no death of nodes, and no election but an unclean one."""
+        if offset > self.log.log_start_offset:
+            self.begin_at(offset, is_awaited=True)
+        future = self._for_start.add(offset, deadline, self.log.log_start_offset)
+        self._complete()
+        return future
+
+    def _sure_start(self) -> int:
+        """Returns where the logs begin durably of all that live, as Kafka has it, or may lead all the same."""
+        return min([self.log.durable_start, *self._starts_to_wait_for().values()])
+
+    def _starts_to_wait_for(self) -> dict[NodeId, int]:
+        eligible = self._eligible()
+        if eligible is None:
+            return {self._terms.me: -1}  # a change of the in-sync set whose outcome is not known
+        leaders = (*self.in_sync.maximal, *eligible)
+        return {n: one.durable_start for n, one in self.replicas.items() if n in leaders or self._terms.is_live(n)}
 
     def _wait_for_joining(self, candidate: int, now: float) -> int:
         maximal = self.in_sync.maximal
@@ -400,6 +433,8 @@ class Leading:
 
     def _complete(self) -> None:
         self._for_leader.reached(self.log.counted_end)
+        if self._for_start:
+            self._for_start.reached(self._sure_start())
         if not self._for_all:
             return
         failure: DohleError | None = None
@@ -431,6 +466,17 @@ class Leading:
         late = RequestTimedOut("the replicas did not acknowledge in time; the records are in the leader's log")
         self._for_all.expire(now, late)
         self._for_leader.expire(now, late)
+        if self._for_start:
+            self._for_start.expire(now, self._deletion_is_late())
+
+    def _deletion_is_late(self) -> DohleError:
+        start = self.log.log_start_offset
+        behind = [n for n, durable in self._starts_to_wait_for().items() if durable < start and n != self._terms.me]
+        whose = f"nodes {', '.join(map(str, behind))}" if behind else "this leader's disk"
+        return RequestTimedOut(
+            f"this leader shows nothing below {start} any more, but {whose} did not confirm it in time: it goes on, and"
+            " until it is done a new leader may show the records again; ask again to be sure"
+        )
 
     def lags_s(self, now: float) -> dict[NodeId, float]:
         """Returns each follower's lag, for people and metrics."""
@@ -448,6 +494,7 @@ class Leading:
         """Ends the epoch: every waiting acknowledgement fails with `failure`."""
         self._for_all.fail_all(failure)
         self._for_leader.fail_all(failure)
+        self._for_start.fail_all(failure)
         for replica in self.replicas.values():
             subscriber, replica.subscriber = replica.subscriber, None
             if subscriber is not None:

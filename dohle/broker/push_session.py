@@ -418,7 +418,7 @@ class PushSession:
             chunk = feed.unacknowledged.popleft()
             self._catch_up_window.durable(chunk.size_bytes, chunk.sent_at, now)
             self._behind.set()
-        feed.leading.acknowledged(self._follower, feed, acknowledgement.durable_end, now)
+        feed.leading.acknowledged(self._follower, feed, acknowledgement.durable_end, acknowledgement.durable_start, now)
 
     def _subscribe(self, subscription: replication_pb2.Subscription, now: float) -> None:
         key = PartitionKey(TopicId(subscription.topic_id), subscription.partition)
@@ -457,7 +457,8 @@ class PushSession:
         self._watermarks_due = True
         self._work.set()
         durable_end = min(subscription.durable_end, subscription.position)
-        leading.subscribed(self._follower, self._broker_epoch, number, durable_end, feed, now)
+        durable_start = subscription.durable_start if subscription.HasField("durable_start") else -1
+        leading.subscribed(self._follower, self._broker_epoch, number, durable_end, durable_start, feed, now)
         if not feed.is_live:
             self._lags(feed)
 

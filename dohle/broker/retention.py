@@ -69,5 +69,4 @@ class Retention:
             return
         if partition.role is role and partition.log is led and start > led.log_start_offset:
             log.info("%s: begins at %d now, in place of %d", partition.name, start, led.log_start_offset)
-            led.advance_log_start(start)
-            role.log_start_moved()
+            role.begin_at(start)

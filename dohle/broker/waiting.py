@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from dohle.model.errors import DohleError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +26,26 @@ class Produced:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(Generic[T]):
     end_offset: int
     deadline: float
-    produced: Produced
-    future: asyncio.Future[Produced]
+    answer: T
+    future: asyncio.Future[T]
 
 
-class Acknowledgements:
+class Acknowledgements(Generic[T]):
     """What waits, by the offset it waits for."""
 
     def __init__(self) -> None:
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_Waiting[T]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, end_offset: int, deadline: float, produced: Produced) -> asyncio.Future[Produced]:
-        """Returns the future of `produced`, done once everything below `end_offset` counts."""
-        future: asyncio.Future[Produced] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(end_offset, deadline, produced, future)
+    def add(self, end_offset: int, deadline: float, answer: T) -> asyncio.Future[T]:
+        """Returns the future of `answer`, done once everything below `end_offset` counts."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(end_offset, deadline, answer, future)
         at = len(self._waiting)
         while at and self._waiting[at - 1].end_offset > end_offset:  # a duplicate waits for an older offset
             at -= 1
@@ -56,7 +59,7 @@ class Acknowledgements:
             if waiting.future.done():
                 continue
             if failure is None:
-                waiting.future.set_result(waiting.produced)
+                waiting.future.set_result(waiting.answer)
             else:
                 waiting.future.set_exception(failure)
 
@@ -64,7 +67,7 @@ class Acknowledgements:
         """Fails what has waited past its deadline; the order of the others stays."""
         if not any(waiting.deadline <= now for waiting in self._waiting):
             return
-        kept: deque[_Waiting] = deque()
+        kept: deque[_Waiting[T]] = deque()
         for waiting in self._waiting:
             if waiting.deadline > now:
                 kept.append(waiting)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from dohle.broker.broker import Broker
+from dohle.broker.deletions import Deletion
 from dohle.broker.reads import Fetched, FetchWanted
 from dohle.broker.replicas import LISTENER
 from dohle.listeners.byte_budget import ByteBudget
@@ -17,7 +20,7 @@ from dohle.runtime.tasks import Tasks
 PRODUCE_BYTES = 128 << 20
 """Appended and not yet acknowledged, over all producers."""
 MOST_WAIT_S = 60.0
-"""The longest that a fetch is held, whatever the client asks for."""
+"""The longest that a fetch or a deletion is held, whatever the client asks for."""
 
 FetchRequests = Stream[broker_pb2.FetchResponse, broker_pb2.FetchRequest]
 
@@ -81,6 +84,33 @@ class BrokerService:
             response.partitions.append(listed)
         return response
 
+    async def delete_records(
+        self, request: broker_pb2.DeleteRecordsRequest, context: RequestContext
+    ) -> broker_pb2.DeleteRecordsResponse:
+        timeout_s = min(request.timeout_ms / 1000, MOST_WAIT_S)
+
+        async def delete(one: broker_pb2.DeleteRecordsPartition) -> broker_pb2.DeletedRecords:
+            key = PartitionKey(TopicId(one.topic_id), one.partition)
+            try:
+                if request.validate_only:
+                    found = self._broker.deletions.foreseen(key, one.before_offset, one.current_leader_epoch)
+                else:
+                    found = await self._broker.deletions.delete(
+                        key, one.before_offset, one.current_leader_epoch, timeout_s
+                    )
+            except DohleError as error:
+                return broker_pb2.DeletedRecords(
+                    topic_id=one.topic_id,
+                    partition=one.partition,
+                    failure=failure(error),
+                    log_start_offset=-1,
+                    before_offset=-1,
+                )
+            return _deleted_records(one, found)
+
+        # side by side: one that waits for a replica keeps none of the others
+        return broker_pb2.DeleteRecordsResponse(partitions=await asyncio.gather(*map(delete, request.partitions)))
+
     async def init_producer_id(
         self, request: broker_pb2.InitProducerIdRequest, context: RequestContext
     ) -> broker_pb2.InitProducerIdResponse:
@@ -118,6 +148,16 @@ class BrokerService:
 def failure(error: DohleError) -> common_pb2.Failure:
     """Returns `error` as it travels."""
     return common_pb2.Failure(code=error.code, message=error.message)
+
+
+def _deleted_records(asked: broker_pb2.DeleteRecordsPartition, deletion: Deletion) -> broker_pb2.DeletedRecords:
+    return broker_pb2.DeletedRecords(
+        topic_id=asked.topic_id,
+        partition=asked.partition,
+        log_start_offset=deletion.log_start_offset,
+        before_offset=deletion.before_offset,
+        size_bytes=deletion.size_bytes,
+    )
 
 
 def _fetched_partition(fetched: Fetched) -> broker_pb2.FetchedPartition:

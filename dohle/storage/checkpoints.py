@@ -57,6 +57,8 @@ class CheckpointedLog(Protocol):
     def high_watermark(self) -> int: ...
     @property
     def log_start_offset(self) -> int: ...
+    @property
+    def on_durable(self) -> Callable[[], None] | None: ...
 
 
 class Offsets(NamedTuple):
@@ -88,9 +90,13 @@ class Checkpoints:
         async with self.writing:
             await self._write()
 
+    def written_start(self, key: LogKey) -> int:
+        """Returns where the log of `key` begins by what is written."""
+        return self._written[LOG_STARTS].get(key, 0)
+
     def sure_start(self, key: LogKey) -> int:
         """Returns the offset at which the log of `key` begins whatever happens: no later start needs what is below."""
-        return min(self._written[LOG_STARTS].get(key, 0), self._written[RECOVERY_POINTS].get(key, 0))
+        return min(self.written_start(key), self._written[RECOVERY_POINTS].get(key, 0))
 
     async def lower(self, key: LogKey, recovery_point: int, end: int) -> None:
         """Returns when the written recovery point of `key` is not above that. Raises OSError.
@@ -132,8 +138,13 @@ class Checkpoints:
         changed = {name: offsets for name, offsets in columns.items() if offsets != self._written[name]}
         texts = {f"{self._folder}/{name}": _encode_offsets(offsets) for name, offsets in changed.items()}
         await write_files(self._disk, texts, [self._folder])
+        former = self._written[LOG_STARTS]
         self._written.update(changed)
         self._seen = state
+        for key, offset in changed.get(LOG_STARTS, {}).items():
+            on_durable = logs[key].on_durable if key in logs else None
+            if on_durable is not None and offset != former.get(key):
+                on_durable()
 
     async def _write_epochs(self, logs: Mapping[LogKey, CheckpointedLog]) -> None:
         written = self._epochs_written

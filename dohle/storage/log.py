@@ -124,6 +124,11 @@ class Log:
         return self._start
 
     @property
+    def durable_start(self) -> int:
+        """No start of this node finds anything below as part of the log."""
+        return max(self.first_offset, min(self._start, self._checkpoints.written_start(self.key)))
+
+    @property
     def first_offset(self) -> int:
         """Where the batches begin that are there: at the log's start or below, and where one batch begins."""
         return self._segments.bases[0]
@@ -440,6 +445,10 @@ class Log:
         """Moves the log's start up to `offset`, at most to its end."""
         self._start = max(self._start, min(offset, self._end))
         self._high_watermark = max(self._high_watermark, self._start)
+
+    def size_below(self, offset: int) -> int:
+        """Returns how many bytes of files go once the log begins at `offset`: those of whole segments."""
+        return self._segments.size_below(offset, self._end)
 
     async def retained_from(self, now_ms: int) -> int:
         """Returns where the log is to begin by what its topic retains. Raises StorageFailure, DamagedReplica."""

@@ -43,6 +43,10 @@ class Segments:
     def size_bytes(self) -> int:
         return sum(segment.size for segment in self._list)
 
+    def size_below(self, offset: int, end: int) -> int:
+        """Returns the bytes of the segments all of which lies below `offset`; the last one ends at `end`."""
+        return sum(s.size for s, beyond in zip(self._list, [*self._bases[1:], end], strict=True) if beyond <= offset)
+
     def floor(self, offset: int) -> Segment:
         """Returns the segment that holds `offset`, the first if it lies before all."""
         return self._list[max(bisect_right(self._bases, offset) - 1, 0)]

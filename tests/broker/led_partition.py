@@ -95,7 +95,9 @@ class Partition:
         self.leading = leading
         return leading
 
-    def subscribe(self, node: int, durable_end: int, *, broker_epoch: int | None = None) -> Follower:
+    def subscribe(
+        self, node: int, durable_end: int, *, durable_start: int = 0, broker_epoch: int | None = None
+    ) -> Follower:
         self.numbers += 1
         follower = self.followers[node] = Follower()
         self.leading.subscribed(
@@ -103,13 +105,14 @@ class Partition:
             10 + node if broker_epoch is None else broker_epoch,
             self.numbers,
             durable_end,
+            durable_start,
             follower,
             self.now,
         )
         return follower
 
-    def acknowledge(self, node: int, durable_end: int) -> None:
-        self.leading.acknowledged(NodeId(node), self.followers[node], durable_end, self.now)
+    def acknowledge(self, node: int, durable_end: int, durable_start: int = 0) -> None:
+        self.leading.acknowledged(NodeId(node), self.followers[node], durable_end, durable_start, self.now)
 
     def append(
         self, acks: int = ACKS_ALL, *, timeout_s: float = 5.0, data: bytes | None = None

@@ -314,7 +314,7 @@ async def test_acknowledgements_of_an_older_subscription_are_ignored() -> None:
     await partition.durable()
     partition.acknowledge(3, 1)
     partition.subscribe(2, 0)
-    partition.leading.acknowledged(TWO, old, 1, partition.now)
+    partition.leading.acknowledged(TWO, old, 1, 0, partition.now)
     assert partition.watermark == 0
     partition.leading.unsubscribed(TWO, old)
     assert partition.leading.replicas[TWO].subscriber is partition.followers[2]

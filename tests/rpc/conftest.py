@@ -43,6 +43,9 @@ class ScriptedBroker:
     async def list_offsets(self, request: Any, context: RequestContext) -> Any:
         raise AssertionError
 
+    async def delete_records(self, request: Any, context: RequestContext) -> Any:
+        raise AssertionError
+
     async def init_producer_id(self, request: Any, context: RequestContext) -> Any:
         raise AssertionError
 

@@ -208,6 +208,7 @@ def test_a_handler_is_named_after_its_method_in_snake_case() -> None:
         "Produce": "produce",
         "Fetch": "fetch",
         "ListOffsets": "list_offsets",
+        "DeleteRecords": "delete_records",
         "InitProducerId": "init_producer_id",
         "Metadata": "metadata",
     }

@@ -32,7 +32,7 @@ class FollowerOpening(_message.Message):
     def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., broker_epoch: _Optional[int] = ...) -> None: ...
 
 class Subscription(_message.Message):
-    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "position", "last_epoch", "durable_end", "log_start_offset", "fills", "damaged", "disk")
+    __slots__ = ("topic_id", "partition", "leader_epoch", "subscription", "position", "last_epoch", "durable_end", "log_start_offset", "fills", "damaged", "disk", "durable_start")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class Subscription(_message.Message):
     FILLS_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
     DISK_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_START_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     leader_epoch: int
@@ -55,7 +56,8 @@ class Subscription(_message.Message):
     fills: bool
     damaged: bool
     disk: int
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., position: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., fills: _Optional[bool] = ..., damaged: _Optional[bool] = ..., disk: _Optional[int] = ...) -> None: ...
+    durable_start: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., subscription: _Optional[int] = ..., position: _Optional[int] = ..., last_epoch: _Optional[int] = ..., durable_end: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., fills: _Optional[bool] = ..., damaged: _Optional[bool] = ..., disk: _Optional[int] = ..., durable_start: _Optional[int] = ...) -> None: ...
 
 class Unsubscription(_message.Message):
     __slots__ = ("topic_id", "partition", "subscription")
@@ -68,14 +70,16 @@ class Unsubscription(_message.Message):
     def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., subscription: _Optional[int] = ...) -> None: ...
 
 class Acknowledgement(_message.Message):
-    __slots__ = ("topic_id", "partition", "durable_end")
+    __slots__ = ("topic_id", "partition", "durable_end", "durable_start")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     DURABLE_END_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_START_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     durable_end: int
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., durable_end: _Optional[int] = ...) -> None: ...
+    durable_start: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., durable_end: _Optional[int] = ..., durable_start: _Optional[int] = ...) -> None: ...
 
 class LeaderMessage(_message.Message):
     __slots__ = ("opening", "push_number", "pushes", "refusals", "backlogged")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dohle.broker import reads
 from dohle.broker.following import Following
-from dohle.broker.leader_link import LeaderLink
 from dohle.broker.leading import Leading
 from dohle.broker.push_session import PushSession
 from dohle.broker.reads import Reads
@@ -101,7 +100,7 @@ REPLICATION = (
             + mutated()
             + counted_end = min(subscription.durable_end, leader_log.log_end_offset)
             + feed = Feed(self, leading, subscription)
-            + leading.subscribed(self._follower, self._broker_epoch, number, counted_end, feed, now)
+            + leading.subscribed(self._follower, self._broker_epoch, number, counted_end, 0, feed, now)
             + self._diverging(key, number, epoch, end)
             """,
         ),
@@ -223,17 +222,17 @@ REPLICATION = (
             Following,
             "acknowledgement",
             """
-            - counted_end = self.log.counted_end
-            + counted_end = self.log.log_end_offset
+            - self.acknowledged_end, self.acknowledged_start = self.log.counted_end, self.log.durable_start
+            + self.acknowledged_end, self.acknowledged_start = self.log.log_end_offset, self.log.durable_start
             + mutated()
             """,
         ),
         edit(
-            LeaderLink,
-            "_unacknowledged",
+            Following,
+            "has_news",
             """
-            - following.log.counted_end > following.acknowledged_end for following in self._to_say.touched.values()
-            + following.log.log_end_offset > following.acknowledged_end for following in self._to_say.touched.values()
+            - return self.log.counted_end > self.acknowledged_end or self.log.durable_start > self.acknowledged_start
+            + return self.log.log_end_offset > self.acknowledged_end
             """,
         ),
     ),
