@@ -499,20 +499,13 @@ class Log:
 
     async def _exclusively(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._truncation is None, f"{self.name}: two truncations at once"
-        self._truncation = self._commit.run_to_end(work, f"truncate {self.name}")
+        self._truncation = self._commit.run_to_end(partial(self._cut, work), f"truncate {self.name}")
         await asyncio.shield(self._truncation)
 
-    async def _truncate(self, offset: int) -> None:
+    async def _cut(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             with self._commit.syncing():
-                segment, position, border = await self._reader.border(offset)
-                await self._leave_above(border, border)
-                while self._segments.active is not segment:
-                    self._segments.drop_last().delete()
-                await segment.truncate_to(position, border)
-                self._segments.unsynced[segment] = None
-                self._snapshots.truncate_to(border)
-                await self._snapshots.restore(self.producers, self._segments, border, self._clock.now())
+                await work()
                 await self._unsynced.sync_all()
                 self._durable_end = self._end
         except DamagedFile as error:
@@ -520,32 +513,37 @@ class Log:
             self._check_sound()
         finally:
             self._truncation = None
-        self._release_after_truncation()
+        self._waiting.end_all(None)
+        if self.on_durable is not None:
+            self.on_durable()
+
+    async def _truncate(self, offset: int) -> None:
+        segment, position, border = await self._reader.border(offset)
+        await self._leave_above(border, border)
+        while self._segments.active is not segment:
+            self._segments.drop_last().delete()
+        await segment.truncate_to(position, border)
+        self._segments.unsynced[segment] = None
+        self._snapshots.truncate_to(border)
+        await self._snapshots.restore(self.producers, self._segments, border, self._clock.now())
 
     async def _start_over(self, offset: int) -> None:
-        try:
-            with self._commit.syncing():
-                first = self._segments.bases[0]
-                await self._leave_above(first, 0)  # a crash may leave no segment, or only the one that it begins with
-                self.damage = None  # goes with all the rest
-                delete_damage(self._disk, self.folder)
-                while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
-                    self._segments.drop_last().delete()
-                self._segments.active.delete()
-                self._snapshots.truncate_to(-1)
-                await self._disk.sync([], [self.folder])
-                self.epochs.clear()
-                self.producers.clear()
-                segment = self._new_segment(offset)
-                segment.create()
-                self._segments.replace_all(segment)
-                self._segments.unsynced[segment] = None
-                self._start = self._end = self._high_watermark = offset
-                await self._unsynced.sync_all()
-                self._durable_end = self._end
-        finally:
-            self._truncation = None
-        self._release_after_truncation()
+        first = self._segments.bases[0]
+        await self._leave_above(first, 0)  # a crash may leave no segment, or only the one that it begins with
+        self.damage = None  # goes with all the rest
+        delete_damage(self._disk, self.folder)
+        while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
+            self._segments.drop_last().delete()
+        self._segments.active.delete()
+        self._snapshots.truncate_to(-1)
+        await self._disk.sync([], [self.folder])
+        self.epochs.clear()
+        self.producers.clear()
+        segment = self._new_segment(offset)
+        segment.create()
+        self._segments.replace_all(segment)
+        self._segments.unsynced[segment] = None
+        self._start = self._end = self._high_watermark = offset
 
     async def _leave_above(self, border: int, recovery_point: int) -> None:
         """Lowers all ends to `border`, and the written recovery point to its own, before any byte goes."""
@@ -557,11 +555,6 @@ class Log:
         self._high_watermark = min(self._high_watermark, border)
         self.epochs.truncate_to(border)
         await self._commit.settled(self)
-
-    def _release_after_truncation(self) -> None:
-        self._waiting.end_all(None)
-        if self.on_durable is not None:
-            self.on_durable()
 
     # In another folder
 
