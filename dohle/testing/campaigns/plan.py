@@ -21,7 +21,7 @@ STORM_S = 60.0
 LONGEST_STORM_S = 86_400.0
 _LEAST_FAULTS = 5
 _FILL_BYTES_PER_S = (20_000, 100_000, NodeConfig().replica_fill_bytes_per_s)
-_SCRUB_INTERVALS_MS = (0, 0, 0, 15_000)
+_SCRUB_INTERVAL_MS = 10_000
 _UPGRADED = 0.25
 """The share of clusters that begin with nodes of an older version."""
 _OFTEN_SNAPSHOT_BYTES = (500, 2000)
@@ -94,7 +94,7 @@ class Plan:
             _chance(seed, "snapshots").choice(_OFTEN_SNAPSHOT_BYTES if often else _SNAPSHOT_BYTES),
             _chance(seed, "fills").choice(_FILL_BYTES_PER_S),
             version,
-            _chance(seed, "scrubs").choice(_SCRUB_INTERVALS_MS),
+            _drawn_scrubs(_chance(seed, "scrubs"), faults),
         )
 
     def without(self, faults: Collection[int]) -> Plan:
@@ -118,6 +118,12 @@ def _chance(seed: int, purpose: str) -> Random:
 
 def _drawn_version(chance: Random) -> int:
     return chance.randrange(OLDEST_METADATA_VERSION, NEWEST_METADATA_VERSION) if chance.random() < _UPGRADED else 0
+
+
+def _drawn_scrubs(chance: Random, faults: Collection[PlannedFault]) -> int:
+    """In half of the runs in which there is something to find, and in few others."""
+    often = any(fault.kind == "rot while it runs" for fault in faults)
+    return _SCRUB_INTERVAL_MS if chance.random() < (0.5 if often else 0.1) else 0
 
 
 def _drawn_faults(chance: Random, topology: Topology, storm_s: float) -> tuple[PlannedFault, ...]:
