@@ -25,12 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dohle.controller.decision import Decision
 from dohle.controller.eligible import eligible_after, eligible_waits, last_known_leader, proven_after, whole
 from dohle.controller.replica_sets import ReplicaSets, replica_sets
-from dohle.model.ids import NO_NODE, NodeId, PartitionKey
+from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
 from dohle.model.image import ClusterImage, PartitionImage
 from dohle.model.metadata import Doubt, PartitionChange, ReplicasChange
 
@@ -63,8 +63,35 @@ class _Outcome:
         )
 
 
+class _Asked(NamedTuple):
+    """All of a partition, and of what is said of it, that decides what it is to be."""
+
+    topic_id: TopicId
+    leader: NodeId
+    in_sync_replicas: tuple[NodeId, ...]
+    doubts_before: tuple[Doubt, ...]
+    proven_before: tuple[NodeId, ...]
+    eligible_before: tuple[NodeId, ...]
+    last_known_leader: NodeId
+    assigned_replicas: tuple[NodeId, ...]
+    adding_replicas: tuple[NodeId, ...]
+    removing_replicas: tuple[NodeId, ...]
+    replicas: ReplicaSets | None
+    isr: tuple[NodeId, ...]
+    doubts: tuple[Doubt, ...]
+    proven: tuple[NodeId, ...]
+    eligible: tuple[NodeId, ...]
+    lost: frozenset[NodeId]
+
+
+_Answer: TypeAlias = tuple[_Outcome | None, tuple[str, ...]]
+
+
 class Revisions:
-    """What one decision changes about partitions: gathers the records, and what a person should hear of."""
+    """What one decision changes about partitions: gathers the records, and what a person should hear of.
+
+    A decision may be about thousands of partitions, most of which are alike: each kind of them is thought about once.
+    """
 
     def __init__(self, image: ClusterImage, *, present: NodeId = NO_NODE) -> None:
         """`image` has the brokers' own changes already; `present` is one that is registering: back, though fenced."""
@@ -72,6 +99,8 @@ class Revisions:
         self.alarms: list[str] = []
         self._image = image
         self._present = present
+        self._answers: dict[_Asked, _Answer] = {}
+        self._lack_some = [broker.node_id for broker in image.brokers_in_order() if broker.offline_replicas]
 
     def revise(
         self,
@@ -90,22 +119,47 @@ class Revisions:
         `isr`, `doubts`, `proven`, `eligible` and `replicas` replace what the partition has. `lost` are replicas whose
         data is missing or damaged, whatever they are: none of them is eligible, or the last known leader.
         """
-        replicas = replica_sets(before) if replicas is None else replicas
-        isr = before.in_sync_replicas if isr is None else isr
-        members = tuple([node for node in replicas.assigned if node in isr])
-        doubts = before.doubts if doubts is None else doubts
-        proven = before.proven_replicas if proven is None else proven
-        lost = {*lost, *(doubt.node_id for doubt in doubts if doubt.lost)}
-        lost |= {node for node in replicas.assigned if self._image.is_offline(node, key)}
-        eligible = before.eligible_replicas if eligible is None else eligible
-        candidates = [node for node in whole(before, eligible, doubts, proven) if node not in lost]
+        offline = [node for node in self._lack_some if self._image.is_offline(node, key)]
+        asked = _Asked(
+            key.topic_id,
+            before.leader,
+            before.in_sync_replicas,
+            before.doubts,
+            before.proven_replicas,
+            before.eligible_replicas,
+            before.last_known_leader,
+            before.assigned_replicas,
+            before.adding_replicas,
+            before.removing_replicas,
+            replicas,
+            before.in_sync_replicas if isr is None else tuple(isr),
+            before.doubts if doubts is None else doubts,
+            before.proven_replicas if proven is None else tuple(proven),
+            before.eligible_replicas if eligible is None else tuple(eligible),
+            frozenset([*lost, *offline]),
+        )
+        if (answer := self._answers.get(asked)) is None:
+            answer = self._answers[asked] = self._outcome(key, before, asked)
+        outcome, alarms = answer
+        for text in alarms:
+            self._alarm(key, text)
+        return None if outcome is None else self._note(key, before, outcome)
+
+    def _outcome(self, key: PartitionKey, before: PartitionImage, asked: _Asked) -> _Answer:
+        """Returns what becomes of this partition, None if it stays as it is, and what a person should hear of it."""
+        alarms: list[str] = []
+        replicas = replica_sets(before) if asked.replicas is None else asked.replicas
+        doubts, proven = asked.doubts, asked.proven
+        members = tuple([node for node in replicas.assigned if node in asked.isr])
+        lost = asked.lost | {doubt.node_id for doubt in doubts if doubt.lost}
+        candidates = [node for node in whole(before, asked.eligible, doubts, proven) if node not in lost]
         if doubts:
             members, doubts = _without_settled(self._image, members, doubts, self._present)
         leader = _leader(self._image, before, members, doubts)
         if doubts and leader != NO_NODE:
             members = _with_highest_end(members, doubts)
             doubts = ()
-            self._alarm(key, f"broker {leader} leads, since no member of the ISR is known to have all its data")
+            alarms.append(f"broker {leader} leads, since no member of the ISR is known to have all its data")
         if replicas.moves and self._all_in_sync(replicas.targets, members, doubts):
             successor = _leader(self._image, before, replicas.targets, ())
             if self._image.is_active(successor):
@@ -115,7 +169,7 @@ class Revisions:
         waits = self._present in sound
         if leader == NO_NODE and not waits and (successor := self._first_active(eligible)) != NO_NODE:
             sound.append(successor)
-            self._alarm(key, _eligible_leads(successor, members))
+            alarms.append(_eligible_leads(successor, members))
             leader, members, doubts = successor, tuple([node for node in replicas.assigned if node in sound]), ()
             eligible = eligible_after(self._image, key, candidates, members, replicas)
         last = last_known_leader(self._image, before, replicas, lost) if leader == NO_NODE else NO_NODE
@@ -123,9 +177,9 @@ class Revisions:
         outcome = _Outcome(leader, members, doubts, proven, eligible, last, replicas)
         allowed = self._image.topics[key.topic_id].config.unclean_leader_election_enable
         if leader == NO_NODE and allowed and (unclean := may_lead_uncleanly(self._image, before, lost)) != NO_NODE:
-            self._alarm_unclean(key, before, unclean)
+            alarms.append(_leads_uncleanly(before, unclean))
             outcome = self._alone(outcome, unclean)
-        return self._note(key, before, outcome)
+        return (None if outcome == _Outcome.of(before) else outcome), tuple(alarms)
 
     def elect(self, key: PartitionKey, before: PartitionImage, leader: NodeId) -> None:
         """Has this replica lead, which the caller has found able to; one that is not in sync is alone then."""
@@ -133,7 +187,7 @@ class Revisions:
         if leader in before.in_sync_replicas and before.doubt_about(leader) is None:
             outcome = replace(outcome, leader=leader, doubts=(), proven=(), last_known_leader=NO_NODE)
         else:
-            self._alarm_unclean(key, before, leader)
+            self._alarm(key, _leads_uncleanly(before, leader))
             outcome = self._alone(outcome, leader)
         self._note(key, before, outcome)
 
@@ -143,15 +197,6 @@ class Revisions:
 
     def _first_active(self, nodes: tuple[NodeId, ...]) -> NodeId:
         return next((node for node in nodes if self._image.is_active(node)), NO_NODE)
-
-    def _alarm_unclean(self, key: PartitionKey, before: PartitionImage, leader: NodeId) -> None:
-        who = "the last known leader" if leader == before.last_known_leader else "not the last known leader"
-        self._alarm(
-            key,
-            f"unclean election: broker {leader} leads, which was not in sync and is {who}; acknowledged records that"
-            f" only brokers {list(before.in_sync_replicas)} had are lost, as unclean.leader.election.enable permits"
-            " here",
-        )
 
     def _all_in_sync(self, targets: tuple[NodeId, ...], members: tuple[NodeId, ...], doubts: tuple[Doubt, ...]) -> bool:
         return not doubts and all(node in members and not self._image.brokers[node].fenced for node in targets)
@@ -226,6 +271,14 @@ def _eligible_leads(leader: NodeId, members: tuple[NodeId, ...]) -> str:
     return (
         f"broker {leader} leads, an eligible replica: it has all that was acknowledged with acks=all, and none of the"
         f" in-sync ones, {list(members)}, can lead"
+    )
+
+
+def _leads_uncleanly(before: PartitionImage, leader: NodeId) -> str:
+    who = "the last known leader" if leader == before.last_known_leader else "not the last known leader"
+    return (
+        f"unclean election: broker {leader} leads, which was not in sync and is {who}; acknowledged records that"
+        f" only brokers {list(before.in_sync_replicas)} had are lost, as unclean.leader.election.enable permits here"
     )
 
 

@@ -124,6 +124,21 @@ def test_many_partitions_change_in_several_batches_led_ones_first_and_the_broker
     assert [cluster.led("t", number)[2] for number in range(4)] == [(2, 3), (2, 3), (3, 2), (3, 2)]
 
 
+def test_partitions_that_are_alike_change_alike_except_where_their_topic_says_otherwise(cluster):
+    cluster.topic("strict", [1, 2, 3], [1, 2, 3], [2, 3, 1])
+    cluster.topic("lossy", [1, 2, 3], unclean_leader_election_enable="true", min_insync_replicas="1")
+    cluster.fence(1)
+    cluster.fence(2, 3)
+    assert [cluster.led("strict", number) for number in range(3)] == [
+        (NO_NODE, 2, (2, 3)),
+        (NO_NODE, 2, (2, 3)),
+        (NO_NODE, 1, (2, 3)),
+    ]
+    cluster.start(1)
+    assert [cluster.led("strict", number)[0] for number in range(3)] == [NO_NODE] * 3
+    assert cluster.led("lossy")[0] == 1
+
+
 def test_fencing_twice_or_an_unknown_broker_changes_nothing(cluster):
     cluster.fence(1)
     assert fence_brokers(cluster.image, [1, 9]).records == ()

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dohle.controller.brokers import allocate_producer_ids
+from dohle.controller.elections import Revisions
 from dohle.controller.topics import alter_configs, create_partitions, delete_topics
 from dohle.model.ids import NO_NODE
+from dohle.model.image_apply import apply_batch
+from dohle.model.metadata import BrokerChange
 from dohle.rpc.v1.admin_pb2 import (
     AlterConfigsRequest,
     AlterTopicConfigs,
@@ -140,6 +143,18 @@ class Decisions(RuleBasedStateMachine):
                     assert not any(map(self.cluster.image.is_active, sound))
                     if any(map(self.cluster.image.is_active, partition.eligible_replicas)):
                         assert not all(self.cluster.image.brokers[node].has_served for node in sound)
+
+    @invariant()
+    def partitions_looked_at_together_become_what_each_would_alone(self):
+        image = self.cluster.image
+        for broker in image.brokers_in_order():
+            change = BrokerChange(broker.node_id, broker.broker_epoch, not broker.fenced, broker.shutting_down)
+            after = apply_batch(image, [change], image.next_offset)
+            together, alone = Revisions(after), [Revisions(after) for _ in after.replicas_of(broker.node_id)]
+            for one, (key, partition) in zip(alone, after.replicas_of(broker.node_id), strict=True):
+                assert together.revise(key, partition) == one.revise(key, partition)
+            assert together.changes == [change for one in alone for change in one.changes]
+            assert together.alarms == [alarm for one in alone for alarm in one.alarms]
 
     @invariant()
     def a_reassignment_whose_targets_are_all_in_sync_has_ended(self):

@@ -79,14 +79,14 @@ def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
     return note
 
 
-@_around(elections.Revisions, elections.Revisions._alarm_unclean)
-def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
-    def alarm_unclean(self: object, key: PartitionKey, before: PartitionImage, leader: NodeId) -> None:
+@_around(elections, elections._leads_uncleanly)
+def _(counts: Counts, original: Callable[..., str]) -> Callable[..., str]:
+    def leads_uncleanly(before: PartitionImage, leader: NodeId) -> str:
         counts.add("an unclean election is held")
         counts.add("the last known leader leads uncleanly", leader == before.last_known_leader)
-        original(self, key, before, leader)
+        return original(before, leader)
 
-    return alarm_unclean
+    return leads_uncleanly
 
 
 @_around(registration._Returning, registration._Returning.is_out_of_reach)

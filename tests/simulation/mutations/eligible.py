@@ -71,7 +71,7 @@ ELIGIBLE = (
         "an eligible replica does not lead in the change by which a sound member registers",
         edit(
             Revisions,
-            "revise",
+            "_outcome",
             """
             - waits = self._present in sound
             + waits = not mutated()
@@ -156,7 +156,7 @@ ELIGIBLE = (
         "who led last leads without being in sync only where the topic allows it",
         edit(
             Revisions,
-            "revise",
+            "_outcome",
             """
             - allowed = self._image.topics[key.topic_id].config.unclean_leader_election_enable
             + allowed = self._image.is_active(last) and mutated()

@@ -205,7 +205,7 @@ OPERATIONS = (
         "without a member that can lead, nobody leads unless the topic allows it",
         edit(
             Revisions,
-            "revise",
+            "_outcome",
             """
             - allowed = self._image.topics[key.topic_id].config.unclean_leader_election_enable
             + allowed = mutated()
@@ -235,7 +235,7 @@ OPERATIONS = (
         "where the topic allows it, a replica leads that is not in sync, and writes go on",
         edit(
             Revisions,
-            "revise",
+            "_outcome",
             """
             - allowed = self._image.topics[key.topic_id].config.unclean_leader_election_enable
             + allowed = not mutated()
