@@ -322,7 +322,7 @@ class Broker:
     async def _tick(self) -> None:
         while True:
             await self._surroundings.clock.sleep(TICK_S)
-            self.replicas.tick()
+            await self.replicas.tick()
 
     async def leave(self) -> None:
         """The controlled shutdown: leaderships are handed over while this broker still serves."""

@@ -51,7 +51,7 @@ LISTENER = "GRPC"
 ROOM_RETRY_S = 5.0
 """Between two looks whether there is room by now for what could not be made."""
 
-_IN_A_TURN = 64  # partitions that take their roles before the loop does what waits
+_IN_A_TURN = 64  # partitions that are seen to before the loop does what waits
 _TOLD_ONE_BY_ONE = 100  # a line for each of thousands would take a third of the time in which they change
 
 
@@ -153,7 +153,8 @@ class Replicas:
         return assigned if assigned is not None and self._surroundings.me in assigned.assigned_replicas else None
 
     async def _drop(self, keys: Iterable[PartitionKey]) -> None:
-        for key in keys:
+        for number, key in enumerate(keys):
+            await turn(number, every=_IN_A_TURN)
             partition = self.partitions.get(key)
             if partition is not None and self._assigned_here(key) is None:
                 await self._end_role(partition, self._why_gone(partition))
@@ -172,7 +173,8 @@ class Replicas:
         return NotLeaderOrFollower(f"{partition.name} has no replica on this broker any more")
 
     async def _set_strays_aside(self) -> None:
-        for found in self._dirs.logs():
+        for number, found in enumerate(self._dirs.logs()):
+            await turn(number, every=_IN_A_TURN)
             topic, partition = found.key
             assert found.topic_id is not None
             if self._assigned_here(PartitionKey(TopicId(found.topic_id), partition)) is None:
@@ -192,7 +194,8 @@ class Replicas:
         if any(key not in self.partitions and self._assigned_here(key) is not None for key in keys):
             keys.update(dict.fromkeys(self.unmade))
         new: dict[PartitionKey, NewLog] = {}
-        for key in keys:
+        for number, key in enumerate(keys):
+            await turn(number, every=_IN_A_TURN)
             if key in self.partitions or self._assigned_here(key) is None:
                 continue
             if self.image.is_offline(self._surroundings.me, key):
@@ -458,13 +461,13 @@ class Replicas:
             if isinstance(partition.role, Leading):
                 partition.role.look_again(now)
 
-    def tick(self) -> None:
+    async def tick(self) -> None:
         """Lets every leading role look at the time, and damaged followers say so; what is idle costs a comparison."""
-        now = self._surroundings.clock.now()
-        for partition in self.partitions.values():
+        for number, partition in enumerate(list(self.partitions.values())):
+            await turn(number, every=_IN_A_TURN)
             match partition.role:
                 case Leading() if not partition.role.is_idle:
-                    partition.role.tick(now)
+                    partition.role.tick(self._surroundings.clock.now())
                 case Following() if partition.log.damage is not None:
                     self._links[partition.role.leader].tell_of_damage(partition.role)
                 case _:
