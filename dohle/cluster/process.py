@@ -98,7 +98,6 @@ async def _run(config: NodeConfig, ready_descriptor: int | None) -> int:
         gc.collect(0)  # not all of it: with thousands of partitions that stops the loop for longer than an election
         gc.freeze()  # what a node consists of stays for ever, so no collection needs to walk it again
 
-    gc.collect()  # what the imports left
     tasks = Tasks("process", end)
     tasks.spawn(start(), "start")
     failure = await over
