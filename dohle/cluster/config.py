@@ -77,7 +77,7 @@ class NodeConfig:
     raft_election_timeout_max_ms: int = _duration(1500, "Longest silence before it stands; drawn between the two")
 
     metadata_log_max_record_bytes_between_snapshots: int = _setting(
-        4 << 20, "A controller writes a snapshot after so much metadata, and cuts its log", "bytes", least=1
+        1 << 20, "A controller writes a snapshot after so much metadata, and cuts its log", "bytes", least=1
     )
     metadata_log_max_snapshot_interval_ms: int = _duration(
         3_600_000, "Or after so long, if any metadata was written meanwhile"
