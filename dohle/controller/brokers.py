@@ -1,14 +1,14 @@
 """Brokers that come alive, fall silent and go: heartbeats, fencing, controlled shutdown (amended rules 12 and 18).
 
-Fencing and shutting down move leadership at once. They take a broker out of an ISR only while enough active members
-remain for the topic's effective min.insync.replicas; below that it stays, for it has all that was acknowledged. Who is
-silent for too long, or proven gone, is for the caller to know.
+Fencing and shutting down move leadership away, in steps where it is much. They take a broker out of an ISR only while
+enough active members remain for the topic's effective min.insync.replicas; below that it stays, for it has all that was
+acknowledged. Who is silent for too long, or proven gone, is for the caller to know.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
 from dohle.controller.decision import Decision, need_version, registered
@@ -39,17 +39,15 @@ def heartbeat(
     """Decides what a broker's heartbeat changes: mostly nothing.
 
     A fenced broker is unfenced once it is ready and has applied metadata past its own registration, unless the caller
-    still holds it back. Raises as `registered` does.
+    still holds it back. What follows from its wish to shut down takes `ShutdownSteps`. Raises as `registered` does.
     """
     broker = registered(image, node_id, request.broker_epoch)
     shutting_down = broker.shutting_down or request.wants_shutdown
     caught_up = request.metadata_offset > broker.broker_epoch
     may_serve = caught_up and may_unfence and not shutting_down
     fenced = request.wants_fence or (broker.fenced and not may_serve)
-    decided = _change_brokers(image, [_change(broker, fenced=fenced, shutting_down=shutting_down)])
-    # what another can lead, it does by these very records, or by those that brought that one into the in-sync set
-    answer = HeartbeatResponse(fenced=fenced, may_shut_down=shutting_down)
-    return Decision(decided.records, answer, decided.alarms)
+    decided = _change_brokers(image, [_change(broker, fenced=fenced, shutting_down=broker.shutting_down)])
+    return Decision(decided.records, HeartbeatResponse(fenced=fenced), decided.alarms)
 
 
 def fence_brokers(image: ClusterImage, node_ids: Collection[NodeId]) -> Decision[None]:
@@ -68,31 +66,47 @@ class FencingSteps:
     def __init__(self, image: ClusterImage, brokers: Sequence[BrokerImage], most: int) -> None:
         self._brokers = brokers
         self._most = most
-        going = [broker.node_id for broker in brokers]
-        led: dict[PartitionKey, None] = {}
-        others: dict[PartitionKey, None] = {}
-        for node_id in going:
-            for key, partition in image.replicas_of(node_id):
-                (led if partition.leader in going else others)[key] = None
-        self._left = deque(led | others if len(led | others) > most else ())
+        keys = _led_first(image, [broker.node_id for broker in brokers])
+        self._left = deque(keys if len(keys) > most else [])
 
-    def next(self, image: ClusterImage) -> Decision[bool]:
-        """Decides on the next step; the answer is True for the last one."""
+    def next(self, image: ClusterImage) -> Decision[None]:
+        """Decides on the next step."""
         node_ids = self.current(image)
         if not self._left:
-            last = fence_brokers(image, node_ids)
-            return Decision(last.records, True, last.alarms)
-        keys = [self._left.popleft() for _ in range(min(self._most, len(self._left)))]
+            return fence_brokers(image, node_ids)
         changes = _fenced(image, node_ids)
         after = apply_batch(image, changes, image.next_offset)
-        partitions = [(key, partition) for key in keys if (partition := image.partition(key)) is not None]
-        revisions = _revisions(after, changes, partitions)
-        return Decision(tuple(revisions.changes), False, tuple(revisions.alarms))
+        revisions = _revisions(after, changes, _next_of(self._left, self._most, image))
+        return Decision(tuple(revisions.changes), None, tuple(revisions.alarms), more=True)
 
     def current(self, image: ClusterImage) -> list[NodeId]:
         """Returns those that have not registered again since."""
-        known = [(broker, image.brokers.get(broker.node_id)) for broker in self._brokers]
-        return [now.node_id for broker, now in known if now is not None and now.broker_epoch == broker.broker_epoch]
+        return [broker.node_id for broker in self._brokers if _is_current(image, broker)]
+
+
+class ShutdownSteps:
+    """Has others lead what a broker leads that shuts down, in steps that look at `most` partitions each.
+
+    The first one says that it shuts down: from then on nobody elects it, and it joins no in-sync set, so that there
+    never is more to do than what is listed when it begins. It leaves the in-sync sets that can spare it; what nobody
+    else can lead it goes on leading. Whoever takes office in between begins anew with what is left.
+    """
+
+    def __init__(self, image: ClusterImage, broker: BrokerImage, most: int) -> None:
+        self._broker = broker
+        self._most = most
+        self._left = deque(_led_first(image, [broker.node_id]))
+
+    def next(self, image: ClusterImage) -> Decision[None]:
+        """Decides on the next step."""
+        if not _is_current(image, self._broker):
+            return Decision((), None)
+        broker = image.brokers[self._broker.node_id]
+        change = _change(broker, fenced=broker.fenced, shutting_down=True)
+        news = [change] if _differs(broker, change) else []
+        after = apply_batch(image, news, image.next_offset)
+        revisions = _revisions(after, [change], _next_of(self._left, self._most, after))
+        return Decision((*news, *revisions.changes), None, tuple(revisions.alarms), more=bool(self._left))
 
 
 def unregister_broker(image: ClusterImage, request: UnregisterBrokerRequest) -> Decision[UnregisterBrokerResponse]:
@@ -159,6 +173,33 @@ def _revisions(
     for key, partition in concerned.items():
         revisions.revise(key, partition, isr=_remaining(after, key, partition, changes))
     return revisions
+
+
+def _led_first(image: ClusterImage, node_ids: Collection[NodeId]) -> list[PartitionKey]:
+    """Returns the partitions in whose in-sync sets these brokers are: first those that one of them leads."""
+    found: dict[PartitionKey, bool] = {}
+    for node_id in node_ids:
+        for key, partition in image.replicas_of(node_id):
+            if node_id in partition.in_sync_replicas:
+                found[key] = partition.leader in node_ids
+    return [key for key, is_led in found.items() if is_led] + [key for key, is_led in found.items() if not is_led]
+
+
+def _next_of(
+    left: deque[PartitionKey], most: int, image: ClusterImage
+) -> Iterator[tuple[PartitionKey, PartitionImage]]:
+    """Takes the next ones from the list; those that are deleted since are passed over."""
+    for _ in range(min(most, len(left))):
+        key = left.popleft()
+        partition = image.partition(key)
+        if partition is not None:
+            yield key, partition
+
+
+def _is_current(image: ClusterImage, broker: BrokerImage) -> bool:
+    """Whether the broker has neither registered again since nor been forgotten."""
+    now = image.brokers.get(broker.node_id)
+    return now is not None and now.broker_epoch == broker.broker_epoch
 
 
 def _differs(broker: BrokerImage, change: BrokerChange) -> bool:

@@ -83,45 +83,36 @@ class Controller:
     async def change(self, decide: Callable[[ClusterImage], Decision[T]], *, linearizable: bool = True) -> T:
         """Returns the answer of `decide`, or raises its error, once all that it rests upon is committed.
 
+        While a decision says that more is to come, it is a step of a long change: in between the loop does what else
+        waits, other changes too, and the next step is decided on what that has come to. So that no other change waits
+        for all steps, few of them are on their way to the quorum at once.
+
         One that commits nothing may be of a moment ago where `linearizable` is off, and then costs no round of voters.
-        Raises NotController if this node is not active, or is no longer before that: then the change may yet have
-        happened. Raises ThrottlingQuotaExceeded, before anything is decided, if too many wait.
+        Raises NotController if this node is not active, or is no longer before that: then the change, or some of its
+        steps, may yet have happened. Raises ThrottlingQuotaExceeded, before a step is decided, if too many wait.
         """
-        pending = self._pending_for_one_more()
-        try:
-            decision = decide(pending)
-        except DohleError:
-            if linearizable:
-                await self.quorum.read_barrier()
-            await self._committed_up_to(pending.next_offset)
-            raise
-        if decision.records:
-            pending = self._append(pending, decision)
-        elif linearizable:
-            await self.quorum.read_barrier()
-        await self._committed_up_to(pending.next_offset)
-        return decision.answer
-
-    async def change_in_steps(self, decide: Callable[[ClusterImage], Decision[bool]]) -> None:
-        """Has a change of many records decided, and appended, step by step; the last step's answer is True.
-
-        In between the loop does what else waits, other changes too. So that one of those never waits for all steps, no
-        more than a few are on their way to the quorum. Returns once the last is committed. Raises NotController as
-        `change` does: then some steps may yet have happened.
-        """
-        on_their_way: deque[int] = deque(maxlen=_STEPS_AHEAD)
+        on_their_way: deque[int] = deque()  # where the last steps end
         while True:
             pending = self._pending_for_one_more()
-            decision = decide(pending)
+            try:
+                decision = decide(pending)
+            except DohleError:
+                if linearizable:
+                    await self.quorum.read_barrier()
+                await self._committed_up_to(pending.next_offset)
+                raise
             if decision.records:
                 pending = self._append(pending, decision)
-            if decision.answer:
+            if not decision.more:
                 break
             await turn(0, every=1)
             if len(on_their_way) == _STEPS_AHEAD:
-                await self._committed_up_to(on_their_way[0])
+                await self._committed_up_to(on_their_way.popleft())
             on_their_way.append(pending.next_offset)
+        if linearizable and not decision.records:
+            await self.quorum.read_barrier()
         await self._committed_up_to(pending.next_offset)
+        return decision.answer
 
     def _pending_for_one_more(self) -> ClusterImage:
         pending = self.pending

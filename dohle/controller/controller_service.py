@@ -19,13 +19,14 @@ from dohle.controller.draining import drain_broker
 from dohle.controller.failed_dirs import fail_log_dirs
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.features import describe_features, newest_version, update_features, voters_called
-from dohle.controller.isr import alter_partitions
-from dohle.controller.leader_elections import elect_leaders
+from dohle.controller.isr import IsrProposals
+from dohle.controller.leader_elections import wanted_elections
 from dohle.controller.metadata_stream import Following, push_metadata
 from dohle.controller.partition_history import describe_partition_history
 from dohle.controller.placement import Random
 from dohle.controller.reassignment import alter_partition_reassignments, list_partition_reassignments
 from dohle.controller.registration import register_broker
+from dohle.controller.shutdowns import Shutdowns
 from dohle.controller.snapshot_stream import Serving, send_snapshot
 from dohle.controller.snapshot_taker import SnapshotTaker
 from dohle.controller.topics import TopicDefaults, alter_configs, create_partitions, create_topics, delete_topics
@@ -99,15 +100,14 @@ class ControllerService:
         self._defaults = defaults
         self._voter_changes = voter_changes
         self._tasks = Tasks("controller service", on_failure)
+        self._shutdowns = Shutdowns(controller, self._tasks)
 
     fail_log_dirs = _decided(fail_log_dirs)
-    alter_partitions = _decided(alter_partitions)
     allocate_producer_ids = _decided(allocate_producer_ids)
     delete_topics = _decided_within(delete_topics)
     alter_configs = _decided_within(alter_configs)
     alter_partition_reassignments = _decided_within(alter_partition_reassignments)
     list_partition_reassignments = _decided_within(list_partition_reassignments)
-    elect_leaders = _decided_within(elect_leaders)
     drain_broker = _decided_within(drain_broker)
     unregister_broker = _decided_within(unregister_broker)
 
@@ -180,7 +180,10 @@ class ControllerService:
         try:
             async with asyncio.timeout(_BEAT_WAIT_S):
                 await self._controller.leader_found()  # nobody decides while the office is being handed over
-                return await self._controller.change(decide, linearizable=False)
+                answer = await self._controller.change(decide, linearizable=False)
+                if request.wants_shutdown:
+                    answer.may_shut_down = await self._shutdowns.emptied(node_id, request.broker_epoch)
+                return answer
         except TimeoutError:
             broker = self._controller.committed.brokers.get(node_id)
             is_current = broker is not None and broker.broker_epoch == request.broker_epoch
@@ -191,6 +194,17 @@ class ControllerService:
             )
         except DohleError as error:
             return controller_pb2.HeartbeatResponse(failure=failure_of(error))
+
+    async def alter_partitions(
+        self, request: controller_pb2.AlterPartitionsRequest, _context: RequestContext
+    ) -> controller_pb2.AlterPartitionsResponse:
+        await self._controller.leader_found()
+        return await self._controller.change(IsrProposals(request).next)
+
+    async def elect_leaders(
+        self, request: admin_pb2.ElectLeadersRequest, _context: RequestContext
+    ) -> admin_pb2.ElectLeadersResponse:
+        return await self._decide_within(request.timeout_ms, wanted_elections(request).next)
 
     async def create_topics(
         self, request: admin_pb2.CreateTopicsRequest, _context: RequestContext

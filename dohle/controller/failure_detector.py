@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from dohle.controller.brokers import FencingSteps
 from dohle.controller.controller import Controller
-from dohle.controller.decision import Decision
+from dohle.controller.decision import MOST_CHANGES, Decision
 from dohle.controller.registration import GRPC_LISTENER
 from dohle.controller.sessions import Sessions
 from dohle.model.errors import BrokerNotAvailable, DohleError, DuplicateBrokerRegistration
@@ -34,9 +34,6 @@ from dohle.runtime.tasks import OnFailure, Tasks
 log = logging.getLogger(__name__)
 
 _LATE_S = 0.1
-MOST_CHANGES = 100
-"""Partitions that one batch of the metadata log changes while a broker is fenced; each costs every node some 0.1 ms,
-in which nothing else goes on there."""
 _OFFICE_PROBES_S = 0.3  # three refusals take a tenth of a second; who is silent for longer delays nobody's fencing
 
 
@@ -211,16 +208,16 @@ class FailureDetector:
         assert brokers, "nobody is to be fenced"
         steps = FencingSteps(self._controller.committed, brokers, MOST_CHANGES)
 
-        def decide(image: ClusterImage) -> Decision[bool]:
+        def decide(image: ClusterImage) -> Decision[None]:
             decision = steps.next(image)
             for node_id in steps.current(image):
                 self.sessions.end(node_id)
-                if decision.answer:
+                if not decision.more:
                     log.warning("broker %d is fenced: %s", node_id, why)
             return decision
 
         try:
-            await self._controller.change_in_steps(decide)
+            await self._controller.change(decide)
         except DohleError as error:
             if not self._controller.is_active:
                 return

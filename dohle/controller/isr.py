@@ -10,9 +10,10 @@ no other can, the leader stays, damaged as it is (rule 16).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 
-from dohle.controller.decision import Decision, failure_of, registered
+from dohle.controller.decision import MOST_CHANGES, Decision, failure_of, registered
 from dohle.controller.elections import Revisions, enough_remain
 from dohle.model.errors import (
     DohleError,
@@ -35,25 +36,39 @@ from dohle.rpc.v1.controller_pb2 import (
 )
 
 
-def alter_partitions(image: ClusterImage, request: AlterPartitionsRequest) -> Decision[AlterPartitionsResponse]:
-    """Decides on every proposed ISR by itself. Raises, for the whole request, as `registered` does."""
-    broker = registered(image, NodeId(request.broker_id), request.broker_epoch)
-    revisions = Revisions(image)
-    response = AlterPartitionsResponse()
-    seen: set[PartitionKey] = set()
-    for proposal in request.partitions:
+class IsrProposals:
+    """Decides on every proposed ISR of a request by itself, in steps of `most`."""
+
+    def __init__(self, request: AlterPartitionsRequest, most: int = MOST_CHANGES) -> None:
+        self._request = request
+        self._most = most
+        self._left = deque(request.partitions)
+        self._seen: set[PartitionKey] = set()
+        self._response = AlterPartitionsResponse()
+
+    def next(self, image: ClusterImage) -> Decision[AlterPartitionsResponse]:
+        """Decides on the next step. Raises, for all that is left of the request, as `registered` does."""
+        broker = registered(image, NodeId(self._request.broker_id), self._request.broker_epoch)
+        revisions = Revisions(image)
+        for _ in range(min(self._most, len(self._left))):
+            self._response.partitions.append(self._answer(image, revisions, broker.node_id, self._left.popleft()))
+        changes, alarms = tuple(revisions.changes), tuple(revisions.alarms)
+        return Decision(changes, self._response, alarms, more=bool(self._left))
+
+    def _answer(
+        self, image: ClusterImage, revisions: Revisions, leader: NodeId, proposal: AlterPartition
+    ) -> AlteredPartition:
         key = PartitionKey(TopicId(proposal.topic_id), proposal.partition)
         try:
-            if key in seen:
+            if key in self._seen:
                 raise InvalidRequest(f"partition {key} is named twice in one request")
-            seen.add(key)
-            answer = _alter(image, revisions, broker.node_id, key, proposal)
+            self._seen.add(key)
+            answer = _alter(image, revisions, leader, key, proposal)
         except DohleError as error:
             answer = AlteredPartition(failure=failure_of(error))
         answer.topic_id = proposal.topic_id
         answer.partition = proposal.partition
-        response.partitions.append(answer)
-    return Decision(tuple(revisions.changes), response, tuple(revisions.alarms))
+        return answer
 
 
 def _alter(

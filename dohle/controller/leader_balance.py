@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 
 from dohle.controller.controller import Controller
-from dohle.controller.leader_elections import balanced_leaders
+from dohle.controller.leader_elections import balancing_elections
 from dohle.model.errors import DohleError
 from dohle.runtime.clock import Clock
 from dohle.runtime.tasks import OnFailure, Tasks
@@ -53,10 +53,11 @@ class LeaderBalance:
             if not self._controller.is_active:
                 continue
             try:
-                elected = await self._controller.change(lambda image: balanced_leaders(image, self._terms.most_percent))
+                answer = await self._controller.change(balancing_elections(self._terms.most_percent).next)
             except DohleError as error:
                 log.info("leaders were not balanced: %s", error.message)
                 continue
+            elected = sum(not one.failure.code for one in answer.partitions)
             if elected:
                 self.elections += elected
                 log.info("%d partitions are led by their preferred leaders again", elected)

@@ -4,21 +4,21 @@
   replicas on brokers that are being drained come last.
 - An *unclean* one lets a replica lead that is not in sync, where nobody in sync can, and only where the topic allows it
   (`unclean.leader.election.enable`): acknowledged records may be lost, and an alarm says so.
-- Leaders drift to whoever stayed up. `balanced_leaders` elects the preferred ones of brokers that lead too few of the
-  partitions which prefer them, as `leader.imbalance.per.broker.percentage` bounds it.
+- Leaders drift to whoever stayed up. `balancing_elections` are of the preferred ones of brokers that lead too few of
+  the partitions which prefer them, as `leader.imbalance.per.broker.percentage` bounds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
-from dohle.controller.decision import Decision, failure_of
+from dohle.controller.decision import MOST_CHANGES, Decision, failure_of
 from dohle.controller.elections import Revisions, may_lead_uncleanly
 from dohle.model.errors import (
     DohleError,
     ElectionNotNeeded,
     EligibleLeadersNotAvailable,
-    InvalidRequest,
     PolicyViolation,
     PreferredLeaderNotAvailable,
     UnknownTopicOrPartition,
@@ -27,51 +27,74 @@ from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicPartition
 from dohle.model.image import ClusterImage, PartitionImage
 from dohle.rpc.v1 import admin_pb2
 
-MOST_ELECTIONS = 1000
-"""In one batch of the metadata log: what is left is for the next check, or the next request."""
+MOST_BALANCED = 1000
+"""Partitions that one look at the balance has led by others: what is left is for the next."""
 
 
-def elect_leaders(
-    image: ClusterImage, request: admin_pb2.ElectLeadersRequest
-) -> Decision[admin_pb2.ElectLeadersResponse]:
-    """Decides on every named partition by itself; without names, on all that need such an election."""
-    unclean = request.election_type == admin_pb2.ELECTION_TYPE_UNCLEAN
-    response = admin_pb2.ElectLeadersResponse()
-    revisions = Revisions(image)
-    names = _named(image, request) if request.partitions else _in_need(image, unclean=unclean)
-    for name in names:
-        answer = response.partitions.add(topic=name.topic, partition=name.partition)
+class Elections:
+    """Decides on the election of every partition by itself, in steps of `most`; `names_in` says which, at the first."""
+
+    def __init__(
+        self, names_in: Callable[[ClusterImage], Iterable[TopicPartition]], *, unclean: bool, most: int = MOST_CHANGES
+    ) -> None:
+        self._names_in = names_in
+        self._unclean = unclean
+        self._most = most
+        self._left: deque[TopicPartition] | None = None
+        self._response = admin_pb2.ElectLeadersResponse()
+
+    def next(self, image: ClusterImage) -> Decision[admin_pb2.ElectLeadersResponse]:
+        """Decides on the next step."""
+        if self._left is None:
+            self._left = deque(self._names_in(image))
+        revisions = Revisions(image)
+        for _ in range(min(self._most, len(self._left))):
+            self._take(image, revisions, self._left.popleft())
+        changes, alarms = tuple(revisions.changes), tuple(revisions.alarms)
+        return Decision(changes, self._response, alarms, more=bool(self._left))
+
+    def _take(self, image: ClusterImage, revisions: Revisions, name: TopicPartition) -> None:
+        answer = self._response.partitions.add(topic=name.topic, partition=name.partition)
         try:
             key, partition = _found(image, name)
-            if len(revisions.changes) >= MOST_ELECTIONS:
-                raise InvalidRequest(f"one request elects at most {MOST_ELECTIONS} leaders: ask again for the rest")
-            _elect(image, revisions, key, partition, name, unclean=unclean)
+            _elect(image, revisions, key, partition, name, unclean=self._unclean)
             change = revisions.changes[-1]
             answer.leader, answer.leader_epoch = change.leader, change.leader_epoch
         except DohleError as error:
             answer.failure.CopyFrom(failure_of(error))
-    return Decision(tuple(revisions.changes), response, tuple(revisions.alarms))
 
 
-def balanced_leaders(image: ClusterImage, most_percent: int) -> Decision[int]:
-    """Elects the preferred leaders of every active broker that does not lead more than `most_percent` of the partitions
-    that prefer it; the answer is how many."""
+def wanted_elections(request: admin_pb2.ElectLeadersRequest) -> Elections:
+    """Returns those of the partitions that a request names; without names, of all that need such an election."""
+    unclean = request.election_type == admin_pb2.ELECTION_TYPE_UNCLEAN
+    if request.partitions:
+        return Elections(lambda image: _named(image, request), unclean=unclean)
+    return Elections(lambda image: _in_need(image, unclean=unclean), unclean=unclean)
+
+
+def balancing_elections(most_percent: int) -> Elections:
+    """Returns those of the preferred leaders of every active broker that does not lead more than `most_percent` of the
+    partitions that prefer it."""
+    return Elections(lambda image: _out_of_balance(image, most_percent), unclean=False)
+
+
+def _out_of_balance(image: ClusterImage, most_percent: int) -> list[TopicPartition]:
     preferring: dict[NodeId, int] = {}
-    elsewhere: dict[NodeId, list[tuple[PartitionKey, PartitionImage]]] = {}
+    elsewhere: dict[NodeId, list[tuple[TopicPartition, PartitionImage]]] = {}
     for topic in image.topics_in_order():
         for number, partition in enumerate(topic.partitions):
             preferred = image.preferred_leader(partition)
             preferring[preferred] = preferring.get(preferred, 0) + 1
             if partition.leader != preferred:
-                elsewhere.setdefault(preferred, []).append((PartitionKey(topic.topic_id, number), partition))
-    revisions = Revisions(image)
-    for preferred in sorted(elsewhere):
-        if len(elsewhere[preferred]) * 100 <= most_percent * preferring[preferred]:
-            continue
-        for key, partition in elsewhere[preferred]:
-            if _can_take_over(image, partition) and len(revisions.changes) < MOST_ELECTIONS:
-                revisions.elect(key, partition, preferred)
-    return Decision(tuple(revisions.changes), len(revisions.changes))
+                elsewhere.setdefault(preferred, []).append((TopicPartition(topic.name, number), partition))
+    found = [
+        name
+        for preferred, partitions in sorted(elsewhere.items())
+        if len(partitions) * 100 > most_percent * preferring[preferred]
+        for name, partition in partitions
+        if _can_take_over(image, partition)
+    ]
+    return found[:MOST_BALANCED]
 
 
 def _named(image: ClusterImage, request: admin_pb2.ElectLeadersRequest) -> list[TopicPartition]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dohle.controller.brokers import allocate_producer_ids, fence_brokers, heartbeat
-from dohle.controller.decision import Decision
+from dohle.controller.brokers import ShutdownSteps, allocate_producer_ids, fence_brokers, heartbeat
+from dohle.controller.decision import MOST_CHANGES, Decision
 from dohle.controller.failed_dirs import fail_log_dirs
-from dohle.controller.isr import alter_partitions
+from dohle.controller.isr import IsrProposals
 from dohle.controller.registration import register_broker
 from dohle.model.errors import DohleError
 from dohle.model.ids import ClusterId, NodeId, PartitionKey, TopicId
@@ -63,6 +63,11 @@ class OneController:
     def _decide(self, decision: Decision[Any]) -> Any:
         self.commit(*decision.records)
         return decision.answer
+
+    def _carry_out(self, decide: Callable[[ClusterImage], Decision[Any]]) -> Any:
+        while (decision := decide(self.image)).more:
+            self._decide(decision)
+        return self._decide(decision)
 
     # what a test does
 
@@ -158,14 +163,22 @@ class OneController:
         while (request := await stream.receive()) is not None:
             if request.HasField("hello"):
                 node_id = NodeId(request.hello.node_id)
-            decision = heartbeat(self.image, node_id, request, may_unfence=node_id not in self.held)
-            await stream.send(self._decide(decision))
+            await stream.send(self.beat(node_id, request))
+
+    def beat(self, node_id: NodeId, request: controller_pb2.HeartbeatRequest) -> controller_pb2.HeartbeatResponse:
+        answer: controller_pb2.HeartbeatResponse = self._decide(
+            heartbeat(self.image, node_id, request, may_unfence=node_id not in self.held)
+        )
+        if request.wants_shutdown:
+            self._carry_out(ShutdownSteps(self.image, self.image.brokers[node_id], MOST_CHANGES).next)
+            answer.may_shut_down = True
+        return answer
 
     async def register_broker(self, request: Any, _context: object) -> Any:
         return self._decide(register_broker(self.image, request, previous_gone=True))
 
     async def alter_partitions(self, request: Any, _context: object) -> Any:
-        return self._decide(alter_partitions(self.image, request))
+        return self._carry_out(IsrProposals(request).next)
 
     async def fail_log_dirs(self, request: Any, _context: object) -> Any:
         return self._decide(fail_log_dirs(self.image, request))

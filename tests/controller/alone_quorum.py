@@ -1,4 +1,7 @@
-"""A quorum of one in memory: what is proposed is committed in the next turn of the loop, and office comes at a word."""
+"""A quorum of one in memory: what is proposed is committed in the next turn of the loop, and office comes at a word.
+
+While commits are held back they gather, until they are let go.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ class AloneQuorum:
         self.is_transferring = False
         self.commit_offset = 0
         self.commits = 0
+        self.held_back: list[MetadataBatch] | None = None
         self._end_offset = 0
         self._listener: QuorumListener | None = None
 
@@ -45,8 +49,23 @@ class AloneQuorum:
         base_offset, self._end_offset = self._end_offset, self._end_offset + len(records)
         batch = MetadataBatch(base_offset, self._end_offset, 1, tuple(records))
         self.commits += 1
-        asyncio.get_running_loop().call_soon(self.listener.committed, batch)
+        if self.held_back is not None:
+            self.held_back.append(batch)
+        else:
+            asyncio.get_running_loop().call_soon(self.listener.committed, batch)
         return self._end_offset
+
+    def forget_held_back(self) -> None:
+        """What was held back is lost with the office, and what comes is committed again."""
+        assert self.held_back is not None, "nothing is held back"
+        self._end_offset -= sum(len(batch.records) for batch in self.held_back)
+        self.held_back = None
+
+    def let_go(self, count: int) -> None:
+        """Commits the oldest of what is held back."""
+        assert self.held_back is not None, "nothing is held back"
+        for _ in range(count):
+            self.listener.committed(self.held_back.pop(0))
 
 
 class AloneController:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from dohle.controller.brokers import fence_brokers, heartbeat
-from dohle.controller.decision import Decision
+from dohle.controller.brokers import ShutdownSteps, fence_brokers, heartbeat
+from dohle.controller.decision import MOST_CHANGES, Decision
 from dohle.controller.election_counts import ElectionCounts
 from dohle.controller.eligible import remembers
-from dohle.controller.isr import alter_partitions
-from dohle.controller.leader_elections import elect_leaders
+from dohle.controller.isr import IsrProposals
+from dohle.controller.leader_elections import wanted_elections
 from dohle.controller.reassignment import alter_partition_reassignments
 from dohle.controller.registration import register_broker
 from dohle.controller.topics import TopicDefaults, create_topics
@@ -87,6 +88,12 @@ class DecidedCluster:
         self.alarms.extend(decision.alarms)
         return decision.answer
 
+    def carry_out(self, decide: Callable[[ClusterImage], Decision[Any]]) -> Any:
+        """Takes one step after the other."""
+        while (decision := decide(self.image)).more:
+            self.take(decision)
+        return self.take(decision)
+
     def registration(self, node_id: int, **changes: Any) -> RegisterBrokerRequest:
         """A registration of a broker that stopped uncleanly, holds everything, and has fsynced all of it."""
         self.starts += 1
@@ -124,6 +131,9 @@ class DecidedCluster:
         epoch = self.image.brokers[NodeId(node_id)].broker_epoch
         request = HeartbeatRequest(broker_epoch=epoch, metadata_offset=self.image.next_offset, **wants)
         answer: HeartbeatResponse = self.take(heartbeat(self.image, NodeId(node_id), request))
+        if request.wants_shutdown:
+            self.carry_out(ShutdownSteps(self.image, self.image.brokers[NodeId(node_id)], MOST_CHANGES).next)
+            answer.may_shut_down = True
         return answer
 
     def start(self, node_id: int, **changes: Any) -> None:
@@ -159,8 +169,8 @@ class DecidedCluster:
         partition = self.partition(name, number)
         return partition.leader, partition.leader_epoch, partition.in_sync_replicas
 
-    def proposal(self, name: str, isr: list[int], **changes: Any) -> AlterPartitionsRequest:
-        key, partition = self.key(name), self.partition(name)
+    def proposal(self, name: str, isr: list[int], number: int = 0, **changes: Any) -> AlterPartitionsRequest:
+        key, partition = self.key(name, number), self.partition(name, number)
         entry = AlterPartition(
             topic_id=key.topic_id,
             partition=key.partition,
@@ -176,7 +186,7 @@ class DecidedCluster:
         return AlterPartitionsRequest(broker_id=leader, broker_epoch=leader_broker_epoch, partitions=[entry])
 
     def propose(self, name: str, isr: list[int], **changes: Any) -> AlteredPartition:
-        answer = self.take(alter_partitions(self.image, self.proposal(name, isr, **changes)))
+        answer = self.carry_out(IsrProposals(self.proposal(name, isr, **changes)).next)
         altered: AlteredPartition = answer.partitions[0]
         return altered
 
@@ -200,7 +210,7 @@ class DecidedCluster:
     def elect(self, name: str, *, unclean: bool = False, number: int = 0) -> ElectedLeader:
         kind = admin_pb2.ELECTION_TYPE_UNCLEAN if unclean else admin_pb2.ELECTION_TYPE_PREFERRED
         request = ElectLeadersRequest(election_type=kind, partitions=[ElectionOf(topic=name, partitions=[number])])
-        answer: ElectedLeader = self.take(elect_leaders(self.image, request)).partitions[0]
+        answer: ElectedLeader = self.carry_out(wanted_elections(request).next).partitions[0]
         return answer
 
     def replayed(self) -> ClusterImage:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from dohle.controller.brokers import FencingSteps, allocate_producer_ids, fence_brokers, heartbeat, unregister_broker
+from dohle.controller.brokers import (
+    FencingSteps,
+    ShutdownSteps,
+    allocate_producer_ids,
+    fence_brokers,
+    heartbeat,
+    unregister_broker,
+)
 from dohle.model.errors import (
     BrokerIdNotRegistered,
     CorruptLog,
@@ -111,15 +118,23 @@ def test_brokers_that_went_together_all_stay_in_the_isr(cluster):
     assert cluster.led("t") == (NO_NODE, 1, (1, 2, 3))
 
 
+FOUR = ([2, 1, 3], [1, 2, 3], [3, 2, 1], [1, 3, 2])
+
+
+def changed(decision):
+    return [getattr(record, "partition", "the broker") for record in decision.records]
+
+
 def test_many_partitions_change_in_several_batches_led_ones_first_and_the_broker_with_the_last(cluster):
-    cluster.topic("t", [2, 1, 3], [1, 2, 3], [3, 2, 1], [1, 3, 2])
+    cluster.topic("t", *FOUR)
     steps = FencingSteps(cluster.image, [cluster.image.brokers[1]], 2)
-    done, batches = False, []
-    while not done:
+    more, batches = True, []
+    while more:
         decision = steps.next(cluster.image)
-        done = cluster.take(decision)
-        batches.append([getattr(record, "partition", "the broker") for record in decision.records])
-        assert cluster.image.brokers[1].fenced == done
+        more = decision.more
+        cluster.take(decision)
+        batches.append(changed(decision))
+        assert cluster.image.brokers[1].fenced != more
     assert batches == [[1, 3], [0, 2], ["the broker"]]
     assert [cluster.led("t", number)[2] for number in range(4)] == [(2, 3), (2, 3), (3, 2), (3, 2)]
 
@@ -163,6 +178,41 @@ def test_shutting_down_moves_what_another_can_lead_and_keeps_the_rest_served(clu
     assert cluster.led("alone") == (1, 0, (1,))
     cluster.fence(1)
     assert cluster.led("alone") == (NO_NODE, 1, (1,))
+
+
+def test_what_a_broker_leads_that_shuts_down_moves_in_steps_and_the_broker_is_marked_by_the_first(cluster):
+    cluster.topic("t", *FOUR)
+    steps = ShutdownSteps(cluster.image, cluster.image.brokers[1], 1)
+    more, batches = True, []
+    while more:
+        decision = steps.next(cluster.image)
+        more = decision.more
+        cluster.take(decision)
+        batches.append(changed(decision))
+        assert cluster.image.brokers[1].shutting_down
+        for number in (0, 2):  # where it was no leader, it does not come back either
+            if len(cluster.led("t", number)[2]) == 2:
+                assert cluster.propose("t", [1, 2, 3], number=number).failure.code
+    assert batches == [["the broker", 1], [3], [0], [2]]
+    assert [cluster.led("t", number)[2] for number in range(4)] == [(2, 3), (2, 3), (3, 2), (3, 2)]
+
+
+def test_whoever_takes_office_in_between_goes_on_with_what_is_left(cluster):
+    cluster.topic("t", *FOUR)
+    cluster.take(ShutdownSteps(cluster.image, cluster.image.brokers[1], 1).next(cluster.image))
+    successor = ShutdownSteps(cluster.image, cluster.image.brokers[1], 9).next(cluster.image)
+    assert changed(successor) == [3, 0, 2]
+    assert not successor.more
+
+
+def test_a_shutdown_that_is_overtaken_by_the_next_start_changes_nothing_more(cluster):
+    cluster.topic("t", *FOUR)
+    steps = ShutdownSteps(cluster.image, cluster.image.brokers[1], 1)
+    cluster.take(steps.next(cluster.image))
+    cluster.start(1)
+    decision = steps.next(cluster.image)
+    assert (decision.records, decision.more) == ((), False)
+    assert cluster.image.is_active(1)
 
 
 def test_what_a_broker_leads_while_it_shuts_down_moves_once_another_can(cluster):

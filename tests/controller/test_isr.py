@@ -2,7 +2,7 @@
 
 import pytest
 
-from dohle.controller.isr import alter_partitions
+from dohle.controller.isr import IsrProposals
 from dohle.model.errors import (
     FencedLeaderEpoch,
     IneligibleReplica,
@@ -41,7 +41,7 @@ def test_a_stale_broker_epoch_comes_first(cluster):
     cluster.start(4)
     request = cluster.proposal("t", [1], broker_id=4, broker_epoch=2, leader_epoch=9)
     with pytest.raises(StaleBrokerEpoch):
-        alter_partitions(cluster.image, request)
+        IsrProposals(request).next(cluster.image)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_replica_joins_only_alive_and_as_the_leader_knows_it(cluster, state):
         cluster.beat(3, wants_shutdown=True)
     else:
         cluster.start(3)
-    answer = cluster.take(alter_partitions(cluster.image, request)).partitions[0]
+    answer = cluster.carry_out(IsrProposals(request).next).partitions[0]
     assert answer.failure.code == IneligibleReplica.code
     assert cluster.propose("t", [1, 2, 3]).failure.code == (0 if state == "another epoch" else IneligibleReplica.code)
 
@@ -109,12 +109,39 @@ def test_a_leader_that_shuts_down_hands_over_to_who_joins(cluster):
     assert (answer.leader, answer.leader_epoch) == (2, 1)
 
 
+def test_many_proposals_are_decided_in_steps_and_each_is_answered(cluster):
+    cluster.topic("u", *[[1, 2]] * 5)
+    request = cluster.proposal("u", [1])
+    for number in (1, 2, 1, 3, 4):
+        request.partitions.extend(cluster.proposal("u", [1], number=number).partitions)
+    proposals, batches, more = IsrProposals(request, most=2), [], True
+    while more:
+        decision = proposals.next(cluster.image)
+        more = decision.more
+        answers = cluster.take(decision).partitions
+        batches.append([record.partition for record in decision.records])
+    assert batches == [[0, 1], [2], [3, 4]]
+    assert [answer.partition for answer in answers] == [0, 1, 2, 1, 3, 4]
+    assert [answer.failure.code for answer in answers] == [0, 0, 0, InvalidRequest.code, 0, 0]
+
+
+def test_a_leader_that_registers_again_between_two_steps_proposes_nothing_more(cluster):
+    cluster.topic("u", [1, 2], [1, 2])
+    request = cluster.proposal("u", [1])
+    request.partitions.extend(cluster.proposal("u", [1], number=1).partitions)
+    proposals = IsrProposals(request, most=1)
+    cluster.take(proposals.next(cluster.image))
+    cluster.start(1)
+    with pytest.raises(StaleBrokerEpoch):
+        proposals.next(cluster.image)
+
+
 def test_one_bad_proposal_does_not_spoil_another(cluster):
     cluster.topic("u", [1, 2])
     request = cluster.proposal("t", [2])
     request.partitions.extend(cluster.proposal("u", [1]).partitions)
     request.partitions.extend(cluster.proposal("u", [1, 2]).partitions)
-    answers = cluster.take(alter_partitions(cluster.image, request)).partitions
+    answers = cluster.carry_out(IsrProposals(request).next).partitions
     assert [answer.failure.code for answer in answers] == [InvalidRequest.code, 0, InvalidRequest.code]
     assert cluster.led("u") == (1, 0, (1,))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dohle.controller.isr import alter_partitions
-from dohle.controller.leader_elections import balanced_leaders, elect_leaders
+from dohle.controller.isr import IsrProposals
+from dohle.controller.leader_elections import Elections, balancing_elections, wanted_elections
 from dohle.controller.topics import alter_configs
 from dohle.model.errors import (
     ElectionNotNeeded,
@@ -12,7 +12,8 @@ from dohle.model.errors import (
     PreferredLeaderNotAvailable,
     UnknownTopicOrPartition,
 )
-from dohle.model.ids import NO_NODE
+from dohle.model.ids import NO_NODE, TopicPartition
+from dohle.model.metadata import RemoveTopic
 from dohle.rpc.v1.admin_pb2 import (
     AlterConfigsRequest,
     AlterTopicConfigs,
@@ -59,12 +60,39 @@ def test_without_names_all_are_elected_that_need_it(cluster):
     cluster.topic("u", [1, 2], [2, 1], [1, 2])
     away_and_back(cluster, 1)
     cluster.propose("u", [1, 2])
-    answer = cluster.take(elect_leaders(cluster.image, ElectLeadersRequest()))
+    answer = cluster.carry_out(wanted_elections(ElectLeadersRequest()).next)
     outcomes = {(one.topic, one.partition): one.failure.code for one in answer.partitions}
     unavailable = PreferredLeaderNotAvailable.code
     assert outcomes == {("t", 0): unavailable, ("u", 0): 0, ("u", 2): unavailable}
-    named = elect_leaders(cluster.image, ElectLeadersRequest(partitions=[ElectionOf(topic="u")])).answer
+    named = cluster.carry_out(wanted_elections(ElectLeadersRequest(partitions=[ElectionOf(topic="u")])).next)
     assert [one.partition for one in named.partitions] == [0, 1, 2]
+
+
+def test_many_elections_are_decided_in_steps_and_each_is_answered(cluster):
+    cluster.topic("u", *[[1, 2]] * 5)
+    away_and_back(cluster, 1)
+    for number in (0, 1, 3, 4):
+        cluster.propose("u", [1, 2], number=number)
+    elections = Elections(lambda _: [TopicPartition("u", number) for number in range(5)], unclean=False, most=2)
+    batches, more = [], True
+    while more:
+        decision = elections.next(cluster.image)
+        more = decision.more
+        answers = cluster.take(decision).partitions
+        batches.append([record.partition for record in decision.records])
+    assert batches == [[0, 1], [3], [4]]
+    assert [answer.partition for answer in answers] == [0, 1, 2, 3, 4]
+    assert [answer.failure.code for answer in answers] == [0, 0, PreferredLeaderNotAvailable.code, 0, 0]
+
+
+def test_a_topic_that_goes_between_two_steps_is_answered_as_unknown(cluster):
+    cluster.topic("u", [1, 2], [1, 2])
+    away_and_back(cluster, 1)
+    elections = Elections(lambda _: [TopicPartition("u", number) for number in range(2)], unclean=False, most=1)
+    cluster.take(elections.next(cluster.image))
+    cluster.commit((RemoveTopic(cluster.image.topic_ids["u"]),))
+    codes = [one.failure.code for one in cluster.carry_out(elections.next).partitions]
+    assert codes == [PreferredLeaderNotAvailable.code, UnknownTopicOrPartition.code]
 
 
 @pytest.mark.parametrize(("topic", "number"), [("none", 0), ("t", 1), ("t", -1)])
@@ -124,6 +152,12 @@ def allow(cluster: DecidedCluster, name: str) -> None:
     cluster.take(alter_configs(cluster.image, request))
 
 
+def balanced(cluster: DecidedCluster, most_percent: int) -> int:
+    answer = cluster.carry_out(balancing_elections(most_percent).next)
+    assert not any(one.failure.code for one in answer.partitions)
+    return len(answer.partitions)
+
+
 def test_leaders_are_balanced_only_beyond_the_bound(cluster):
     cluster.topic("u", *[[1, 2]] * 9)
     away_and_back(cluster, 1)
@@ -131,19 +165,17 @@ def test_leaders_are_balanced_only_beyond_the_bound(cluster):
     for number in range(1, 9):
         request.partitions.add().CopyFrom(request.partitions[0])
         request.partitions[-1].partition = number
-    cluster.take(alter_partitions(cluster.image, request))
+    cluster.carry_out(IsrProposals(request).next)
     cluster.propose("t", [1, 2, 3])
-    assert balanced_leaders(cluster.image, 100).answer == 0
-    decision = balanced_leaders(cluster.image, 10)
-    assert decision.answer == 10
-    cluster.take(decision)
+    assert balanced(cluster, 100) == 0
+    assert balanced(cluster, 10) == 10
     assert cluster.led("u", 8) == (1, 2, (1, 2))
-    assert balanced_leaders(cluster.image, 0).answer == 0
+    assert balanced(cluster, 0) == 0
 
 
 def test_balance_leaves_those_alone_that_cannot_lead(cluster):
     away_and_back(cluster, 1)
-    assert balanced_leaders(cluster.image, 0).answer == 0
+    assert balanced(cluster, 0) == 0
 
 
 def test_elections_are_counted_and_unclean_ones_apart(cluster):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from dohle.broker.controller_client import ControllerClient
-from dohle.controller.brokers import heartbeat
 from dohle.model.errors import BrokerNotAvailable, DohleError, DuplicateBrokerRegistration, NetworkException
 from dohle.model.ids import NodeId
 from tests.broker.brokers import Cluster, until
@@ -133,9 +132,7 @@ def count_beats(cluster: Cluster) -> list[object]:
             beats.append(request)
             if request.HasField("hello"):
                 node_id = NodeId(request.hello.node_id)
-            controller = cluster.controller
-            decision = heartbeat(controller.image, node_id, request, may_unfence=node_id not in controller.held)
-            await stream.send(controller._decide(decision))
+            await stream.send(cluster.controller.beat(node_id, request))
 
     cluster.controller.heartbeat = counted  # type: ignore[method-assign]
     cluster.world.break_streams("controller")

@@ -212,8 +212,8 @@ FENCING = (
             FencingSteps,
             "next",
             """
-            - return Decision(tuple(revisions.changes), False, tuple(revisions.alarms))
-            + return Decision((*changes, *revisions.changes), mutated(), tuple(revisions.alarms))
+            - return Decision(tuple(revisions.changes), None, tuple(revisions.alarms), more=True)
+            + return Decision((*changes, *revisions.changes), None, tuple(revisions.alarms), more=not mutated())
             """,
         ),
         scenario=scenarios.a_controller_dies_while_it_fences_a_broker_of_many_partitions,

@@ -503,8 +503,8 @@ RAFT = (
             Controller,
             "change",
             """
-            - elif linearizable:
-            + elif linearizable and not mutated():
+            - if linearizable and not decision.records:
+            + if linearizable and not decision.records and not mutated():
             """,
         ),
         scenario=scenarios.the_controller_is_cut_off_and_asked_what_it_knows,

@@ -20,6 +20,7 @@ from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.readers import READERS
 from tests.simulation.mutations.rebalance import REBALANCE
 from tests.simulation.mutations.replication import REPLICATION
+from tests.simulation.mutations.shutdowns import SHUTDOWNS
 from tests.simulation.mutations.snapshots import SNAPSHOTS
 from tests.simulation.mutations.storage import STORAGE
 from tests.simulation.mutations.upgrades import UPGRADES
@@ -34,6 +35,7 @@ MUTATIONS = (
     *LEADING,
     *READERS,
     *FENCING,
+    *SHUTDOWNS,
     *ELIGIBLE,
     *OPERATIONS,
     *NEIGHBOURS,
