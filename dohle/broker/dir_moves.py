@@ -38,7 +38,8 @@ from dohle.model.errors import (
 from dohle.model.ids import PartitionKey, TopicPartition
 from dohle.runtime.disk import Disk
 from dohle.runtime.tasks import cancel
-from dohle.storage.data_folder import LEAST_FREE_BYTES, is_there, unusable
+from dohle.storage.data_folder import is_there, unusable
+from dohle.storage.headroom import LEAST_FREE_BYTES
 from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
 from dohle.storage.log_folder import LogFolder

@@ -89,6 +89,7 @@ class LeaderTerms:
     is_live: Callable[[NodeId], bool]  # registered and not fenced, by the image
     may_join: Callable[[NodeId, int], bool]  # of that broker epoch, unfenced and not shutting down, by the image
     ask_controller: Callable[[Proposal], None]
+    check_room: Callable[[Log], None]  # raises DiskFull where producers are to write nothing
     watermark_moved: Callable[[], None]
     look_again: Callable[[float], None]  # calls `advance` after so many seconds
 
@@ -157,7 +158,7 @@ class Leading:
         """Appends one produced batch and returns its acknowledgement, or None for acks=0.
 
         Raises, with nothing appended: CorruptMessage, InvalidRecord, MessageTooLarge and the like for a bad batch,
-        NotEnoughReplicas, the errors of sequences, StorageFailure when the disk is full or fails.
+        NotEnoughReplicas, the errors of sequences, StorageFailure when the disk is full, or nearly, or fails.
         """
         if acks not in (ACKS_ALL, ACKS_LEADER, ACKS_NONE):
             raise InvalidRequiredAcks(f"acks is {acks}; it must be -1 (all), 1 (the leader) or 0 (no answer)")
@@ -171,6 +172,7 @@ class Leading:
         if duplicate is not None:
             produced = Produced(duplicate.base_offset, -1, self.log.log_start_offset)
             return self._acknowledge(acks, duplicate.last_offset + 1, deadline, produced)
+        self._terms.check_room(self.log)
         appended = self.log.append_as_leader(batch, self.leader_epoch, wall_ms)
         self._history.note(now, appended.next_offset, len(appended.batch))
         for replica in self.replicas.values():

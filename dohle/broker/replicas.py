@@ -328,6 +328,7 @@ class Replicas:
             is_live=self._is_live,
             may_join=self._may_join,
             ask_controller=ask,
+            check_room=self._dirs.check_room,
             watermark_moved=partition.wake_watchers,
             look_again=look_again,
         )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dohle.model.errors import ConfigurationError
 from dohle.runtime.network import Address
+from dohle.storage.headroom import LEAST_FREE_BYTES
 from dohle.storage.strays import DAY_MS, RETENTION_MS
 
 CONTROLLER = "controller"
@@ -102,6 +103,12 @@ class NodeConfig:
         7 * DAY_MS, "How often all that lies in the logs is read, to find what rots; 0: never", "ms", least=0
     )
     log_scrub_bytes_per_s: int = _setting(10 << 20, "How fast that is read; 0: no bound", "bytes/s", least=0)
+    storage_min_free_bytes: int = _setting(
+        LEAST_FREE_BYTES,
+        "Producers are refused while the disk of a log directory has less room; replication goes on. 0: never",
+        "bytes",
+        least=0,
+    )
     stray_retention_ms: int = _setting(
         RETENTION_MS,
         "How long replicas are kept that were set aside (…-stray): damaged ones, or no longer this node's",

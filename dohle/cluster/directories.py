@@ -45,7 +45,13 @@ async def open_directories(disk: Disk, config: NodeConfig) -> Directories:
                 offline[path] = reason
                 continue
             try:
-                opened[path] = await DataFolder.open(disk, path, cluster_id=cluster_id, node_id=config.node_id)
+                opened[path] = await DataFolder.open(
+                    disk,
+                    path,
+                    cluster_id=cluster_id,
+                    node_id=config.node_id,
+                    min_free_bytes=config.storage_min_free_bytes if path in config.log_directories else 0,
+                )
             except UnusableFolder as error:
                 if is_needed or last:
                     raise

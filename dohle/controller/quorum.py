@@ -26,9 +26,10 @@ from dohle.controller.raft_wire import first_batch_crc, spans_of, voter_set
 from dohle.controller.read_barriers import ReadBarriers
 from dohle.controller.snapshot_fetch import SnapshotFetch
 from dohle.controller.unconfirmed import read_unconfirmed
-from dohle.controller.vote_file import Vote, write_vote
+from dohle.controller.vote_file import Vote
 from dohle.controller.voter_link import LinkEnds, key_of
 from dohle.controller.voter_links import VoterLinks
+from dohle.controller.waiting_for_room import ROOM_RETRY_S, append_once_there_is_room, write_vote_once_there_is_room
 from dohle.model.errors import (
     CorruptLog,
     InvalidRequest,
@@ -70,6 +71,7 @@ from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address, Network
 from dohle.runtime.tasks import OnFailure, Tasks, turn
+from dohle.storage.room import DiskFull
 from dohle.storage.single_log import METADATA_LOG
 
 log = logging.getLogger(__name__)
@@ -479,7 +481,7 @@ class Quorum:
             self._vote_due.clear()
             vote = self._vote_to_write
             assert vote is not None
-            await write_vote(self._disk, self._folder, vote)
+            await write_vote_once_there_is_room(self._disk, self._clock, self._folder, vote)
             self._carry_out(self._node.vote_persisted(self._clock.now(), vote.term, vote.voted_for))
 
     async def _sync_log(self) -> None:
@@ -502,7 +504,7 @@ class Quorum:
                         self._voters_changed()
                     self._sync_due.set()
                 case Append(spans, batches):
-                    self._log.append_as_follower(batches, spans[-1].term)
+                    await append_once_there_is_room(self._log, self._clock, batches, spans[-1].term)
                     if spans[0].base_offset == 0:
                         self.first_batch_crc = first_batch_crc(batches)
                     if self._voters_log.append(voters_in(batches)):
@@ -510,8 +512,12 @@ class Quorum:
                     self._sync_due.set()
                 case AppendNoOp(term, base_offset):
                     assert self._log.log_end_offset == base_offset, (self._log.log_end_offset, base_offset)
-                    if self._node.is_leader and self._node.term == term:
-                        self._append_batch([NoOp()], term, OLDEST_METADATA_VERSION)
+                    while self._node.is_leader and self._node.term == term:
+                        try:
+                            self._append_batch([NoOp()], term, OLDEST_METADATA_VERSION)
+                            break
+                        except DiskFull:
+                            await self._clock.sleep(ROOM_RETRY_S)
                 case InstallSnapshot(snapshot, generation):
                     image = await self.snapshots.install(snapshot)
                     self.first_batch_crc = self.first_batch_crc or self.snapshots.files.first_batch_crc

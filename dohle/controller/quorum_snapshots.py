@@ -20,6 +20,7 @@ from dohle.model.image import ClusterImage
 from dohle.raft.effects import Effect, InstallSnapshot
 from dohle.raft.node import RaftNode
 from dohle.runtime.network import Address
+from dohle.storage.room import DiskFull
 from dohle.storage.single_log import SingleLog
 
 log = logging.getLogger(__name__)
@@ -80,5 +81,9 @@ class QuorumSnapshots:
         """Cuts the log below `offset`, where there is a snapshot, and deletes the snapshots before that."""
         if offset > self._single_log.log.log_start_offset:
             self._node.log_cut(offset)
-            await self._single_log.cut_below(offset)
-            self.files.delete_below(offset)
+            try:
+                await self._single_log.cut_below(offset)
+            except DiskFull as error:  # what was to go does after a later snapshot
+                log.error("the metadata log is not cut: %s", error)
+            else:
+                self.files.delete_below(offset)

@@ -17,6 +17,7 @@ from dohle.model.ids import DirectoryId, NodeId, id_text, parse_id
 from dohle.raft.quorum import ReplicaKey
 from dohle.runtime.disk import Disk
 from dohle.storage.checkpoints import write_files
+from dohle.storage.room import DiskFull, NoRoom
 
 VOTE_FILE = "quorum-state"
 HOW_TO_GO_ON = (
@@ -54,10 +55,15 @@ async def read_vote(disk: Disk, folder: str) -> Vote:
 
 
 async def write_vote(disk: Disk, folder: str, vote: Vote) -> None:
-    """Replaces the vote kept in `folder`; it is durable on return. Raises StorageFailure."""
+    """Replaces the vote kept in `folder`; it is durable on return.
+
+    Raises StorageFailure; DiskFull, and it is as it was.
+    """
     path = posixpath.join(folder, VOTE_FILE)
     try:
         await write_files(disk, {path: _encode(vote)}, [folder])
+    except NoRoom as error:
+        raise DiskFull(f"this voter waits, for its vote {path} cannot be written: {error}; free space") from error
     except OSError as error:
         raise StorageFailure(f"the vote file {path} cannot be written ({error}): this voter stops") from error
 

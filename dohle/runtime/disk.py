@@ -105,3 +105,14 @@ class Disk(Protocol):
     def free_bytes(self, path: str) -> int:
         """Returns how much can still be written where `path` lies."""
         ...
+
+    async def find_free_bytes(self, path: str) -> int:
+        """The same, for who asks over and over: a disk that is slow to answer holds up nobody else."""
+        ...
+
+    async def reserve(self, path: str, size: int) -> None:
+        """Makes a file that keeps `size` bytes of room from everybody else until it is deleted; durable on return.
+
+        Where it raises OSError no such file is left.
+        """
+        ...

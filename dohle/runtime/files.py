@@ -180,6 +180,14 @@ class RealDisk:
     def free_bytes(self, path: str) -> int:
         return shutil.disk_usage(path).free
 
+    async def find_free_bytes(self, path: str) -> int:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.free_bytes, path)
+
+    async def reserve(self, path: str, size: int) -> None:
+        descriptor = self._descriptors.call(os.open, path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        job = asyncio.get_running_loop().run_in_executor(self._pool, _reserve, path, descriptor, size)
+        await asyncio.shield(job)  # which closes it
+
 
 def _opened(file: File) -> OpenFile:
     assert isinstance(file, OpenFile), f"{file.path} was not opened by this disk"
@@ -203,6 +211,20 @@ def _read_file(path: str, descriptor: int) -> bytes:
         return read_from(descriptor, 0, os.fstat(descriptor).st_size)
     except OSError as error:
         error.filename = path
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _reserve(path: str, descriptor: int, size: int) -> None:
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size)
+        else:
+            os.pwrite(descriptor, bytes(size), 0)
+        os.fsync(descriptor)
+    except OSError:
+        os.unlink(path)
         raise
     finally:
         os.close(descriptor)

@@ -36,6 +36,9 @@ class ReadOnlyDisk(RealDisk):
     ) -> None:
         raise _refusal(next(iter(folders), "files"))
 
+    async def reserve(self, path: str, size: int) -> None:
+        raise _refusal(path)
+
     def lock(self, path: str) -> FileLock:
         raise _refusal(path)
 

@@ -13,17 +13,15 @@ from dohle.model.errors import DataFolderError
 from dohle.model.ids import ClusterId, DirectoryId, NodeId, id_text, parse_id
 from dohle.runtime.disk import Disk, FolderLock
 from dohle.storage.checkpoints import write_files
+from dohle.storage.headroom import LEAST_FREE_BYTES, Headroom
 
 META_FILE = "meta.properties"
 LOCK_FILE = ".lock"
 FORMAT_VERSION = 1
 
-LEAST_FREE_BYTES = 64 << 20
-"""A node does not start with less: it could not even write its checkpoints."""
-
 
 class UnusableFolder(DataFolderError):
-    """The folder's disk does not work, or has no room: a node with other folders goes on without it."""
+    """The folder's disk does not work: a node with other folders goes on without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ async def read_identity(disk: Disk, path: str) -> FolderIdentity | None:
 
 
 def unusable(disk: Disk, path: str) -> str | None:
-    """Returns why the folder cannot be used now, None if it can: not there, not mounted, full, or its disk fails."""
+    """Returns why the folder cannot be used now, None if it can: not there, not mounted, or its disk fails."""
     try:
         if not is_there(disk, path):
             return (
@@ -96,9 +94,6 @@ def unusable(disk: Disk, path: str) -> str | None:
                 " --ignore-formatted`"
             )
         disk.list(path)
-        _check_space(disk, path)
-    except DataFolderError as error:
-        return error.message
     except OSError as error:
         return f"{path} cannot be used: {error}"
     return None
@@ -112,15 +107,24 @@ def is_there(disk: Disk, path: str) -> bool:
 class DataFolder:
     """A node's data folder, locked and known to be its own."""
 
-    def __init__(self, path: str, identity: FolderIdentity, lock: FolderLock) -> None:
+    def __init__(self, path: str, identity: FolderIdentity, lock: FolderLock, headroom: Headroom) -> None:
         self.path = path
+        self.headroom = headroom
         self.cluster_id = identity.cluster_id
         self.node_id = identity.node_id
         self.directory_id = identity.directory_id
         self._lock = lock
 
     @classmethod
-    async def open(cls, disk: Disk, path: str, *, cluster_id: str | None, node_id: int) -> DataFolder:
+    async def open(
+        cls,
+        disk: Disk,
+        path: str,
+        *,
+        cluster_id: str | None,
+        node_id: int,
+        min_free_bytes: int = LEAST_FREE_BYTES,
+    ) -> DataFolder:
         """Raises DataFolderError, saying what to do, unless the folder is free and this node's.
 
         It is an UnusableFolder where the disk is at fault.
@@ -142,13 +146,14 @@ class DataFolder:
             identity = await read_identity(disk, path)
             assert identity is not None, f"{meta_path} was there"
             check_identity(path, identity, cluster_id, node_id)
-            _check_space(disk, path)
+            headroom = Headroom(disk, path, min_free_bytes)
+            await headroom.look()
         except (DataFolderError, OSError) as error:
             lock.release()
             if isinstance(error, OSError):
                 raise UnusableFolder(f"{path} cannot be used: {error}") from error
             raise
-        return cls(path, identity, lock)
+        return cls(path, identity, lock, headroom)
 
     def close(self) -> None:
         """Gives the folder free."""
@@ -165,15 +170,6 @@ def check_identity(path: str, identity: FolderIdentity, cluster_id: str | None, 
     if identity.node_id != node_id:
         raise DataFolderError(
             f"{path} belongs to node {identity.node_id}, and this is node {node_id}: correct the path or the node id"
-        )
-
-
-def _check_space(disk: Disk, path: str) -> None:
-    free = disk.free_bytes(path)
-    if free < LEAST_FREE_BYTES:
-        raise UnusableFolder(
-            f"the disk of {path} is full: {free >> 10} KiB are free, and a node needs {LEAST_FREE_BYTES >> 20} MiB to "
-            "start; free space"
         )
 
 

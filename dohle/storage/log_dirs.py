@@ -23,8 +23,9 @@ from dohle.runtime.disk import Disk
 from dohle.runtime.tasks import Tasks
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.clean_stop import NO_EPOCH
-from dohle.storage.data_folder import LEAST_FREE_BYTES, DataFolder
+from dohle.storage.data_folder import DataFolder
 from dohle.storage.group_commit import OnFailure
+from dohle.storage.headroom import LEAST_FREE_BYTES
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder, NewLog
 from dohle.storage.moved_logs import settle_moves
@@ -153,6 +154,11 @@ class LogDirs:
     def folder_of(self, log: Log) -> LogFolder:
         """Returns where this log lies."""
         return next(folder for folder in self.folders if log.folder.startswith(f"{folder.path}/"))
+
+    def check_room(self, log: Log) -> None:
+        """Raises DiskFull where producers are to write nothing, since there is little room left."""
+        if any(folder.headroom.is_low for folder in self.folders):
+            self.folder_of(log).headroom.check()
 
     def number_of(self, log: Log) -> int:
         """Returns which of the folders holds this log."""

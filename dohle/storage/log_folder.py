@@ -97,6 +97,7 @@ class LogFolder:
         stray_retention_ms: int,
     ) -> None:
         self.path = folder.path
+        self.headroom = folder.headroom
         self.directory_id: DirectoryId = folder.directory_id
         self.logs: dict[LogKey, Log] = {}
         self.previous_broker_epoch = NO_EPOCH
@@ -474,6 +475,8 @@ class LogFolder:
         rounds = 0
         while True:
             await self._clock.sleep(CHECKPOINT_INTERVAL_S)
+            with contextlib.suppress(OSError):  # who writes there hears of it
+                await self._look_for_room()
             now = self._clock.now()
             rounds += 1
             for log in self.logs.values():
@@ -489,6 +492,10 @@ class LogFolder:
                     await self._write_checkpoints()
             except StorageFailure:
                 return  # the owner was told by the group commit
+
+    async def _look_for_room(self) -> None:
+        if is_there(self._disk, self.path):  # else it would be that of another disk
+            await self.headroom.look()
 
     async def _write_checkpoints(self) -> None:
         """Full disks hold older ones, from which a start has more to check, until there is room again."""

@@ -19,6 +19,7 @@ from dohle.storage.data_folder import parent
 from dohle.storage.group_commit import GroupCommit, OnFailure
 from dohle.storage.log import Log
 from dohle.storage.recovery import LogFiles
+from dohle.storage.room import DiskFull, needing_room
 
 METADATA_LOG = "__cluster_metadata-0"
 
@@ -42,20 +43,23 @@ class SingleLog:
         while True:
             await self._clock.sleep(CHECKPOINT_INTERVAL_S)
             try:
-                with self._commit.syncing():
+                with self._commit.replacing():
                     await self._checkpoints.write()
+            except DiskFull:
+                continue  # an older one stays, from which a start has more to check
             except StorageFailure:
                 return  # the owner was told by the group commit
 
     async def cut_below(self, offset: int) -> None:
         """Lets the log begin at `offset`, and deletes the segments that lie below; durable on return.
 
-        The new start is durable before a byte goes. Raises StorageFailure.
+        The new start is durable before a byte goes. Raises StorageFailure; DiskFull, and nothing has gone.
         """
-        with self._commit.syncing():
-            self.log.advance_log_start(offset)
-            self.log.epochs.begin_at(self.log.log_start_offset)
+        self.log.advance_log_start(offset)
+        self.log.epochs.begin_at(self.log.log_start_offset)
+        with self._commit.replacing():
             await self._checkpoints.write()
+        with self._commit.syncing():
             for segment in self.log.take_below(self.log.log_start_offset):
                 segment.delete()
             await self._disk.sync([], [self.log.folder])
@@ -64,9 +68,10 @@ class SingleLog:
         """Stops cleanly, if the disk lets it."""
         await cancel(self._tending)
         try:
-            with self._commit.syncing():
+            with self._commit.replacing():
                 await self.log.flush()
-                files = self.log.write_state(clear_mark=True)
+                with needing_room():
+                    files = self.log.write_state(clear_mark=True)
                 await self._disk.sync(files, [self.log.folder])
                 for file in files:
                     file.close()

@@ -97,6 +97,7 @@ class Pair:
             is_live=lambda _: True,
             may_join=lambda _, __: True,
             ask_controller=lambda _: None,
+            check_room=lambda _: None,
             watermark_moved=lambda: None,
             look_again=lambda _: None,
         )

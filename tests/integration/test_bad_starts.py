@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import socket
-import subprocess
 
 import pytest
 
@@ -181,28 +179,3 @@ def test_a_configuration_that_cannot_be_read(solo, tmp_path):
     assert "--grpc-port needs a value" in solo.refused("node", "--grpc-port")
     complaint = solo.fails_to_start(1, environment={"DOHLE_GRPC_PRT": "1"})
     assert "did you mean DOHLE_GRPC_PORT?" in complaint
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of its own, 24 MiB large."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip() or 'not permitted'}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_disk_that_is_full(solo, small_disk):
-    data = small_disk / "node-1"
-    shutil.copytree(solo.data(1), data)
-    before = sorted(path.name for path in data.iterdir())
-    (small_disk / "filler").write_bytes(bytes(20 << 20))
-    complaint = solo.fails_to_start(1, "--data-dir", str(data))
-    assert f"the disk of {data} is full" in complaint
-    assert "free space" in complaint
-    assert sorted(path.name for path in data.iterdir()) == before

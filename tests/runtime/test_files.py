@@ -193,6 +193,15 @@ async def test_names_are_made_listed_moved_and_deleted(disk: RealDisk, tmp_path:
     with pytest.raises(FileNotFoundError):
         await disk.read_all(f"{tmp_path}/nowhere")
     assert disk.free_bytes(str(tmp_path)) > 0
+    assert await disk.find_free_bytes(str(tmp_path)) > 0
+
+
+async def test_a_reserve_takes_room_and_gives_it_back(disk: RealDisk, tmp_path: Path) -> None:
+    path = f"{tmp_path}/reserve"
+    await disk.reserve(path, 1 << 20)
+    assert os.stat(path).st_blocks * 512 >= 1 << 20
+    disk.delete(path)
+    assert not disk.exists(path)
 
 
 async def test_a_lock_is_held_against_other_processes_until_it_is_released(disk: RealDisk, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ class FaultDisk:
         self.folders: set[str] = {"."}
         self.locked: set[str] = set()
         self.capacity = 1 << 40
+        self.reserves: dict[str, int] = {}
         self.fault: Callable[[str, str], OSError | None] = lambda _operation, _path: None
         self.syncs = 0
         self.before_sync: Callable[[], None] | None = None
@@ -105,7 +106,7 @@ class FaultDisk:
             raise error
 
     def used(self) -> int:
-        return sum(len(content.cached) for content in self.files.values())
+        return sum(len(content.cached) for content in self.files.values()) + sum(self.reserves.values())
 
     async def pause(self) -> None:
         await asyncio.sleep(0)
@@ -119,7 +120,7 @@ class FaultDisk:
         return MemoryFile(self, path, self.files[path])
 
     def exists(self, path: str) -> bool:
-        return path in self.files or path in self.folders
+        return path in self.files or path in self.folders or path in self.reserves
 
     def list(self, folder: str) -> list[str]:
         self.check("list", folder)
@@ -152,6 +153,8 @@ class FaultDisk:
 
     def delete(self, path: str) -> None:
         self.check("delete", path)
+        if self.reserves.pop(path, 0):
+            return
         if path in self.files:
             del self.files[path]
             return
@@ -203,9 +206,19 @@ class FaultDisk:
             raise FileNotFoundError(errno.ENOENT, "No such folder", path)
         return self.capacity - self.used()
 
+    async def find_free_bytes(self, path: str) -> int:
+        return self.free_bytes(path)
+
+    async def reserve(self, path: str, size: int) -> None:
+        self.check("reserve", path)
+        if self.used() + size > self.capacity:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        self.reserves[path] = size
+
     def crash(self, random: Random) -> FaultDisk:
         """Returns the disk after a loss of power. Folders, once made, stay."""
         after = FaultDisk()
+        after.reserves = dict(self.reserves)
         after.folders = set(self.folders)
         for path in sorted({*self.files, *self.durable_files}):
             cached, durable = self.files.get(path), self.durable_files.get(path)

@@ -190,13 +190,6 @@ async def test_a_folder_is_formatted_once(world: World) -> None:
         await format_folder(world.disk, PATH, cluster_id=CLUSTER, node_id=1, directory_id=bytes(16))
 
 
-async def test_a_full_disk_stops_the_start(world: World) -> None:
-    await world.stop()
-    world.disk.capacity = world.disk.used() + 1000
-    with pytest.raises(DataFolderError, match="full"):
-        await world.start()
-
-
 async def test_a_disk_that_fails_on_the_way_to_a_clean_stop_makes_it_unclean(world: World) -> None:
     log = await world.log()
     log.append_as_leader(batch(), 0, 0)

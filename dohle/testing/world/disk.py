@@ -191,6 +191,10 @@ class DiskFaults:
     """How much longer a sync of the files in this folder takes, while others are as quick as ever."""
     full_folders: dict[str, None] = field(default_factory=dict)
     """The folders, by their first names, whose device has no room left."""
+    given_up_bytes: int = 1 << 14
+    """What a reserve leaves that is given up while the device is full; somebody else takes the rest."""
+    low_folders: dict[str, int] = field(default_factory=dict)
+    """How much room is left on the devices that have little, by the folders' first names."""
     traps: list[tuple[Moment, Callable[[], None]]] = field(default_factory=list)
     """Each strikes once, the next time that its moment comes."""
 
@@ -201,6 +205,7 @@ class DiskFaults:
         self.full = self.sync_fails = self.write_fails = False
         self.failed.clear()
         self.full_folders.clear()
+        self.low_folders.clear()
         self.slow_logs.clear()
 
 
@@ -223,7 +228,7 @@ class SimFile:
         data = b"".join(buffers)
         self._disk.fail_if_its_device_does(self.path)
         faults = self._disk.faults
-        lacks_room = faults.full or (bool(faults.full_folders) and _names(self.path)[0] in faults.full_folders)
+        lacks_room = self._disk.lacks_room(self.path) and not self._disk.has_given_up(self.path, len(data))
         if lacks_room or faults.write_fails:
             self._disk.failures += faults.full or faults.write_fails
             if lacks_room:
@@ -281,6 +286,8 @@ class SimDisk:
         self._random = chance
         self._root = Folder()
         self._unmounted: dict[str, Entry] = {}
+        self._reserves: dict[str, None] = {}  # by their paths; a device has no size here, and they none either
+        self._given_up: dict[str, int] = {}  # what those leave, by the folder
 
     # what happens to the machine
 
@@ -307,6 +314,7 @@ class SimDisk:
         self.faults.mend()
         self._root = Folder()
         self._unmounted.clear()
+        self._reserves.clear()
 
     def unmount(self, name: str) -> None:
         """What lies in this folder is out of reach, until it is mounted again."""
@@ -373,7 +381,7 @@ class SimDisk:
         return SimFile(self, path, entry)
 
     def exists(self, path: str) -> bool:
-        return self._find(path) is not None
+        return self._find(path) is not None or path in self._reserves
 
     def list(self, folder: str) -> list[str]:
         return sorted(self._folder(folder).entries)
@@ -415,6 +423,10 @@ class SimDisk:
         if self.abandoned:
             return
         folder, name = self._parent(path)
+        if path in self._reserves:
+            del self._reserves[path]
+            self._given_up[_names(path)[0]] = self.faults.given_up_bytes
+            return
         if name not in folder.entries:
             raise FileNotFoundError(errno.ENOENT, "No such file", path)
         self.trace.note(f"delete {path}")
@@ -503,12 +515,32 @@ class SimDisk:
         return SimLock(self, path)
 
     def free_bytes(self, path: str) -> int:
-        if self.faults.full:
-            self.failures += 1
-            return 0
-        if self.faults.full_folders and _names(path)[0] in self.faults.full_folders:
-            return 0
-        return _CAPACITY_BYTES
+        if self.lacks_room(path):
+            return self._given_up.get(_names(path)[0], 0)
+        return self.faults.low_folders.get(_names(path)[0], _CAPACITY_BYTES)
+
+    async def find_free_bytes(self, path: str) -> int:
+        return self.free_bytes(path)
+
+    async def reserve(self, path: str, size: int) -> None:
+        if self.abandoned:
+            return
+        if self.lacks_room(path):
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        self._reserves[path] = None
+        self._given_up.pop(_names(path)[0], None)
+
+    def lacks_room(self, path: str) -> bool:
+        """Whether the device of `path` is full."""
+        faults = self.faults
+        return faults.full or (bool(faults.full_folders) and _names(path)[0] in faults.full_folders)
+
+    def has_given_up(self, path: str, size: int) -> bool:
+        """Takes `size` bytes of what a reserve has left on a device that is full, if they are there."""
+        left = self._given_up.get(_names(path)[0], 0)
+        if left >= size:
+            self._given_up[_names(path)[0]] = left - size
+        return left >= size
 
     def _find(self, path: str) -> Entry | None:
         entry: Entry | None = self._root

@@ -219,6 +219,7 @@ async def a_directory_is_full_for_a_while(stage: Stage) -> None:
     spared = where(stage, victim, DIRECTORIES[0])
     hit = [number for number in where(stage, victim, SECOND) if image(stage)[number].leader == victim]
     assert hit
+    faults.given_up_bytes = 0
     faults.full_folders[SECOND] = None
 
     refused: dict[int, bool] = {}
