@@ -13,6 +13,7 @@ tail and cut off what was durable. Writers queue up behind one another, and thos
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -22,7 +23,7 @@ from dohle.runtime.disk import Disk, File
 from dohle.runtime.tasks import turn
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
-from dohle.storage.room import needing_room
+from dohle.storage.room import NoRoom, needing_room
 
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
@@ -107,6 +108,17 @@ class Checkpoints:
             if self._written[RECOVERY_POINTS].get(key, 0) > recovery_point:
                 await self._write({key: (recovery_point, end)})
             assert self._written[RECOVERY_POINTS].get(key, 0) <= recovery_point
+
+    async def lower_start(self, key: LogKey, start: int) -> None:
+        """Returns when the written start of `key` is not above that, where its log begins anew. Raises OSError.
+
+        Else a start after a crash would take what is appended below it for what is not retained. A disk that has no
+        room even now leaves it for later.
+        """
+        async with self.writing:
+            if self._written[LOG_STARTS].get(key, 0) > start:
+                with contextlib.suppress(NoRoom):
+                    await self._write()
 
     async def forget_former(self, keys: Collection[LogKey]) -> None:
         """Returns when the files hold nothing of `keys`, which are those of no log now.

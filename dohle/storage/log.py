@@ -98,8 +98,7 @@ class Log:
         self.folder, self.key = folder, key
         self.name = f"{key[0]}-{key[1]}"
         self.topic_id = topic_id
-        self.epochs = opened.epochs
-        self.producers = opened.producers
+        self.epochs, self.producers = opened.epochs, opened.producers
         self.recovered = opened.recovered
         self.damage = opened.damage
         self.generation = 0
@@ -508,6 +507,7 @@ class Log:
                 await work()
                 await self._unsynced.sync_all()
                 self._durable_end = self._end
+                await self._checkpoints.lower_start(self.key, self._start)
         except DamagedFile as error:
             self.damage = Damage(error.file, error.position, error.reason)
             self._check_sound()

@@ -242,6 +242,27 @@ async def test_a_crash_in_the_middle_of_starting_over_leaves_no_damage(beginning
         await world.kill()
 
 
+@pytest.mark.parametrize("random", [None, 1])
+async def test_a_log_that_begins_anew_below_its_start_begins_there_after_a_crash(random: int | None) -> None:
+    world = World(TopicConfig(segment_bytes=1000))
+    await world.start()
+    log = await world.log()
+    await log.start_over_at(1000)
+    for _ in range(20):
+        log.append_as_leader(batch(2, size=100), 0, 0)
+    await log.flush()
+    log.advance_log_start(1030)
+    await world.clock.passed(1)  # where it begins is written
+    await log.start_over_at(960)
+    for _ in range(60):
+        log.append_as_leader(batch(2, size=100), 1, 0)
+    await log.flush()
+    log = await world.crash(None if random is None else Random(random))
+    assert (log.log_start_offset, log.log_end_offset, log.damage) == (960, 1080, None)
+    assert await read_all(log) == list(range(960, 1080, 2))
+    await world.kill()
+
+
 async def test_indexes_of_segments_that_stay_are_durable_once_the_log_is_cut(world: World) -> None:
     """They were written at a roll that no sync had taken yet."""
     world.config = TopicConfig(segment_bytes=1 << 20)
