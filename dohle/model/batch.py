@@ -33,6 +33,7 @@ CODEC_BITS = 0x07
 APPEND_TIME_BIT = 0x08
 TRANSACTIONAL_BIT = 0x10
 CONTROL_BIT = 0x20
+DELETE_HORIZON_BIT = 0x40
 
 HEADER = struct.Struct(">qiibIhiqqqhii")
 LENGTH_END = 12
@@ -114,6 +115,11 @@ class BatchHeader(NamedTuple):
     @property
     def is_control(self) -> bool:
         return self.attributes & CONTROL_BIT != 0
+
+    @property
+    def is_compacted(self) -> bool:
+        """Records of it are gone; the others keep their offsets."""
+        return self.record_count <= self.last_offset_delta
 
     @property
     def is_idempotent(self) -> bool:

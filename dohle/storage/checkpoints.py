@@ -1,8 +1,10 @@
-"""Checkpoints: three small files in Kafka's layout that say, for all logs of a folder, how far each had come.
+"""Checkpoints: small files in Kafka's layout that say, for all logs of a folder, how far each had come.
 
 `recovery-point-offset-checkpoint` (everything below is on the device), `replication-offset-checkpoint` (the high
-watermark) and `log-start-offset-checkpoint`. Each holds a version, a count, and a line `topic partition offset` a log.
-They are written to a temporary file, synced, renamed, and the folder is synced, so a reader sees the old or the new.
+watermark), `log-start-offset-checkpoint`, and, of compacted logs alone, `cleaner-offset-checkpoint` (of each key that
+was written below, the last record is left there). Each holds a version, a count, and a line `topic partition offset`
+a log. They are written to a temporary file, synced, renamed, and the folder is synced, so a reader sees the old or the
+new.
 
 A written recovery point never lies above what is durable in the log, nor above the epochs that are durable beside it;
 and before a log is truncated below its written recovery point, a lower one is durable (`lower`). Of a damaged log
@@ -29,7 +31,11 @@ RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
 LOG_STARTS = "log-start-offset-checkpoint"
 
+CLEANED = "cleaner-offset-checkpoint"
+
 FILES = (RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS)
+"""That name every log."""
+_COLUMNS = (*FILES, CLEANED)
 
 CHECKPOINT_INTERVAL_S = 1.0
 
@@ -60,14 +66,17 @@ class CheckpointedLog(Protocol):
     def log_start_offset(self) -> int: ...
     @property
     def on_durable(self) -> Callable[[], None] | None: ...
+    @property
+    def cleaned_to(self) -> int: ...
 
 
 class Offsets(NamedTuple):
-    """What the three files say of one log."""
+    """What the files say of one log."""
 
     recovery_point: int
     high_watermark: int
     log_start_offset: int
+    cleaned_to: int = 0
 
 
 class Checkpoints:
@@ -78,13 +87,13 @@ class Checkpoints:
         self._disk = disk
         self._folder = folder
         self._logs = logs
-        self._written: dict[str, dict[LogKey, int]] = {name: {} for name in FILES}
-        self._seen: dict[LogKey, tuple[int, int, int]] | None = None  # as in Offsets
+        self._written: dict[str, dict[LogKey, int]] = {name: {} for name in _COLUMNS}
+        self._seen: dict[LogKey, tuple[int, int, int, int]] | None = None  # as in Offsets
         self._epochs_written: dict[LogKey, int] = {}  # by the cache's version, 0 if it is missing
 
     def begin_with(self, found: Mapping[str, Mapping[LogKey, int]]) -> None:
         """Takes over what the files hold at the start."""
-        self._written = {name: dict(found[name]) for name in FILES}
+        self._written = {name: dict(found[name]) for name in _COLUMNS}
 
     async def write(self) -> None:
         """Brings the files up to date; writes only those that changed. Raises OSError."""
@@ -94,6 +103,10 @@ class Checkpoints:
     def written_start(self, key: LogKey) -> int:
         """Returns where the log of `key` begins by what is written."""
         return self._written[LOG_STARTS].get(key, 0)
+
+    def sure_end(self, key: LogKey) -> int:
+        """Returns the offset below which no start finds anything torn."""
+        return self._written[RECOVERY_POINTS].get(key, 0)
 
     def sure_start(self, key: LogKey) -> int:
         """Returns the offset at which the log of `key` begins whatever happens: no later start needs what is below."""
@@ -137,16 +150,21 @@ class Checkpoints:
         logs = self._logs()
         # captured before the epochs are written: a recovery point must not get ahead of the epoch file
         sound = {key: log for key, log in logs.items() if log.has_end}
-        state = {key: (log.durable_end, log.high_watermark, log.log_start_offset) for key, log in sound.items()}
+        state = {
+            key: (log.durable_end, log.high_watermark, log.log_start_offset, log.cleaned_to)
+            for key, log in sound.items()
+        }
         if len(sound) < len(logs):
             state.update({key: offsets_of(self._written, key) for key in logs if key not in sound})
         for key, (recovery_point, end) in (lowered or {}).items():
             log = logs[key]
-            state[key] = (min(log.durable_end, recovery_point), min(log.high_watermark, end), log.log_start_offset)
+            durable, cleaned_to = min(log.durable_end, recovery_point), min(log.cleaned_to, recovery_point)
+            state[key] = (durable, min(log.high_watermark, end), log.log_start_offset, cleaned_to)
         await self._write_epochs(logs)
         if state == self._seen:
             return
-        columns = {name: {key: offsets[at] for key, offsets in state.items()} for at, name in enumerate(FILES)}
+        columns = {name: {key: offsets[at] for key, offsets in state.items()} for at, name in enumerate(_COLUMNS)}
+        columns[CLEANED] = {key: offset for key, offset in columns[CLEANED].items() if offset}
         changed = {name: offsets for name, offsets in columns.items() if offsets != self._written[name]}
         texts = {f"{self._folder}/{name}": _encode_offsets(offsets) for name, offsets in changed.items()}
         await write_files(self._disk, texts, [self._folder])
@@ -170,13 +188,13 @@ class Checkpoints:
 
 
 async def read_checkpoints(disk: Disk, folder: str) -> dict[str, dict[LogKey, int]]:
-    """Returns what the three files hold; a missing one holds nothing.
+    """Returns what the files hold; a missing one holds nothing.
 
-    A damaged watermark or log start is taken as missing, for both are learnt again. Raises DataFolderError for a
+    A damaged one is taken as missing, for what it says is learnt again. Raises DataFolderError for a
     damaged recovery point: without it a torn tail cannot be told from the loss of durable data.
     """
     found: dict[str, dict[LogKey, int]] = {}
-    for name in FILES:
+    for name in _COLUMNS:
         path = f"{folder}/{name}"
         if not disk.exists(path):
             found[name] = {}
@@ -196,7 +214,7 @@ async def read_checkpoints(disk: Disk, folder: str) -> dict[str, dict[LogKey, in
 
 def offsets_of(found: Mapping[str, Mapping[LogKey, int]], key: LogKey) -> Offsets:
     """Returns what the checkpoints `found` say of one log."""
-    return Offsets(*(found[name].get(key, 0) for name in FILES))
+    return Offsets(*(found[name].get(key, 0) for name in _COLUMNS))
 
 
 async def write_files(disk: Disk, texts: Mapping[str, str], folders: Iterable[str]) -> None:

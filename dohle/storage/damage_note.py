@@ -9,8 +9,17 @@ from __future__ import annotations
 from dohle.runtime.disk import Disk
 from dohle.storage.checkpoints import write_files
 from dohle.storage.opened import Damage
+from dohle.storage.segment import DamagedFile
 
 DAMAGE_FILE = "damaged"
+
+
+async def note_damage(disk: Disk, folder: str, error: DamagedFile, *, of_replica: bool) -> Damage:
+    """Returns the damage, noted durably. The quorum's log ends with it: no other log there takes its place."""
+    damage = Damage(error.file, error.position, error.reason, error.offsets if of_replica else None)
+    if damage.offsets is not None:
+        await write_damage(disk, folder, damage)
+    return damage
 
 
 async def write_damage(disk: Disk, folder: str, damage: Damage) -> None:

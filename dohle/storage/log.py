@@ -6,9 +6,9 @@ what lies below `counted_end` may be acknowledged or counted. Every truncation r
 in an older one moves nothing.
 
 A log of which a recovery could not tell the end, for a batch is bad where no crash explains it, is neither read nor
-appended to. Damage that a read finds is noted in the folder, and only what it hits cannot be read. Batches are taken as
-they come: what a leader demands of them is checked before (`dohle.model.produced`), and repeated ones are told by
-`producers.check`. What lies below `log_start_offset` is never read, but by other replicas. Compaction is left out.
+appended to. Damage that a read finds is noted in the folder, and only what it hits cannot be read. Compactions leave
+records out, and no offsets. Batches are taken as they come: what a leader demands of them is checked before
+(`dohle.model.produced`), repeated ones are told by `producers.check`. Only replicas read below `log_start_offset`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk, File
 from dohle.storage.appended import Appended
 from dohle.storage.checkpoints import Checkpoints, LogKey
-from dohle.storage.damage_note import delete_damage, write_damage
+from dohle.storage.compaction.batches import beginning_at
+from dohle.storage.damage_note import delete_damage, note_damage
 from dohle.storage.flush_waiters import FlushWaiters
 from dohle.storage.group_commit import Flush, GroupCommit
 from dohle.storage.log_reader import LogReader
@@ -40,6 +41,7 @@ from dohle.storage.opened import Damage, Opened
 from dohle.storage.pushed_batches import check_pushed
 from dohle.storage.retention import RetiredSegments, first_kept
 from dohle.storage.roll import must_roll
+from dohle.storage.sealed_segments import SealedSegments
 from dohle.storage.segment import DamagedFile, Segment
 from dohle.storage.unsynced import Unsynced
 
@@ -67,6 +69,7 @@ class Log:
         "_truncation",
         "_unsynced",
         "_waiting",
+        "cleaned_to",
         "config",
         "damage",
         "epochs",
@@ -78,6 +81,7 @@ class Log:
         "producers",
         "recovered",
         "retired",
+        "sealed",
         "topic_id",
     )
 
@@ -95,25 +99,22 @@ class Log:
         opened: Opened,
     ) -> None:
         self._disk, self._clock, self._commit, self._checkpoints = disk, clock, commit, checkpoints
-        self.folder, self.key = folder, key
+        self.folder, self.key, self.topic_id = folder, key, topic_id
         self.name = f"{key[0]}-{key[1]}"
-        self.topic_id = topic_id
         self.epochs, self.producers = opened.epochs, opened.producers
-        self.recovered = opened.recovered
-        self.damage = opened.damage
+        self.recovered, self.damage = opened.recovered, opened.damage
         self.generation = 0
+        self.cleaned_to = opened.cleaned_to  # of each key that was written below, the last record is left there
         self.on_durable: Callable[[], None] | None = None
         self.retired = RetiredSegments()
-        self._segments = opened.segments
-        self._snapshots = opened.snapshots
-        self._reader = LogReader(opened.segments)
-        self._start = opened.log_start_offset
+        self._segments, self._snapshots = opened.segments, opened.snapshots
+        self.sealed = SealedSegments(opened.segments, opened.snapshots, self.retired)
+        self._reader, self._waiting = LogReader(opened.segments), FlushWaiters()
+        self._start, self._high_watermark = opened.log_start_offset, opened.high_watermark
         self._end = self._durable_end = opened.log_end_offset
-        self._high_watermark = opened.high_watermark
         self._unsynced = Unsynced(disk, folder, opened.segments, marked=opened.unsynced_marked)
         self._closed = False
         self._truncation: asyncio.Future[None] | None = None
-        self._waiting = FlushWaiters()
         self.configure(config)
 
     # Where the log begins and ends
@@ -175,6 +176,11 @@ class Log:
     def has_end(self) -> bool:
         """Whether it is known where the log ends, damaged or not."""
         return self.damage is None or self.damage.offsets is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its files are nobody's but its own: it is neither being cut, nor closed, nor damaged."""
+        return not self._closed and self._truncation is None and self.damage is None
 
     @property
     def size_bytes(self) -> int:
@@ -365,10 +371,10 @@ class Log:
             limit = min(up_to, self._end)
             if offset >= limit:
                 return b""
-            version = self._version
-            data = await self._reading(self._reader.read(offset, max_bytes, limit, min_one, from_device), version)
-            if data is not None and version == self._version:
-                return data
+            version = self.version
+            data = await self.checked(self._reader.read(offset, max_bytes, limit, min_one, from_device), version)
+            if data is not None and version == self.version:
+                return beginning_at(data, offset) if for_replica else data
 
     async def offset_for_timestamp(self, timestamp: int, *, up_to: int | None = None) -> tuple[int, int] | None:
         """Returns (offset, timestamp) of the first record that is not older than `timestamp`, None if all are.
@@ -377,50 +383,43 @@ class Log:
         """
         while True:
             self._check_sound()
-            version = self._version
+            version = self.version
             if self._start == self._end:
                 return None
             limit = self._end if up_to is None else min(up_to, self._end)
-            found = await self._reading(self._reader.find_timestamp(timestamp, self._start, limit), version)
-            if version == self._version:
+            found = await self.checked(self._reader.find_timestamp(timestamp, self._start, limit), version)
+            if version == self.version:
                 return found
 
     @property
-    def _version(self) -> tuple[int, int]:
+    def version(self) -> tuple[int, int]:
         """What a read that began in another one has found makes no sense: it was cut at one of its ends."""
         return self.generation, self.first_offset
 
-    async def _reading(self, work: Coroutine[Any, Any, T], version: tuple[int, int]) -> T | None:
+    async def checked(self, work: Coroutine[Any, Any, T], version: tuple[int, int]) -> T | None:
         """Returns what `work` reads; None where the version has changed and it makes no sense."""
         try:
             return await work
         except OSError as error:
             self._check_sound()  # the files of a replica that was removed are gone, and no device with them
-            if version != self._version and isinstance(error, FileNotFoundError):
+            if version != self.version and isinstance(error, FileNotFoundError):
                 return None
             raise self._commit.refused(error) from error
         except DamagedFile as error:
             await self._note_damage(error, version)
-            if version != self._version:
+            if version != self.version:
                 return None
             self._check_sound()
             raise DamagedReplica(f"{self.name}: {error.message}") from error
 
     async def _note_damage(self, error: DamagedFile, version: tuple[int, int]) -> None:
-        """Nobody hears of damage before it is noted durably: what is done about it must not be forgotten at a stop.
-
-        The quorum's log, which has no topic, ends with it: no other log there takes its place.
-        """
-        offsets = None if self.topic_id is None else error.offsets
-        damage = Damage(error.file, error.position, error.reason, offsets)
+        """Nobody hears of damage before it is noted durably: what is done about it must not be forgotten at a stop."""
         async with self._checkpoints.writing:  # held while the folder is renamed or deleted
-            if self._closed or version != self._version or self.damage is not None:
+            if self._closed or version != self.version or self.damage is not None:
                 return
-            if offsets is not None:
-                with self._commit.replacing():
-                    await write_damage(self._disk, self.folder, damage)
-            self.damage = damage
-        logger.error("%s: %s", self.name, damage)
+            with self._commit.replacing():
+                self.damage = await note_damage(self._disk, self.folder, error, of_replica=self.topic_id is not None)
+        logger.error("%s: %s", self.name, self.damage)
 
     # Epochs and watermark
 
@@ -452,14 +451,14 @@ class Log:
     async def retained_from(self, now_ms: int) -> int:
         """Returns where the log is to begin by what its topic retains. Raises StorageFailure, DamagedReplica."""
         self._check_sound()
-        version = self._version
+        version = self.version
         kept = first_kept(self._segments, self.config, self._high_watermark, self._end, now_ms)
-        found = await self._reading(kept, version)
-        return self._start if found is None or version != self._version else max(self._start, found)
+        found = await self.checked(kept, version)
+        return self._start if found is None or version != self.version else max(self._start, found)
 
     def has_dead_segments(self) -> bool:
         """Whether some lie below the log's start; one that is active is sealed for it. Raises StorageFailure."""
-        if self._closed or self._truncation is not None or self.damage is not None:
+        if not self.is_settled:
             return False
         if self._start == self._end and self._segments.active.size:
             with self._commit.using():
@@ -553,6 +552,7 @@ class Log:
         self._reader.forget()
         self._end, self._durable_end = border, min(self._durable_end, recovery_point)
         self._high_watermark = min(self._high_watermark, border)
+        self.cleaned_to = min(self.cleaned_to, recovery_point)
         self.epochs.truncate_to(border)
         await self._commit.settled(self)
 

@@ -38,6 +38,7 @@ from dohle.storage.checkpoints import (
     write_files,
 )
 from dohle.storage.clean_stop import NO_EPOCH, leave_mark, take_mark
+from dohle.storage.compaction.compactor import Compactor
 from dohle.storage.data_folder import DataFolder, is_there
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.findings import FINDINGS_FILE, decode_findings, encode_findings, merge
@@ -110,6 +111,7 @@ class LogFolder:
         self._copies: dict[LogKey, Log] = {}  # whole ones, of replicas that another folder still has
         self._checkpoints = Checkpoints(disk, folder.path, lambda: {**self.logs, **self._copies})
         self.retiring = Retiring(disk, clock, self._commit, self._checkpoints)
+        self.compactor = Compactor(disk, clock, self._commit, self._checkpoints)
         self._unreported = False
         self._lacks_room = False
         self._tending: asyncio.Task[None] | None = None
@@ -346,6 +348,7 @@ class LogFolder:
             log_start_offset=offset,
             log_end_offset=offset,
             high_watermark=offset,
+            cleaned_to=0,
             unsynced_marked=False,
             recovered=Recovery(clean=True, proven=True),
             damage=None,

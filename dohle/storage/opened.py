@@ -48,6 +48,7 @@ class Opened:
     log_start_offset: int
     log_end_offset: int
     high_watermark: int
+    cleaned_to: int
     unsynced_marked: bool  # UNSYNCED_FILE is there
     recovered: Recovery
     damage: Damage | None

@@ -70,6 +70,11 @@ class ProducerSnapshots:
         while self._offsets and self._offsets[0] < base_offset:
             self._delete(self._offsets[0])
 
+    def delete_within(self, start: int, end: int) -> None:
+        """Deletes those between both: no segment begins there any more."""
+        for offset in [one for one in self._offsets if start < one < end]:
+            self._delete(offset)
+
     def _delete(self, offset: int) -> None:
         self._offsets.remove(offset)
         self._disk.delete(self._path(offset))

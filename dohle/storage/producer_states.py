@@ -122,6 +122,13 @@ class ProducerStates:
             )
         )
 
+    def last_below(self, end: int) -> dict[int, int]:
+        """Returns the last offset of each producer's last batch that lies below `end`; -1 if none is remembered."""
+        return {
+            producer_id: max([batch.last_offset for batch in known.batches if batch.last_offset < end], default=-1)
+            for producer_id, known in self._producers.items()
+        }
+
     def expire(self, now: float, after_ms: int) -> None:
         """Forgets who was not seen for `after_ms`."""
         limit = now - after_ms / 1000

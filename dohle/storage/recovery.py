@@ -22,6 +22,7 @@ from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.model.topic_config import DEFAULTS
 from dohle.runtime.disk import Disk, File
 from dohle.storage.checkpoints import Offsets
+from dohle.storage.compaction.swap_files import CLEANED_SUFFIX, SWAP_SUFFIX, finish_swaps
 from dohle.storage.damage_note import DAMAGE_FILE, read_damage, write_damage
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
@@ -55,14 +56,19 @@ class LogFiles:
         self._disk = disk
         self._folder = folder
         self._written = written
-        self._names = disk.list(folder)
+        self._names: list[str] = []
         self._segments: list[Segment] = []
+        self._dead: list[Segment] = []  # a crash came before they were retired: nothing needs them
+        self._find_segments()
+
+    def _find_segments(self) -> None:
+        self._names = self._disk.list(self._folder)
         for base_offset in named_offsets(self._names, LOG_SUFFIX):
             segment = self._segment(base_offset)
             segment.size = segment.file().size()
             segment.close()
             self._segments.append(segment)
-        self._dead = dead_of(self._segments, written)  # a crash came before they were retired: nothing needs them
+        self._dead = dead_of(self._segments, self._written)
         del self._segments[: len(self._dead)]
 
     def _segment(self, base_offset: int) -> Segment:
@@ -80,6 +86,8 @@ class LogFiles:
 
         Unless it was, `unsure_files` and the folder have been synced. `begins_at` is where it certainly began.
         """
+        if any(name.endswith(LOG_SUFFIX + SWAP_SUFFIX) for name in self._names):
+            await self._finish_swaps()
         if not self._segments:  # the crash of a replica that was starting over
             self._segments.append(self._segment(0))
             await self._disk.sync([self._segments[0].create()], [self._folder])
@@ -119,17 +127,26 @@ class LogFiles:
             log_start_offset=start,
             log_end_offset=found.end_offset,
             high_watermark=max(start, min(written.high_watermark, found.end_offset)),
+            cleaned_to=min(written.cleaned_to, written.recovery_point),
             unsynced_marked=marked,
             recovered=recovered,
             damage=damage,
         )
 
+    async def _finish_swaps(self) -> None:
+        """A crash came in the middle of one: what was compacted is there, and whole."""
+        for segment in (*self._segments, *self._dead):
+            segment.close()
+        await finish_swaps(self._disk, self._folder, self._names)
+        self._segments.clear()
+        self._find_segments()
+
     def _delete_dead(self) -> None:
-        """Deletes what was retired, or was about to be."""
+        """Deletes what was retired, or was about to be, and compactions that came to nothing."""
         for segment in self._dead:
             segment.delete()
         for name in self._names:
-            if name.endswith(RETIRED_SUFFIX):
+            if name.endswith((RETIRED_SUFFIX, CLEANED_SUFFIX)):
                 self._disk.delete(f"{self._folder}/{name}")
 
     async def _lacks_its_beginning(self, begins_at: int) -> Damage:

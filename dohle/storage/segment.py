@@ -90,11 +90,13 @@ class Segment:
         "times",
     )
 
-    def __init__(self, disk: Disk, folder: str, base_offset: int, *, index_interval_bytes: int) -> None:
+    def __init__(
+        self, disk: Disk, folder: str, base_offset: int, *, index_interval_bytes: int, ending: str = ""
+    ) -> None:
         self._disk = disk
         self._file: File | None = None
         self.path = f"{folder}/{segment_name(base_offset)}"  # without suffix
-        self._ending = ""  # of the names, behind their suffixes
+        self._ending = ending  # of the names, behind their suffixes
         self.base_offset = base_offset
         self.size = 0
         self.index = OffsetIndex()
@@ -178,6 +180,11 @@ class Segment:
             raise
         self._indexes_changed = False
         return files
+
+    def is_sealed_with(self, size: int, offsets: int, times: int) -> None:
+        """Its files are there, of that size and with so many entries in the indexes."""
+        self.size, self.newest = size, None
+        self.index, self.times = OffsetIndex(offsets), TimeIndex(times)
 
     async def resume(self) -> int:
         """Takes up where an earlier process stopped cleanly: reads the last entry of either index file.
@@ -371,11 +378,17 @@ class Segment:
 
         The batches come last: a crash on the way leaves a segment that a start knows and deletes.
         """
+        if self._ending:
+            return
         self.close()
+        ending, number = RETIRED_SUFFIX, 0
+        while self._disk.exists(self.path + LOG_SUFFIX + ending):  # of one that was compacted a moment before
+            number += 1
+            ending = f".{number}{RETIRED_SUFFIX}"
         for suffix in (TIME_INDEX_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX):
             if self._disk.exists(self.path + suffix):
-                self._disk.rename(self.path + suffix, self.path + suffix + RETIRED_SUFFIX)
-        self._ending = RETIRED_SUFFIX
+                self._disk.rename(self.path + suffix, self.path + suffix + ending)
+        self._ending = ending
 
     def delete(self) -> None:
         """Deletes the segment's files; durable once the folder is synced."""

@@ -93,6 +93,19 @@ class Segments:
             taken.append(first)
         return taken
 
+    def are_settled(self, group: Sequence[Segment]) -> bool:
+        """Whether these are still here, and sealed, and no sync has to do with them."""
+        return all(one in self._list[:-1] and one not in self.unsynced and one not in self.in_flight for one in group)
+
+    def replace(self, group: Sequence[Segment], segment: Segment) -> None:
+        """`segment` takes the place of those, which follow one another, are sealed, and are settled."""
+        first = self._list.index(group[0])
+        assert self._list[first : first + len(group)] == list(group)
+        for one in group:
+            self._recent.pop(one, None)
+        self._list[first : first + len(group)] = [segment]
+        self._bases[first : first + len(group)] = [segment.base_offset]
+
     def replace_all(self, segment: Segment) -> None:
         """Begins anew with `segment` alone; the others' files are gone."""
         self._list, self._bases = [segment], [segment.base_offset]

@@ -168,7 +168,13 @@ def _has_header(chunk: bytes, at: int) -> bool:
 def _fault_of_records(chunk: bytes, at: int, header: BatchHeader) -> str | None:
     """Raises CorruptMessage or UnsupportedCompressionType where they cannot be decoded."""
     records = list(decode_records(chunk, at))
-    if [record.offset for record in records] != list(range(header.base_offset, header.next_offset)):
+    offsets = [record.offset for record in records]
+    if header.is_compacted:
+        in_range = all(header.base_offset <= offset < header.next_offset for offset in offsets)
+        is_right = in_range and all(map(int.__lt__, offsets, offsets[1:]))
+    else:
+        is_right = offsets == list(range(header.base_offset, header.next_offset))
+    if not is_right:
         return f"its records are not those of offsets {header.base_offset} to {header.last_offset}"
     newest = max([record.timestamp_ms for record in records], default=header.max_timestamp)
     if newest != header.max_timestamp:

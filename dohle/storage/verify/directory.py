@@ -14,7 +14,7 @@ from dataclasses import replace
 from dohle.model.errors import CorruptLog, DataFolderError
 from dohle.model.ids import TopicId, id_text
 from dohle.runtime.disk import Disk
-from dohle.storage.checkpoints import FILES, RECOVERY_POINTS, LogKey
+from dohle.storage.checkpoints import CLEANED, FILES, RECOVERY_POINTS, LogKey
 from dohle.storage.clean_stop import FILE_NAME as CLEAN_STOP_FILE
 from dohle.storage.data_folder import LOCK_FILE, META_FILE, read_identity
 from dohle.storage.findings import FINDINGS_FILE, decode_findings
@@ -33,7 +33,7 @@ _LEFT_OUT = {
     FUTURE_SUFFIX: "a copy on its way here that is not whole: a start deletes it",
     STRAY_SUFFIX: "a replica that was set aside, and is not served: give its path to have it checked",
 }
-_KNOWN = {META_FILE, LOCK_FILE, CLEAN_STOP_FILE, METADATA_OFFSET_FILE, FINDINGS_FILE, *FILES}
+_KNOWN = {META_FILE, LOCK_FILE, CLEAN_STOP_FILE, METADATA_OFFSET_FILE, FINDINGS_FILE, *FILES, CLEANED}
 
 
 async def verify_directory(disk: Disk, path: str) -> AsyncIterator[Report]:

@@ -11,6 +11,7 @@ from dohle.model.batch import BatchHeader
 from dohle.model.errors import CorruptLog
 from dohle.runtime.disk import Disk
 from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, LogKey, Offsets
+from dohle.storage.compaction.swap_files import SWAP_SUFFIX, swapped_in
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
@@ -36,6 +37,7 @@ async def verify_log(disk: Disk, folder: str, key: LogKey, stop: Stop, *, look: 
     Raises OSError if the folder cannot be listed.
     """
     check = _LogCheck(disk, folder, key, stop, look)
+    await check.find_segments()
     await check.walk_segments()
     await check.compare_epochs()
     await check.compare_checkpoints()
@@ -56,11 +58,22 @@ class _LogCheck:
             Segment(disk, folder, base_offset, index_interval_bytes=0)
             for base_offset in named_offsets(self._names, LOG_SUFFIX)
         ]
-        self._leave_out_dead()
+        self._swapped: list[Segment] = []
         self._walk = BatchWalk(self.report, recovery_point=stop.recovery_point, clean=stop.clean, look=look)
         self._is_whole = True  # every batch so far is sound, and none is missing
         self._epochs = EpochCache()  # as the batches have them
         self._epoch_starts: dict[int, str] = {}  # where those begin, in words
+        self._first_offset = 0
+
+    async def find_segments(self) -> None:
+        """Takes those for the log that a start would."""
+        for start, end in await swapped_in(self._disk, self._folder, self._names):
+            segment = Segment(self._disk, self._folder, start, index_interval_bytes=0, ending=SWAP_SUFFIX)
+            self.report.note(segment.log_path, "a compaction that is not finished: a start takes it for the segment")
+            others = [one for one in self._segments if not start <= one.base_offset < end]
+            self._segments = sorted([segment, *others], key=lambda one: one.base_offset)
+            self._swapped.append(segment)
+        self._leave_out_dead()
         self._first_offset = self._segments[0].base_offset if self._segments else 0
 
     def _leave_out_dead(self) -> None:
@@ -91,7 +104,9 @@ class _LogCheck:
                 continue
             following = self._segments[number + 1] if number + 1 < len(self._segments) else None
             await snapshots.load(None if following is None else following.base_offset)
-            index = IndexCheck(self._disk, segment, self.report) if segment.size and segment in sealed else None
+            index = None
+            if segment.size and segment in sealed and segment not in self._swapped:
+                index = IndexCheck(self._disk, segment, self.report)
             await self._walk_segment(segment, index, snapshots)
             if not self._is_whole:
                 snapshots.forget()

@@ -33,6 +33,7 @@ class SnapshotCheck:
         self._ahead = offsets[::-1]  # the next one last
         self._loaded: list[tuple[int, ProducerStates]] = []  # likewise
         self._first_offset = first_offset
+        self._compacted_to = 0
         self._stop = stop
         self._report = report
         self._gathered = ProducerStates()
@@ -71,6 +72,8 @@ class SnapshotCheck:
         """Takes the next sound batch."""
         while self._loaded and self._loaded[-1][0] <= header.base_offset:
             self._compare(*self._loaded.pop(), header.base_offset)
+        if header.is_compacted:  # of a producer's batches up to here only the last one may be left
+            self._compacted_to = header.next_offset
         self._gathered.update(header, 0.0)
 
     def forget(self) -> None:
@@ -89,9 +92,10 @@ class SnapshotCheck:
                 self._report.note(self._path(offset), f"it lies above the log's end, {end_offset}: a start deletes it")
 
     def _compare(self, offset: int, states: ProducerStates, border: int) -> None:
+        start = max(self._first_offset, self._compacted_to)
         if offset != border:
             self._misplaced(offset, f"an offset where a batch begins, as {border}")
-        elif (found := states.contradiction(self._gathered, self._first_offset)) is not None:
+        elif (found := states.contradiction(self._gathered, start)) is not None:
             expected = f"what the batches below offset {offset} say"
             self._report.fault(self._path(offset), 0, found, expected=expected, meaning=_UNNOTICED)
 

@@ -55,5 +55,24 @@ class InlineWorkers:
         await self._clock.sleep(0)
         return result
 
+    async def aside(self, make: Callable[[], object]) -> InlineAside:
+        return InlineAside(self._clock, make())
+
     def close(self) -> None:
         """Nothing is ever left running."""
+
+
+class InlineAside:
+    """The value is here."""
+
+    def __init__(self, clock: SimClock, value: object) -> None:
+        self._clock = clock
+        self._value = value
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        result = work(self._value, *arguments)
+        await self._clock.sleep(0)
+        return result
+
+    async def close(self) -> None:
+        """Nothing is left."""

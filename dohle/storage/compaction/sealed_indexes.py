@@ -1,0 +1,47 @@
+"""Sealed indexes: both indexes of a segment that is written batch by batch, away from its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dohle.model.batch import NO_TIMESTAMP, BatchHeader
+from dohle.storage.segment_index import OffsetIndex, TimeIndex
+
+
+@dataclass(frozen=True, slots=True)
+class SealedIndexes:
+    """The content of `.index` and `.timeindex`."""
+
+    offsets: bytes
+    times: bytes
+
+
+class IndexBuilder:
+    """Takes the batches of a segment in their order, by the same rules as a segment that grows."""
+
+    def __init__(self, base_offset: int, interval_bytes: int) -> None:
+        self._base_offset = base_offset
+        self._interval_bytes = interval_bytes
+        self._index, self._times = OffsetIndex(), TimeIndex()
+        self._newest = (NO_TIMESTAMP, 0)
+        self._indexed = NO_TIMESTAMP
+        self._since_entry = 0
+
+    def note(self, header: BatchHeader, position: int) -> None:
+        last = header.last_offset - self._base_offset
+        if header.max_timestamp > self._newest[0]:
+            self._newest = (header.max_timestamp, last)
+        if self._since_entry > self._interval_bytes:
+            self._index.add(last, position)
+            self._index_time()
+            self._since_entry = 0
+        self._since_entry += header.size_bytes
+
+    def _index_time(self) -> None:
+        if self._newest[0] > self._indexed:
+            self._times.add(*self._newest)
+            self._indexed = self._newest[0]
+
+    def seal(self) -> SealedIndexes:
+        self._index_time()
+        return SealedIndexes(self._index.unwritten(), self._times.unwritten())

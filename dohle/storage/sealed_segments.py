@@ -1,0 +1,47 @@
+"""Sealed segments: the ones of a log that do not grow any more, some of which a compaction writes anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dohle.storage.producer_snapshots import ProducerSnapshots
+from dohle.storage.retention import RetiredSegments
+from dohle.storage.segment import Segment
+from dohle.storage.segments import Segments
+
+
+class SealedSegments:
+    """Of one log."""
+
+    __slots__ = ("_retired", "_segments", "_snapshots")
+
+    def __init__(self, segments: Segments, snapshots: ProducerSnapshots, retired: RetiredSegments) -> None:
+        self._segments = segments
+        self._snapshots = snapshots
+        self._retired = retired
+
+    @property
+    def all(self) -> Sequence[Segment]:
+        return self._segments.all[:-1]
+
+    def end_of(self, segment: Segment) -> int:
+        """Returns the offset behind it."""
+        following = self._segments.after(segment)
+        assert following is not None, "the active segment is not sealed"
+        return following.base_offset
+
+    def are_settled(self, group: Sequence[Segment]) -> bool:
+        """Whether these are still here, and no sync has to do with them."""
+        return self._segments.are_settled(group)
+
+    def rename(self, group: Sequence[Segment]) -> None:
+        """Gives their files the names of retired ones, by which they are read until they are replaced."""
+        assert self._segments.are_settled(group)
+        self._snapshots.delete_within(group[0].base_offset, self.end_of(group[-1]))
+        for segment in group:
+            segment.retire()
+
+    def replace(self, group: Sequence[Segment], compacted: Segment, until: float) -> None:
+        """`compacted` takes the place of those, which follow one another, and whose files stay up to that time."""
+        self._segments.replace(group, compacted)
+        self._retired.add(group, until)
