@@ -55,7 +55,10 @@ ALLOWED: dict[str, tuple[str, str]] = {
         "makes the real seams and hands them to the node",
     ),
     "dohle/cluster/process_identity.py": ("os subprocess open", PROCESSES),
-    "dohle/testing/world/process_loop.py": ("ctypes", "what a killed process held is never let go"),
+    "dohle/testing/world/process_loop.py": (
+        "ctypes BaseException",
+        "what a killed process held is never let go; an event loop outlives whatever its callbacks raise",
+    ),
     "dohle/rpc/__init__.py": ("os", "gRPC can be told to be quiet by the environment alone"),
     "dohle/testing/campaigns/worker.py": ("os signal", "ends itself where a run hangs, and says where that is"),
     "dohle/testing/fixtures/process_cluster.py": ("os signal asyncio.to_thread", PROCESSES),
@@ -167,7 +170,7 @@ def broad_except(module: Module) -> Iterator[Finding]:
         if isinstance(node, ast.ExceptHandler) and ast.unparse(node.body[-1]) != "raise":
             caught = ast.unparse(node.type) if node.type else "everything"
             if node.type is None or re.search(r"\b(Base)?Exception\b", caught):
-                yield node.lineno, f"except {caught}"
+                yield node.lineno, caught
 
 
 def empty_names(module: Module) -> Iterator[Finding]:
@@ -269,8 +272,8 @@ def test_the_four_main_parts_stand_at_the_root() -> None:
         (tasks_without_owner, "dohle/broker/x.py", "from asyncio import wait", ["asyncio.wait"]),
         (tasks_without_owner, "dohle/broker/x.py", "loop.run_in_executor(None, f)", ["run_in_executor"]),
         (tasks_without_owner, "dohle/broker/x.py", "asyncio.gather(a, b)", []),
-        (broad_except, "dohle/broker/x.py", "try: f()\nexcept: pass", ["except everything"]),
-        (broad_except, "dohle/broker/x.py", "try: f()\nexcept (A, Exception): pass", ["except (A, Exception)"]),
+        (broad_except, "dohle/broker/x.py", "try: f()\nexcept: pass", ["everything"]),
+        (broad_except, "dohle/broker/x.py", "try: f()\nexcept (A, Exception): pass", ["(A, Exception)"]),
         (broad_except, "dohle/broker/x.py", "try: f()\nexcept BaseException:\n    g()\n    raise", []),
         (broad_except, "dohle/broker/x.py", "try: f()\nexcept NetworkException: pass", []),
         (empty_names, "dohle/broker/x.py", "class LogManager: pass", ["LogManager"]),

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from asyncio.events import _set_running_loop
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from dohle.testing.world.trace import Trace
+from dohle.testing.world.trace import TURN, Trace
 from dohle.testing.world.waiting import waiting_tasks
 
 if TYPE_CHECKING:
@@ -40,18 +42,13 @@ class Scheduler:
         self._random = random
         self._event_budget = event_budget
         self._timers: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
-        self._serial = 0
-        self._stopped = False
-
-    def serial(self) -> int:
+        self.serial = partial(next, count(1))
         """Returns the next of the run's numbers; what hashes or compares by it does so alike in every run."""
-        self._serial += 1
-        return self._serial
+        self._stopped = False
 
     def at(self, when: float, happens: Callable[..., object], *args: Any) -> None:
         """Calls `happens` at the time `when`, outside of all processes; at one time, in the order of these calls."""
-        self._serial += 1
-        heappush(self._timers, (when, self._serial, happens, args))
+        heappush(self._timers, (when, self.serial(), happens, args))
 
     def stop(self) -> None:
         """Has `run` end after this turn."""
@@ -59,43 +56,46 @@ class Scheduler:
 
     def run(self) -> None:
         """Runs until it is stopped, or the next timer lies past the deadline. Raises SimulationStuck."""
-        runnable, note_turn, draw = self.runnable, self.trace.turn, self._random.randrange
+        runnable, trace, draw, on_turn = self.runnable, self.trace, self._random.randrange, self.on_turn
+        take, enter, pack = runnable.pop, _set_running_loop, TURN.pack
         self._stopped = False
         try:
             while not self._stopped:
                 if not runnable:
                     self._jump()
                     continue
-                loop = runnable.pop(draw(len(runnable))) if len(runnable) > 1 else runnable.pop()
-                note_turn(self.now, loop.number)
-                _set_running_loop(loop)
+                loop = take(draw(len(runnable))) if len(runnable) > 1 else take()
+                trace.gathered += pack(self.now, loop.number)
+                enter(loop)
                 self.events += loop.turn()
-                if self.on_turn is not None:
-                    self.on_turn(loop)
+                if on_turn is not None:
+                    on_turn(loop)
                 if self.events > self._event_budget:
                     raise SimulationStuck(
                         f"{self.events} events after {self.now:.3f} simulated seconds: something never rests, at last"
                         f" in {loop.name}.\n{self._waiting()}"
                     )
         finally:
-            _set_running_loop(None)
+            enter(None)
 
     def _jump(self) -> None:
-        """Moves time to the next timer, and has all that is due happen."""
-        timers = self._timers
-        if not timers:
-            raise SimulationStuck(f"a deadlock at {self.now:.3f}: no timer, and nothing can run.\n" + self._waiting())
-        now = timers[0][0]
-        if now > self.deadline:
-            self.stop()
-            return
-        if now > self.now:
-            self.now = now
-        else:
-            now = self.now
-        while timers and timers[0][0] <= now:
-            _, _, happens, args = heappop(timers)
-            happens(*args)
+        """Moves time to the next timer, and to the one after it until something can run."""
+        timers, runnable, take = self._timers, self.runnable, heappop
+        while timers:
+            now = timers[0][0]
+            if now > self.deadline:
+                self.stop()
+                return
+            if now > self.now:
+                self.now = now
+            else:
+                now = self.now
+            while timers and timers[0][0] <= now:
+                _, _, happens, args = take(timers)
+                happens(*args)
+            if runnable or self._stopped:
+                return
+        raise SimulationStuck(f"a deadlock at {self.now:.3f}: no timer, and nothing can run.\n" + self._waiting())
 
     def _waiting(self) -> str:
         """Returns which tasks of living processes wait, and where."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import struct
 
-_TURN = struct.Struct("<dI")
+TURN = struct.Struct("<dI")
+"""What is noted of a turn: when it was, and whose."""
 _GATHER_BYTES = 1 << 16  # hashed at once: a call a turn costs more than the hash
 
 
@@ -14,22 +15,18 @@ class Trace:
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
-        self._gathered = bytearray()
-
-    def turn(self, now: float, loop: int) -> None:
-        """Notes that a node's loop ran."""
-        self._gathered += _TURN.pack(now, loop)
+        self.gathered = bytearray()  # not hashed yet; the scheduler adds its turns here
 
     def note(self, what: str, content: bytes = b"") -> None:
         """Notes a message, a disk operation or a fault."""
-        self._gathered += what.encode()
-        self._gathered += content
-        if len(self._gathered) > _GATHER_BYTES:
+        self.gathered += what.encode()
+        self.gathered += content
+        if len(self.gathered) > _GATHER_BYTES:
             self._settle()
 
     def _settle(self) -> None:
-        self._hash.update(self._gathered)
-        self._gathered.clear()
+        self._hash.update(self.gathered)
+        self.gathered.clear()
 
     def digest(self) -> str:
         self._settle()
