@@ -78,7 +78,7 @@ class Simulation:
         violations: list[str] = []
         rare = Rare()
         try:
-            with rare, watched_pushes(self._invariants.violated):
+            with rare, watched_pushes(self._invariants.violated), self._invariants.touched:
                 self.world.run(self._script())
         except (AssertionError, SimulationStuck) as failure:
             if not self._invariants.violations:

@@ -1,6 +1,7 @@
 """Invariants of a running cluster, looked at after every turn of a process with the eyes of one who sees all of them.
 
-Only the process that had the turn is looked at, and of it only what is not as it was at the last look. What must hold
+Only the process that had the turn is looked at, and of it only what is not as it was at the last look: of replicas only
+if the turn has `touched` any. What must hold
 is said in `quorum_watch` and `partition_watch`; images of the metadata are compared here. Worded so that right code
 passes: a leader that does not know yet that it is deposed is one still, in its own epoch.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from dohle.broker.broker import Broker
 from dohle.broker.partition import Partition
 from dohle.cluster.node import Node
 from dohle.controller.part import ControllerPart
@@ -21,6 +23,7 @@ from dohle.testing.invariants.bounds import overflows
 from dohle.testing.invariants.directories import Twins, live_twice
 from dohle.testing.invariants.partition_watch import PartitionWatch, SeenReplica
 from dohle.testing.invariants.quorum_watch import QuorumWatch, RaftState, raft_state
+from dohle.testing.invariants.touched import Touched
 from dohle.testing.invariants.version_watch import VersionWatch
 from dohle.testing.world.process import NodeProcess
 from dohle.testing.world.process_loop import ProcessLoop
@@ -62,6 +65,8 @@ class Invariants:
         self._partitions = PartitionWatch(world, self.violated)
         self._versions = VersionWatch(world, self.violated)
         self._twins = Twins()
+        self.touched = Touched()
+        """Enter it, and no replica is looked at after a turn that did nothing to any."""
 
     @property
     def newest(self) -> ClusterImage:
@@ -81,51 +86,55 @@ class Invariants:
             seen = self._seen[loop.number] = self._find(loop)
         if seen is None or (node := seen.process.node) is None:
             return
-        if node.controller is not None:
-            raft = raft_state(node.controller.quorum._node)
-            if raft != seen.raft or node.controller.controller.committed is not seen.committed:
-                self._controller_moved(seen, node.controller, RaftState(*raft))
-        if node.broker is not None:
-            if node.broker.metadata.image is not seen.followed:
-                self._followed(seen, node.broker.metadata.image)
-            partitions = node.broker.replicas.partitions
-            # what came last is another one where one came and one went in the same turn
-            if len(partitions) != len(seen.replicas) or (
-                partitions and next(reversed(partitions.values())) is not seen.replicas[-1].partition
-            ):
-                known = {replica.partition: replica for replica in seen.replicas}
-                machine = self._world.machines[node.config.node_id]
-                for what in self._twins.found(node, machine, self.newest):
-                    self.violated(what)
-                seen.replicas = [known.get(one) or SeenReplica(one) for one in partitions.values()]
-            for replica in seen.replicas:
-                partition = replica.partition
-                log = partition.log
-                if (
-                    log is not replica.log
-                    or log._high_watermark is not replica.high_watermark
-                    or log._durable_end is not replica.durable_end
-                    or log.generation is not replica.generation
-                    or log._truncation is not replica.truncation
-                    or partition.role is not replica.role
-                ):
-                    self._partitions.moved(seen.process, node.broker, replica)
-            folders = node.broker.log_dirs.folders
+        if (part := node.controller) is not None:
+            raft = raft_state(part.quorum._node)
+            if raft != seen.raft or part.controller.committed is not seen.committed:
+                self._controller_moved(seen, part, RaftState(*raft))
+        if (broker := node.broker) is not None:
+            if broker.metadata.image is not seen.followed:
+                self._followed(seen, broker.metadata.image)
+            if self.touched.anything or len(broker.replicas.partitions) != len(seen.replicas):
+                self._look_at_replicas(seen, node, broker)
+                self.touched.looked()
             held = 0
-            for folder in folders:
+            for folder in broker.log_dirs.folders:
                 held += len(folder.logs)
                 recovery_points = folder._checkpoints._written[RECOVERY_POINTS]
                 if recovery_points is not seen.recovery_points.get(folder.path):
                     seen.recovery_points[folder.path] = recovery_points
-                    self._partitions.checkpointed(seen.process, node.broker, folder, recovery_points)
+                    self._partitions.checkpointed(seen.process, broker, folder, recovery_points)
             if held != seen.held:
                 seen.held = held
-                for what in live_twice(folders):
+                for what in live_twice(broker.log_dirs.folders):
                     self.violated(f"{seen.process.name}: {what}")
         seen.turns += 1
         if not seen.turns % _TURNS_BETWEEN_BOUNDS:
             for what in overflows(node):
                 self.violated(f"{seen.process.name} keeps too much: {what}")
+
+    def _look_at_replicas(self, seen: _Seen, node: Node, broker: Broker) -> None:
+        partitions = broker.replicas.partitions
+        # what came last is another one where one came and one went in the same turn
+        if len(partitions) != len(seen.replicas) or (
+            partitions and next(reversed(partitions.values())) is not seen.replicas[-1].partition
+        ):
+            known = {replica.partition: replica for replica in seen.replicas}
+            machine = self._world.machines[node.config.node_id]
+            for what in self._twins.found(node, machine, self.newest):
+                self.violated(what)
+            seen.replicas = [known.get(one) or SeenReplica(one) for one in partitions.values()]
+        for replica in seen.replicas:
+            partition = replica.partition
+            log = partition.log
+            if (
+                log is not replica.log
+                or log._high_watermark is not replica.high_watermark
+                or log._durable_end is not replica.durable_end
+                or log.generation is not replica.generation
+                or log._truncation is not replica.truncation
+                or partition.role is not replica.role
+            ):
+                self._partitions.moved(seen.process, broker, replica)
 
     def _find(self, loop: ProcessLoop) -> _Seen | None:
         for machine in self._world.machines.values():
