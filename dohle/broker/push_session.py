@@ -317,11 +317,17 @@ class PushSession:
         while True:
             await self._behind.wait()
             self._behind.clear()
-            while self._catch_up_window.is_open and (feed := self._next_to_read()) is not None:
+            while (feed := self._next_to_read()) is not None:
                 await self._read_chunk(feed, self._bound_of(feed))
 
     def _next_to_read(self) -> Feed | None:
         """Returns the feed whose turn it is, of those that no bound makes wait."""
+        window = self._catch_up_window
+        if not window.is_open or not self._lagging:
+            return None
+        if rest_s := window.rest_s(self._clock.now()):
+            self._look_after(rest_s)
+            return None
         pauses_s: list[float] = []
         for key, feed in list(self._lagging.items()):
             bound = self._bound_of(feed)

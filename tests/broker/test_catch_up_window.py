@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dohle.broker.catch_up_window import CHUNK_BYTES, LEAST_BYTES, MOST_BYTES, CatchUpWindow
+import pytest
+
+from dohle.broker.catch_up_window import CHUNK_BYTES, LEAST_BYTES, MOST_BYTES, MOST_REST_S, CatchUpWindow
 
 
 def passes(window: CatchUpWindow, began: float, seconds: float, takes_s: float) -> float:
@@ -36,6 +38,27 @@ def test_less_is_sent_as_soon_as_chunks_queue_and_more_when_they_do_no_longer() 
     assert window.chunk_bytes == LEAST_BYTES // 2
     passes(window, 11.5, 1.0, 0.001)
     assert window._allowed_bytes == MOST_BYTES
+
+
+def test_chunks_that_queue_one_by_one_leave_as_much_time_to_others() -> None:
+    window = CatchUpWindow()
+    passes(window, 10.0, 1.0, 0.001)
+    passes(window, 11.0, 0.3, 0.02)
+    assert window._allowed_bytes == LEAST_BYTES
+    window.read(LEAST_BYTES)
+    window.durable(LEAST_BYTES, sent_at=11.4, now=11.42)
+    assert window.rest_s(11.42) == pytest.approx(0.02)
+    assert window.rest_s(11.43) == pytest.approx(0.01)
+    assert window.rest_s(11.44) == 0.0
+    window.read(LEAST_BYTES)
+    window.durable(LEAST_BYTES, sent_at=11.44, now=12.44)
+    assert window.rest_s(12.44) == pytest.approx(MOST_REST_S)
+
+
+def test_chunks_that_do_not_queue_wait_for_nothing() -> None:
+    window = CatchUpWindow()
+    passes(window, 10.0, 1.0, 0.02)
+    assert window.rest_s(11.0) == 0.0
 
 
 def test_a_way_that_has_become_slow_is_used_as_it_is_after_two_seconds() -> None:
