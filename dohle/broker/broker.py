@@ -176,7 +176,7 @@ class Broker:
     # what clients ask
 
     async def produce(
-        self, key: PartitionKey, batch: bytes, acks: int, timeout_s: float
+        self, key: PartitionKey, batch: bytes, acks: int, timeout_s: float, *, keeps_offset: bool = False
     ) -> asyncio.Future[Produced] | None:
         """Appends `batch` and returns its acknowledgement; None for acks=0. Raises what `Leading.append` raises.
 
@@ -186,7 +186,7 @@ class Broker:
             partition = self.replicas.partition(key)
             leading = partition.leading()
             codec = wanted_codec(leading.log.config)
-            if codec is not None:
+            if codec is not None and not keeps_offset:
                 batch = await self._in_codec(batch, codec, leading.log.config)
                 partition = self.replicas.partition(key)
                 leading = partition.leading()
@@ -194,7 +194,8 @@ class Broker:
                 await partition.may_append()
                 leading = self.replicas.partition(key).leading()
             now = self._surroundings.clock.now()
-            future = leading.append(batch, acks, now + timeout_s, now, self._surroundings.clock.wall_ms())
+            wall_ms = self._surroundings.clock.wall_ms()
+            future = leading.append(batch, acks, now + timeout_s, now, wall_ms, keeps_offset=keeps_offset)
         except DohleError:
             self.traffic.refused_batches += 1
             raise

@@ -34,7 +34,7 @@ from dohle.model.errors import (
 )
 from dohle.model.ids import NodeId
 from dohle.model.image import PartitionImage
-from dohle.model.produced import validate_produced_batch
+from dohle.model.produced import validate_placed_batch, validate_produced_batch
 from dohle.storage.log import Log
 
 log = logging.getLogger(__name__)
@@ -153,16 +153,21 @@ class Leading:
     # appends
 
     def append(
-        self, batch: bytes, acks: int, deadline: float, now: float, wall_ms: int
+        self, batch: bytes, acks: int, deadline: float, now: float, wall_ms: int, *, keeps_offset: bool = False
     ) -> asyncio.Future[Produced] | None:
         """Appends one produced batch and returns its acknowledgement, or None for acks=0.
+
+        With `keeps_offset` it is appended at its own offset or not at all: OffsetOutOfRange.
 
         Raises, with nothing appended: CorruptMessage, InvalidRecord, MessageTooLarge and the like for a bad batch,
         NotEnoughReplicas, the errors of sequences, StorageFailure when the disk is full, or nearly, or fails.
         """
         if acks not in (ACKS_ALL, ACKS_LEADER, ACKS_NONE):
             raise InvalidRequiredAcks(f"acks is {acks}; it must be -1 (all), 1 (the leader) or 0 (no answer)")
-        header = validate_produced_batch(batch, self.log.config, wall_ms)
+        if keeps_offset:
+            header = validate_placed_batch(batch, self.log.config, self.log.log_end_offset)
+        else:
+            header = validate_produced_batch(batch, self.log.config, wall_ms)
         if acks == ACKS_ALL and self.live_in_sync < self.min_in_sync:
             raise NotEnoughReplicas(
                 f"{self.live_in_sync} of {self._partition.replication_factor} replicas are in sync and"

@@ -16,6 +16,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "topic": ("dohle.cli.topic:topic", "Create, list, describe, delete and configure topics."),
     "produce": ("dohle.cli.produce:produce", "Write lines or JSON from standard input to a topic."),
     "consume": ("dohle.cli.consume:consume", "Print a topic's records."),
+    "import-kafka": (
+        "dohle.cli.import_kafka:import_kafka",
+        "Bring topics into a cluster from an Apache Kafka's folders.",
+    ),
     "demo": ("dohle.cli.demo:demo", "Load a year of flights, lose a leader on the way, and check every record."),
     "bench": ("dohle.cli.bench:bench", "Measure throughput and latency of a running cluster."),
     "sim": ("dohle.cli.sim:sim", "Run clusters in virtual time, broken on purpose, and replay them from a seed."),

@@ -34,7 +34,7 @@ def _ask(bootstrap: str, timeout_s: float, question: Callable[[Admin], Awaitable
     return run_async(ask())
 
 
-def _parse_settings(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+def parse_settings(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     pairs = [text.partition("=") for text in given]
     for name, equals, _ in pairs:
         if not equals or not name:
@@ -54,7 +54,7 @@ def _note_what_has_no_effect(settings: Iterable[str]) -> None:
 @click.argument("name")
 @click.option("-p", "--partitions", type=int, help="How many.  [default: the cluster's]")
 @click.option("-r", "--replication-factor", type=int, help="Replicas of each partition.  [default: the cluster's]")
-@click.option("-c", "--config", "configs", multiple=True, callback=_parse_settings, metavar="KEY=VALUE")
+@click.option("-c", "--config", "configs", multiple=True, callback=parse_settings, metavar="KEY=VALUE")
 @bootstrap_option
 @timeout_option
 @json_option
@@ -215,7 +215,7 @@ def delete(names: tuple[str, ...], yes: bool, bootstrap: str, timeout_s: float) 
 
 @topic.command()
 @click.argument("name")
-@click.option("--set", "settings", multiple=True, callback=_parse_settings, metavar="KEY=VALUE", help="Change a key.")
+@click.option("--set", "settings", multiple=True, callback=parse_settings, metavar="KEY=VALUE", help="Change a key.")
 @click.option("--remove", multiple=True, metavar="KEY", help="Put a key back to its default.")
 @click.option("--all", "show_all", is_flag=True, help="Show keys that have their default, too.")
 @bootstrap_option

@@ -48,7 +48,9 @@ class ProduceStream:
     async def _append(self, request: broker_pb2.ProduceRequest, asked: broker_pb2.ProducePartition, size: int) -> None:
         key = PartitionKey(TopicId(asked.topic_id), asked.partition)
         try:
-            future = await self._broker.produce(key, asked.batch, request.acks, request.timeout_ms / 1000)
+            future = await self._broker.produce(
+                key, asked.batch, request.acks, request.timeout_ms / 1000, keeps_offset=asked.keeps_offset
+            )
         except DohleError as error:
             self._shared.give_back(size)
             if request.acks == 0:

@@ -11,7 +11,14 @@ from __future__ import annotations
 
 from dohle.model.batch import NO_TIMESTAMP, BatchHeader, Bytes, PartialBatch, check_crc, read_header
 from dohle.model.codecs import Codec
-from dohle.model.errors import CorruptMessage, InvalidRecord, InvalidTimestamp, MessageTooLarge, RecordListTooLarge
+from dohle.model.errors import (
+    CorruptMessage,
+    InvalidRecord,
+    InvalidTimestamp,
+    MessageTooLarge,
+    OffsetOutOfRange,
+    RecordListTooLarge,
+)
 from dohle.model.records import decode_records
 from dohle.model.topic_config import TopicConfig
 
@@ -22,6 +29,38 @@ def validate_produced_batch(buffer: Bytes, config: TopicConfig, now_ms: int) -> 
     Raises InvalidRecord, CorruptMessage, MessageTooLarge, RecordListTooLarge, InvalidTimestamp or
     UnsupportedCompressionType, as Kafka does.
     """
+    header = _sound_batch(buffer, config)
+    _check_header(header)
+    _check_timestamps(header, config, now_ms)
+    if config.is_compacted or config.bounds_timestamps:
+        _check_records(buffer, config, now_ms)
+    return header
+
+
+def validate_placed_batch(buffer: Bytes, config: TopicConfig, end_offset: int) -> BatchHeader:
+    """Returns the header of the one batch that `buffer` must be, to be appended at its own offset (`model.placed`).
+
+    It may have fewer records than offsets. Its times are those of another log, and are not judged. Raises
+    OffsetOutOfRange unless it begins at `end_offset`, where the log ends, and otherwise as `validate_produced_batch`.
+    """
+    header = _sound_batch(buffer, config)
+    if not 0 <= header.record_count <= header.last_offset_delta + 1:
+        raise InvalidRecord(
+            f"the batch says {header.record_count} records, and its offsets end at {header.last_offset_delta}"
+        )
+    if header.is_control or header.is_transactional or header.is_idempotent:
+        raise InvalidRecord("the batch is a producer's: one that keeps its offsets has none, and no transaction")
+    Codec.numbered(header.codec)
+    if config.is_append_time and header.record_count:
+        raise InvalidTimestamp("the topic's message.timestamp.type would give the records other times than they have")
+    if config.is_compacted:
+        _check_records(buffer, config, None)
+    if header.base_offset != end_offset:
+        raise OffsetOutOfRange(f"the batch begins at offset {header.base_offset}, and the log ends at {end_offset}")
+    return header
+
+
+def _sound_batch(buffer: Bytes, config: TopicConfig) -> BatchHeader:
     header = _only_batch(buffer)
     if header.size_bytes > config.max_message_bytes:
         raise MessageTooLarge(
@@ -33,10 +72,6 @@ def validate_produced_batch(buffer: Bytes, config: TopicConfig, now_ms: int) -> 
         )
     if not check_crc(buffer, 0, header):
         raise CorruptMessage("the batch was damaged on its way: its CRC-32C does not match")
-    _check_header(header)
-    _check_timestamps(header, config, now_ms)
-    if config.is_compacted or config.bounds_timestamps:
-        _check_records(buffer, config, now_ms)
     return header
 
 
@@ -98,12 +133,13 @@ def _check_timestamp(timestamp_ms: int, config: TopicConfig, now_ms: int) -> Non
         )
 
 
-def _check_records(buffer: Bytes, config: TopicConfig, now_ms: int) -> None:
+def _check_records(buffer: Bytes, config: TopicConfig, now_ms: int | None) -> None:
+    """Without `now_ms` their times are not judged."""
     try:
         for record in decode_records(buffer):
             if config.is_compacted and record.key is None:
                 raise InvalidRecord(f"record {record.offset} has no key: a compacted topic needs one in every record")
-            if config.bounds_timestamps:
+            if now_ms is not None and config.bounds_timestamps:
                 _check_timestamp(record.timestamp_ms, config, now_ms)
     except CorruptMessage as error:
         raise InvalidRecord(f"the batch's records are not what its header says: {error}") from error

@@ -20,14 +20,16 @@ class ProduceRequest(_message.Message):
     def __init__(self, correlation: _Optional[int] = ..., acks: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[ProducePartition, _Mapping]]] = ...) -> None: ...
 
 class ProducePartition(_message.Message):
-    __slots__ = ("topic_id", "partition", "batch")
+    __slots__ = ("topic_id", "partition", "batch", "keeps_offset")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
+    KEEPS_OFFSET_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     batch: bytes
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., batch: _Optional[bytes] = ...) -> None: ...
+    keeps_offset: bool
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., batch: _Optional[bytes] = ..., keeps_offset: _Optional[bool] = ...) -> None: ...
 
 class ProduceResponse(_message.Message):
     __slots__ = ("partitions",)
