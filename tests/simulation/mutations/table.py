@@ -16,6 +16,7 @@ from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.leading import LEADING
 from tests.simulation.mutations.neighbours import NEIGHBOURS
 from tests.simulation.mutations.operations import OPERATIONS
+from tests.simulation.mutations.placing import PLACING
 from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.readers import READERS
 from tests.simulation.mutations.rebalance import REBALANCE
@@ -34,6 +35,7 @@ MUTATIONS = (
     *IN_SYNC,
     *LEADING,
     *READERS,
+    *PLACING,
     *FENCING,
     *SHUTDOWNS,
     *ELIGIBLE,
