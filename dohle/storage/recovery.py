@@ -88,8 +88,8 @@ class LogFiles:
         """
         if any(name.endswith(LOG_SUFFIX + SWAP_SUFFIX) for name in self._names):
             await self._finish_swaps()
-        if not self._segments:  # the crash of a replica that was starting over
-            self._segments.append(self._segment(0))
+        if not self._segments:  # the crash of a replica that was starting over; it may have all but what was let go
+            self._segments.append(self._segment(self._written.log_start_offset))
             await self._disk.sync([self._segments[0].create()], [self._folder])
         self._delete_dead()
         written = self._written

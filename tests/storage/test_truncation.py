@@ -263,6 +263,27 @@ async def test_a_log_that_begins_anew_below_its_start_begins_there_after_a_crash
     await world.kill()
 
 
+@pytest.mark.parametrize("random", [None, *range(4)])
+async def test_a_crash_in_the_middle_of_a_cut_of_all_that_was_not_let_go_begins_no_earlier(random: int | None) -> None:
+    """Its offsets would be given away again, if it led: nothing that is committed is missing from it."""
+    for steps in range(20):
+        world = World(TopicConfig(segment_bytes=1 << 20))
+        await world.start()
+        log = await world.log()
+        await log.start_over_at(1000)
+        log.append_as_leader(batch(2), 0, 0)
+        await log.flush()
+        await world.clock.passed(1)
+        begun = asyncio.ensure_future(log.truncate_to(1000))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        begun.cancel()
+        log = await world.crash(None if random is None else Random(steps * 10 + random))
+        assert log.log_start_offset == 1000
+        assert log.log_end_offset in (1000, 1002)
+        await world.kill()
+
+
 async def test_indexes_of_segments_that_stay_are_durable_once_the_log_is_cut(world: World) -> None:
     """They were written at a roll that no sync had taken yet."""
     world.config = TopicConfig(segment_bytes=1 << 20)
