@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dohle.cli.delete_records import delete_records
 from dohle.cli.output import counted, leader_text, print_json, print_table, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.model.errors import DohleError
@@ -22,6 +23,9 @@ T = TypeVar("T")
 @click.group()
 def topic() -> None:
     """Create, list, describe, delete and configure topics."""
+
+
+topic.add_command(delete_records)
 
 
 def _ask(bootstrap: str, timeout_s: float, question: Callable[[Admin], Awaitable[T]]) -> T:

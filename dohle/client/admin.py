@@ -16,10 +16,12 @@ from google.protobuf.message import Message
 from dohle.client import descriptions, partition_changes
 from dohle.client.backoff import Backoff
 from dohle.client.partition_changes import ElectedLeader, OngoingReassignments, PartitionHistory, Reassignment
+from dohle.client.record_deletion import RecordDeletion
 from dohle.client.seams import Seams, parse_bootstrap
 from dohle.client.values import (
     ClusterDescription,
     CreatedTopic,
+    DeletedRecords,
     DrainedBroker,
     FeatureDescription,
     LogDirDescription,
@@ -141,6 +143,29 @@ class Admin:
         """Returns what is known of one topic. Raises UnknownTopicOrPartition."""
         outcomes = await self.describe_topics([name])
         return _value_of(outcomes.get(name, _unanswered(name)))
+
+    async def delete_records(
+        self, before: Mapping[TopicPartition, int] | Mapping[tuple[str, int], int], *, validate_only: bool = False
+    ) -> dict[TopicPartition, DeletedRecords | DohleError]:
+        """Deletes, of each partition, the records below an offset; -1 stands for all that are committed.
+
+        Returns, by partition, where it begins now, once nothing brings the records back, or why not: OffsetOutOfRange
+        where so many are not committed, PolicyViolation where the topic is compacted alone, and RequestTimedOut where a
+        replica has not confirmed it: then it may happen yet. With `validate_only`, says what would go.
+        """
+        wanted = {TopicPartition(topic, partition): offset for (topic, partition), offset in before.items()}
+        timeout_s = self._timeout_ms / 1000
+        deletion = RecordDeletion(wanted, self.describe_topics, self._ask_to_delete, self._seams, timeout_s)
+        return await (deletion.foreseen() if validate_only else deletion.run())
+
+    async def _ask_to_delete(
+        self, node_id: int, request: broker_pb2.DeleteRecordsRequest
+    ) -> broker_pb2.DeleteRecordsResponse:
+        address = self._nodes.get(node_id)  # as those who told of the leader know it
+        if address is None:
+            raise BrokerNotAvailable(f"node {node_id}, which leads, is not among the running brokers")
+        timeout_s = request.timeout_ms / 1000 + _GRACE_S
+        return await self._call(address, request, broker_pb2.DeleteRecordsResponse, timeout_s)
 
     async def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None:
         """Gives `topic` more partitions, `total_count` altogether. Raises InvalidPartitions; keys may move."""

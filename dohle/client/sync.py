@@ -331,6 +331,7 @@ class Admin(_Twin[admin.Admin]):
     list_topics = _waited(admin.Admin.list_topics)
     describe_topics = _waited(admin.Admin.describe_topics)
     describe_topic = _waited(admin.Admin.describe_topic)
+    delete_records = _waited(admin.Admin.delete_records)
     create_partitions = _waited(admin.Admin.create_partitions)
     describe_configs = _waited(admin.Admin.describe_configs)
     alter_configs = _waited(admin.Admin.alter_configs)

@@ -261,6 +261,18 @@ class ReplicaDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class DeletedRecords:
+    """`log_start_offset`: where the partition begins now; where nothing is deleted yet, where it begins before.
+
+    `size_bytes`: of its leader's files, how many bytes go with the records: by whole segments.
+    """
+
+    log_start_offset: int
+    before_offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogDirDescription:
     """One log folder of a broker."""
 

@@ -121,6 +121,49 @@ def test_topics_are_listed_described_configured_and_deleted(cluster, capsys):
     assert "conf" not in [topic["name"] for topic in json.loads(capsys.readouterr().out)]
 
 
+def test_the_oldest_records_are_deleted_and_what_cannot_be_is_refused(cluster, capsys):
+    assert run(["topic", "create", "aged", "-p", "2"]) == 0
+    lines = b"".join(b"%d:%d\n" % (number, number) for number in range(20))
+    assert _dohle("produce", "aged", "-k", ":", stdin=lines).returncode == 0
+    capsys.readouterr()
+    assert run(["topic", "describe", "aged", "--json"]) == 0
+    ends = [part["high_watermark"] for part in json.loads(capsys.readouterr().out)["partitions"]]
+    assert sum(ends) == 20
+    assert min(ends) > 1
+
+    def refused(*arguments, code=1):
+        failed = _dohle("topic", "delete-records", "aged", *arguments)
+        assert failed.returncode == code
+        return failed.stderr.decode()
+
+    assert "say which with --partition" in refused("--before", "1", code=2)
+    assert "write an offset" in refused("--before", "yesterday", code=2)
+    assert "add --yes" in refused("--before", "end", "--json", code=2)
+    assert "aged has no partition 7" in refused("--before", "1", "-p", "7")
+    above = refused("--before", str(ends[0] + 1), "-p", "0", "--yes")
+    assert f"give at most {ends[0]}" in above
+    assert "nothing was deleted" in above
+    shown = _dohle("topic", "delete-records", "aged", "-p", "0", "--before", "1", stdin=b"n\n")
+    assert shown.returncode == 130
+    assert b"WILL BEGIN AT" in shown.stdout
+    assert run(["topic", "delete-records", "aged", "-p", "0", "--before", "1", "--dry-run", "--json"]) == 0
+    [foreseen] = json.loads(capsys.readouterr().out)
+    assert (foreseen["deleted"], foreseen["log_start_offset"], foreseen["records"]) == (False, 0, 1)
+    assert len(_dohle("consume", "aged").stdout.splitlines()) == 20, "nothing has gone so far"
+
+    assert run(["topic", "delete-records", "aged", "-p", "0", "--before", "1", "--yes"]) == 0
+    assert capsys.readouterr().out.endswith("deleted 1 record of 1 partition\n")
+    assert len(_dohle("consume", "aged").stdout.splitlines()) == 19
+    assert run(["topic", "delete-records", "aged", "-p", "0", "--before", "1", "--yes"]) == 0
+    assert capsys.readouterr().out == "aged-0: nothing to delete, it begins at 1\n"
+    assert run(["topic", "delete-records", "aged", "--before", "1h", "--yes", "--json"]) == 0
+    assert [one["deleted"] for one in json.loads(capsys.readouterr().out)] == [False, False]
+    assert run(["topic", "delete-records", "aged", "--before", "end", "--yes", "--json"]) == 0
+    outcomes = json.loads(capsys.readouterr().out)
+    assert [(one["deleted"], one["log_start_offset"]) for one in outcomes] == [(True, end) for end in ends]
+    assert _dohle("consume", "aged").stdout == b""
+
+
 def test_status_tells_a_sound_cluster_by_its_exit_code(cluster, capsys, monkeypatch):
     monkeypatch.setenv("DOHLE_DIR", cluster.state.folder)
     assert run(["status"]) == 0
