@@ -551,7 +551,7 @@ class Log:
         self.generation += 1
         self._reader.forget()
         self._end, self._durable_end = border, min(self._durable_end, recovery_point)
-        self._high_watermark = min(self._high_watermark, border)
+        self._start, self._high_watermark = min(self._start, border), min(self._high_watermark, border)
         self.cleaned_to = min(self.cleaned_to, recovery_point)
         self.epochs.truncate_to(border)
         await self._commit.settled(self)

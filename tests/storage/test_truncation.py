@@ -263,6 +263,20 @@ async def test_a_log_that_begins_anew_below_its_start_begins_there_after_a_crash
     await world.kill()
 
 
+async def test_a_log_that_starts_over_above_its_end_never_begins_behind_it(world: World) -> None:
+    log = await world.log()
+    for _ in range(5):
+        log.append_as_leader(batch(2), 0, 0)
+    await log.flush()
+    log.advance_high_watermark(10)
+    log.advance_log_start(7)
+    begun = asyncio.ensure_future(log.start_over_at(20))
+    while not begun.done():
+        assert log.log_start_offset <= log.high_watermark <= log.log_end_offset
+        await asyncio.sleep(0)
+    assert (log.log_start_offset, log.log_end_offset) == (20, 20)
+
+
 @pytest.mark.parametrize("random", [None, *range(4)])
 async def test_a_crash_in_the_middle_of_a_cut_of_all_that_was_not_let_go_begins_no_earlier(random: int | None) -> None:
     """Its offsets would be given away again, if it led: nothing that is committed is missing from it."""
