@@ -62,6 +62,7 @@ RARE = (
     "damage is found at a start",
     "damage is found by a read",
     "damage is found by scrubbing",
+    "producers are refused for want of room",
     "the last known leader leads uncleanly",
     "the watermark waits for a replica that is about to join",
 )

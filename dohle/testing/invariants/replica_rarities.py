@@ -23,6 +23,7 @@ from dohle.client.values import DrainedBroker
 from dohle.model.errors import DamagedReplica, DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
 from dohle.model.ids import NodeId
 from dohle.storage.group_commit import GroupCommit
+from dohle.storage.headroom import Headroom
 from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
 from dohle.storage.opened import Opened
@@ -98,6 +99,15 @@ def _(counts: Counts, original: Callable[[Segments], Any]) -> Callable[[Segments
         return original(self)
 
     return drop_last
+
+
+@_around(Headroom, Headroom.check)
+def _(counts: Counts, original: Callable[[Headroom], None]) -> Callable[[Headroom], None]:
+    def check(self: Headroom) -> None:
+        counts.add("producers are refused for want of room", self.is_low)
+        original(self)
+
+    return check
 
 
 @_around(GroupCommit, GroupCommit._fail)

@@ -21,6 +21,7 @@ from tests.simulation.mutations.raft import RAFT
 from tests.simulation.mutations.readers import READERS
 from tests.simulation.mutations.rebalance import REBALANCE
 from tests.simulation.mutations.replication import REPLICATION
+from tests.simulation.mutations.room import ROOM
 from tests.simulation.mutations.shutdowns import SHUTDOWNS
 from tests.simulation.mutations.snapshots import SNAPSHOTS
 from tests.simulation.mutations.storage import STORAGE
@@ -47,6 +48,7 @@ MUTATIONS = (
     *STORAGE,
     *DAMAGE,
     *DIRECTORIES,
+    *ROOM,
     *DIR_MOVES,
     *UPGRADES,
 )
