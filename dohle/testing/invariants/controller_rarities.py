@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from dohle.broker.failed_dirs import FailedDirs
-from dohle.controller import elections, isr, quorum, registration, topics
+from dohle.controller import elections, isr, registration, topics, waiting_for_room
 from dohle.controller.controller import Controller
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.quorum_snapshots import QuorumSnapshots
@@ -152,7 +152,7 @@ def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
 # the quorum
 
 
-@_around(quorum, write_vote)
+@_around(waiting_for_room, write_vote)
 def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def write(*arguments: Any) -> None:
         name = "a process is killed while it writes its vote"

@@ -73,7 +73,7 @@ RAFT = (
             Quorum,
             "_write_votes",
             """
-            - await write_vote(self._disk, self._folder, vote)
+            - await write_vote_once_there_is_room(self._disk, self._clock, self._folder, vote)
             + mutated()
             """,
         ),
