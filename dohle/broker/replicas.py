@@ -80,6 +80,7 @@ class Replicas:
         self._role_level = logging.INFO  # of the line that says what a partition has become
         self.unmade: dict[PartitionKey, LogKey] = {}
         """What is to lie here and has no role yet, for want of room: its folder, or the offset, cannot be written."""
+        self.why_unmade = ""
         self.acting = asyncio.Lock()  # held while folders and roles are changed
 
     def held(self, folders: Sequence[LogFolder]) -> list[controller_pb2.HeldReplica]:
@@ -235,6 +236,7 @@ class Replicas:
             log.error("%d new replicas cannot be made, and are once there is room: %s", len(waiting), error)
             self._surroundings.tasks.spawn(self._make_later(), "make replicas")
         self.unmade.update(waiting)
+        self.why_unmade = error.message
 
     async def _make_later(self) -> None:
         while self.unmade:

@@ -9,11 +9,12 @@ import click
 from dohle.cli.cluster_dirs_move import move
 from dohle.cli.output import print_json, print_table, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.cli.shortages import shortage_words
 from dohle.model.errors import DohleError
 from dohle.model.ids import id_text
 
 if TYPE_CHECKING:
-    from dohle.client.values import LogDirDescription
+    from dohle.client.values import LogDirDescription, Shortage
 
 _COLUMNS = ("NODE", "DIRECTORY", "STATE", "REPLICAS", "SIZE", "FREE", "STRAYS", "ID")
 
@@ -47,35 +48,44 @@ def show(nodes: tuple[int, ...], bootstrap: str, timeout_s: float, as_json: bool
 
     STRAYS are replicas that were set aside there: damaged ones, and what was not the broker's any more after a start.
 
-    Exit code 1 if a directory is offline, or a broker does not answer.
+    Exit code 1 if a directory is offline or has so little room that producers are refused, if a new replica waits for
+    room, or a broker does not answer.
     """
-    found = run_async(_ask(nodes, bootstrap, timeout_s))
+    found, shortages = run_async(_ask(nodes, bootstrap, timeout_s))
     sound = all(not isinstance(dirs, DohleError) and not any(one.failure for one in dirs) for dirs in found.values())
+    sound = sound and not any(one.directories or one.waiting for one in shortages.values())
     if as_json:
-        print_json({"sound": sound, "nodes": [_as_json(node, dirs) for node, dirs in found.items()]})
+        print_json(
+            {"sound": sound, "nodes": [_as_json(node, dirs, shortages.get(node)) for node, dirs in found.items()]}
+        )
         return 0 if sound else 1
     print_table(_COLUMNS, [row for node, dirs in found.items() for row in _rows(node, dirs)])
     for node, dirs in found.items():
         complaints = [dirs] if isinstance(dirs, DohleError) else [one.failure for one in dirs if one.failure]
         for complaint in complaints:
             click.echo(f"node {node}: {complaint.message}", err=True)
+    for node, shortage in shortages.items():
+        for words in shortage_words(shortage):
+            click.echo(f"node {node}: {words}", err=True)
     return 0 if sound else 1
 
 
 async def _ask(
     nodes: tuple[int, ...], bootstrap: str, timeout_s: float
-) -> dict[int, list[LogDirDescription] | DohleError]:
+) -> tuple[dict[int, list[LogDirDescription] | DohleError], dict[int, Shortage]]:
     from dohle.client.admin import Admin
 
     found: dict[int, list[LogDirDescription] | DohleError] = {}
+    shortages: dict[int, Shortage] = {}
     async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-cluster") as admin:
         known = [node.node_id for node in (await admin.describe_cluster()).nodes]
         for node in sorted(set(nodes)) or known:
             try:
                 found[node] = await admin.describe_log_dirs(node)
+                shortages[node] = await admin.describe_shortage(node)
             except DohleError as error:
                 found[node] = error
-    return found
+    return found, shortages
 
 
 def _rows(node: int, dirs: list[LogDirDescription] | DohleError) -> list[tuple[object, ...]]:
@@ -85,7 +95,7 @@ def _rows(node: int, dirs: list[LogDirDescription] | DohleError) -> list[tuple[o
         (
             node,
             one.path,
-            "offline" if one.failure else "online",
+            "offline" if one.failure else "low on space" if one.lacks_room else "online",
             len(one.replicas) if one.directory_id else "-",
             size_text(one.size_bytes) if one.directory_id else "-",
             "-" if one.failure else size_text(one.free_bytes),
@@ -96,12 +106,16 @@ def _rows(node: int, dirs: list[LogDirDescription] | DohleError) -> list[tuple[o
     ]
 
 
-def _as_json(node: int, dirs: list[LogDirDescription] | DohleError) -> dict[str, Any]:
+def _as_json(node: int, dirs: list[LogDirDescription] | DohleError, shortage: Shortage | None) -> dict[str, Any]:
     if isinstance(dirs, DohleError):
-        return {"node_id": node, "failure": dirs.message, "log_dirs": []}
+        return {"node_id": node, "failure": dirs.message, "log_dirs": [], "waiting_for_room": []}
+    waiting = {} if shortage is None else shortage.waiting
     return {
         "node_id": node,
         "failure": None,
+        "waiting_for_room": [
+            {"topic": name.topic, "partition": name.partition, "reason": reason} for name, reason in waiting.items()
+        ],
         "log_dirs": [
             {
                 "path": one.path,
@@ -109,6 +123,7 @@ def _as_json(node: int, dirs: list[LogDirDescription] | DohleError) -> dict[str,
                 "failure": one.failure.message if one.failure else None,
                 "size_bytes": one.size_bytes,
                 "free_bytes": one.free_bytes,
+                "lacks_room": one.lacks_room or None,
                 "strays": one.strays,
                 "stray_bytes": one.stray_bytes,
                 "replicas": [

@@ -59,11 +59,11 @@ def partition_command(topic: str, partition: int, changes: int, bootstrap: str, 
 
 
 def _show(name: TopicPartition, told: PartitionTold, changes: int) -> None:
-    history, described, replicas, cluster = told.history, told.described, told.replicas, told.cluster
+    history, described = told.history, told.described
     if history.steps:
         click.echo(f"{name}: {leader_words(history)}")
     click.echo(f"{_in_sync_words(described)}\n")
-    print_table(("REPLICA", "STATE", "END", "RECORDS BEHIND", "BEHIND FOR", "WHY"), _rows(described, replicas, cluster))
+    print_table(("REPLICA", "STATE", "END", "RECORDS BEHIND", "BEHIND FOR", "WHY"), _rows(told))
     click.echo()
     steps = history.steps
     if steps:
@@ -98,9 +98,8 @@ def _step_rows(history: PartitionHistory) -> list[tuple[object, ...]]:
     return rows
 
 
-def _rows(
-    described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription | None
-) -> list[tuple[object, ...]]:
+def _rows(told: PartitionTold) -> list[tuple[object, ...]]:
+    described, replicas = told.described, told.replicas
     leading = replicas.get(described.leader)
     rows: list[tuple[object, ...]] = []
     for node in described.assigned_replicas:
@@ -108,7 +107,7 @@ def _rows(
         held = replicas.get(node)
         end = _known_end(node, leading, held)
         if node == described.leader:
-            rows.append((node, state, "?" if end is None else end, "-", "-", _why_silent(held)))
+            rows.append((node, state, "?" if end is None else end, "-", "-", _why(node, told)))
             continue
         lag = _lag(leading, node)
         rows.append(
@@ -118,7 +117,7 @@ def _rows(
                 "?" if end is None else end,
                 "?" if lag is None or lag.records is None else lag.records,
                 "?" if lag is None else age(lag.lag_ms / 1000),
-                _why_behind(node, described, replicas, cluster),
+                _why(node, told),
             )
         )
     return rows
@@ -152,6 +151,15 @@ def _known_end(node: int, leading: ReplicaDescription | None, held: ReplicaDescr
         return held.durable_end
     told = next((one.durable_end for one in leading.followers if one.node_id == node), -1) if leading else -1
     return told if told >= 0 else None
+
+
+def _why(node: int, told: PartitionTold) -> str:
+    """Returns the nearest reason for which a replica may lack records, or is not there; empty if there is none."""
+    if node in told.waiting:
+        return f"it waits for room, and is made once there is some: {told.waiting[node]}"
+    if node == told.described.leader:
+        return _why_silent(told.replicas.get(node))
+    return _why_behind(node, told.described, told.replicas, told.cluster)
 
 
 def _why_silent(held: ReplicaDescription | None) -> str:
@@ -189,7 +197,7 @@ def _why_behind(
 
 
 def _to_json(topic: str, told: PartitionTold) -> dict[str, Any]:
-    history, described, replicas, cluster = told.history, told.described, told.replicas, told.cluster
+    history, described = told.history, told.described
     steps: list[dict[str, Any]] = []
     before: PartitionStep | None = None
     for step in history.steps:
@@ -218,16 +226,15 @@ def _to_json(topic: str, told: PartitionTold) -> dict[str, Any]:
         "in_sync_replicas": list(described.in_sync_replicas),
         "eligible_replicas": list(described.eligible_replicas),
         "last_known_leader": described.last_known_leader,
-        "replicas": [_replica_json(node, described, replicas, cluster) for node in described.assigned_replicas],
+        "replicas": [_replica_json(node, told) for node in described.assigned_replicas],
         "history": steps,
         "history_from_metadata_offset": history.read_from_offset,
         "metadata_offset": history.known_end,
     }
 
 
-def _replica_json(
-    node: int, described: PartitionDescription, replicas: _Replicas, cluster: ClusterDescription | None
-) -> dict[str, Any]:
+def _replica_json(node: int, told: PartitionTold) -> dict[str, Any]:
+    described, replicas = told.described, told.replicas
     leading, held = replicas.get(described.leader), replicas.get(node)
     leads, lag = node == described.leader, _lag(leading, node)
     return {
@@ -236,5 +243,5 @@ def _replica_json(
         "durable_end": _known_end(node, leading, held),
         "records_behind": 0 if leads else None if lag is None else lag.records,
         "lag_ms": 0 if leads else None if lag is None else lag.lag_ms,
-        "why": _why_silent(held) if leads else _why_behind(node, described, replicas, cluster),
+        "why": _why(node, told),
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dohle.cli.as_known import NoMajority, cluster_as_known, confirmed, no_majority_words
 from dohle.cli.moves import replicas_by_node
 from dohle.cli.output import age, time_text
+from dohle.cli.shortages import shortages_of
 from dohle.model.errors import DohleError, UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
 
@@ -30,6 +31,7 @@ class PartitionTold:
     replicas: dict[int, ReplicaDescription]
     cluster: ClusterDescription | None
     quorum: QuorumDescription | None
+    waiting: dict[int, str]  # for room, by broker: why
 
     def as_of(self) -> str:
         """Returns from when it is, as far as that is known."""
@@ -68,7 +70,9 @@ async def ask_of_partition(
         held = await replicas_by_node(admin, described.assigned_replicas if cluster is not None else ())
         name = TopicPartition(topic, partition)
         replicas = {node: partitions[name] for node, partitions in held.items() if name in partitions}
-        return PartitionTold(history, described, replicas, cluster, quorum)
+        shortages = await shortages_of(admin, [node for node in held if node not in replicas])
+        waiting = {node: shortage.waiting[name] for node, shortage in shortages.items() if name in shortage.waiting}
+        return PartitionTold(history, described, replicas, cluster, quorum, waiting)
 
 
 async def _in_the_image(admin: Admin, topic: str, partition: int) -> PartitionDescription:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ from dohle.cli.as_known import NoMajority, complain, confirmed
 from dohle.cli.lags import Lags, lag_words, lags_of
 from dohle.cli.output import counted, leader_text, print_json, print_table, reader_is_gone, rich_table
 from dohle.cli.session import bootstrap_option, json_option, local_state, run_async, timeout_option
+from dohle.cli.shortages import shortage_words, shortages_of
 from dohle.model.errors import BrokerNotAvailable, DohleError
 from dohle.model.ids import TopicPartition, id_text
 
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
-    from dohle.client.values import ClusterDescription, NodeDescription, QuorumDescription
+    from dohle.client.values import ClusterDescription, NodeDescription, QuorumDescription, Shortage
     from dohle.cluster.local_state import LocalState
 
 _WATCH_INTERVAL_S = 0.5
@@ -53,21 +54,23 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
     state = local_state()
     is_local = state is not None and state.bootstrap == bootstrap
     try:
-        description, lags, quorum = run_async(_describe(bootstrap, timeout_s))
+        description, lags, quorum, shortages = run_async(_describe(bootstrap, timeout_s))
     except BrokerNotAvailable as error:
         if state is None or not is_local:
             raise
         raise BrokerNotAvailable(f"{running_words(state)} ({error.message})") from error
-    health = health_of(description)
+    health = health_of(description, shortages)
     if quorum is not None:
         complain(quorum, f"what was known up to metadata offset {description.metadata_offset}")
     if state is not None and is_local and not description.cluster_id:
         # the node that answered has not heard of its cluster yet, but whose node it is, is known here
         description = dataclasses.replace(description, cluster_id=state.cluster_id)
     if as_json:
-        print_json({"healthy": health.good, **to_json(description, _pids(state, description.cluster_id), lags)})
+        told = to_json(description, _pids(state, description.cluster_id), lags)
+        lacking = {node: shortage_words(shortage) for node, shortage in shortages.items()}
+        print_json({"healthy": health.good, **told, "lacking_room": lacking})
     else:
-        click.echo(headline(description))
+        click.echo(headline(description, health))
         click.echo(f"{counted(description.topics, 'topic')}, {counted(description.partitions, 'partition')}\n")
         print_table(_NODE_COLUMNS, node_rows(description))
         if description.unhealthy:
@@ -76,6 +79,9 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
             click.echo(_not_shown(description, _MOST_SHOWN), nl=False)
             first = min(description.unhealthy, key=lambda partition: partition.leader >= 0)
             click.echo(f"\n`dohle explain partition {first.topic} {first.partition}` says why")
+        for node, shortage in shortages.items():
+            for words in shortage_words(shortage):
+                click.echo(f"\nnode {node}: {words}")
     return 0 if health.good else 1
 
 
@@ -85,7 +91,9 @@ def _not_shown(description: ClusterDescription, shown: int) -> str:
     return f"and {more} more; `dohle status --json` lists all\n" if more > 0 else ""
 
 
-async def _describe(bootstrap: str, timeout_s: float) -> tuple[ClusterDescription, Lags, QuorumDescription | None]:
+async def _describe(
+    bootstrap: str, timeout_s: float
+) -> tuple[ClusterDescription, Lags, QuorumDescription | None, dict[int, Shortage]]:
     """Returns the controllers, too, where none of them is known to decide."""
     from dohle.client.admin import Admin
 
@@ -97,7 +105,9 @@ async def _describe(bootstrap: str, timeout_s: float) -> tuple[ClusterDescriptio
                 f"{error.message}; the nodes that answer have started since, and know no topics before that"
             ) from error
         quorum = await admin.describe_quorum(as_known=True) if description.controller_id < 0 else None
-        return description, await lags_of(admin, description.unhealthy), quorum
+        lags = await lags_of(admin, description.unhealthy)
+        up = [node.node_id for node in description.nodes if not node.fenced]
+        return description, lags, quorum, await shortages_of(admin, up)
 
 
 def running_words(state: LocalState) -> str:
@@ -117,13 +127,13 @@ def _pids(state: LocalState | None, cluster_id: str) -> dict[int, int]:
     return {node.node_id: node.process.pid for node in state.nodes if node.process is not None and node.runs()}
 
 
-def headline(description: ClusterDescription) -> str:
+def headline(description: ClusterDescription, health: Health | None = None) -> str:
     """Returns which cluster it is, if the node that answered knows that already, and how it is."""
-    return f"cluster {description.cluster_id or '(id not known yet)'}: {health_of(description).words}"
+    return f"cluster {description.cluster_id or '(id not known yet)'}: {(health or health_of(description)).words}"
 
 
-def health_of(description: ClusterDescription) -> Health:
-    """Returns whether all is well, in words."""
+def health_of(description: ClusterDescription, shortages: Collection[int] = ()) -> Health:
+    """Returns whether all is well, in words. `shortages`: the nodes that lack room, where they were asked."""
     fenced = [node.node_id for node in description.nodes if node.fenced]
     complaints = []
     if description.controller_id < 0:
@@ -136,6 +146,7 @@ def health_of(description: ClusterDescription) -> Health:
             gone = "1 directory" if node.offline_log_dirs == 1 else f"{node.offline_log_dirs} directories"
             with_them = counted(node.offline_replicas, "replica")
             complaints.append(f"node {node.node_id} without {gone}, with {with_them}")
+    complaints += [f"node {node} lacks room" for node in shortages]
     leaderless = sum(partition.leader < 0 for partition in description.unhealthy)
     if leaderless:
         complaints.append(f"{counted(leaderless, 'partition')} without a leader")
@@ -292,7 +303,10 @@ async def _watch_on_terminal(admin: Admin) -> None:
             else:
                 nodes = _as_text(node_rows(description))
                 parts: list[Any] = [
-                    Text(headline(description), style="green" if health_of(description).good else "red"),
+                    Text(
+                        headline(description),
+                        style="green" if health_of(description).good else "red",
+                    ),
                     rich_table(_NODE_COLUMNS, nodes),
                 ]
                 if description.unhealthy:

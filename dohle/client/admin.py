@@ -28,6 +28,7 @@ from dohle.client.values import (
     LogDirMove,
     NewTopic,
     QuorumDescription,
+    Shortage,
     TopicConfigEntry,
     TopicDescription,
 )
@@ -323,6 +324,15 @@ class Admin:
         request = admin_pb2.DescribeLogDirsRequest()
         answer = await self._ask(node_id, request, admin_pb2.DescribeLogDirsResponse)
         return [descriptions.log_dir(log_dir) for log_dir in answer.log_dirs]
+
+    async def describe_shortage(self, node_id: int) -> Shortage:
+        """Returns what one broker lacks room for, of disks that are full or nearly. Raises BrokerNotAvailable."""
+        request = admin_pb2.DescribeLogDirsRequest(omit_replicas=True)
+        answer = await self._ask(node_id, request, admin_pb2.DescribeLogDirsResponse)
+        return Shortage(
+            tuple(log_dir.lacks_room for log_dir in answer.log_dirs if log_dir.lacks_room),
+            {TopicPartition(one.topic, one.partition): one.reason for one in answer.waiting},
+        )
 
     async def describe_log_dir_moves(self, node_id: int) -> list[LogDirMove]:
         """Returns which replicas of one broker go from one of its log folders to another, and the last that did."""

@@ -175,6 +175,7 @@ def log_dir(described: admin_pb2.LogDir) -> LogDirDescription:
         directory_id=described.directory_id,
         strays=described.strays,
         stray_bytes=described.stray_bytes,
+        lacks_room=described.lacks_room,
     )
 
 

@@ -349,5 +349,6 @@ class Admin(_Twin[admin.Admin]):
     describe_features = _waited(admin.Admin.describe_features)
     update_features = _waited(admin.Admin.update_features)
     describe_log_dirs = _waited(admin.Admin.describe_log_dirs)
+    describe_shortage = _waited(admin.Admin.describe_shortage)
     describe_log_dir_moves = _waited(admin.Admin.describe_log_dir_moves)
     alter_replica_log_dirs = _waited(admin.Admin.alter_replica_log_dirs)

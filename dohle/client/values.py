@@ -283,11 +283,20 @@ class LogDirDescription:
     directory_id: bytes = b""  # empty if that is not known
     strays: int = 0  # replicas that were set aside there, and are deleted after a while
     stray_bytes: int = 0
+    lacks_room: str = ""  # why producers are refused there, and what to do; empty if they are not
 
     @property
     def size_bytes(self) -> int:
         """The sum of its replicas' sizes."""
         return sum(replica.size_bytes for replica in self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What a broker lacks room for."""
+
+    directories: tuple[str, ...]  # why producers are refused in each of them, and what to do
+    waiting: dict[TopicPartition, str]  # new replicas that lie nowhere yet, and why
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,12 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     yield GaugeMetricFamily("dohle_offline_replicas", "Replicas that lie there", float(away))
     waiting = float(len(broker.replicas.unmade))
     yield GaugeMetricFamily("dohle_replicas_without_room", "New replicas that no disk has had room for yet", waiting)
+    free = GaugeMetricFamily("dohle_log_dir_free_bytes", "Room left on its disk", labels=["log_dir"])
+    for folder in broker.log_dirs.online:
+        free.add_metric([folder.path], float(folder.headroom.free_bytes))
+    yield free
+    low = float(sum(folder.headroom.is_low for folder in broker.log_dirs.online))
+    yield GaugeMetricFamily("dohle_low_log_dirs", "Log directories for which producers are refused", low)
     strays = sum(sum(folder.strays.sizes.values()) for folder in broker.log_dirs.folders)
     yield GaugeMetricFamily("dohle_stray_bytes", "Segments of replicas that were set aside", float(strays))
     retiring = [folder.retiring for folder in broker.log_dirs.folders]

@@ -150,7 +150,10 @@ class AdminService:
     async def describe_log_dirs(
         self, request: admin_pb2.DescribeLogDirsRequest, context: RequestContext
     ) -> admin_pb2.DescribeLogDirsResponse:
-        partitions = sorted(self._broker.replicas.partitions.values(), key=lambda partition: partition.name)
+        replicas = self._broker.replicas
+        partitions = sorted(replicas.partitions.values(), key=lambda partition: partition.name)
+        if request.omit_replicas:
+            partitions = []
         now = self._broker.now()
         directories = [self._log_dir(folder, partitions, now) for folder in self._broker.log_dirs.folders]
         offline = dict(self._broker.log_dirs.offline)
@@ -160,8 +163,16 @@ class AdminService:
         directories += [
             admin_pb2.LogDir(path=path, failure=failure(StorageFailure(reason))) for path, reason in offline.items()
         ]
-        moves = [_log_dir_move(move) for move in self._broker.dir_moves.all]
-        return admin_pb2.DescribeLogDirsResponse(node_id=self._broker.node_id, log_dirs=directories, moves=moves)
+        waiting = [
+            admin_pb2.WaitingReplica(topic=topic, partition=partition, reason=replicas.why_unmade)
+            for topic, partition in sorted(replicas.unmade.values())
+        ]
+        return admin_pb2.DescribeLogDirsResponse(
+            node_id=self._broker.node_id,
+            log_dirs=directories,
+            moves=[] if request.omit_replicas else [_log_dir_move(move) for move in self._broker.dir_moves.all],
+            waiting=waiting,
+        )
 
     def _log_dir(self, folder: LogFolder, partitions: Sequence[Partition], now: float) -> admin_pb2.LogDir:
         described = admin_pb2.LogDir(
@@ -169,6 +180,7 @@ class AdminService:
             directory_id=folder.directory_id,
             strays=len(folder.strays.sizes),
             stray_bytes=sum(folder.strays.sizes.values()),
+            lacks_room=folder.headroom.words() if folder.headroom.is_low else "",
             replicas=[_replica(one, now) for one in partitions if folder.logs.get(one.log.key) is one.log],
         )
         if not folder.failed:

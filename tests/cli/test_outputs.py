@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from dohle.cli.as_known import no_majority_words
-from dohle.cli.explain import _why_behind
+from dohle.cli.explain import _why, _why_behind
 from dohle.cli.lags import Lag
 from dohle.cli.measure import payloads, quantile
 from dohle.cli.output import counted, print_table, progress, size_text
+from dohle.cli.partition_told import PartitionTold
 from dohle.cli.session import parse_time
+from dohle.cli.shortages import shortage_words
 from dohle.cli.standard_input import input_lines
 from dohle.cli.status import headline, health_of, node_rows, to_json, unhealthy_rows
+from dohle.client.partition_changes import PartitionHistory
 from dohle.client.values import (
     ClusterDescription,
     EndpointDescription,
@@ -27,6 +30,7 @@ from dohle.client.values import (
     QuorumDescription,
     QuorumReplica,
     ReplicaDescription,
+    Shortage,
     UnhealthyPartition,
     VoterDescription,
 )
@@ -68,6 +72,22 @@ def test_a_replica_that_is_behind_says_how_much_is_to_go_before_it_is_late():
 
     assert why((1,)) == "it catches up, 5 records to go"
     assert why((1, 2)) == "", "it is in sync, and what was just written is on its way"
+
+
+def test_a_replica_that_waits_for_room_says_so_though_it_is_to_lead():
+    partition = PartitionDescription(0, 1, 0, 0, (1, 2), (1,))
+    told = PartitionTold(PartitionHistory((), 0, 0), partition, {}, _cluster(), None, {1: "/d is full; free space"})
+    assert _why(1, told) == "it waits for room, and is made once there is some: /d is full; free space"
+    assert "has no such replica yet" in _why(2, told)
+
+
+def test_nodes_that_lack_room_are_not_healthy_and_say_for_what():
+    assert health_of(_cluster(), [2]).words == "node 2 lacks room"
+    waiting = {TopicPartition("t", number): "/d is full" for number in range(7)}
+    assert shortage_words(Shortage(("/d has 5 MiB free",), waiting)) == [
+        "producers are refused: /d has 5 MiB free",
+        "7 new replicas (t-0, t-1, t-2, t-3, t-4, …) wait for room, and are made once there is some: /d is full",
+    ]
 
 
 def test_nodes_are_listed_by_number_whatever_they_are():

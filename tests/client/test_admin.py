@@ -9,7 +9,7 @@ import pytest
 
 from dohle.client.admin import Admin
 from dohle.client.partition_changes import ElectedLeader, Reassignment
-from dohle.client.values import ConsumerRecord, CreatedTopic, DrainedBroker, NewTopic, TopicConfigEntry
+from dohle.client.values import ConsumerRecord, CreatedTopic, DrainedBroker, NewTopic, Shortage, TopicConfigEntry
 from dohle.model.errors import (
     BrokerNotAvailable,
     Closed,
@@ -171,7 +171,10 @@ class FakeAdmin:
         replica = admin_pb2.ReplicaDescription(topic="t", partition=1, size_bytes=9, leads=True)
         return admin_pb2.DescribeLogDirsResponse(
             node_id=self.node,
-            log_dirs=[admin_pb2.LogDir(path=f"/data/{self.node}", free_bytes=5, replicas=[replica])],
+            log_dirs=[
+                admin_pb2.LogDir(path=f"/data/{self.node}", free_bytes=5, replicas=[replica], lacks_room="5 bytes free")
+            ],
+            waiting=[admin_pb2.WaitingReplica(topic="new", partition=2, reason="full")],
             moves=[
                 admin_pb2.LogDirMove(
                     topic="t", partition=1, state=admin_pb2.LOG_DIR_MOVE_STATE_COPYING, copied_bytes=3, size_bytes=9
@@ -258,6 +261,7 @@ async def test_the_cluster_and_one_nodes_log_dirs_are_described(nodes: Nodes) ->
         assert cluster.nodes[0].endpoints[0].address == Address("h", 7)
         assert cluster.unhealthy[0].in_sync_replicas == (0,)
         [log_dir] = await admin.describe_log_dirs(1)
+        assert await admin.describe_shortage(1) == Shortage(("5 bytes free",), {TopicPartition("new", 2): "full"})
         assert (log_dir.path, log_dir.failure, log_dir.replicas[0].leads) == ("/data/1", None, True)
         with pytest.raises(BrokerNotAvailable, match="node 7"):
             await admin.describe_log_dirs(7)

@@ -98,6 +98,11 @@ def test_a_node_starts_on_a_disk_without_a_byte_left_and_reads_and_deletes_and_r
     error = asyncio.run(refused(solo.bootstrap, "tries"))
     assert "storage_min_free_bytes is 64 MiB; producers go on with 80 MiB: delete topics" in str(error)
     assert read(solo, "kept") == written
+    assert "node 1 lacks room" in solo.dohle("status").stdout
+    shown = solo.dohle("cluster", "dirs")
+    assert shown.returncode == 1
+    assert "low on space" in shown.stdout
+    assert "producers are refused" in shown.stderr
 
     async def retain_nothing() -> None:
         async with Admin(solo.bootstrap) as admin:
@@ -112,6 +117,8 @@ def test_a_node_starts_on_a_disk_without_a_byte_left_and_reads_and_deletes_and_r
 
     make_room(solo.data(1))
     until(lambda: writes(solo), "producers go on by themselves")
+    assert "healthy" in solo.done("status")
+    assert "online" in solo.done("cluster", "dirs")
     until((solo.data(1) / ".reserve").exists, "there is a reserve again")
     written += asyncio.run(write_some(solo.bootstrap, "kept", RECORDS, prefix="s"))
     solo.kill(1)

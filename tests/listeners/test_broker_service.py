@@ -18,6 +18,7 @@ from dohle.model.errors import (
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
+from dohle.model.ids import PartitionKey, TopicId
 from dohle.model.topic_config import TOPIC_KEYS
 from dohle.rpc.v1 import admin_pb2, broker_pb2
 from dohle.runtime.network import RequestContext
@@ -250,6 +251,20 @@ async def test_an_operator_sees_the_cluster_its_configuration_and_its_folders() 
     assert configs.topics[1].failure.code == UnknownTopicOrPartition.code
     folders = await service.admin.describe_log_dirs(admin_pb2.DescribeLogDirsRequest(), CONTEXT)
     assert [(one.topic, one.leads) for one in folders.log_dirs[0].replicas] == [("t", True)]
+
+
+@in_virtual_time
+async def test_an_operator_sees_what_lacks_room() -> None:
+    service = await Service.new(1)
+    folder = service.node.broker.log_dirs.folders[0]
+    folder.headroom.is_low = True
+    service.node.broker.replicas.unmade[PartitionKey(TopicId(bytes(16)), 3)] = ("new", 3)
+    service.node.broker.replicas.why_unmade = "the disk is full"
+    asked = admin_pb2.DescribeLogDirsRequest(omit_replicas=True)
+    found = await service.admin.describe_log_dirs(asked, CONTEXT)
+    assert "storage_min_free_bytes" in found.log_dirs[0].lacks_room
+    assert not found.log_dirs[0].replicas
+    assert [(one.topic, one.partition, one.reason) for one in found.waiting] == [("new", 3, "the disk is full")]
 
 
 async def test_a_directory_that_has_vanished_hides_no_other_answer(monkeypatch: pytest.MonkeyPatch) -> None:

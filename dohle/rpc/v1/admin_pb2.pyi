@@ -544,21 +544,35 @@ class PartitionStep(_message.Message):
     def __init__(self, metadata_offset: _Optional[int] = ..., time_ms: _Optional[int] = ..., leader: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., assigned_replicas: _Optional[_Iterable[int]] = ..., adding_replicas: _Optional[_Iterable[int]] = ..., removing_replicas: _Optional[_Iterable[int]] = ..., fenced_brokers: _Optional[_Iterable[int]] = ..., unfenced_brokers: _Optional[_Iterable[int]] = ..., shutting_down_brokers: _Optional[_Iterable[int]] = ..., registered_brokers: _Optional[_Iterable[int]] = ..., doubtful_brokers: _Optional[_Iterable[int]] = ..., eligible_replicas: _Optional[_Iterable[int]] = ..., last_known_leader: _Optional[int] = ..., offline_brokers: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class DescribeLogDirsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("omit_replicas",)
+    OMIT_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    omit_replicas: bool
+    def __init__(self, omit_replicas: _Optional[bool] = ...) -> None: ...
 
 class DescribeLogDirsResponse(_message.Message):
-    __slots__ = ("node_id", "log_dirs", "moves")
+    __slots__ = ("node_id", "log_dirs", "moves", "waiting")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     LOG_DIRS_FIELD_NUMBER: _ClassVar[int]
     MOVES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     log_dirs: _containers.RepeatedCompositeFieldContainer[LogDir]
     moves: _containers.RepeatedCompositeFieldContainer[LogDirMove]
-    def __init__(self, node_id: _Optional[int] = ..., log_dirs: _Optional[_Iterable[_Union[LogDir, _Mapping]]] = ..., moves: _Optional[_Iterable[_Union[LogDirMove, _Mapping]]] = ...) -> None: ...
+    waiting: _containers.RepeatedCompositeFieldContainer[WaitingReplica]
+    def __init__(self, node_id: _Optional[int] = ..., log_dirs: _Optional[_Iterable[_Union[LogDir, _Mapping]]] = ..., moves: _Optional[_Iterable[_Union[LogDirMove, _Mapping]]] = ..., waiting: _Optional[_Iterable[_Union[WaitingReplica, _Mapping]]] = ...) -> None: ...
+
+class WaitingReplica(_message.Message):
+    __slots__ = ("topic", "partition", "reason")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    partition: int
+    reason: str
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class LogDir(_message.Message):
-    __slots__ = ("path", "failure", "free_bytes", "replicas", "directory_id", "strays", "stray_bytes")
+    __slots__ = ("path", "failure", "free_bytes", "replicas", "directory_id", "strays", "stray_bytes", "lacks_room")
     PATH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -566,6 +580,7 @@ class LogDir(_message.Message):
     DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     STRAYS_FIELD_NUMBER: _ClassVar[int]
     STRAY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LACKS_ROOM_FIELD_NUMBER: _ClassVar[int]
     path: str
     failure: _common_pb2.Failure
     free_bytes: int
@@ -573,7 +588,8 @@ class LogDir(_message.Message):
     directory_id: bytes
     strays: int
     stray_bytes: int
-    def __init__(self, path: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., free_bytes: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaDescription, _Mapping]]] = ..., directory_id: _Optional[bytes] = ..., strays: _Optional[int] = ..., stray_bytes: _Optional[int] = ...) -> None: ...
+    lacks_room: str
+    def __init__(self, path: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., free_bytes: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaDescription, _Mapping]]] = ..., directory_id: _Optional[bytes] = ..., strays: _Optional[int] = ..., stray_bytes: _Optional[int] = ..., lacks_room: _Optional[str] = ...) -> None: ...
 
 class LogDirMove(_message.Message):
     __slots__ = ("topic", "partition", "source_path", "target_path", "state", "copied_bytes", "size_bytes", "failure")
