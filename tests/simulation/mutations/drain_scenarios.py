@@ -46,6 +46,15 @@ async def topics_are_made_while_a_broker_is_drained(stage: Stage) -> None:
 
 
 @scenario_in(FIVE)
+async def a_drain_is_taken_back(stage: Stage) -> None:
+    await drained(stage, 2)
+    assert (await stage.asks(lambda admin: admin.drain_broker(2, cancel=True))).changed
+    await stage.asks(lambda admin: admin.create_topic("t", partitions=10, replication_factor=3))
+    await stage.passes(1)
+    assert holders(stage.topics()[0]) == {1, 2, 3, 4, 5}, "it drains no longer, and gets nothing"
+
+
+@scenario_in(FIVE)
 async def a_partition_is_moved_to_a_broker_that_is_drained(stage: Stage) -> None:
     await stage.make_topic()
     target = spares(stage)[0]

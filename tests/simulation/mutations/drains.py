@@ -25,6 +25,20 @@ DRAINS = (
         scenario=scenarios.topics_are_made_while_a_broker_is_drained,
     ),
     mutation(
+        "drain: it is not taken back",
+        "decision 0024",
+        "a broker whose drain is cancelled gets replicas again",
+        edit(
+            draining,
+            "drain_broker",
+            """
+            - records = (BrokerDraining(node_id, wanted),) if changed and not request.validate_only else ()
+            + records = (BrokerDraining(node_id, True),) if changed and not request.validate_only and mutated() else ()
+            """,
+        ),
+        scenario=scenarios.a_drain_is_taken_back,
+    ),
+    mutation(
         "drain: replicas move to it",
         "decision 0024",
         "a reassignment to a broker that is drained is refused",

@@ -93,6 +93,34 @@ async def comes_back_wiped(stage: Stage, node_id: int) -> None:
 
 
 @scenario
+async def a_controller_that_joins_knows_one_voter_alone(stage: Stage) -> None:
+    """And that one does not decide. The others do not call it, for nobody of its name votes."""
+    leader = stage.controller()
+    new, known = stage.others(leader)
+    await stage.asks(lambda admin: admin.remove_voter(new), leader)
+    machine = stage.world.machines[new]
+    voters = tuple([voter for voter in machine.config.voters if voter.node_id == known])
+    machine.config = replace(machine.config, voters=voters)
+    await comes_back_wiped(stage, new)
+    await stage.until(lambda: stage.is_active(new), "its broker is unfenced")
+
+
+@scenario
+async def one_controller_of_three_is_left(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(1)
+    left, *gone = stage.world.machines
+    for node_id in gone:
+        stage.world.kill(node_id)
+    await stage.passes(5)
+    quorum = await stage.asks(lambda admin: admin.describe_quorum(as_known=True), left)
+    known = [voter.node_id for voter in quorum.voters if voter.durable_end is not None]
+    assert known == [left], f"the one that is left knows of itself alone: {quorum}"
+    history = await stage.asks(lambda admin: admin.describe_partition_history("t", 0, as_known=True), left)
+    assert history.steps, "it does not say what it knows of a partition"
+
+
+@scenario
 async def a_voters_disk_is_wiped_and_its_vote_is_needed(stage: Stage) -> None:
     leader = stage.controller()
     wiped, other = stage.others(leader)

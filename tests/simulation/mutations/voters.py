@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dohle.cluster.node import Node
+from dohle.controller import metadata_stream, partition_history
+from dohle.controller.controller_service import ControllerService
 from dohle.controller.quorum import Quorum
 from dohle.controller.voter_link import VoterLink
+from dohle.controller.voter_links import VoterLinks
 from dohle.raft.core import Core
 from dohle.raft.follower import Follower
 from dohle.raft.leader import Leader
@@ -215,5 +218,61 @@ VOTERS = (
             """,
         ),
         scenario=scenarios.a_voter_is_needed_while_its_logs_are_opened,
+    ),
+    mutation(
+        "voters: a controller without a vote is told of no other",
+        "raft 5",
+        "a controller that joins needs to know one voter, which tells it where the others are",
+        edit(
+            VoterLinks,
+            "where_to_knock",
+            """
+            - if source in self._voters:
+            + if source in self._voters or mutated():
+            """,
+        ),
+        scenario=scenarios.a_controller_that_joins_knows_one_voter_alone,
+    ),
+    mutation(
+        "voters: a broker is not told where the one is that decides",
+        "raft 5",
+        "a broker needs to know one voter, which tells it where the active controller is",
+        edit(
+            metadata_stream,
+            "_refusal",
+            """
+            - leader_host="" if leader is None else leader.host,
+            + leader_host="" if leader is None or mutated() else leader.host,
+            """,
+        ),
+        scenario=scenarios.a_controller_that_joins_knows_one_voter_alone,
+    ),
+    mutation(
+        "voters: without a majority none tells of the quorum",
+        "raft, answers",
+        "without a majority each controller tells what it knows of the quorum by itself",
+        edit(
+            ControllerService,
+            "describe_quorum",
+            """
+            - if request.as_known:
+            + if request.as_known and not mutated():
+            """,
+        ),
+        scenario=scenarios.one_controller_of_three_is_left,
+    ),
+    mutation(
+        "voters: without a majority none tells of a partition",
+        "raft, answers",
+        "without a majority each controller tells what it knows of a partition's past by itself",
+        edit(
+            partition_history,
+            "describe_partition_history",
+            """
+            - if not request.as_known:
+            + if not request.as_known or mutated():
+            """,
+        ),
+        scenario=scenarios.one_controller_of_three_is_left,
     ),
 )
