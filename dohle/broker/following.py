@@ -119,7 +119,8 @@ class Following:
     @property
     def awaits_news(self) -> bool:
         """Whether it will, once what the log has taken is durable."""
-        return self.log.counted_end < self.log.log_end_offset or self.log.durable_start < self.log.log_start_offset
+        log = self.log
+        return log.counted_end < log.log_end_offset or log.durable_start < log.log_start_offset
 
     async def reconcile(self, refusal: replication_pb2.Refusal) -> bool:
         """Truncates to where this log and the leader's agree, as far as this answer tells (KIP-101, KIP-279).

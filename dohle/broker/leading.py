@@ -417,8 +417,8 @@ class Leading:
         eligible = self._eligible()
         if eligible is None:
             return {self._terms.me: -1}  # a change of the in-sync set whose outcome is not known
-        leaders = (*self.in_sync.maximal, *eligible)
-        return {n: one.durable_start for n, one in self.replicas.items() if n in leaders or self._terms.is_live(n)}
+        leaders, replicas = (*self.in_sync.maximal, *eligible), self.replicas.items()
+        return {n: one.durable_start for n, one in replicas if n in leaders or self._terms.is_live(n)}
 
     def _wait_for_joining(self, candidate: int, now: float) -> int:
         maximal = self.in_sync.maximal

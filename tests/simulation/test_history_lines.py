@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dohle.model.errors import InvalidRequest
 from dohle.testing.history.checker import judge
 from dohle.testing.history.history_lines import read_lines, write_lines
-from dohle.testing.history.operations import Assign, Ends, Outcome, Poll, Send, Subscribe
+from dohle.testing.history.operations import Assign, Delete, Ends, Outcome, Poll, Send, Subscribe
 from tests.simulation.model_log import ModelClients
 from tests.simulation.telling import Telling
 
@@ -37,10 +37,11 @@ def test_every_micro_operation_has_its_line():
     told.does("r", Subscribe(("t", "u")))
     told.end(told.begin("r", Poll()), Poll({"x": [(17, "a")]}), rebalanced=("x",))
     told.end(told.begin("r", Ends()), Ends({"x": 18}))
+    told.does("o", Delete({"x": 17}))
     told.begin("r", Poll())
     events = [json.loads(line) for line in write_lines(told.history)]
-    assert [event["type"] for event in events] == [*["invoke", "ok", "invoke", "info"], *["invoke", "ok"] * 4, "invoke"]
-    assert [event["time"] for event in events] == [float(second) for second in range(1, 14)]
+    assert [event["type"] for event in events] == [*["invoke", "ok", "invoke", "info"], *["invoke", "ok"] * 5, "invoke"]
+    assert [event["time"] for event in events] == [float(second) for second in range(1, 16)]
     values = [event["value"][0] if "value" in event else None for event in events]
     assert values[:4] == [["send", "x", "a"], ["send", "x", [17, "a"]], ["send", "x", "b"], None]
     assert values[4::2] == [
@@ -48,6 +49,7 @@ def test_every_micro_operation_has_its_line():
         ["subscribe", ["t", "u"]],
         ["poll", {}],
         ["ends", {}],
+        ["delete", {"x": 17}],
         ["poll", {}],
     ]
     assert values[9] == ["poll", {"x": [[17, "a"]]}]

@@ -102,6 +102,10 @@ class Plan:
         kept = [fault for index, fault in enumerate(self.faults) if index not in faults]
         return replace(self, faults=tuple(kept))
 
+    def letting_go(self, chance: Random) -> Plan:
+        """Returns the plan with what is not retained, as it is drawn by `chance`."""
+        return replace(self, mix=self.mix.letting_go(chance))
+
     def with_writers(self, writers: int) -> Plan:
         """Returns the plan with fewer clients that write, or more."""
         return replace(self, mix=replace(self.mix, writers=writers))

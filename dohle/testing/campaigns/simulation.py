@@ -6,6 +6,7 @@ import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dohle.cluster.config import NodeConfig
 from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.testing.campaigns.plan import STORM_S, Plan
 from dohle.testing.clients.workload import Workload
@@ -21,6 +22,9 @@ from dohle.testing.world.scheduler import SimulationStuck
 from dohle.testing.world.world import World
 
 _LOOK_EVERY_S = 1.0
+_RETENTION_CHECK_MS = NodeConfig().log_retention_check_interval_ms
+_OFTEN_MS = 1_500
+"""So often logs are looked at whose topics do not retain all."""
 _RECOVERY_S = 60.0
 """Within so much of virtual time after the storm everything must be in order again."""
 ENOUGH_RECORDS = 500
@@ -60,15 +64,16 @@ class Simulation:
             plan.seed,
             plan.topology,
             snapshot_bytes=plan.snapshot_bytes,
+            log_retention_check_interval_ms=_RETENTION_CHECK_MS if plan.mix.retains_all else _OFTEN_MS,
             formatted_at=plan.formatted_at or NEWEST_METADATA_VERSION,
             replica_fill_bytes_per_s=plan.fill_bytes_per_s,
             log_scrub_interval_ms=plan.scrub_interval_ms,
             log_scrub_bytes_per_s=_SCRUB_BYTES_PER_S,
         )
         self._plan = plan
-        self._invariants = Invariants(self.world)
-        self.world.scheduler.on_turn = self._invariants.after_turn
         self._workload = Workload(self.world, plan.mix)
+        self._invariants = Invariants(self.world, self._workload.deletions)
+        self.world.scheduler.on_turn = self._invariants.after_turn
         self._storm = Storm(self.world, plan)
 
     def run(self) -> RunOutcome:
@@ -90,7 +95,8 @@ class Simulation:
                 gc.enable()
         violations += self._invariants.violations + self.world.bugs
         if not violations:
-            violations += [str(anomaly) for anomaly in check(self._workload.history)]
+            starts = self._invariants.log_starts()
+            violations += [str(anomaly) for anomaly in check(self._workload.history, starts)]
         return RunOutcome(
             seed=self._plan.seed,
             plan=self._plan,

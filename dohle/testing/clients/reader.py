@@ -73,6 +73,8 @@ class Reader:
                     partition = TopicPartition(record.topic, record.partition)
                     if record.offset + 1 >= ends[partition]:
                         left.discard(partition)
+                # nothing comes of one that was emptied
+                left = {name for name in left if await self._consumer.position(name) < ends[name]}
 
     async def _all_partitions(self) -> list[TopicPartition]:
         while True:

@@ -15,6 +15,7 @@ from dohle.client.admin import Admin
 from dohle.client.producer import Producer
 from dohle.model.errors import DohleError, TopicAlreadyExists
 from dohle.model.metadata import NEWEST_METADATA_VERSION
+from dohle.testing.clients.deleter import Deleter, Deletions
 from dohle.testing.clients.drainer import Drainer
 from dohle.testing.clients.finaliser import Finaliser
 from dohle.testing.clients.housekeeper import Housekeeper
@@ -37,6 +38,7 @@ _READ_ALL_WITHIN_S = 60.0
 _REMAKES = 0.3
 _CHANGES_OF_THE_MINIMUM = 0.4
 _GAMBLES = 0.4
+_LETS_GO = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class Mix:
     gambles: bool = False  # the housekeeper does, with a topic that may lose records
     draining_every_s: float = 0.0  # on average; brokers are emptied, and come and go; 0: never
     dir_moves_every_s: float = 0.0  # on average; replicas go to other directories of their brokers; 0: never
+    deleting_every_s: float = 0.0  # on average; the oldest records are deleted; 0: never
+    retention_bytes: int = -1  # of the topic's partitions; -1: all is retained
+    retention_ms: int = -1  # likewise
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -92,6 +97,23 @@ class Mix:
             dir_moves_every_s=chance.choice((0.0, 0.5, 2.0)),
         )
 
+    @property
+    def retains_all(self) -> bool:
+        return self.retention_bytes < 0 and self.retention_ms < 0
+
+    def letting_go(self, chance: Random) -> Mix:
+        """Returns the mix with clients that delete records and topics that do not retain all, or as it is."""
+        deleting_every_s = chance.choice((0.0, 0.0, 2.0, 6.0))
+        if chance.random() >= _LETS_GO:
+            return replace(self, deleting_every_s=deleting_every_s)
+        return replace(
+            self,
+            deleting_every_s=deleting_every_s,
+            segment_ms=chance.choice((500, 2_000)),
+            retention_bytes=chance.choice((-1, 2_000, 10_000)),
+            retention_ms=chance.choice((-1, 3_000, 20_000)),
+        )
+
 
 class Workload:
     """The clients of one run."""
@@ -105,6 +127,7 @@ class Workload:
         self.finaliser: Finaliser | None = None  # likewise, if nodes are upgraded
         self.rebalancer: Rebalancer | None = None
         self.drainer: Drainer | None = None
+        self.deletions = Deletions()
         self._world = world
         self._mix = mix
         self._over = False
@@ -136,6 +159,10 @@ class Workload:
     async def _make(self, process: SimProcess) -> None:
         topology, mix = self._world.topology, self._mix
         configs = {"min.insync.replicas": str(topology.min_in_sync_replicas), "segment.ms": str(mix.segment_ms)}
+        if not mix.retains_all:
+            configs["retention.bytes"] = str(mix.retention_bytes)
+            configs["retention.ms"] = str(mix.retention_ms)
+            configs["file.delete.delay.ms"] = "1000"
         async with Admin(self._world.bootstrap, **seams_of(process)) as admin:
             while not self.made:
                 try:
@@ -186,6 +213,10 @@ class Workload:
             client = self._client("drainer")
             self.drainer = Drainer(client, self._world, mix.draining_every_s)
             self._begin(client, self.drainer.run(self._is_calm))
+        if mix.deleting_every_s:
+            client = self._client("deleter")
+            deleter = Deleter(client, TOPIC, mix.partitions, mix.deleting_every_s, self.deletions)
+            self._begin(client, deleter.run(self._is_over))
         if mix.remakes_a_topic:
             client = self._client("remaker")
             self.remaker = Remaker(client, replication_factor)

@@ -86,13 +86,16 @@ def precommitted_reads(evidence: Evidence) -> Iterator[Anomaly]:
 
 
 def _unread(evidence: Evidence, log: LogEvidence) -> Iterator[tuple[str, int | None]]:
-    """Yields the committed values that no ok operation read, and the last offsets at which they are known to be."""
+    """Yields the committed values that no ok operation read, and the last offsets at which they are known to be; but
+    not those that may have been let go."""
     last_places = dict(log.places)
     for moved in log.moved:
         last_places[moved.value] = max(last_places[moved.value], moved.offset)
     for value, writer in log.writers.items():
         if value not in log.reads and evidence.committed(writer):
-            yield value, last_places.get(value)
+            last = last_places.get(value)
+            if (-1 if last is None else last) >= log.let_go or not log.let_go:  # one without a place may be gone
+                yield value, last
 
 
 def _bound(log: LogEvidence) -> int:

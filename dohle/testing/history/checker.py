@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -13,7 +13,7 @@ from dohle.testing.history.consumption import Lag, consume_counts, worst_lag
 from dohle.testing.history.cycles import cycles
 from dohle.testing.history.ends import stale_ends
 from dohle.testing.history.evidence import Evidence
-from dohle.testing.history.final_read import vanished
+from dohle.testing.history.final_read import brought_back, vanished
 from dohle.testing.history.operations import Operation
 from dohle.testing.history.positions import misordered_polls, misordered_sends
 
@@ -30,13 +30,16 @@ class Verdict:
     consume_counts: dict[int, int]  # by number of reads, how many values were read so often
 
 
-def judge(operations: Sequence[Operation], *, read_to_end: bool = True) -> Verdict:
+def judge(
+    operations: Sequence[Operation], *, read_to_end: bool = True, starts: Mapping[str, int] | None = None
+) -> Verdict:
     """Judges a history, in time linear to it.
 
     `read_to_end`: in the end a fresh process read all logs from their beginnings, so that what was acknowledged and
-    never read is an anomaly, and what was read before and not then. Raises InvalidRequest if a value was sent twice.
+    never read is an anomaly, and what was read before and not then. `starts`: by log, what lies below was not retained.
+    Raises InvalidRequest if a value was sent twice.
     """
-    evidence = Evidence(operations)
+    evidence = Evidence(operations, starts)
     found = chain.from_iterable(islice(search, MOST_OF_A_KIND) for search in _searches(evidence, read_to_end))
     return Verdict(tuple(found), worst_lag(evidence), consume_counts(evidence))
 
@@ -53,6 +56,7 @@ def _searches(evidence: Evidence, read_to_end: bool) -> Iterator[Iterator[Anomal
         yield chain.from_iterable(map(partial(search, evidence), evidence.logs))
     if read_to_end:
         yield vanished(evidence)
+        yield brought_back(evidence)
     yield anomalies.precommitted_reads(evidence)
     yield misordered_polls(evidence)
     yield misordered_sends(evidence)

@@ -1,7 +1,7 @@
 """Evidence: what a history's operations tell about each log, gathered once for all who judge it.
 
-Takes time linear in the history, but for sorting each log's offsets. Histories of logs whose old records are removed
-(retention, compaction) are not understood: what was read once has to stay.
+Takes time linear in the history, but for sorting each log's offsets. Records that a deletion of the history asked for,
+or that lie below where a log is known to have begun, may be missing. What compaction removes is not understood.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dohle.model.errors import InvalidRequest
-from dohle.testing.history.operations import Assign, Operation, Outcome, Poll, Send, value_text
+from dohle.testing.history.operations import Assign, Delete, Operation, Outcome, Poll, Send, value_text
 
 
 class Sighting(NamedTuple):
@@ -34,6 +34,7 @@ class LogEvidence:
     moved: dict[Sighting, None] = field(default_factory=dict)  # a value at a second offset
     offsets: list[int] = field(default_factory=list)  # all of `seen`, ascending: the order of versions, without holes
     index: dict[int, int] = field(default_factory=dict)  # by offset, its place in `offsets`
+    let_go: int = 0  # what lies below this offset may be missing: somebody asked for it, or it was not retained
 
     def sight(self, offset: int, value: str) -> None:
         """Takes note that `value` was seen at `offset`."""
@@ -55,11 +56,15 @@ class LogEvidence:
 
 
 class Evidence:
-    """All logs of a history, by name. Raises InvalidRequest if a value was sent to a log twice."""
+    """All logs of a history, by name; `starts` are the greatest offsets at which they have begun, where that is known.
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
+    Raises InvalidRequest if a value was sent to a log twice.
+    """
+
+    def __init__(self, operations: Sequence[Operation], starts: Mapping[str, int] | None = None) -> None:
         self.operations = operations
         self._logs: dict[str, LogEvidence] = {}
+        self._let_go(starts or {})
         for operation in operations:
             for micro in operation.micro:
                 match micro:
@@ -67,9 +72,11 @@ class Evidence:
                         self._polled(records, operation.outcome is Outcome.OK)
                     case Send(log, value):
                         self._sent(operation, self.log(log), value)
-                    case Assign(starts):
-                        for log in starts:
+                    case Assign(assigned):
+                        for log in assigned:
                             self.log(log)
+                    case Delete(before):
+                        self._let_go(before)
         for operation in operations:
             for send in sends_of(operation):
                 if send.offset is not None and self.committed(operation):
@@ -77,6 +84,11 @@ class Evidence:
         self.logs = [self._logs[name] for name in sorted(self._logs)]
         for evidence in self.logs:
             evidence.order()
+
+    def _let_go(self, before: Mapping[str, int]) -> None:
+        for name, offset in before.items():
+            log = self.log(name)
+            log.let_go = max(log.let_go, offset)
 
     def log(self, name: str) -> LogEvidence:
         """Returns what is known of a log; an empty one if this is the first that is heard of it."""

@@ -5,12 +5,12 @@ That values between two others are gone, others find: to that process it is a sk
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dohle.testing.history.anomalies import Anomaly
 from dohle.testing.history.evidence import Evidence
-from dohle.testing.history.operations import Assign, Operation, Outcome, Poll, Subscribe, value_text
+from dohle.testing.history.operations import Assign, Delete, Operation, Outcome, Poll, Subscribe, value_text
 
 
 @dataclass(slots=True)
@@ -32,15 +32,45 @@ def vanished(evidence: Evidence) -> Iterator[Anomaly]:
         if operation.process == final.assignment.process:
             final.end = max(final.end, index)
         elif operation.completed is not None and operation.completed < final.assignment.invoked:
-            known[log] = max(known.get(log, (-1, operation)), (index, operation), key=lambda known: known[0])
+            known[log] = max(known.get(log, (-1, operation)), (index, operation), key=_first)
     for log, (index, reader) in sorted(known.items(), key=lambda item: item[0]):
         final = finals[log]
-        if index > final.end:
-            evidence_of_log = evidence.log(log)
-            offset = evidence_of_log.offsets[index]
+        evidence_of_log = evidence.log(log)
+        offset = evidence_of_log.offsets[index]
+        if index > final.end and offset >= evidence_of_log.let_go:
             value = value_text(evidence_of_log.seen[offset])
             what = f"{value} had been read at {offset} of {log}, and the final read ended before it"
             yield Anomaly("lost write", what, (reader, final.assignment))
+
+
+def brought_back(evidence: Evidence) -> Iterator[Anomaly]:
+    """A value that the final read shows though a deletion of it was acknowledged before."""
+    finals = _final_reads(evidence)
+    deleted: dict[str, tuple[int, Operation]] = {}
+    for completed, operation, log, before in _deletions(evidence):
+        final = finals.get(log)
+        if final is not None and completed < final.assignment.invoked:
+            deleted[log] = max(deleted.get(log, (0, operation)), (before, operation), key=_first)
+    for operation, log, records in _polls(evidence):
+        before, deletion = deleted.get(log, (0, operation))
+        if records[0][0] < before and operation.process == finals[log].assignment.process:
+            offset, value = records[0]
+            what = f"{value_text(value)} is read at {offset} of {log}, and what lies below {before} was deleted"
+            yield Anomaly("deleted record", what, (deletion, operation))
+
+
+def _deletions(evidence: Evidence) -> Iterator[tuple[int, Operation, str, int]]:
+    """Yields when each deletion was acknowledged, by which operation, of which log, and below which offset."""
+    for operation in evidence.operations:
+        if operation.outcome is Outcome.OK and operation.completed is not None:
+            for micro in operation.micro:
+                if isinstance(micro, Delete):
+                    for log, before in micro.before.items():
+                        yield operation.completed, operation, log, before
+
+
+def _first(known: tuple[int, Operation]) -> int:
+    return known[0]
 
 
 def _final_reads(evidence: Evidence) -> dict[str, _FinalRead]:
@@ -65,6 +95,11 @@ def _final_reads(evidence: Evidence) -> dict[str, _FinalRead]:
 
 def _ends(evidence: Evidence) -> Iterator[tuple[Operation, str, int]]:
     """Yields each poll that was ok with the logs of which it got something, and the index of the last that it got."""
+    for operation, log, records in _polls(evidence):
+        yield operation, log, evidence.log(log).index[records[-1][0]]
+
+
+def _polls(evidence: Evidence) -> Iterator[tuple[Operation, str, Sequence[tuple[int, str]]]]:
     for operation in evidence.operations:
         if operation.outcome is not Outcome.OK:
             continue
@@ -72,4 +107,4 @@ def _ends(evidence: Evidence) -> Iterator[tuple[Operation, str, int]]:
             if isinstance(micro, Poll):
                 for log, records in micro.records.items():
                     if records:
-                        yield operation, log, evidence.log(log).index[records[-1][0]]
+                        yield operation, log, records

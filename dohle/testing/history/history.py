@@ -5,6 +5,8 @@ Knows nothing of the simulator: a history of real clients is judged alike.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dohle.testing.history.anomalies import Anomaly
 from dohle.testing.history.checker import judge
 from dohle.testing.history.operations import Micro, Operation, Outcome, Send
@@ -61,6 +63,6 @@ class History:
         return self._events
 
 
-def check(history: History) -> list[Anomaly]:
-    """Returns every anomaly of a history that ends with a read of everything."""
-    return list(judge(history.operations).anomalies)
+def check(history: History, starts: Mapping[str, int] | None = None) -> list[Anomaly]:
+    """Returns every anomaly of a history that ends with a read of everything; `starts` as `judge` has them."""
+    return list(judge(history.operations, starts=starts).anomalies)

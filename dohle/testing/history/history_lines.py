@@ -8,8 +8,8 @@
 `type`: invoke, ok, fail or info. `operation`: a number of the writer's choice that joins an operation's two events.
 `time`: seconds. `value`, which an event that completes may leave out: a list of ["send", log, value], with an offset
 ["send", log, [offset, value]]; ["poll", {log: [[offset, value], ...]}]; ["assign", {log: offset or null}];
-["subscribe", [topic, ...]]; ["ends", {log: offset}]. An event that completes may have `rebalanced`, a list of logs, and
-`why`, a text. The order of the lines is that of the events.
+["subscribe", [topic, ...]]; ["ends", {log: offset}]; ["delete", {log: offset}], of what lies below. An event that
+completes may have `rebalanced`, a list of logs, and `why`, a text. The order of the lines is that of the events.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from dohle.model.errors import InvalidRequest
 from dohle.testing.history.history import History
-from dohle.testing.history.operations import Assign, Ends, Micro, Operation, Outcome, Poll, Send, Subscribe
+from dohle.testing.history.operations import Assign, Delete, Ends, Micro, Operation, Outcome, Poll, Send, Subscribe
 
 
 def write_lines(history: History) -> Iterator[str]:
@@ -98,6 +98,8 @@ def _micro_to_json(micro: Micro) -> list[Any]:
             return ["subscribe", topics]
         case Ends(ends):
             return ["ends", ends]
+        case Delete(before):
+            return ["delete", before]
 
 
 def _take(history: History, open_operations: dict[int, Operation], event: dict[str, Any]) -> None:
@@ -128,6 +130,8 @@ def _micro_from_json(micro: list[Any]) -> Micro:
             return Subscribe(tuple(map(_text, topics)))
         case ["ends", dict(ends)]:
             return Ends({log: _offset(end) for log, end in ends.items()})
+        case ["delete", dict(before)]:
+            return Delete({log: _offset(offset) for log, offset in before.items()})
     raise ValueError(f"there is no micro-operation {micro!r}")
 
 

@@ -58,7 +58,13 @@ class Ends(NamedTuple):
     ends: Mapping[str, int] = {}
 
 
-Micro = Send | Poll | Assign | Subscribe | Ends
+class Delete(NamedTuple):
+    """Has what lies below an offset deleted, by log."""
+
+    before: Mapping[str, int]
+
+
+Micro = Send | Poll | Assign | Subscribe | Ends | Delete
 
 
 @dataclass(slots=True)
@@ -106,6 +112,8 @@ def _micro_text(micro: Micro) -> str:
             return f"subscribes to {', '.join(topics)}"
         case Ends(ends):
             return "asks for ends " + ", ".join(f"{log} {end}" for log, end in sorted(ends.items()))
+        case Delete(before):
+            return "deletes " + ", ".join(f"{log} below {offset}" for log, offset in sorted(before.items()))
 
 
 def _records_text(log: str, records: Sequence[tuple[int, str]]) -> str:

@@ -3,7 +3,8 @@
 A position is a version's place in its log's order, in which holes do not count: a poll must go on with the version
 after the last that its process read. Allowed to skip and to go back: a process that subscribed, in a log that was
 rebalanced; any process after an assignment with an offset to start from, or after a poll of which nobody knows what
-it took. The order of sends is that in which they were invoked, whose outcome is not known included.
+it took; anybody over what was let go. The order of sends is that in which they were invoked, whose outcome is not known
+included.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class _Reader:
         before, reader = self._last.get(log, (index[polled[0][0]] - 1, operation))
         for offset, value in polled:
             here = index[offset]
-            if here != before + 1:
+            if here != before + 1 and not (here > before and evidence.offsets[here - 1] < evidence.let_go):
                 where = "internal" if reader is operation else "external"
                 name = "skip" if here > before else "non-monotonic poll"
                 due = evidence.offsets[before + 1] if before + 1 < len(evidence.offsets) else "the end"

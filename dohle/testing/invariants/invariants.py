@@ -19,6 +19,7 @@ from dohle.model.errors import DamagedReplica
 from dohle.model.ids import NO_NODE, PartitionKey
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.storage.checkpoints import RECOVERY_POINTS, LogKey
+from dohle.testing.clients.deleter import Deletions
 from dohle.testing.invariants.bounds import overflows
 from dohle.testing.invariants.directories import Twins, live_twice
 from dohle.testing.invariants.partition_watch import PartitionWatch, SeenReplica
@@ -56,13 +57,13 @@ class _Seen:
 class Invariants:
     """Have `after_turn` called after every turn. `violations` says what fell, in words."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, deletions: Deletions | None = None) -> None:
         self.violations: list[str] = []
         self._world = world
         self._seen: dict[int, _Seen | None] = {}  # by the loop's number; None: no node's
         self._images: dict[int, ClusterImage] = {}
         self._quorum = QuorumWatch(world, self.violated)
-        self._partitions = PartitionWatch(world, self.violated)
+        self._partitions = PartitionWatch(world, self.violated, deletions)
         self._versions = VersionWatch(world, self.violated)
         self._twins = Twins()
         self.touched = Touched()
@@ -130,6 +131,7 @@ class Invariants:
                 log is not replica.log
                 or log._high_watermark is not replica.high_watermark
                 or log._durable_end is not replica.durable_end
+                or log._start is not replica.log_start
                 or log.generation is not replica.generation
                 or log._truncation is not replica.truncation
                 or partition.role is not replica.role
@@ -173,6 +175,7 @@ class Invariants:
         """Looks at all disks, whoever runs: what is committed would outlive a loss of power everywhere."""
         self._quorum.majority_keeps_all()
         self._partitions.every_copy_counts()
+        self._partitions.deletions_are_noted()
 
     # after the storm
 
@@ -198,6 +201,10 @@ class Invariants:
             if process is not None and process.node is not None and not process.ending:
                 yield process, process.node
 
+    def log_starts(self) -> dict[str, int]:
+        """Returns by partition the greatest offset at which a leader's log has begun."""
+        return self._partitions.log_starts()
+
     async def _compare_replicas(self) -> None:
         replicas: dict[PartitionKey, list[tuple[str, Partition]]] = {}
         for process, node in self._running():
@@ -208,24 +215,25 @@ class Invariants:
                     replicas.setdefault(key, []).append((process.name, partition))
         for same in replicas.values():
             end = min(partition.log.high_watermark for _, partition in same)
-            contents = [(name, await _content(partition, end)) for name, partition in same]
+            start = max(partition.log.log_start_offset for _, partition in same)
+            contents = [(name, await _content(partition, start, end)) for name, partition in same]
             whole = [(name, content) for name, content in contents if content is not None]
             for name, content in whole[1:]:
                 if content != whole[0][1]:
                     self.violated(f"{same[0][1].name}: the replicas of {whole[0][0]} and {name} differ below {end}")
 
 
-async def _content(partition: Partition, end: int) -> bytes | None:
+async def _content(partition: Partition, start: int, end: int) -> bytes | None:
     """Returns None where there is rot that nobody has come upon before."""
     try:
-        return await _sound_content(partition, end)
+        return await _sound_content(partition, start, end)
     except DamagedReplica:
         return None
 
 
-async def _sound_content(partition: Partition, end: int) -> bytes:
+async def _sound_content(partition: Partition, start: int, end: int) -> bytes:
     found = bytearray()
-    offset = partition.log.log_start_offset
+    offset = start
     while offset < end:
         batches = await partition.log.read(offset, _READ_BYTES, up_to=end)
         assert batches, f"{partition.name} has nothing at {offset}, below its watermark"

@@ -57,8 +57,10 @@ class Ledger:
         return None
 
     def has_all(self, replica: SureLog) -> bool:
-        """Whether everything that is committed is there."""
-        return not self._committed or replica.holds(self._committed[-1])
+        """Whether everything that is committed is there, but for what was let go."""
+        if not self._committed or replica.holds(self._committed[-1]):
+            return True
+        return self.end <= replica.let_go
 
     def commit(self, replica: SureLog, end: int, epoch: int) -> str | None:
         """Takes what a replica holds below `end` for committed by the leader of `epoch`."""

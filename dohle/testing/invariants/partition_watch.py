@@ -30,10 +30,12 @@ from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder
 from dohle.storage.moved_logs import MOVED_SUFFIX
 from dohle.storage.partition_metadata import PARTITION_FILE
+from dohle.testing.clients.deleter import Deletions
 from dohle.testing.invariants.directories import offline_in_play
 from dohle.testing.invariants.eligible import eligible_wrongly, led_wrongly
 from dohle.testing.invariants.epochs import wrong_epochs
 from dohle.testing.invariants.ledger import Ledger
+from dohle.testing.invariants.log_starts import acknowledged, brings_back, let_go_wrongly, noted_start
 from dohle.testing.invariants.members import not_counted, placed_while_draining, unfenced_too_soon, unfit_to_join
 from dohle.testing.invariants.replica_moves import reassigned_wrongly
 from dohle.testing.invariants.sure_log import SureLog
@@ -50,6 +52,7 @@ class SeenReplica:
         "generation",
         "high_watermark",
         "log",
+        "log_start",
         "partition",
         "role",
         "truncation",
@@ -62,7 +65,7 @@ class SeenReplica:
 
     def begins_with(self, log: Log) -> None:
         self.log = log
-        self.high_watermark = self.durable_end = self.generation = self.epochs = -1
+        self.high_watermark = self.durable_end = self.generation = self.epochs = self.log_start = -1
         self.truncation: object | None = None  # when it is over, the bytes are gone
 
 
@@ -81,6 +84,7 @@ class _Shared:
     leading: Leading | None = None  # the newest role, whether or not its process lives
     epochs: dict[int, int] = field(default_factory=dict)  # by which metadata offset each was known, at the latest
     told: dict[NodeId, int] = field(default_factory=dict)  # below which offset each broker has vouched for its disk
+    log_start: int = 0  # the greatest that a leader's log has had
     fewest_copies: int = sys.maxsize  # the least that the effective min.insync.replicas has ever been
     gambles: bool = False  # it was not strict at some time
 
@@ -99,8 +103,9 @@ class _Shared:
 class PartitionWatch:
     """All partitions of a world. `violated` is told what fell."""
 
-    def __init__(self, world: World, violated: Callable[[str], None]) -> None:
+    def __init__(self, world: World, violated: Callable[[str], None], deletions: Deletions | None) -> None:
         self.image = EMPTY_IMAGE
+        self._deletions = deletions  # all that there are, if they are known
         self._world = world
         self._violated = violated
         self._shared: dict[PartitionKey, _Shared] = {}
@@ -211,6 +216,7 @@ class PartitionWatch:
         has_other_epochs = is_new or was_cut or log.epochs.version != seen.epochs
         seen.durable_end, seen.generation, seen.epochs = log.durable_end, log.generation, log.epochs.version
         seen.role, seen.high_watermark, seen.truncation = role, log.high_watermark, log._truncation
+        start_moved, seen.log_start = log.log_start_offset != seen.log_start, log.log_start_offset
         if not log.log_start_offset <= log.high_watermark <= log.log_end_offset >= log.durable_end:
             self._violated(
                 f"{log.name} on {process.name} starts at {log.log_start_offset}, has its watermark at"
@@ -220,6 +226,10 @@ class PartitionWatch:
             return  # deleted
         if log.damage is not None and not log._closed and not self._is_harmed(shared, broker.node_id):
             self._violated(f"{shared.name} on {process.name} is damaged, and nothing rots there: {log.damage}")
+        if start_moved:
+            if isinstance(role, Leading) or isinstance(former, Leading):
+                shared.log_start = max(shared.log_start, log.log_start_offset)
+            self._tell_all(f"{shared.name} on {process.name}", let_go_wrongly(log, shared.log_start, self._deletions))
         if begins:
             self._returned(shared, process, broker.node_id, log)
         if log_moved:
@@ -287,6 +297,8 @@ class PartitionWatch:
         leader = shared.leaders.setdefault(role.leader_epoch, process.name)
         if leader != process.name:
             self._violated(f"{shared.name} epoch {role.leader_epoch}: {leader} led, and {process.name} leads")
+        if shared.is_strict:
+            self._tell_all(f"{shared.name}, led by {process.name}", brings_back(role.log, self._deletions))
         known_at = shared.epochs.get(role.leader_epoch, self.image.next_offset)
         registered_at = broker.membership.broker_epoch
         if known_at <= registered_at:
@@ -313,7 +325,7 @@ class PartitionWatch:
                 self._violated(f"{shared.name}, led by {process.name} in epoch {role.leader_epoch}: {failure}")
             else:
                 self._look_at_members(shared, least=min(shared.least_copies, role.log.config.min_insync_replicas))
-        elif watermark:
+        elif watermark > disk.start:
             batch = ledger.ending_at(watermark)
             if batch is None or not disk.holds(batch):
                 self._violated(
@@ -338,7 +350,7 @@ class PartitionWatch:
         for node_id in shared.image.in_sync_replicas:
             disk = shared.disks[node_id]
             if node_id in holders:
-                disk.replaced = False
+                disk.replaced = disk.replaced and disk.end < ledger.end  # it may have nothing, and lack nothing
             elif shared.image.doubt_about(node_id) is None and node_id not in lost:
                 self._violated(
                     f"{shared.name}: everything below {ledger.end} was committed, and the disk of node {node_id}, in"
@@ -350,6 +362,26 @@ class PartitionWatch:
                     f"{shared.name}: everything below {ledger.end} was committed, and the disk of node {node_id}, an"
                     f" eligible replica, has it only below {shared.disks[node_id].end}"
                 )
+
+    def deletions_are_noted(self) -> None:
+        """Whoever may lead has noted durably what it must not show any more."""
+        for shared in self._shared.values():
+            before = acknowledged(self._deletions, shared.name)
+            if not before or not shared.is_strict:
+                continue
+            for node_id in (*shared.image.in_sync_replicas, *shared.image.eligible_replicas):
+                if shared.image.doubt_about(node_id) is not None or self._is_lost(shared, node_id):
+                    continue
+                start = noted_start(self._world.machines[node_id], self._look(shared, node_id), shared.key, shared.name)
+                if start < before:
+                    self._violated(
+                        f"{shared.name}: what lies below {before} was deleted, and by the disk of node {node_id}, which"
+                        f" may lead, it begins at {start}"
+                    )
+
+    def log_starts(self) -> dict[str, int]:
+        """Returns by partition the greatest offset at which a leader's log has begun."""
+        return {shared.name: shared.log_start for shared in self._shared.values()}
 
     def every_copy_counts(self) -> None:
         """Checks that what was ever committed is on as many disks as the topic asks for, lost ones aside."""
@@ -378,6 +410,7 @@ class PartitionWatch:
 
     def _look(self, shared: _Shared, node_id: NodeId) -> SureLog:
         disk = shared.disks[node_id]
+        disk.let_go = shared.log_start
         disk.look()
         if disk.judged < len(disk.batches):
             failure = shared.ledger.judge(disk)

@@ -42,6 +42,7 @@ class SureLog:
     def __init__(self, machine: Machine, *paths: str, mark: tuple[str, bytes] | None = None) -> None:
         self.batches: list[BatchHeader] = []
         self.judged = 0  # of the batches, how many the ledger has seen
+        self.let_go = 0  # what lies below need not be there
         self.replaced = False  # a folder that held batches is gone, and none that holds as many is in its place
         self._has_held = False  # this folder has held some, whether or not they rotted since
         self._successor_owes = 0  # up to where the folder in its place must reach
@@ -66,6 +67,11 @@ class SureLog:
     def start(self) -> int:
         """Where the first sure segment begins."""
         return self._segments[0].base_offset if self._segments else 0
+
+    @property
+    def parent(self) -> str:
+        """The folder that its folder lies in."""
+        return "/".join(self._way[:-1])
 
     def holds(self, batch: BatchHeader) -> bool:
         """Whether this very batch is here."""
@@ -151,6 +157,9 @@ class SureLog:
             for name in sorted(folder.entries)
             if name.endswith(LOG_SUFFIX) and isinstance(content := _sure(folder, name), Content)
         ]
+        bases = [base for base, _ in found]
+        gone = sum(following <= self.let_go for following in bases[1:])  # or about to go, and in any order
+        found = found[gone:]
         same = 0
         for segment, (_, content) in zip(self._segments, found, strict=False):
             if segment.content is not content or segment.was_rewritten:

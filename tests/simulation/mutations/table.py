@@ -7,6 +7,7 @@ from pathlib import Path
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
 from tests.simulation.mutations.admin import ADMIN
 from tests.simulation.mutations.damage import DAMAGE
+from tests.simulation.mutations.deletions import DELETIONS
 from tests.simulation.mutations.dir_moves import DIR_MOVES
 from tests.simulation.mutations.directories import DIRECTORIES
 from tests.simulation.mutations.drains import DRAINS
@@ -46,6 +47,7 @@ MUTATIONS = (
     *DRAINS,
     *ADMIN,
     *STORAGE,
+    *DELETIONS,
     *DAMAGE,
     *DIRECTORIES,
     *ROOM,

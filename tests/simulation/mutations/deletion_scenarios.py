@@ -1,0 +1,106 @@
+"""Scenarios of logs that begin later: what was deleted stays gone, and retention lets go what it may."""
+
+from __future__ import annotations
+
+from dohle.client.values import DeletedRecords
+from dohle.model.ids import TopicPartition
+from tests.simulation.mutations.replication_scenarios import APART
+from tests.simulation.mutations.stage import Stage, scenario_in
+
+RECORDS = 10
+BEFORE = 7
+OFTEN_MS = 500
+_DELETED = {("t", 0): BEFORE}
+_SHORT_SEGMENTS = {"segment.ms": "100", "file.delete.delay.ms": "60000"}
+
+
+async def _written(stage: Stage, configs: dict[str, str] | None = None) -> int:
+    """Returns the leader; all are in sync, and have all records."""
+    await stage.make_topic(configs)
+    await stage.until(lambda: len(stage.partition().in_sync_replicas) == 3, "all are in sync")
+    await stage.written(RECORDS)
+    return stage.partition().leader
+
+
+async def _delete(stage: Stage) -> None:
+    outcomes = await stage.asks(lambda admin: admin.delete_records(_DELETED))
+    outcome = outcomes[TopicPartition("t", 0)]
+    assert isinstance(outcome, DeletedRecords), outcome
+
+
+def _noted(stage: Stage, *node_ids: int) -> None:
+    for node_id in node_ids:
+        noted = stage.log(node_id).durable_start
+        assert noted >= BEFORE, f"what lies below {BEFORE} is deleted, and node {node_id} would show it from {noted} on"
+
+
+@scenario_in(APART)
+async def a_follower_is_slow_to_note_a_deletion(stage: Stage) -> None:
+    leader = await _written(stage)
+    stage.world.machines[stage.follower()].disk.faults.least_sync_s = 3.0
+    await _delete(stage)
+    _noted(stage, leader, *stage.followers())
+
+
+@scenario_in(APART)
+async def a_leader_is_slow_to_note_a_deletion(stage: Stage) -> None:
+    leader = await _written(stage)
+    stage.world.machines[leader].disk.faults.least_sync_s = 3.0
+    await _delete(stage)
+    _noted(stage, leader, *stage.followers())
+
+
+@scenario_in(APART)
+async def a_member_that_is_down_may_lead_after_a_deletion(stage: Stage) -> None:
+    """It stays in the in-sync set, which would be too small without it."""
+    leader = await _written(stage, {"min.insync.replicas": "2"})
+    first, second = stage.followers()
+    stage.world.kill(first)
+    await stage.until(lambda: first not in stage.partition().in_sync_replicas, "one follower has left")
+    stage.world.kill(second)
+    await stage.until(lambda: not stage.is_active(second), "the other is fenced")
+    assert second in stage.partition().in_sync_replicas, "it has left as well"
+    outcome = stage.tells(lambda admin: admin.delete_records(_DELETED))
+    await stage.passes(5)
+    assert not outcome, "it is answered before all have noted it that may lead"
+    assert stage.log(leader).log_start_offset == BEFORE, "it was not even begun"
+    stage.world.start(second)
+    await stage.until(lambda: bool(outcome), "it is answered", 60.0)
+    _noted(stage, leader, second)
+
+
+@scenario_in(APART)
+async def a_replica_comes_back_after_a_deletion(stage: Stage) -> None:
+    await _written(stage)
+    away = stage.follower()
+    stage.world.kill(away)
+    await stage.until(lambda: away not in stage.partition().in_sync_replicas, "it has left")
+    await _delete(stage)
+    stage.world.start(away)
+    await stage.at_once(lambda: away in stage.partition().in_sync_replicas, "it is in sync again")
+    _noted(stage, away)
+
+
+@scenario_in(APART, log_retention_check_interval_ms=OFTEN_MS)
+async def power_goes_once_segments_were_let_go(stage: Stage) -> None:
+    leader = await _written(stage, {**_SHORT_SEGMENTS, "retention.ms": "3000"})
+    await stage.at_once(lambda: stage.log(leader).first_offset > 0, "its first segment is part of the log no more")
+    start = stage.log(leader).first_offset
+    stage.world.lose_power(leader)
+    stage.world.start(leader)
+    await stage.until(lambda: stage.has_replicas(leader), "it is back")
+    assert stage.log(leader).damage is None, f"it is damaged: {stage.log(leader).damage}"
+    assert stage.log(leader).log_start_offset >= start, "it begins earlier again"
+
+
+@scenario_in(APART, log_retention_check_interval_ms=OFTEN_MS)
+async def a_leader_is_cut_off_and_the_topic_retains_more_meanwhile(stage: Stage) -> None:
+    leader = await _written(stage, {**_SHORT_SEGMENTS, "retention.ms": "15000"})
+    stage.cut(leader, *stage.others(leader))
+    others = stage.others(leader)
+    await stage.until(lambda: stage.partition().leader != leader, "another leads")
+    await stage.asks(lambda admin: admin.alter_configs("t", {"retention.ms": "-1"}), *others)
+    await stage.passes(20)
+    for node_id in stage.partition().assigned_replicas:
+        start = stage.log(node_id).log_start_offset
+        assert start == 0, f"everything is retained, and the log of node {node_id} begins at {start}"
