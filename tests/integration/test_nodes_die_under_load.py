@@ -103,6 +103,22 @@ async def test_nodes_stopped_one_after_another_under_load_leave_cleanly(trio, sa
     say(f"longest gap {load.longest_gap_s:.2f} s")
 
 
+async def test_nodes_that_lead_hundreds_of_partitions_leave_cleanly_one_after_another(fresh_trio, say):
+    """Each is emptied in several steps. How long that takes, the machine decides."""
+    cluster = fresh_trio
+    async with Load(cluster.bootstrap, "many", partitions=300, keys_each=100, delivery_timeout_ms=120_000) as load:
+        for node_id in cluster.node_ids:
+            await load.reached(300)
+            await asyncio.to_thread(cluster.local.stop, [node_id])
+            await load.reached(300)
+            await asyncio.to_thread(cluster.up, node_id)
+            await healthy(cluster.bootstrap, within_s=60)
+    await load.check()
+    assert not load.refused
+    assert not load.doubtful
+    say(f"longest gap {load.longest_gap_s:.2f} s")
+
+
 async def _partition_by(bootstrap, topic):
     async with Admin(bootstrap, request_timeout_ms=10_000) as admin:
         return (await admin.describe_topic(topic)).partitions[0]
