@@ -143,10 +143,10 @@ REPLICATION = (
             Leading,
             "subscribed",
             """
-            - self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, subscriber)
+            - self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, durable_start, subscriber)
             + if self.replicas[node_id].durable_end > durable_end and mutated():
             +     durable_end = self.replicas[node_id].durable_end
-            + self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, subscriber)
+            + self.replicas[node_id] = Replica(broker_epoch, subscription, durable_end, durable_start, subscriber)
             """,
         ),
         scenario=scenarios.a_follower_comes_back_with_less_than_it_counted,
@@ -244,8 +244,8 @@ REPLICATION = (
             Leading,
             "acknowledged",
             """
-            - if replica.subscriber is subscriber and durable_end > replica.durable_end:
-            + if (replica.subscriber is subscriber or mutated()) and durable_end > replica.durable_end:
+            - if replica.subscriber is not subscriber:
+            + if replica.subscriber is not subscriber and not mutated():
             """,
         ),
         scenario=scenarios.an_acknowledgement_takes_longer_than_a_restart,
