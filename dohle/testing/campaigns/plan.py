@@ -82,7 +82,7 @@ class Plan:
         version = _drawn_version(_chance(seed, "version"))
         if not 0 < version < LOG_DIRECTORIES_VERSION:
             topology = topology.with_disks(_chance(seed, "disks"))
-        mix = Mix.drawn(_chance(seed, "mix"))
+        mix = Mix.drawn(_chance(seed, "mix")).letting_go(_chance(seed, "letting go"))
         faults = _drawn_faults(_chance(seed, "faults"), topology, storm_s)
         often = any(KINDS[fault.kind].needs_snapshots for fault in faults)
         return cls(

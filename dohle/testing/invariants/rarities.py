@@ -20,12 +20,16 @@ RARE = (
     "a change is left open by a controller that lost its office",
     "a broker takes a snapshot",
     "a damaged snapshot is refused",
+    "a deletion is acknowledged",
+    "a deletion is acknowledged under another leader than it was asked of",
     "a directory fails and its broker goes on",
     "a directory is missing and its replicas are not made anew",
     "a disk fails",
     "a divergence is truncated",
     "a duplicate is answered",
     "a leader's session ends in silence",
+    "a log begins later on a follower",
+    "a log that begins within a batch is read",
     "a member returns with a doubt",
     "a metadata follower changes its controller",
     "a PreVote is refused",
@@ -41,6 +45,7 @@ RARE = (
     "a replica moves to another directory",
     "a replica is eligible",
     "a segment is rolled",
+    "a segment is let go",
     "a snapshot is fetched at a start",
     "a snapshot is installed",
     "a snapshot is written",
@@ -74,6 +79,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.of: Counter[str] = Counter()
+        self.deletions: dict[tuple[str, int], int] = {}  # in which leader epoch each was first asked for
         self.controllers: dict[MetadataFollower, int] = {}  # that each follower had its last records from
 
     def add(self, name: str, count: int = 1) -> None:

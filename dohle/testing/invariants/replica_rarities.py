@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -20,8 +21,10 @@ from dohle.client import rebalance_plan
 from dohle.client.admin import Admin
 from dohle.client.rebalance_plan import RebalancePlan
 from dohle.client.values import DrainedBroker
+from dohle.model.batch import read_header
 from dohle.model.errors import DamagedReplica, DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
 from dohle.model.ids import NodeId
+from dohle.rpc.v1 import replication_pb2
 from dohle.storage.group_commit import GroupCommit
 from dohle.storage.headroom import Headroom
 from dohle.storage.log import Log
@@ -29,6 +32,7 @@ from dohle.storage.log_dirs import LogDirs
 from dohle.storage.opened import Opened
 from dohle.storage.producer_states import Duplicate, ProducerStates
 from dohle.storage.recovery import LogFiles
+from dohle.storage.segment import Segment
 from dohle.storage.segments import Segments
 from dohle.testing.invariants.rarities import Counts, Wrapped, around
 
@@ -50,6 +54,60 @@ def _(counts: Counts, original: Callable[..., Awaitable[Opened]]) -> Callable[..
         return opened
 
     return open_log
+
+
+@_around(Segments, Segments.take_below)
+def _(counts: Counts, original: Callable[..., list[Segment]]) -> Callable[..., list[Segment]]:
+    def take_below(self: Segments, offset: int) -> list[Segment]:
+        taken = original(self, offset)
+        counts.add("a segment is let go", len(taken))
+        return taken
+
+    return take_below
+
+
+@_around(Following, Following.take)
+def _(counts: Counts, original: Callable[..., bool]) -> Callable[..., bool]:
+    def take(self: Following, push: replication_pb2.Push, **options: Any) -> bool:
+        before = self.log.log_start_offset
+        taken = original(self, push, **options)
+        counts.add("a log begins later on a follower", self.log.log_start_offset > before)
+        return taken
+
+    return take
+
+
+@_around(Log, Log.read)
+def _(counts: Counts, original: Callable[..., Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
+    async def read(self: Log, offset: int, max_bytes: int, **options: Any) -> bytes:
+        data = await original(self, offset, max_bytes, **options)
+        from_its_start = offset == self.log_start_offset and not options.get("for_replica")
+        counts.add("a log that begins within a batch is read", from_its_start and _begins_below(data, offset))
+        return data
+
+    return read
+
+
+def _begins_below(data: bytes, offset: int) -> bool:
+    return bool(data) and read_header(data).base_offset < offset
+
+
+@_around(Leading, Leading.delete_records)
+def _(counts: Counts, original: Callable[..., asyncio.Future[int]]) -> Callable[..., asyncio.Future[int]]:
+    def delete_records(self: Leading, offset: int, deadline: float) -> asyncio.Future[int]:
+        future = original(self, offset, deadline)
+        name = self.log.name
+        asked_in = counts.deletions.setdefault((name, offset), self.leader_epoch)
+        future.add_done_callback(partial(_deleted, counts, asked_in != self.leader_epoch))
+        return future
+
+    return delete_records
+
+
+def _deleted(counts: Counts, led_by_another: bool, future: asyncio.Future[int]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        counts.add("a deletion is acknowledged")
+        counts.add("a deletion is acknowledged under another leader than it was asked of", led_by_another)
 
 
 @_around(LogDirs, LogDirs.move)
