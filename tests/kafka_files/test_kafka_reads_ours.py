@@ -23,6 +23,8 @@ def test_java_reads_every_record(directory: Directory, reading: Reading) -> None
     for log in directory[1]:
         lines = reading.folders[log.name]
         assert [record_of(fields) for fields in lines["record"]] == log.records
+        if not log.producers:
+            continue
         codecs = {fields[2] for fields in lines["batch"]}
         assert codecs == {"none", "gzip", "snappy", "lz4", "zstd"}
         kinds = {fields[3] for fields in lines["batch"]}
@@ -43,7 +45,7 @@ def test_java_reads_epochs_and_checkpoints_and_topic_ids(directory: Directory, r
 
 
 def test_java_reads_the_last_batch_of_each_producer(directory: Directory, reading: Reading) -> None:
-    for log in directory[1]:
+    for log in [log for log in directory[1] if log.producers]:
         newest = max(fields[0] for fields in reading.folders[log.name]["producer"])
         assert newest == f"{log.log_end_offset:020}.snapshot"
         found: dict[int, tuple[int, int]] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dohle.model.codecs import Codec
 from dohle.model.ids import TopicId
+from dohle.model.placed import holes
 from dohle.model.records import Record, encode_batch
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.clock import LoopClock
@@ -44,8 +45,9 @@ async def write_directory(path: Path) -> list[Written]:
     folder = await LogFolder.open(disk, LoopClock(), data, tasks, on_failure=failures.append)
     create = await folder.create_log("created", TOPIC_ID, 0, CREATE_TIME)
     append = await folder.create_log("appended", TOPIC_ID, 11, APPEND_TIME)
-    logs = [_fill(create), _fill(append)]
-    for log in (create, append):
+    place = await folder.create_log("placed", TOPIC_ID, 2, CREATE_TIME)
+    logs = [_fill(create), _fill(append), _fill_with_holes(place)]
+    for log in (create, append, place):
         await log.flush()
         log.advance_high_watermark(log.log_end_offset)
     create.advance_log_start(create.log_end_offset // 3)
@@ -91,6 +93,18 @@ def _fill(log: Log) -> Written:
             time = APPENDED_MS + number if log.config.is_append_time else record.timestamp_ms
             written.append(record._replace(offset=appended.base_offset + at, timestamp_ms=time))
     return Written(log.name, written, epochs, 0, log.log_end_offset, producers)
+
+
+def _fill_with_holes(log: Log) -> Written:
+    """Appends what an import does: batches that keep far offsets, and batches without records for those between."""
+    written: list[Record] = []
+    for base in (5_000_000_000, 5_000_000_100):
+        for hole in holes(log.log_end_offset, base):
+            log.append_as_leader(hole, 4, 0)
+        records = [_record(at, at)._replace(offset=base + at) for at in range(3)]
+        log.append_as_leader(encode_batch(records, codec=Codec.ZSTD), 4, 0)
+        written += records
+    return Written(log.name, written, [(4, 0)], 0, log.log_end_offset, {})
 
 
 def _record(number: int, at: int) -> Record:
