@@ -131,6 +131,11 @@ class FakeBroker:
     def service(self) -> Service:
         return service(BROKER, self)
 
+    async def delete_records(
+        self, request: broker_pb2.DeleteRecordsRequest, context: RequestContext
+    ) -> broker_pb2.DeleteRecordsResponse:
+        return broker_pb2.DeleteRecordsResponse()
+
     async def produce(self, stream, context: RequestContext) -> None:
         self.produce_streams += 1
         while (request := await stream.receive()) is not None:
