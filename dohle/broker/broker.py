@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from dohle.broker.compaction import Compaction, CompactionSettings
 from dohle.broker.deletions import Deletions
 from dohle.broker.dir_moves import DirMoves
 from dohle.broker.failed_dirs import FailedDirs
@@ -77,6 +78,7 @@ class BrokerSettings:
     retention_check_interval_ms: int = 300_000
     scrub_interval_ms: int = 0  # never
     scrub_bytes_per_s: int = 10 << 20
+    compaction: CompactionSettings = field(default_factory=CompactionSettings)
 
 
 class Broker:
@@ -138,6 +140,9 @@ class Broker:
             self.traffic,
             interval_s=settings.scrub_interval_ms / 1000,
             bytes_per_s=settings.scrub_bytes_per_s,
+        )
+        self.compaction = Compaction(
+            self._surroundings, dirs, self.replicas, self.membership, metadata, workers, settings.compaction
         )
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
         self.replication_service = ReplicationService(self._surroundings, self.replicas)
@@ -233,6 +238,7 @@ class Broker:
         self._tasks.spawn(self.retention.run(), "retention")
         if self._settings.scrub_interval_ms:
             self._tasks.spawn(self.scrubber.run(), "scrubbing")
+        self._tasks.spawn(self.compaction.run(), "compaction")
 
     async def _begin_to_act(self) -> bool:
         """Returns whether the replicas are as the image says, and that is noted: not while there is no room for it."""

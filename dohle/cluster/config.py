@@ -109,6 +109,16 @@ class NodeConfig:
         "bytes",
         least=0,
     )
+    log_cleaner_backoff_ms: int = _duration(
+        15_000,
+        "How often logs are looked at for records that compaction lets go, of topics with cleanup.policy compact",
+    )
+    log_cleaner_dedupe_buffer_size: int = _setting(
+        128 << 20, "Memory for the keys of the log that is being compacted", "bytes", least=1 << 20
+    )
+    log_cleaner_io_max_bytes_per_second: int = _setting(
+        32 << 20, "What compaction may read and write, all logs of a node together", "bytes/s", least=1 << 10
+    )
     stray_retention_ms: int = _setting(
         RETENTION_MS,
         "How long replicas are kept that were set aside (…-stray): damaged ones, or no longer this node's",

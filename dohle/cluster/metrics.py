@@ -184,6 +184,7 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     segments, gone = sum(one.segments for one in retiring), sum(one.size_bytes for one in retiring)
     yield CounterMetricFamily("dohle_retention_segments", "Segments that went for retention", float(segments))
     yield CounterMetricFamily("dohle_retention_bytes", "Their bytes", float(gone))
+    yield from _of_compaction(broker)
     moving = broker.dir_moves.under_way
     yield GaugeMetricFamily("dohle_log_dir_moves", "Replicas on their way to another log directory", float(len(moving)))
     left = sum(max(0, move.size_bytes - move.copied_bytes) for move in moving)
@@ -191,6 +192,20 @@ def _of_replicas(broker: Broker) -> Iterator[Metric]:
     yield GaugeMetricFamily("dohle_damaged_replicas", "Replicas in which damage was found", float(damaged))
     yield GaugeMetricFamily("dohle_damaged_leaders", "Partitions led from one for want of another", float(alone))
     yield from (start, end, durable, watermark, size, leads)
+
+
+def _of_compaction(broker: Broker) -> Iterator[Metric]:
+    compactors = [folder.compactor for folder in broker.log_dirs.folders]
+    for name, doc, value in (
+        ("dohle_compaction_runs", "Logs that were compacted", sum(one.runs for one in compactors)),
+        ("dohle_compaction_read_bytes", "Bytes that were read for it", sum(one.read_bytes for one in compactors)),
+        ("dohle_compaction_freed_bytes", "By so much logs became smaller", sum(one.freed_bytes for one in compactors)),
+        ("dohle_compaction_records", "Records that went", sum(one.dropped_records for one in compactors)),
+        ("dohle_compaction_failures", "Times that a log could not be compacted", broker.compaction.failures),
+    ):
+        yield CounterMetricFamily(name, doc, float(value))
+    dirtiest = broker.compaction.most_dirty
+    yield GaugeMetricFamily("dohle_compaction_dirty_ratio", "The largest share that is not compacted", dirtiest)
 
 
 def _of_replication(broker: Broker) -> Iterator[Metric]:

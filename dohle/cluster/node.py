@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from random import Random
 
 from dohle.broker.broker import Broker, BrokerSettings
+from dohle.broker.compaction import CompactionSettings
 from dohle.broker.controller_client import ControllerClient
 from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.replicas import LISTENER
@@ -264,6 +265,11 @@ class Node:
                 retention_check_interval_ms=config.log_retention_check_interval_ms,
                 scrub_interval_ms=config.log_scrub_interval_ms,
                 scrub_bytes_per_s=config.log_scrub_bytes_per_s,
+                compaction=CompactionSettings(
+                    backoff_ms=config.log_cleaner_backoff_ms,
+                    bytes_per_s=config.log_cleaner_io_max_bytes_per_second,
+                    memory_bytes=config.log_cleaner_dedupe_buffer_size,
+                ),
             ),
             logs,
             metadata,

@@ -276,11 +276,6 @@ TOPIC_KEYS: Final[Mapping[str, ConfigKey]] = {
 
 NOT_CARRIED_OUT: Final = frozenset(
     {
-        "cleanup.policy",  # but for two things: compact refuses records without a key, and alone it keeps all
-        "delete.retention.ms",
-        "max.compaction.lag.ms",
-        "min.cleanable.dirty.ratio",
-        "min.compaction.lag.ms",
         "preallocate",
     }
 )

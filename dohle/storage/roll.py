@@ -28,6 +28,8 @@ def must_roll(segment: Segment, size: int, header: BatchHeader, config: TopicCon
     if segment.first_timestamp < 0 or header.max_timestamp < 0:
         return False
     age_ms = header.max_timestamp - segment.first_timestamp
+    if config.is_compacted and age_ms > config.max_compaction_lag_ms:  # only what is sealed is compacted
+        return True
     return age_ms > config.segment_ms - config.segment_jitter_ms and age_ms > _segment_ms(segment, config, log_name)
 
 

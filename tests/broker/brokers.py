@@ -42,7 +42,22 @@ class InlineWorkers:
     async def run(self, work: Callable[[], T]) -> T:
         return work()
 
+    async def aside(self, make: Callable[[], object]) -> InlineAside:
+        return InlineAside(make())
+
     def close(self) -> None: ...
+
+
+class InlineAside:
+    """The value is here."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        return work(self._value, *arguments)
+
+    async def close(self) -> None: ...
 
 
 class Node:

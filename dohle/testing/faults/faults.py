@@ -71,6 +71,7 @@ KINDS: dict[str, FaultKind] = {
         )
         for how in ("kill", "power loss")
         for moment in Moment
+        if moment is not Moment.SWAP  # no drawn topic is compacted
     },
 }
 

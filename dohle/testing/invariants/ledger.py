@@ -1,14 +1,15 @@
 """Ledger: what all replicas of one log have in common: every batch that any of them wrote, and what is committed.
 
 Kept: (offset, epoch) names one batch, and the one before it; so two logs that have a batch in common are equal up to
-it, byte for byte as far as CRCs tell. What is committed stays as it is, and is there once.
+it, byte for byte as far as CRCs tell. What is committed stays as it is, and is there once. Batches that a
+compaction has written anew differ: they count by offsets and epochs alone here.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 
-from dohle.model.batch import BatchHeader
+from dohle.model.batch import DELETE_HORIZON_BIT, BatchHeader
 from dohle.testing.invariants.sure_log import SureLog
 
 _Place = tuple[int, int]  # offset and epoch
@@ -43,6 +44,9 @@ class Ledger:
             before = _UNKNOWN  # it begins behind what was cut
         for at in range(replica.judged, len(batches)):
             batch = batches[at]
+            if batch.is_compacted or batch.attributes & DELETE_HORIZON_BIT:
+                before = _UNKNOWN  # of what was there every replica leaves what it leaves
+                continue
             place = _place(batch)
             known = self._written.setdefault(place, (batch, before))
             if known[1] == _UNKNOWN:
@@ -58,9 +62,13 @@ class Ledger:
 
     def has_all(self, replica: SureLog) -> bool:
         """Whether everything that is committed is there, but for what was let go."""
-        if not self._committed or replica.holds(self._committed[-1]):
+        if not self._committed or replica.holds(self._committed[-1]) or self.end <= replica.let_go:
             return True
-        return self.end <= replica.let_go
+        last = self._committed[-1]
+        batch = replica.holding(last.last_offset)
+        if batch is None or not (batch.is_compacted or batch.attributes & DELETE_HORIZON_BIT):
+            return False
+        return batch.partition_leader_epoch == last.partition_leader_epoch
 
     def commit(self, replica: SureLog, end: int, epoch: int) -> str | None:
         """Takes what a replica holds below `end` for committed by the leader of `epoch`."""

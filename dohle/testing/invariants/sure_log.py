@@ -11,6 +11,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from dohle.model.batch import HEADER, HEADER_BYTES, LENGTH_END, MAGIC, BatchHeader, check_crc
+from dohle.storage.compaction.swap_files import SWAP_SUFFIX
 from dohle.storage.segment import LOG_SUFFIX
 from dohle.testing.world.disk import Content, Entry, Folder
 from dohle.testing.world.world import Machine
@@ -77,6 +78,11 @@ class SureLog:
         """Whether this very batch is here."""
         at = bisect_left(self.batches, (batch.base_offset,))
         return at < len(self.batches) and self.batches[at] == batch
+
+    def holding(self, offset: int) -> BatchHeader | None:
+        """Returns the batch that has `offset`."""
+        at = bisect_left(self.batches, (offset + 1,)) - 1
+        return self.batches[at] if at >= 0 and self.batches[at].next_offset > offset else None
 
     def ending_at(self, offset: int) -> BatchHeader | None:
         """Returns the batch whose end `offset` is."""
@@ -157,6 +163,7 @@ class SureLog:
             for name in sorted(folder.entries)
             if name.endswith(LOG_SUFFIX) and isinstance(content := _sure(folder, name), Content)
         ]
+        found = _with_swaps(folder, found)
         bases = [base for base, _ in found]
         gone = sum(following <= self.let_go for following in bases[1:])  # or about to go, and in any order
         found = found[gone:]
@@ -209,6 +216,20 @@ class SureLog:
             position = following
         segment.position = position
         segment.is_found = segment.is_found and position < sure
+
+
+def _with_swaps(folder: Folder, found: list[tuple[int, Content]]) -> list[tuple[int, Content]]:
+    """Returns the segments with which a start would go on: those that compactions have left, once they are sure."""
+    for name, content in sorted(folder._durable.items()):
+        if name.endswith(LOG_SUFFIX + SWAP_SUFFIX) and isinstance(content, Content):
+            base = int(name.removesuffix(LOG_SUFFIX + SWAP_SUFFIX))
+            end, position = base, 0
+            while position + HEADER_BYTES <= _sure_size(content):
+                header = BatchHeader._make(HEADER.unpack_from(content.durable, position))
+                end, position = header.next_offset, position + header.size_bytes
+            others = [(start, one) for start, one in found if not base <= start < end]
+            found = sorted([(base, content), *others], key=lambda one: one[0])
+    return found
 
 
 def _sure(folder: Folder, name: str) -> Entry | None:

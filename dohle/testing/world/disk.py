@@ -23,7 +23,9 @@ from random import Random
 from typing import Union
 
 from dohle.runtime.disk import Buffer, File
+from dohle.storage.compaction.swap_files import CLEANED_SUFFIX, SWAP_SUFFIX
 from dohle.storage.moved_logs import FUTURE_SUFFIX, MOVED_SUFFIX
+from dohle.storage.segment import RETIRED_SUFFIX
 from dohle.testing.world.seams import SimClock
 from dohle.testing.world.trace import Trace
 
@@ -169,6 +171,7 @@ class Moment(Enum):
     MOVE = "at a move"
     VOTE = "at a vote"
     SNAPSHOT = "at a snapshot"
+    SWAP = "at a compaction's swap"
 
 
 @dataclass(slots=True)
@@ -414,6 +417,8 @@ class SimDisk:
             self.reached(Moment.MOVE)
         if new.endswith(_SNAPSHOT_SUFFIX):
             self.reached(Moment.SNAPSHOT)
+        if old.endswith((CLEANED_SUFFIX, SWAP_SUFFIX)) or new.endswith(RETIRED_SUFFIX):
+            self.reached(Moment.SWAP)
 
     async def rename_all(self, renames: Sequence[tuple[str, str]]) -> None:
         for old, new in renames:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dohle.broker.leading import Leading
 from dohle.broker.scrubber import Scrubber
 from dohle.controller import isr
-from dohle.storage import log_reader, pushed_batches
-from dohle.storage.log import Log
+from dohle.storage import damage_note, log_reader, pushed_batches
 from dohle.storage.log_reader import LogReader
 from tests.simulation.mutations import damage_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
@@ -142,11 +141,11 @@ DAMAGE = (
         "replication 16",
         "damage that a read found is noted durably before anybody hears of it",
         edit(
-            Log,
-            "_note_damage",
+            damage_note,
+            "note_damage",
             """
-            - if offsets is not None:
-            + if offsets is not None and not mutated():
+            - if damage.offsets is not None:
+            + if damage.offsets is not None and not mutated():
             """,
         ),
         scenario=scenarios.a_damaged_leader_returns_as_a_follower,

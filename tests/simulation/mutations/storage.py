@@ -119,15 +119,13 @@ STORAGE = (
             Checkpoints,
             "_write",
             """
-            - state = {key: (log.durable_end, log.high_watermark, log.log_start_offset) for key, log in sound.items()}
-            + state = {
-            +     key: (
-            +         log.log_end_offset if log.log_end_offset == log.durable_end or mutated() else 0,
-            +         log.high_watermark,
-            +         log.log_start_offset,
-            +     )
-            +     for key, log in sound.items()
-            + }
+            - key: (log.durable_end, log.high_watermark, log.log_start_offset, log.cleaned_to)
+            + key: (
+            +     log.log_end_offset if log.log_end_offset == log.durable_end or mutated() else 0,
+            +     log.high_watermark,
+            +     log.log_start_offset,
+            +     log.cleaned_to,
+            + )
             """,
         ),
         scenario=scenarios.power_goes_after_a_checkpoint_and_before_a_sync,

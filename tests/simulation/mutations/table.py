@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dohle.testing.campaigns.plan_file import KeptRun, read_kept
 from tests.simulation.mutations.admin import ADMIN
+from tests.simulation.mutations.compaction import COMPACTION
 from tests.simulation.mutations.damage import DAMAGE
 from tests.simulation.mutations.deletions import DELETIONS
 from tests.simulation.mutations.dir_moves import DIR_MOVES
@@ -48,6 +49,7 @@ MUTATIONS = (
     *ADMIN,
     *STORAGE,
     *DELETIONS,
+    *COMPACTION,
     *DAMAGE,
     *DIRECTORIES,
     *ROOM,
