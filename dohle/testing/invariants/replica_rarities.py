@@ -251,9 +251,9 @@ def _(counts: Counts, original: Callable[..., bool]) -> Callable[..., bool]:
 
 @_around(Leading, Leading.append)
 def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
-    def append(self: Leading, *arguments: Any) -> Any:
+    def append(self: Leading, *arguments: Any, **options: Any) -> Any:
         try:
-            return original(self, *arguments)
+            return original(self, *arguments, **options)
         except NotEnoughReplicas:
             counts.add("an append is refused for want of replicas")
             raise
