@@ -13,7 +13,7 @@ from dohle.broker.leading import Leading
 from dohle.model.batch import HEADER_BYTES, read_header
 from dohle.model.errors import CorruptMessage
 from dohle.model.snapshot import SUFFIX as SNAPSHOT_SUFFIX
-from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS
+from dohle.storage.checkpoints import HIGH_WATERMARKS, RECOVERY_POINTS
 from dohle.storage.clean_stop import FILE_NAME as CLEAN_MARK
 from dohle.storage.single_log import METADATA_LOG
 from dohle.testing.faults.blow import Blow
@@ -32,7 +32,8 @@ _ALL_SNAPSHOTS = 0.7
 _PATIENCE_S = 15.0
 _LOOK_S = 0.1
 _REBUILT = (".index", ".timeindex", ".snapshot", "leader-epoch-checkpoint")
-_LEARNT_AGAIN = (HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, CLEAN_MARK)
+_LEARNT_AGAIN = (HIGH_WATERMARKS, RECOVERY_POINTS, CLEAN_MARK)
+"""Where a log begins is not: who leads without knowing it shows again what was deleted."""
 
 
 def may_rot(topology: Topology) -> Sequence[int]:
