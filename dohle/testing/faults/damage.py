@@ -215,14 +215,14 @@ def _spoil_a_batch(blow: Blow, folder: str, checkpoint: str) -> str:
 def rot_a_batch(disk: SimDisk, folder: str, chance: Random, *, most: int | None = None) -> str:
     """Changes bits of a record of a synced batch of the log in `folder`: any, or one of the last `most`.
 
-    Returns which, or nothing if there is no batch.
+    Returns which, or nothing if there is no batch that has records.
     """
     paths = [f"{folder}/{name}" for name in disk.list(folder) if name.endswith(".log")]
     batches = [
         (path, start, end)
         for path in paths
         for start, end, _ in _batches(disk.peek(path))
-        if end <= disk.sure_bytes(path)
+        if end <= disk.sure_bytes(path) and start + HEADER_BYTES < end
     ]
     if not batches:
         return ""
