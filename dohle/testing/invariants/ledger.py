@@ -44,7 +44,7 @@ class Ledger:
             before = _UNKNOWN  # it begins behind what was cut
         for at in range(replica.judged, len(batches)):
             batch = batches[at]
-            if batch.is_compacted or batch.attributes & DELETE_HORIZON_BIT:
+            if _was_written_anew(batch):
                 before = _UNKNOWN  # of what was there every replica leaves what it leaves
                 continue
             place = _place(batch)
@@ -64,11 +64,12 @@ class Ledger:
         """Whether everything that is committed is there, but for what was let go."""
         if not self._committed or replica.holds(self._committed[-1]) or self.end <= replica.let_go:
             return True
-        last = self._committed[-1]
-        batch = replica.holding(last.last_offset)
-        if batch is None or not (batch.is_compacted or batch.attributes & DELETE_HORIZON_BIT):
-            return False
-        return batch.partition_leader_epoch == last.partition_leader_epoch
+        return _has_what_stays_of(replica, self._committed[-1])
+
+    def has_all_below(self, replica: SureLog, watermark: int) -> bool:
+        """Whether the replica has what is committed below `watermark`, where a batch ends."""
+        last = self.ending_at(watermark)
+        return last is not None and (replica.holds(last) or _has_what_stays_of(replica, last))
 
     def commit(self, replica: SureLog, end: int, epoch: int) -> str | None:
         """Takes what a replica holds below `end` for committed by the leader of `epoch`."""
@@ -86,6 +87,18 @@ class Ledger:
                 return f"producer, epoch and sequence {sequence} are at offset {first} and at {batch.base_offset}"
         self.committed_by = epoch
         return None
+
+
+def _has_what_stays_of(replica: SureLog, committed: BatchHeader) -> bool:
+    """Whether a compaction has left there what it left of a batch."""
+    batch = replica.holding(committed.last_offset)
+    if batch is None or not _was_written_anew(batch):
+        return False
+    return batch.partition_leader_epoch == committed.partition_leader_epoch
+
+
+def _was_written_anew(batch: BatchHeader) -> bool:
+    return batch.is_compacted or bool(batch.attributes & DELETE_HORIZON_BIT)
 
 
 def _place(batch: BatchHeader) -> _Place:

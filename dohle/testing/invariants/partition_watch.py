@@ -325,13 +325,11 @@ class PartitionWatch:
                 self._violated(f"{shared.name}, led by {process.name} in epoch {role.leader_epoch}: {failure}")
             else:
                 self._look_at_members(shared, least=min(shared.least_copies, role.log.config.min_insync_replicas))
-        elif watermark > disk.start:
-            batch = ledger.ending_at(watermark)
-            if batch is None or not disk.holds(batch):
-                self._violated(
-                    f"{shared.name}: the log of {process.name}, which leads epoch {role.leader_epoch}, differs below"
-                    f" its watermark, {watermark}, from what is committed"
-                )
+        elif watermark > disk.start and not ledger.has_all_below(disk, watermark):
+            self._violated(
+                f"{shared.name}: the log of {process.name}, which leads epoch {role.leader_epoch}, differs below its"
+                f" watermark, {watermark}, from what is committed"
+            )
 
     # disks
 
