@@ -26,6 +26,9 @@ _UPGRADED = 0.25
 """The share of clusters that begin with nodes of an older version."""
 _OFTEN_SNAPSHOT_BYTES = (500, 2000)
 _SNAPSHOT_BYTES = (*_OFTEN_SNAPSHOT_BYTES, 8000, SnapshotConfig().max_bytes_between)
+_MOST_SWAPS = 4
+_BEFORE_SWAPS = 0.1
+"""The share of a storm at its beginning in which there is little to compact."""
 _CALM_END = 0.1
 """The share of a storm at its end in which no fault begins."""
 
@@ -83,7 +86,10 @@ class Plan:
         if not 0 < version < LOG_DIRECTORIES_VERSION:
             topology = topology.with_disks(_chance(seed, "disks"))
         mix = Mix.drawn(_chance(seed, "mix")).letting_go(_chance(seed, "letting go"))
+        mix = mix.compacting(_chance(seed, "compacting"))
         faults = _drawn_faults(_chance(seed, "faults"), topology, storm_s)
+        if mix.compacted is not None:
+            faults = tuple(sorted((*faults, *_drawn_swaps(_chance(seed, "swaps"), topology, storm_s)), key=_time))
         often = any(KINDS[fault.kind].needs_snapshots for fault in faults)
         return cls(
             seed,
@@ -130,9 +136,24 @@ def _drawn_scrubs(chance: Random, faults: Collection[PlannedFault]) -> int:
     return _SCRUB_INTERVAL_MS if chance.random() < (0.5 if often else 0.1) else 0
 
 
+def _time(fault: PlannedFault) -> float:
+    return fault.at_s
+
+
+def _drawn_swaps(chance: Random, topology: Topology, storm_s: float) -> list[PlannedFault]:
+    """Deaths at moments that only a topic has which is compacted."""
+    possible = sorted(name for name, kind in KINDS.items() if kind.needs_compaction)
+    faults: list[PlannedFault] = []
+    for _ in range(chance.randint(1, _MOST_SWAPS)):
+        kind, at_s = chance.choice(possible), chance.uniform(_BEFORE_SWAPS * storm_s, storm_s * (1 - _CALM_END))
+        node_id, duration_s = chance.choice(KINDS[kind].targets(topology)), chance.uniform(0.05, 4.0)
+        faults.append(PlannedFault(round(at_s, 3), kind, node_id, round(duration_s, 3), chance.getrandbits(32)))
+    return faults
+
+
 def _drawn_faults(chance: Random, topology: Topology, storm_s: float) -> tuple[PlannedFault, ...]:
     """Swarm: each run has a few kinds of its own, and so many of them."""
-    possible = sorted(name for name, kind in KINDS.items() if kind.targets(topology))
+    possible = sorted(name for name, kind in KINDS.items() if kind.targets(topology) and not kind.needs_compaction)
     names = chance.sample(possible, chance.randint(3, 9))
     weights = [KINDS[name].weight for name in names]
     a_minute = chance.choice((8, 10, 13, 18))

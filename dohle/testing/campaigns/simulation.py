@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from dohle.cluster.config import NodeConfig
 from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.testing.campaigns.plan import STORM_S, Plan
+from dohle.testing.clients.overwriter import Compacted
 from dohle.testing.clients.workload import Workload
 from dohle.testing.faults.storm import Storm
 from dohle.testing.history.history import check
@@ -65,6 +66,7 @@ class Simulation:
             plan.topology,
             snapshot_bytes=plan.snapshot_bytes,
             log_retention_check_interval_ms=_RETENTION_CHECK_MS if plan.mix.retains_all else _OFTEN_MS,
+            **_cleaner_settings(plan.mix.compacted),
             formatted_at=plan.formatted_at or NEWEST_METADATA_VERSION,
             replica_fill_bytes_per_s=plan.fill_bytes_per_s,
             log_scrub_interval_ms=plan.scrub_interval_ms,
@@ -129,6 +131,7 @@ class Simulation:
         world.say("the writers have ended")
         await self._for(1.0)  # a moved watermark reaches the followers
         await workload.read_all()
+        await workload.judge_last_values(self._invariants.log_starts)
         self._invariants.look()
         await self._invariants.replicas_agree()
 
@@ -175,6 +178,15 @@ class Simulation:
 
     def _stop_if_violated(self) -> None:
         assert not self._invariants.violations, "an invariant fell"
+
+
+def _cleaner_settings(compacted: Compacted | None) -> dict[str, int]:
+    if compacted is None:
+        return {}
+    return {
+        "log_cleaner_backoff_ms": compacted.backoff_ms,
+        "log_cleaner_dedupe_buffer_size": compacted.memory_bytes,
+    }
 
 
 def _writers(operations: Sequence[Operation]) -> set[str]:

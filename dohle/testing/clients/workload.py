@@ -6,7 +6,7 @@ writer takes turns through the mix's tuples.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, TypeVar
@@ -21,12 +21,15 @@ from dohle.testing.clients.finaliser import Finaliser
 from dohle.testing.clients.housekeeper import Housekeeper
 from dohle.testing.clients.mover import Mover
 from dohle.testing.clients.operator import Operator
+from dohle.testing.clients.overwriter import TOPIC as COMPACTED_TOPIC
+from dohle.testing.clients.overwriter import Compacted, Overreader, Overwriter
 from dohle.testing.clients.reader import Reader, Wish
 from dohle.testing.clients.rebalancer import Rebalancer
 from dohle.testing.clients.remaker import Remaker
 from dohle.testing.clients.sim_client import SimClient, seams_of
 from dohle.testing.clients.writer import Writer
 from dohle.testing.history.history import History
+from dohle.testing.history.last_values import LastValues
 from dohle.testing.world.process import SimProcess
 from dohle.testing.world.topology import RACKS
 from dohle.testing.world.world import World
@@ -39,6 +42,7 @@ _REMAKES = 0.3
 _CHANGES_OF_THE_MINIMUM = 0.4
 _GAMBLES = 0.4
 _LETS_GO = 0.25
+_COMPACTS = 1 / 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Mix:
     deleting_every_s: float = 0.0  # on average; the oldest records are deleted; 0: never
     retention_bytes: int = -1  # of the topic's partitions; -1: all is retained
     retention_ms: int = -1  # likewise
+    compacted: Compacted | None = None  # a topic that is
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -99,7 +104,8 @@ class Mix:
 
     @property
     def retains_all(self) -> bool:
-        return self.retention_bytes < 0 and self.retention_ms < 0
+        is_retained_little = self.compacted is not None and self.compacted.is_retained_little
+        return self.retention_bytes < 0 and self.retention_ms < 0 and not is_retained_little
 
     def letting_go(self, chance: Random) -> Mix:
         """Returns the mix with clients that delete records and topics that do not retain all, or as it is."""
@@ -113,6 +119,10 @@ class Mix:
             retention_bytes=chance.choice((-1, 2_000, 10_000)),
             retention_ms=chance.choice((-1, 3_000, 20_000)),
         )
+
+    def compacting(self, chance: Random) -> Mix:
+        """Returns the mix with a topic that is compacted, or as it is."""
+        return replace(self, compacted=Compacted.drawn(chance)) if chance.random() < _COMPACTS else self
 
 
 class Workload:
@@ -130,6 +140,7 @@ class Workload:
         self.deletions = Deletions()
         self._world = world
         self._mix = mix
+        self._values = LastValues()
         self._over = False
         self._at_work = 0  # clients that must end by themselves, for what they began to be known
 
@@ -156,30 +167,52 @@ class Workload:
         reader.process.spawn(read(), "read")
         await self._world.until(lambda: bool(done), _READ_ALL_WITHIN_S, "a fresh consumer has read everything")
 
+    async def judge_last_values(self, starts: Callable[[], Mapping[str, int]]) -> None:
+        """Has a fresh consumer read what is compacted, if anything is. `starts` tells where logs have begun."""
+        if self._mix.compacted is None:
+            return
+        reader = self._client("judging overreader")
+        done: list[None] = []
+
+        async def read() -> None:
+            await Overreader(reader, self._values).judge(starts)
+            done.append(None)
+
+        reader.process.spawn(read(), "read")
+        await self._world.until(lambda: bool(done), _READ_ALL_WITHIN_S, "a fresh consumer has read what is compacted")
+
     async def _make(self, process: SimProcess) -> None:
-        topology, mix = self._world.topology, self._mix
-        configs = {"min.insync.replicas": str(topology.min_in_sync_replicas), "segment.ms": str(mix.segment_ms)}
-        if not mix.retains_all:
+        mix = self._mix
+        configs = {"segment.ms": str(mix.segment_ms)}
+        if mix.retention_bytes >= 0 or mix.retention_ms >= 0:
             configs["retention.bytes"] = str(mix.retention_bytes)
             configs["retention.ms"] = str(mix.retention_ms)
             configs["file.delete.delay.ms"] = "1000"
         async with Admin(self._world.bootstrap, **seams_of(process)) as admin:
-            while not self.made:
-                try:
-                    await admin.create_topic(
-                        TOPIC,
-                        partitions=mix.partitions,
-                        replication_factor=topology.replication_factor,
-                        configs=configs,
-                    )
-                    self.made = True
-                except TopicAlreadyExists:
-                    self.made = True
-                except DohleError as error:  # the storm has begun
-                    if not error.retriable:
-                        raise
-                    await process.clock.sleep(0.5)
+            await self._make_topic(process, admin, TOPIC, mix.partitions, configs)
+            if mix.compacted is not None:
+                compacted = mix.compacted
+                await self._make_topic(process, admin, COMPACTED_TOPIC, compacted.partitions, compacted.configs)
+        self.made = True
         self._start_clients()
+
+    async def _make_topic(
+        self, process: SimProcess, admin: Admin, name: str, partitions: int, configs: dict[str, str]
+    ) -> None:
+        topology = self._world.topology
+        configs = {"min.insync.replicas": str(topology.min_in_sync_replicas), **configs}
+        while True:
+            try:
+                await admin.create_topic(
+                    name, partitions=partitions, replication_factor=topology.replication_factor, configs=configs
+                )
+                return
+            except TopicAlreadyExists:
+                return
+            except DohleError as error:  # the storm has begun
+                if not error.retriable:
+                    raise
+                await process.clock.sleep(0.5)
 
     def _start_clients(self) -> None:
         mix = self._mix
@@ -221,6 +254,25 @@ class Workload:
             client = self._client("remaker")
             self.remaker = Remaker(client, replication_factor)
             self._begin(client, self.remaker.run(self._is_over))
+        if mix.compacted is not None:
+            self._start_overwriting(mix.compacted)
+
+    def _start_overwriting(self, compacted: Compacted) -> None:
+        for number in range(compacted.writers):
+            client = self._client(f"overwriter{number}")
+            self._begin(client, Overwriter(client, compacted, self._values).run(self._is_over))
+        client = self._client("overreader")
+        self._begin(client, Overreader(client, self._values).run(self._is_over))
+        if compacted.operating_every_s:
+            client = self._client("operator of what is compacted")
+            replication_factor, every_s = self._world.topology.replication_factor, compacted.operating_every_s
+            operator = Operator(client, COMPACTED_TOPIC, replication_factor, every_s)
+            self._begin(client, operator.run(self._is_calm))
+        if compacted.is_retained_little and self._mix.deleting_every_s:
+            client = self._client("deleter of what is compacted")
+            every_s = self._mix.deleting_every_s
+            deleter = Deleter(client, COMPACTED_TOPIC, compacted.partitions, every_s, self.deletions)
+            self._begin(client, deleter.run(self._is_over))
 
     def _client(self, name: str) -> SimClient:
         return SimClient(self._world, self.history, name)

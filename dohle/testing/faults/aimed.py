@@ -14,9 +14,10 @@ from dohle.testing.faults.process_faults import return_one_by_one
 from dohle.testing.world.disk import Moment
 
 _PATIENCE_S = 10.0
+_STEPS_OF_A_SWAP = 12
 _LOOK_S = 0.5
 """How long the storm may be over before that is noticed."""
-_ANYWHERE = (Moment.TRUNCATION, Moment.VOTE, Moment.ROLL, Moment.SNAPSHOT)
+_ANYWHERE = (Moment.TRUNCATION, Moment.VOTE, Moment.ROLL, Moment.SNAPSHOT, Moment.SWAP)
 _SHARE_OF_ALL = 0.3
 _CUT_OFF_STEPS = 45
 """Tenths of a second: longer than a session."""
@@ -29,6 +30,7 @@ def death_at(moment: Moment, *, power: bool) -> Fault:
         everyone = blow.chance.random() < _SHARE_OF_ALL
         struck: list[int] = []
         sprung = asyncio.Event()
+        steps = blow.chance.randrange(_STEPS_OF_A_SWAP) if moment is Moment.SWAP else 0
 
         def spring(node_id: int, how: str = "it comes") -> None:
             if not struck and not blow.over and blow.world.machines[node_id].process is not None:
@@ -37,8 +39,16 @@ def death_at(moment: Moment, *, power: bool) -> Fault:
                 blow.end(*struck, power=power)
                 sprung.set()
 
+        def step(node_id: int) -> None:
+            nonlocal steps
+            steps -= 1
+            if steps < 0:
+                spring(node_id)
+            else:
+                blow.world.machines[node_id].disk.faults.traps.append(traps[node_id])
+
         traps = {
-            node_id: (moment, lambda node_id=node_id: spring(node_id))
+            node_id: (moment, lambda node_id=node_id: step(node_id))
             for node_id in (blow.world.machines if moment in _ANYWHERE else [blow.node_id])
         }
         for node_id, trap in traps.items():

@@ -17,13 +17,15 @@ from dohle.testing.world.topology import Topology
 class FaultKind:
     """One kind; `weight` is how often it is drawn beside others of weight 1, `targets` which nodes it may hit.
 
-    One that `needs_snapshots` of the metadata is drawn for clusters that take them often.
+    One that `needs_snapshots` of the metadata is drawn for clusters that take them often; one that `needs_compaction`
+    only for those with a topic that is compacted.
     """
 
     strike: Fault
     weight: float = 1.0
     targets: Callable[[Topology], Sequence[int]] = Topology.node_ids
     needs_snapshots: bool = False
+    needs_compaction: bool = False
 
 
 KINDS: dict[str, FaultKind] = {
@@ -67,11 +69,12 @@ KINDS: dict[str, FaultKind] = {
     "change of voters": FaultKind(membership.change_of_voters, 0.5, membership.may_lose_its_vote),
     **{
         f"{how} {moment.value}": FaultKind(
-            death_at(moment, power=how == "power loss"), needs_snapshots=moment is Moment.SNAPSHOT
+            death_at(moment, power=how == "power loss"),
+            needs_snapshots=moment is Moment.SNAPSHOT,
+            needs_compaction=moment is Moment.SWAP,
         )
         for how in ("kill", "power loss")
         for moment in Moment
-        if moment is not Moment.SWAP  # no drawn topic is compacted
     },
 }
 

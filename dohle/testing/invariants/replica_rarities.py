@@ -21,10 +21,14 @@ from dohle.client import rebalance_plan
 from dohle.client.admin import Admin
 from dohle.client.rebalance_plan import RebalancePlan
 from dohle.client.values import DrainedBroker
-from dohle.model.batch import read_header
+from dohle.model.batch import DELETE_HORIZON_BIT, BatchHeader, read_header
 from dohle.model.errors import DamagedReplica, DohleError, NotEnoughReplicas, OutOfOrderSequenceNumber
 from dohle.model.ids import NodeId
+from dohle.model.record_keys import KeyedRecord
 from dohle.rpc.v1 import replication_pb2
+from dohle.storage.compaction.cleaning import Cleaning
+from dohle.storage.compaction.compactor import Compactor
+from dohle.storage.compaction.swap_files import CLEANED_SUFFIX, SWAP_SUFFIX
 from dohle.storage.group_commit import GroupCommit
 from dohle.storage.headroom import Headroom
 from dohle.storage.log import Log
@@ -32,7 +36,7 @@ from dohle.storage.log_dirs import LogDirs
 from dohle.storage.opened import Opened
 from dohle.storage.producer_states import Duplicate, ProducerStates
 from dohle.storage.recovery import LogFiles
-from dohle.storage.segment import Segment
+from dohle.storage.segment import LOG_SUFFIX, Segment
 from dohle.storage.segments import Segments
 from dohle.testing.invariants.rarities import Counts, Wrapped, around
 
@@ -47,13 +51,38 @@ _around = partial(around, WRAPS)
 @_around(LogFiles, LogFiles.open)
 def _(counts: Counts, original: Callable[..., Awaitable[Opened]]) -> Callable[..., Awaitable[Opened]]:
     async def open_log(self: LogFiles, **options: Any) -> Opened:
+        names = self._names
         opened = await original(self, **options)
+        counts.add("a compaction's swap is finished at a start", any(name.endswith(SWAP_SUFFIX) for name in names))
+        undone = any(name.endswith(LOG_SUFFIX + CLEANED_SUFFIX) for name in names)
+        counts.add("a compaction's swap is undone at a start", undone)
         counts.add("a stop was unclean", not opened.recovered.clean)
         counts.add("a torn tail is cut", opened.recovered.cut_bytes > 0)
         counts.add("damage is found at a start", opened.damage is not None)
         return opened
 
     return open_log
+
+
+@_around(Compactor, Compactor.compact)
+def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def compact(self: Compactor, *arguments: Any) -> None:
+        before = self.runs
+        await original(self, *arguments)
+        counts.add("a compaction runs", self.runs > before)
+
+    return compact
+
+
+@_around(Cleaning, Cleaning._last_ones)
+def _(counts: Counts, original: Callable[..., list[KeyedRecord]]) -> Callable[..., list[KeyedRecord]]:
+    def last_ones(self: Cleaning, header: BatchHeader, records: list[KeyedRecord]) -> list[KeyedRecord]:
+        kept = original(self, header, records)
+        if header.attributes & DELETE_HORIZON_BIT and self._has_passed(header):
+            counts.add("a tombstone goes", sum(record.is_tombstone for record in records))
+        return kept
+
+    return last_ones
 
 
 @_around(Segments, Segments.take_below)
