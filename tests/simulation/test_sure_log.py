@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from dohle.model.records import Record, encode_batch
+from dohle.storage.compaction.batches import Gone
 from dohle.testing.invariants.ledger import Ledger
 from dohle.testing.invariants.sure_log import SureLog
 from dohle.testing.world.disk import SimFile
@@ -229,3 +230,33 @@ def test_a_sequence_that_is_committed_twice_is_found() -> None:
     *_, found = judged(once, again, commit=2)
     assert found is not None
     assert "(7, 0, 1) are at offset 1 and at 2" in found
+
+
+def test_logs_may_differ_below_where_their_leader_begins() -> None:
+    world, found = World(2), list[str | None]()
+
+    async def script() -> None:
+        led = await written(world.machines[1], batch(0), batch(1, epoch=3), batch(2, epoch=3))
+        follows = await written(world.machines[2], batch(0), batch(1), batch(2, epoch=3))
+        ledger = Ledger()
+        led.let_go = follows.let_go = 2
+        found.extend(ledger.judge(log) for log in (led, follows))
+
+    world.run(script())
+    assert found == [None, None]
+
+
+def test_a_leader_has_what_compacted_batches_cover_below_its_watermark() -> None:
+    world, found = World(3), list[bool]()
+
+    async def script() -> None:
+        one = await written(world.machines[1], batch(0), batch(1), batch(2))
+        empty = Gone(0, 3, 0, 1000).encode()
+        other = await written(world.machines[2], empty)
+        newer = await written(world.machines[3], Gone(0, 3, 1, 1000).encode())
+        ledger = Ledger()
+        assert ledger.commit(one, 3, 0) is None
+        found.extend(ledger.has_all_below(log, 2) for log in (one, other, newer))
+
+    world.run(script())
+    assert found == [True, True, False]

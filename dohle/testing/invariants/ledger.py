@@ -47,6 +47,8 @@ class Ledger:
             if _was_written_anew(batch):
                 before = _UNKNOWN  # of what was there every replica leaves what it leaves
                 continue
+            if batch.base_offset <= replica.let_go:
+                before = _UNKNOWN  # a divergence below the leader's start is left until it goes, and shown to nobody
             place = _place(batch)
             known = self._written.setdefault(place, (batch, before))
             if known[1] == _UNKNOWN:
