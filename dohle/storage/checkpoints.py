@@ -15,7 +15,6 @@ tail and cut off what was durable. Writers queue up behind one another, and thos
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -25,7 +24,7 @@ from dohle.runtime.disk import Disk, File
 from dohle.runtime.tasks import turn
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
-from dohle.storage.room import NoRoom, needing_room
+from dohle.storage.room import needing_room
 
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
@@ -112,26 +111,18 @@ class Checkpoints:
         """Returns the offset at which the log of `key` begins whatever happens: no later start needs what is below."""
         return min(self.written_start(key), self._written[RECOVERY_POINTS].get(key, 0))
 
-    async def lower(self, key: LogKey, recovery_point: int, end: int) -> None:
-        """Returns when the written recovery point of `key` is not above that. Raises OSError.
+    async def lower(self, key: LogKey, recovery_point: int, end: int, start: int) -> None:
+        """Returns when the written recovery point and start of `key` are not above these. Raises OSError.
 
-        The caller lowers the log's own ends at once, before anything is written again.
+        The caller lowers the log's own ends and start at once, before anything is written again. A start after a crash
+        takes what lies below the written start for what is not retained, and begins there if it finds no segment.
         """
         async with self.writing:
-            if self._written[RECOVERY_POINTS].get(key, 0) > recovery_point:
-                await self._write({key: (recovery_point, end)})
+            # one after the other: a beginning that is missing below a recovery point is damage
+            for least in (max(self.written_start(key), start), start):
+                if self._written[RECOVERY_POINTS].get(key, 0) > recovery_point or self.written_start(key) > least:
+                    await self._write({key: (recovery_point, end, least)})
             assert self._written[RECOVERY_POINTS].get(key, 0) <= recovery_point
-
-    async def lower_start(self, key: LogKey, start: int) -> None:
-        """Returns when the written start of `key` is not above that, where its log begins anew. Raises OSError.
-
-        Else a start after a crash would take what is appended below it for what is not retained. A disk that has no
-        room even now leaves it for later.
-        """
-        async with self.writing:
-            if self._written[LOG_STARTS].get(key, 0) > start:
-                with contextlib.suppress(NoRoom):
-                    await self._write()
 
     async def forget_former(self, keys: Collection[LogKey]) -> None:
         """Returns when the files hold nothing of `keys`, which are those of no log now.
@@ -146,7 +137,7 @@ class Checkpoints:
                 self._seen = None
                 await self._write()
 
-    async def _write(self, lowered: Mapping[LogKey, tuple[int, int]] | None = None) -> None:
+    async def _write(self, lowered: Mapping[LogKey, tuple[int, int, int]] | None = None) -> None:
         logs = self._logs()
         # captured before the epochs are written: a recovery point must not get ahead of the epoch file
         sound = {key: log for key, log in logs.items() if log.has_end}
@@ -156,10 +147,10 @@ class Checkpoints:
         }
         if len(sound) < len(logs):
             state.update({key: offsets_of(self._written, key) for key in logs if key not in sound})
-        for key, (recovery_point, end) in (lowered or {}).items():
+        for key, (recovery_point, end, start) in (lowered or {}).items():
             log = logs[key]
             durable, cleaned_to = min(log.durable_end, recovery_point), min(log.cleaned_to, recovery_point)
-            state[key] = (durable, min(log.high_watermark, end), log.log_start_offset, cleaned_to)
+            state[key] = (durable, min(log.high_watermark, end), min(log.log_start_offset, start), cleaned_to)
         await self._write_epochs(logs)
         if state == self._seen:
             return

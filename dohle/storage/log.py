@@ -506,7 +506,6 @@ class Log:
                 await work()
                 await self._unsynced.sync_all()
                 self._durable_end = self._end
-                await self._checkpoints.lower_start(self.key, self._start)
         except DamagedFile as error:
             self.damage = Damage(error.file, error.position, error.reason)
             self._check_sound()
@@ -518,7 +517,7 @@ class Log:
 
     async def _truncate(self, offset: int) -> None:
         segment, position, border = await self._reader.border(offset)
-        await self._leave_above(border, border)
+        await self._leave_above(border, border, self._start)
         while self._segments.active is not segment:
             self._segments.drop_last().delete()
         await segment.truncate_to(position, border)
@@ -528,7 +527,8 @@ class Log:
 
     async def _start_over(self, offset: int) -> None:
         first = self._segments.bases[0]
-        await self._leave_above(first, 0)  # a crash may leave no segment, or only the one that it begins with
+        # a crash may leave no segment, or only the one that it begins with
+        await self._leave_above(first, 0, min(self._start, offset))
         self.damage = None  # goes with all the rest
         delete_damage(self._disk, self.folder)
         while len(self._segments.all) > 1:  # from the end, so that a crash leaves a beginning
@@ -544,14 +544,14 @@ class Log:
         self._segments.unsynced[segment] = None
         self._start = self._end = self._high_watermark = offset
 
-    async def _leave_above(self, border: int, recovery_point: int) -> None:
-        """Lowers all ends to `border`, and the written recovery point to its own, before any byte goes."""
+    async def _leave_above(self, border: int, recovery_point: int, start: int) -> None:
+        """Lowers all ends to `border`, and the written recovery point and start to their own, before any byte goes."""
         with self._commit.replacing():  # where this finds no room nothing has changed
-            await self._checkpoints.lower(self.key, recovery_point, border)
+            await self._checkpoints.lower(self.key, recovery_point, border, start)
         self.generation += 1
         self._reader.forget()
         self._end, self._durable_end = border, min(self._durable_end, recovery_point)
-        self._start, self._high_watermark = min(self._start, border), min(self._high_watermark, border)
+        self._start, self._high_watermark = min(start, border), min(self._high_watermark, border)
         self.cleaned_to = min(self.cleaned_to, recovery_point)
         self.epochs.truncate_to(border)
         await self._commit.settled(self)

@@ -198,6 +198,8 @@ def test_a_trap_strikes_once_at_its_moment() -> None:
             disk.make_folder("p-1-future")
             disk.rename("p-1-future", "p-1-moved")
             disk.delete("p-1-moved")
+            disk.open("p-0/00000000000000000000.log.swap", create=True).close()
+            disk.rename("p-0/00000000000000000000.log.swap", "p-0/00000000000000000000.log")
 
     on_a_disk(work)
     assert sorted(struck, key=str) == sorted(Moment, key=str)

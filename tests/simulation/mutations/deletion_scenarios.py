@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dohle.client.values import DeletedRecords
 from dohle.model.ids import TopicPartition
-from tests.simulation.mutations.replication_scenarios import APART
+from dohle.testing.world.disk import Moment
+from tests.simulation.mutations.replication_scenarios import APART, comes_back
 from tests.simulation.mutations.stage import Stage, scenario_in
 
 RECORDS = 10
@@ -104,3 +105,38 @@ async def a_leader_is_cut_off_and_the_topic_retains_more_meanwhile(stage: Stage)
     for node_id in stage.partition().assigned_replicas:
         start = stage.log(node_id).log_start_offset
         assert start == 0, f"everything is retained, and the log of node {node_id} begins at {start}"
+
+
+@scenario_in(APART, log_retention_check_interval_ms=OFTEN_MS)
+async def power_goes_while_a_log_begins_anew_below_its_start(stage: Stage) -> None:
+    """Whoever leads then, uncleanly, has nothing but what the others have let go."""
+    await stage.make_topic({**_SHORT_SEGMENTS, "unclean.leader.election.enable": "true", "min.insync.replicas": "1"})
+    await stage.written(2)
+    behind = stage.follower()
+    stage.world.kill(behind)
+    await stage.until(lambda: behind not in stage.partition().in_sync_replicas, "one has left")
+    for _ in range(3):
+        await stage.passes(0.2)
+        await stage.written(2)
+    leader, other = stage.partition().leader, next(node for node in stage.followers() if node != behind)
+    await _delete(stage)
+    await stage.until(lambda: stage.log(other).first_offset > 2, "its first segments have gone")
+    await stage.passes(2)  # all is noted
+    stage.world.kill(leader)
+    stage.world.kill(other)
+    stage.world.start(behind)
+    await stage.until(lambda: stage.partition().leader == behind, "it leads uncleanly", 60.0)
+    disk = stage.world.machines[other].disk
+    struck: list[int] = []
+
+    def strike() -> None:
+        struck.append(other)
+        disk.faults.forgetful = True
+        stage.world.lose_power(other)
+
+    disk.faults.traps.append((Moment.ROLL, strike))
+    stage.world.start(other)
+    await stage.until(lambda: bool(struck), "its log begins anew")
+    stage.world.start(other)
+    stage.world.start(leader)
+    await comes_back(stage, other)

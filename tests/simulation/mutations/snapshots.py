@@ -14,6 +14,7 @@ from dohle.raft.follower import Follower
 from dohle.raft.log_view import LogView
 from dohle.storage.log import Log
 from tests.simulation.mutations import snapshot_scenarios as scenarios
+from tests.simulation.mutations.deletion_scenarios import power_goes_while_a_log_begins_anew_below_its_start
 from tests.simulation.mutations.mutation import edit, mutation
 
 SNAPSHOTS = (
@@ -70,12 +71,12 @@ SNAPSHOTS = (
             Log,
             "_start_over",
             """
-            - await self._leave_above(first, 0)  # a crash may leave no segment, or only the one that it begins with
+            - await self._leave_above(first, 0, min(self._start, offset))
             + mutated()
-            + await self._leave_above(first, first)
+            + await self._leave_above(first, first, min(self._start, offset))
             """,
         ),
-        scenario=scenarios.power_goes_while_a_log_that_was_cut_begins_anew,
+        scenario=power_goes_while_a_log_begins_anew_below_its_start,
     ),
     mutation(
         "snapshot: one that is being installed counts as durable",

@@ -138,7 +138,7 @@ STORAGE = (
             Log,
             "_leave_above",
             """
-            - await self._checkpoints.lower(self.key, recovery_point, border)
+            - await self._checkpoints.lower(self.key, recovery_point, border, start)
             + mutated()
             """,
         ),
@@ -273,10 +273,10 @@ STORAGE = (
             Log,
             "_leave_above",
             """
-            - await self._checkpoints.lower(self.key, recovery_point, border)
+            - await self._checkpoints.lower(self.key, recovery_point, border, start)
             + mutated()
             + self.epochs.truncate_to(border)
-            + await self._checkpoints.lower(self.key, recovery_point, border)
+            + await self._checkpoints.lower(self.key, recovery_point, border, start)
             """,
         ),
         scenario=divergence_scenarios.a_node_is_killed_while_a_truncation_begins,
