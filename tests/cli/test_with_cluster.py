@@ -101,12 +101,12 @@ def test_what_is_not_there_is_named_in_one_line(cluster, arguments, complaint):
 
 
 def test_topics_are_listed_described_configured_and_deleted(cluster, capsys):
-    assert run(["topic", "create", "conf", "-c", "delete.retention.ms=5"]) == 0
-    assert run(["topic", "config", "conf", "--set", "segment.bytes=2000000", "--remove", "delete.retention.ms"]) == 0
-    assert capsys.readouterr().err == "dohle: note: delete.retention.ms is kept, but has no effect in this version\n"
-    assert run(["topic", "config", "conf", "--set", "cleanup.policy=delete", "--set", "flush.messages=1"]) == 0
-    assert "note: cleanup.policy is" in capsys.readouterr().err
-    assert run(["topic", "config", "conf", "--remove", "cleanup.policy", "--remove", "flush.messages"]) == 0
+    assert run(["topic", "create", "conf", "-c", "preallocate=true"]) == 0
+    assert run(["topic", "config", "conf", "--set", "segment.bytes=2000000", "--remove", "preallocate"]) == 0
+    assert capsys.readouterr().err == "dohle: note: preallocate is kept, but has no effect in this version\n"
+    assert run(["topic", "config", "conf", "--set", "preallocate=false", "--set", "flush.messages=1"]) == 0
+    assert "note: preallocate is" in capsys.readouterr().err
+    assert run(["topic", "config", "conf", "--remove", "preallocate", "--remove", "flush.messages"]) == 0
     assert capsys.readouterr().err == ""
     assert run(["topic", "add-partitions", "conf", "3"]) == 0
     capsys.readouterr()
