@@ -190,7 +190,7 @@ class LogFolder:
                 files[key] = self._files(key, offsets_of(found, key))
             if not clean:
                 unsure = [file for key in group for file in files[key].unsure_files()]
-                await self._disk.sync(unsure, [self._folder_of(key) for key in group])
+                await self._disk.sync(unsure, [self.path, *(self._folder_of(key) for key in group)])
             await _side_by_side(open_one, group)
         self.logs.update((key, opened[key]) for key in keys)  # in the order of the names
         for log in self.logs.values():

@@ -180,7 +180,7 @@ STORAGE = (
             LogFolder,
             "_open",
             """
-            - await self._disk.sync(unsure, [self._folder_of(key) for key in group])
+            - await self._disk.sync(unsure, [self.path, *(self._folder_of(key) for key in group)])
             + mutated()
             """,
         ),
