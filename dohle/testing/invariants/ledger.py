@@ -69,9 +69,12 @@ class Ledger:
         return _has_what_stays_of(replica, self._committed[-1])
 
     def has_all_below(self, replica: SureLog, watermark: int) -> bool:
-        """Whether the replica has what is committed below `watermark`, where a batch ends."""
-        last = self.ending_at(watermark)
-        return last is not None and (replica.holds(last) or _has_what_stays_of(replica, last))
+        """Whether the replica has what is committed below `watermark`, up to the end of the batch that it may lie in."""
+        at = bisect_left(self._committed, (watermark,)) - 1  # within one it lies where a log begins after a deletion
+        last = self._committed[at] if at >= 0 else None
+        if last is None or last.next_offset < watermark:
+            return False
+        return replica.holds(last) or _has_what_stays_of(replica, last)
 
     def commit(self, replica: SureLog, end: int, epoch: int) -> str | None:
         """Takes what a replica holds below `end` for committed by the leader of `epoch`."""

@@ -171,6 +171,8 @@ class PartitionWatch:
 
     def _check_who_left(self, shared: _Shared, before: PartitionImage, image: ClusterImage) -> None:
         """Below the minimum only those leave the in-sync set whose data is doubted or lost (amendment 1)."""
+        if shared.image.partition_epoch != before.partition_epoch + 1:
+            return  # several changes were committed at once: each counted by what the one before it left
         if before.doubts and not shared.is_strict:
             return  # settled, maybe: of those that came back the one with the most leads (rule 13)
         allowed = shared.topic.config.unclean_leader_election_enable
