@@ -7,6 +7,7 @@ of that alone; 10 s in which a follower takes 300 ms for each fsync of one parti
 not the active controller is killed, so many megabytes (300 by default) go to another topic, the node starts and catches
 up; alone again. Said is the p99 of the records' latency in each, those of the slow log left out, and its ratio
 to the mean of the two phases around it: the median of the rounds (three by default), the least and the largest.
+The yardstick says what appending so much at that rate costs the fsyncs of a process that shares nothing but the disk.
 
 Nodes and client share the machine's cores, and catching up is work: the fewer cores, the more is said of them alone.
 The fsyncs are slowed by a library that is preloaded into the nodes, made by the system's C compiler (`slow_sync.c`).
@@ -28,7 +29,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import measures
+from bench import measures, yardsticks
 from bench.steady import SteadyLoad, p99
 from dohle.cli.measure import measure_produce
 from dohle.cli.output import print_table
@@ -172,6 +173,12 @@ def main(arguments: Sequence[str]) -> int:
         ],
     )
     print(f"\n{records:,} steady records, {wrong} lost or doubled")
+    with tempfile.TemporaryDirectory(prefix="dohle-yardstick-") as folder:
+        before_s, beside_s = yardsticks.sync_beside_bulk(Path(folder), megabytes, took)
+    print(
+        f"yardstick: {before_s * 1000:.1f} ms is the p99 of a plain append and fsync here, {beside_s * 1000:.1f} beside"
+        f" a process that appends {megabytes} MB in {took:.1f} s: {beside_s / before_s:.2f} times as long"
+    )
     return 0
 
 

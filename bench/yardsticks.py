@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PIECE = bytes(1 << 20)
@@ -36,6 +37,45 @@ def append_and_sync_p99_ms(folder: Path, times: int = 500) -> float:
             taken.append(time.perf_counter() - started)
     path.unlink()
     return sorted(taken)[int(times * 0.99)] * 1000
+
+
+def sync_beside_bulk(folder: Path, megabytes: int, seconds: float) -> tuple[float, float]:
+    """Returns p99s in seconds of appending 1 KB and fdatasync every few ms: alone, and beside another process.
+
+    The other one appends as many megabytes in that time, and syncs each of them.
+    """
+    path = folder / "yardstick-bulk"
+    alone = _append_and_sync(folder, lambda count: count < 500)
+    with subprocess.Popen([sys.executable, "-c", _BULK, str(path), str(megabytes), str(seconds)]) as bulk:
+        beside = _append_and_sync(folder, lambda _: bulk.poll() is None)
+    path.unlink()
+    return alone, beside
+
+
+def _append_and_sync(folder: Path, goes_on: Callable[[int], bool]) -> float:
+    path = folder / "yardstick"
+    taken: list[float] = []
+    with open(path, "wb", buffering=0) as file:
+        while goes_on(len(taken)):
+            started = time.perf_counter()
+            file.write(PIECE[:1000])
+            os.fdatasync(file.fileno())
+            taken.append(time.perf_counter() - started)
+            time.sleep(0.004)
+    path.unlink()
+    return sorted(taken)[int((len(taken) - 1) * 0.99)]
+
+
+_BULK = """
+import os, sys, time
+path, megabytes, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+piece, began = os.urandom(1 << 20), time.perf_counter()
+with open(path, "wb", buffering=0) as file:
+    for number in range(megabytes):
+        file.write(piece)
+        os.fdatasync(file.fileno())
+        time.sleep(max(0.0, began + seconds * (number + 1) / megabytes - time.perf_counter()))
+"""
 
 
 def loopback_mb_s(megabytes: int = 2048) -> float:
