@@ -3,7 +3,7 @@
 Only a consumer that names its rack is sent to a follower, and only the leader sends it there. A follower answers for as
 long as it knows nothing that speaks against it: its leader's stream and epoch, the in-sync set, and its own session
 hold. In every other case it refuses, and the consumer asks the leader again: a follower never says that an offset does
-not exist.
+not exist. Nor does a leader without a session: the log of who leads by now may span other offsets.
 
 That nothing above the watermark is read holds on followers as on leaders: theirs is one that the leader has said, so
 everything below it is committed.
@@ -38,6 +38,13 @@ class Readers:
         brokers = self._replicas.image.brokers
         near = [node for node in leading.assigned_replicas if (known := brokers.get(node)) and known.rack == rack]
         return leading.sends_reader_to(near, fetch_offset, self._clock.now()) if near else None
+
+    def check_sure_to_lead(self, partition: Partition) -> None:
+        """Raises NotLeaderOrFollower where others may lead by now."""
+        if self._membership.fenced or self._membership.in_doubt:
+            raise NotLeaderOrFollower(
+                f"this replica of {partition.name} leads, and has no session with a controller: ask who leads by now"
+            )
 
     def check_following(self, partition: Partition, following: Following, fetch_offset: int) -> None:
         """Raises NotLeaderOrFollower or OffsetNotAvailable unless this follower can answer for `fetch_offset`."""

@@ -138,6 +138,7 @@ class Reads:
         check_leader_epoch(wanted.current_leader_epoch, leading)
         source = leading.log
         if not source.log_start_offset <= wanted.fetch_offset <= source.log_end_offset:
+            self._readers.check_sure_to_lead(partition)
             raise OffsetOutOfRange(
                 f"offset {wanted.fetch_offset} lies outside the log, which spans {source.log_start_offset} to"
                 f" {source.log_end_offset}"

@@ -31,6 +31,7 @@ class OneController:
     """What brokers ask of the active controller; `image` is the truth."""
 
     def __init__(self) -> None:
+        self.is_silent = False  # heartbeats are not answered
         self.image: ClusterImage = EMPTY_IMAGE
         self.held: set[int] = set()  # brokers that stay fenced for now
         self.snapshots_sent = 0
@@ -163,7 +164,8 @@ class OneController:
         while (request := await stream.receive()) is not None:
             if request.HasField("hello"):
                 node_id = NodeId(request.hello.node_id)
-            await stream.send(self.beat(node_id, request))
+            if not self.is_silent:
+                await stream.send(self.beat(node_id, request))
 
     def beat(self, node_id: NodeId, request: controller_pb2.HeartbeatRequest) -> controller_pb2.HeartbeatResponse:
         answer: controller_pb2.HeartbeatResponse = self._decide(

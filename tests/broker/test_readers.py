@@ -99,6 +99,16 @@ async def test_only_a_leader_says_that_an_offset_does_not_exist() -> None:
 
 
 @in_virtual_time
+async def test_a_leader_without_a_session_does_not_say_it_either_and_serves_what_it_has() -> None:
+    cluster, leader, _ = await made()
+    await produce(leader)
+    cluster.controller.is_silent = True
+    await until(lambda: leader.broker.membership.in_doubt, 30.0)
+    assert isinstance((await fetch(leader, 5, "")).failure, NotLeaderOrFollower)
+    assert (await fetch(leader, 0, "")).batches
+
+
+@in_virtual_time
 async def test_a_reader_that_waits_at_a_follower_hears_of_a_record_within_milliseconds() -> None:
     cluster, leader, near = await made()
     assert (await fetch(leader, 0, f"rack{near.node_id}")).read_from == near.node_id

@@ -69,7 +69,7 @@ class Ledger:
         return _has_what_stays_of(replica, self._committed[-1])
 
     def has_all_below(self, replica: SureLog, watermark: int) -> bool:
-        """Whether the replica has what is committed below `watermark`, up to the end of the batch that it may lie in."""
+        """Whether the replica has what is committed below `watermark`, with the batch that it may lie in."""
         at = bisect_left(self._committed, (watermark,)) - 1  # within one it lies where a log begins after a deletion
         last = self._committed[at] if at >= 0 else None
         if last is None or last.next_offset < watermark:

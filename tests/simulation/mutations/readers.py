@@ -158,6 +158,19 @@ READERS = (
         scenario=scenarios.a_leader_that_is_read_is_cut_off,
     ),
     mutation(
+        "reads: a leader without a session says what is out of range",
+        "KIP-392",
+        "a leader that no controller has heard of for a session does not say that an offset is out of range",
+        edit(
+            Readers,
+            "check_sure_to_lead",
+            """
+            - if self._membership.fenced or self._membership.in_doubt:
+            + if not mutated():
+            """,
+        ),
+    ),
+    mutation(
         "follower read: a silent one is read for ever",
         "KIP-392",
         "a reader to whom a follower brings nothing for a while asks the leader",
