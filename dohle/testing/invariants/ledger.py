@@ -39,9 +39,11 @@ class Ledger:
     def judge(self, replica: SureLog) -> str | None:
         """Compares what is new in a replica with what was written anywhere."""
         batches = replica.batches
-        before = _place(batches[replica.judged - 1]) if replica.judged else _NONE
-        if not replica.judged and replica.start > 0:
-            before = _UNKNOWN  # it begins behind what was cut
+        if replica.judged:
+            last = batches[replica.judged - 1]
+            before = _UNKNOWN if _was_written_anew(last) else _place(last)
+        else:
+            before = _NONE if replica.start == 0 else _UNKNOWN  # it begins behind what was cut
         for at in range(replica.judged, len(batches)):
             batch = batches[at]
             if _was_written_anew(batch):
