@@ -71,6 +71,7 @@ ENTRANCES = {
     "dohle": "the SDK's surface",
     "dohle.__main__": "python -m dohle",
     "dohle.cli.main": "the `dohle` command",
+    "dohle.kafka.framing": "the surface of the Kafka protocol, on which a listener stands",
     "dohle.testing.pytest_plugin": "pytest loads it by its entry point",
     "dohle.sync": "the SDK's surface for code without asyncio",
 }
@@ -132,7 +133,7 @@ def outside_world(module: Module) -> Iterator[Finding]:
     """Above runtime, the world outside is reached through the seams alone, and randomness comes handed in."""
     if not simulated(module):
         return
-    banned = NO_IO if module.below("dohle/model", "dohle/raft") else OUTSIDE_WORLD
+    banned = NO_IO if module.below("dohle/model", "dohle/raft", "dohle/kafka") else OUTSIDE_WORLD
     found = {(line, name.split(".")[0]) for line, name in imported(module)}
     yield from sorted((line, top) for line, top in found if top in banned)
     has_random = any(top == "random" for _, top in found)

@@ -66,7 +66,8 @@
         ├── DeliveryTimedOut             -103  may have happened
         ├── Closed                       -104
         ├── BufferFull                   -105
-        └── DamagedReplica               -106
+        ├── DamagedReplica               -106
+        └── MalformedMessage             -107
 
 `retriable`: asking again can help. `definite`: the operation certainly did not happen; the errors marked "may have
 happened" are not definite.
@@ -496,6 +497,19 @@ class DamagedReplica(LocalError):
     """This replica is damaged and neither served nor led from."""
 
     code = -106
+
+
+class MalformedMessage(LocalError):
+    """Bytes are not the message of Kafka's protocol that they should be."""
+
+    code = -107
+
+    def __init__(self, message: str = "", *, api: str = "", version: int = -1, position: int = -1) -> None:
+        """`api` and `version` tell the message, `position` the byte of the frame; "" and -1 where that is not known."""
+        super().__init__(message)
+        self.api = api
+        self.version = version
+        self.position = position
 
 
 def _register(kind: type[DohleError]) -> None:
