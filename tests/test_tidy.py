@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -35,6 +35,8 @@ UNOWNED_OR_UNORDERED = _words(
 )
 """Of asyncio: sleeps past the Clock, keeps tasks in sets, or starts what no task group owns."""
 LOOP_CALLS = frozenset({"run_in_executor", "create_task", "add_signal_handler"})
+INTO_NO_ORDER = _words("sorted set frozenset len any all sum min max")
+"""What takes things in whatever order, and makes no other of it."""
 BANNED_WORDS = _words("Manager Handler Util Utils Helper Helpers Base Common Misc")
 
 PROCESSES = "starts, watches and ends processes of this machine, which no simulation has"
@@ -163,6 +165,79 @@ def tasks_without_owner(module: Module) -> Iterator[Finding]:
                     yield node.lineno, attribute
 
 
+def order_of_sets(module: Module) -> Iterator[Finding]:
+    """What also runs in the simulator goes through no set in the order that this has: another one in each process."""
+    if not simulated(module):
+        return
+    for scope in ast.walk(module.tree):
+        if isinstance(scope, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef):
+            nodes = list(_own(scope))
+            known = frozenset(_names_of_sets(nodes))
+            for node, through in _ways_through(nodes):
+                if _is_set(through, known):
+                    yield node.lineno, f"in {ast.unparse(through)}"
+
+
+def _own(scope: ast.AST) -> Iterator[ast.AST]:
+    """Yields what a module or function has in it, but for the functions in it."""
+    for node in ast.iter_child_nodes(scope):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+            yield from _own(node)
+
+
+def _names_of_sets(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _is_set(value, frozenset()):
+                yield name
+            case (
+                ast.AnnAssign(target=ast.Name(id=name), annotation=annotation)
+                | ast.arg(arg=name, annotation=ast.expr() as annotation)
+            ) if re.match(r"(frozen)?set\b", ast.unparse(annotation)):
+                yield name
+
+
+def _is_set(value: ast.expr, known: frozenset[str]) -> bool:
+    match value:
+        case ast.Set() | ast.SetComp() | ast.Call(func=ast.Name(id="set" | "frozenset")):
+            return True
+        case ast.Name(id=name):
+            return name in known
+        case ast.BinOp(left=left, op=ast.Sub() | ast.BitOr() | ast.BitAnd() | ast.BitXor(), right=right):
+            return _is_set(left, known) or _is_set(right, known)
+    return False
+
+
+def _ways_through(nodes: Sequence[ast.AST]) -> Iterator[tuple[ast.expr | ast.stmt, ast.expr]]:
+    """Yields what goes through something in its order: not what puts it into another set, or into its own order."""
+    unordered = {
+        id(argument)
+        for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in INTO_NO_ORDER
+        for argument in node.args
+    }
+    for node in nodes:
+        match node:
+            case ast.For(iter=through) | ast.AsyncFor(iter=through):
+                yield node, through
+            case ast.SetComp(generators=loops) if not any(isinstance(part, ast.Await) for part in ast.walk(node)):
+                continue
+            case ast.ListComp(generators=loops) | ast.SetComp(generators=loops) | ast.GeneratorExp(generators=loops):
+                if id(node) not in unordered:
+                    yield from ((node, loop.iter) for loop in loops)
+            case ast.DictComp(generators=loops):
+                yield from ((node, loop.iter) for loop in loops)
+            case ast.Call(func=ast.Name(id="list" | "tuple" | "iter" | "enumerate"), args=[through, *_]):
+                if id(node) not in unordered:
+                    yield node, through
+            case ast.Call(func=ast.Attribute(value=through, attr="pop"), args=[]):
+                yield node, through
+            case ast.List(elts=parts) | ast.Tuple(elts=parts):
+                if id(node) not in unordered:
+                    yield from ((node, part.value) for part in parts if isinstance(part, ast.Starred))
+
+
 def broad_except(module: Module) -> Iterator[Finding]:
     """Only the task supervisor keeps what it does not know; others may tidy up and raise it again."""
     if not module.below("dohle"):
@@ -208,6 +283,7 @@ def no_docstring(module: Module) -> Iterator[Finding]:
 RULES: tuple[Rule, ...] = (
     outside_world,
     tasks_without_owner,
+    order_of_sets,
     broad_except,
     empty_names,
     too_long,
@@ -273,6 +349,15 @@ def test_the_four_main_parts_stand_at_the_root() -> None:
         (tasks_without_owner, "dohle/broker/x.py", "from asyncio import wait", ["asyncio.wait"]),
         (tasks_without_owner, "dohle/broker/x.py", "loop.run_in_executor(None, f)", ["run_in_executor"]),
         (tasks_without_owner, "dohle/broker/x.py", "asyncio.gather(a, b)", []),
+        (order_of_sets, "dohle/broker/x.py", "for x in {1, 2}: f(x)", ["in {1, 2}"]),
+        (order_of_sets, "dohle/broker/x.py", "a = set(b)\nfor x in a: f(x)", ["in a"]),
+        (order_of_sets, "dohle/broker/x.py", "def f(a: set[int]): return [g(x) for x in a]", ["in a"]),
+        (order_of_sets, "dohle/broker/x.py", "a = {1}\nb = list(a - c)", ["in a - c"]),
+        (order_of_sets, "dohle/broker/x.py", "a = {1}\na.pop()", ["in a"]),
+        (order_of_sets, "dohle/broker/x.py", "async def f(a: set[int]): a = {x for x in a if await g(x)}", ["in a"]),
+        (order_of_sets, "dohle/broker/x.py", "a = {1}\nb = {x for x in a if x}\nc = sorted(x for x in a)", []),
+        (order_of_sets, "dohle/broker/x.py", "a = {1: 2}\nfor x in a: f(x)", []),
+        (order_of_sets, "dohle/cli/x.py", "for x in {1, 2}: f(x)", []),
         (broad_except, "dohle/broker/x.py", "try: f()\nexcept: pass", ["everything"]),
         (broad_except, "dohle/broker/x.py", "try: f()\nexcept (A, Exception): pass", ["(A, Exception)"]),
         (broad_except, "dohle/broker/x.py", "try: f()\nexcept BaseException:\n    g()\n    raise", []),

@@ -248,7 +248,7 @@ class PlacementDraft:
                     if b not in origin:
                         self._room[b] -= sign * size_bytes
                         self._bytes_left -= sign * size_bytes
-            for b in {*before, *after}:
+            for b in dict.fromkeys((*before, *after)):
                 self._imbalance[b] = self._scale.imbalance(self._carried[b])
             self._placed[number] = after
 

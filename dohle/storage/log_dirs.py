@@ -281,7 +281,7 @@ class LogDirs:
     def previous_broker_epoch(self) -> int:
         """The broker epoch that ended in a clean stop of every folder; -1 if one of them was not stopped so."""
         epochs = {folder.previous_broker_epoch for folder in self.folders}
-        return epochs.pop() if len(epochs) == 1 else NO_EPOCH
+        return max(epochs) if len(epochs) == 1 else NO_EPOCH
 
     async def close(self, *, clean: bool = True, broker_epoch: int = NO_EPOCH) -> None:
         """As `LogFolder.close`, of all folders side by side."""

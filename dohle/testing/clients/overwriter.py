@@ -189,7 +189,7 @@ class Overreader:
         await consumer.assign(TOPIC)
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets()
-        left = {name for name in ends if ends[name]}
+        left = [name for name in ends if ends[name]]
         read.update((str(name), []) for name in ends)
         while left and not over():
             for one in await consumer.batch(timeout_ms=_POLL_MS):
@@ -197,7 +197,7 @@ class Overreader:
                 assert one.key is not None
                 assert token is not None
                 read[str(TopicPartition(one.topic, one.partition))].append(Found(one.offset, one.key, one.value, token))
-            left = {name for name in left if await consumer.position(name) < ends[name]}
+            left = [name for name in left if await consumer.position(name) < ends[name]]
 
 
 def _expect_nothing(complaints: Iterable[str]) -> None:

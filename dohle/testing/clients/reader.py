@@ -67,14 +67,14 @@ class Reader:
             ends = await self._consumer.end_offsets(*partitions)
             told = Ends({str(partition): end for partition, end in ends.items()})
             self._client.complete(asked, Outcome.OK, told)
-            left = {partition for partition in partitions if ends[partition]}
+            left = [partition for partition in partitions if ends[partition]]
             while left:
                 for record in await self._poll(5_000):
                     partition = TopicPartition(record.topic, record.partition)
-                    if record.offset + 1 >= ends[partition]:
-                        left.discard(partition)
+                    if record.offset + 1 >= ends[partition] and partition in left:
+                        left.remove(partition)
                 # nothing comes of one that was emptied
-                left = {name for name in left if await self._consumer.position(name) < ends[name]}
+                left = [name for name in left if await self._consumer.position(name) < ends[name]]
 
     async def _all_partitions(self) -> list[TopicPartition]:
         while True:
