@@ -79,7 +79,7 @@ def _run(
         compare_replicas(cluster, report)
         if notes is not None and history_file is not None:
             history_file.writelines(f"{line}\n" for line in notes.lines())
-            report.complaints += notes.complaints()
+            report.complaints += map(str, notes.anomalies())
     finally:
         for node in cluster.state.nodes:  # only those that an error or Ctrl-C left behind still run
             if node.runs():

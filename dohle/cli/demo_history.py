@@ -15,13 +15,14 @@ from dohle.client.producer import Receipt
 from dohle.model.errors import DohleError
 from dohle.model.ids import TopicPartition
 from dohle.model.partitioner import partition_for
+from dohle.testing.history.anomalies import Anomaly
 from dohle.testing.history.history import History, check
 from dohle.testing.history.history_lines import write_lines
 from dohle.testing.history.operations import Assign, Operation, Outcome, Poll, Send
 
 
 class DemoHistory:
-    """Notes for one writer and one reader of `topic`."""
+    """Notes for one writer and the readers of `topic`, each of which is one process."""
 
     def __init__(self, topic: str, partitions: int) -> None:
         self.history = History()
@@ -37,22 +38,22 @@ class DemoHistory:
         """Takes note of what becomes of a flight."""
         receipt.add_done_callback(partial(self._settled, operation))
 
-    def reads_all(self) -> None:
+    def reads_all(self, who: str = "reader") -> None:
         """Takes note that every partition is read from its beginning."""
-        operation = self.history.invoke("reader", Assign(dict.fromkeys(self._logs, 0)), at_s=self._now())
+        operation = self.history.invoke(who, Assign(dict.fromkeys(self._logs, 0)), at_s=self._now())
         self.history.complete(operation, Outcome.OK, at_s=self._now())
 
-    def polled(self, batch: FetchedBatch) -> None:
-        """Takes note of what the reader got."""
-        operation = self.history.invoke("reader", Poll(), at_s=self._now())
+    def polled(self, batch: FetchedBatch, who: str = "reader") -> None:
+        """Takes note of what a reader got."""
+        operation = self.history.invoke(who, Poll(), at_s=self._now())
         records = [(record.offset, _number(record.value)) for record in batch.records()]
         self.history.complete(operation, Outcome.OK, Poll({self._logs[batch.partition]: records}), at_s=self._now())
 
     def lines(self) -> Iterator[str]:
         return write_lines(self.history)
 
-    def complaints(self) -> list[str]:
-        return [str(anomaly) for anomaly in check(self.history)]
+    def anomalies(self) -> tuple[Anomaly, ...]:
+        return tuple(check(self.history))
 
     def _settled(self, operation: Operation, receipt: Receipt) -> None:
         failure = receipt.exception()
