@@ -1,12 +1,15 @@
 """Findings: what recoveries found and the controller has not been told yet.
 
 `recovery-findings` lists, as the checkpoints do, a version, a count, and a line `topic partition proven cut_bytes
-cut_offset` for each log that cut a torn tail or is not proven.
+cut_offset` for each log that cut a torn tail or is not proven; and, from version 1 on, a checksum of all that, for a
+replica that lacks something must not lead because a byte is another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from crc32c import crc32c
 
 from dohle.model.errors import DataFolderError
 from dohle.storage.checkpoints import LogKey
@@ -31,18 +34,27 @@ def encode_findings(findings: Mapping[LogKey, Recovery]) -> str:
         f"{topic} {partition} {int(one.proven)} {one.cut_bytes} {one.cut_offset}\n"
         for (topic, partition), one in findings.items()
     )
-    return f"0\n{len(findings)}\n{lines}"
+    body = f"1\n{len(findings)}\n{lines}"
+    return f"{body}crc32c {crc32c(body.encode()):08x}\n"
 
 
 def decode_findings(path: str, data: bytes) -> dict[LogKey, Recovery]:
     """Raises DataFolderError where the file is damaged."""
     findings: dict[LogKey, Recovery] = {}
     try:
-        lines = data.decode("ascii").splitlines()
+        text = data.decode("ascii")
+        if not text.startswith("0\n"):  # of version 0, which had none
+            body, mark, checksum = text.rpartition("crc32c ")
+            if not mark or checksum != f"{crc32c(body.encode()):08x}\n":
+                raise ValueError("its checksum does not match")
+            text = body
+        lines = text.splitlines()
         for line in lines[2:]:
             topic, partition, proven, cut_bytes, cut_offset = line.split(" ")
             findings[topic, int(partition)] = Recovery(False, proven == "1", int(cut_bytes), int(cut_offset))
-        if lines[0] != "0" or int(lines[1]) != len(findings):
+        if lines[0] not in ("0", "1"):
+            raise ValueError(f"version {lines[0]} is unknown")
+        if int(lines[1]) != len(findings):
             raise ValueError(f"{lines[1]} entries announced, {len(findings)} found")
     except (ValueError, IndexError) as error:
         raise DataFolderError(

@@ -15,7 +15,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from dohle.model.ids import parse_id
+from dohle.model.errors import CorruptLog
+from dohle.model.ids import id_text, parse_id
 from dohle.runtime.disk import Disk
 from dohle.storage.data_folder import DataFolder
 
@@ -46,10 +47,10 @@ async def settle_moves(disk: Disk, folders: Sequence[DataFolder]) -> dict[str, s
                     log.info("%s was left by a stop before %s had moved there: it is deleted", path, name)
                     disk.delete(path)
                     continue
-                source_id = (await disk.read_all(f"{path}/{SOURCE_FILE}")).decode("ascii", "replace")
-                source = next((one for one in folders if one.directory_id == parse_id(source_id.strip())), None)
+                source_id = await read_source(disk, path)
+                source = next((one for one in folders if one.directory_id == source_id), None)
                 if source is None or source.path in failing:
-                    log.warning("%s waits for the directory %s, which may have the original", path, source_id.strip())
+                    log.warning("%s waits for the directory %s, which may have the original", path, id_text(source_id))
                     continue
                 at = source.path
                 await disk.sync([], [source.path])  # the original must not come back with a loss of power
@@ -57,6 +58,20 @@ async def settle_moves(disk: Disk, folders: Sequence[DataFolder]) -> dict[str, s
                 disk.rename(path, f"{target.path}/{name}")
                 await disk.sync([], [target.path])
                 log.info("%s has moved from %s to %s", name, source.path, target.path)
+            except CorruptLog as error:
+                log.error("%s", error.message)
             except OSError as error:
                 failing[at] = f"{at} cannot be used: {error}"
     return failing
+
+
+async def read_source(disk: Disk, path: str) -> bytes:
+    """Returns the id of the directory that the copy in `path` came from. Raises CorruptLog where nobody can tell."""
+    note = f"{path}/{SOURCE_FILE}"
+    try:
+        return parse_id((await disk.read_all(note)).decode("ascii", "replace").strip())
+    except (FileNotFoundError, ValueError) as error:
+        raise CorruptLog(
+            f"{note} is missing or damaged ({error}): the copy beside it stays as it is, and is not served, since "
+            f"another directory may have the original; if none has, rename {path} to {path.removesuffix(MOVED_SUFFIX)}"
+        ) from error

@@ -7,7 +7,9 @@ durability: the log collects what is to be synced.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterable
 
 from dohle.model.batch import HEADER_BYTES, LENGTH_END, NO_TIMESTAMP, BatchHeader, read_header
@@ -243,10 +245,15 @@ class Segment:
         return not index.missing or index.supply(data)
 
     async def rebuild_indexes(self) -> None:
-        """Builds both indexes from the batches' headers. The segment may grow meanwhile."""
+        """Builds both indexes from the batches' headers. The segment may grow meanwhile.
+
+        Raises DamagedFile where no batch begins, or one does not follow the other.
+        """
         scratch = Segment(self._disk, "", self.base_offset, index_interval_bytes=self.index_interval_bytes)
+        follow = _chain(self.log_path, self.base_offset, sys.maxsize)
 
         def note(position: int, header: BatchHeader) -> bool:
+            follow(position, header)  # an index cannot hold any offset
             scratch.note(header, position)
             return False
 
@@ -293,8 +300,9 @@ class Segment:
         """Returns the position of the first batch that ends above `offset`, or the size if there is none."""
         relative = offset - self.base_offset
         if not self.index.covers(relative):
-            await self.load_indexes()
-        entry = self.index.floor(relative)
+            with contextlib.suppress(DamagedFile):  # what lies before the damage can be read
+                await self.load_indexes()
+        entry = self.index.floor(relative) if self.index.covers(relative) else None
         if entry is not None:
             found = await self._locate_from(entry, offset)
             if found is not None:

@@ -6,15 +6,17 @@
     4  its indexes and then its batches get their names, durably
 
 A start deletes what was cleaned and came no further, and goes on from step 3 where it finds a `.swap`: whatever lies in
-its offsets goes, and indexes are built again when they are used first. An empty batch stands where others are gone, so
-that the offsets of a segment end exactly where those end whose place it takes. (Kafka's names and order, with syncs
-between the steps, so that nothing rests on the order in which a file system keeps renames.)
+its offsets goes, and indexes are built again when they are used first; but a damaged one does not take the place of
+what is there. An empty batch stands where others are gone, so that the offsets of a segment end exactly where those end
+whose place it takes. (Kafka's names and order, with syncs between the steps, so that nothing rests on the order in
+which a file system keeps renames.)
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dohle.model.batch import BatchHeader
 from dohle.runtime.disk import Disk, File
@@ -97,38 +99,71 @@ class CleanedFiles:
                 self._disk.delete(path)
 
 
-async def swapped_in(disk: Disk, folder: str, names: Sequence[str]) -> list[tuple[int, int]]:
-    """Returns the first offset, and the one behind the last, of each segment that has come as far as step 2."""
-    found: list[tuple[int, int]] = []
+class Swapped(NamedTuple):
+    """A segment that has come as far as step 2: its first offset, and the one behind its last.
+
+    Unless it `is_taken` the segments in whose place it was to come stay: they are there, and it is damaged.
+    """
+
+    start: int
+    end: int
+    is_taken: bool
+
+
+async def swapped_in(disk: Disk, folder: str, names: Sequence[str]) -> list[Swapped]:
+    """Returns what has come as far as step 2, where `names` are what the folder holds."""
+    found: list[Swapped] = []
+    bases = named_offsets(names, LOG_SUFFIX)
     for base_offset in named_offsets(names, LOG_SUFFIX + SWAP_SUFFIX):
         segment = Segment(disk, folder, base_offset, index_interval_bytes=0, ending=SWAP_SUFFIX)
-        segment.size = segment.file().size()
-        end = base_offset
-
-        def note(_: int, header: BatchHeader) -> bool:
-            nonlocal end
-            end = header.next_offset
-            return False
-
-        try:
-            await segment.walk(0, segment.size, note)
-        except DamagedFile as error:
-            log.error("%s; what it was to replace behind offset %d stays", error.message, end)
-        finally:
-            segment.close()
-        found.append((base_offset, end))
+        end, damage = await _end_of(segment)
+        if damage is None and end not in bases:  # the active segment is never compacted, so that another follows
+            damage = DamagedFile(segment.log_path, segment.size, f"it ends at offset {end}, where no segment begins")
+        is_taken = damage is None or base_offset not in bases
+        if damage is not None:
+            log.error("%s; what it was to replace %s", damage.message, "is gone" if is_taken else "stays")
+        found.append(Swapped(base_offset, end, is_taken))
     return found
+
+
+async def _end_of(segment: Segment) -> tuple[int, DamagedFile | None]:
+    """Returns the offset behind the last batch that follows the one before, by their headers, and what is wrong."""
+    end = segment.base_offset
+
+    def note(position: int, header: BatchHeader) -> bool:
+        nonlocal end
+        if header.base_offset != end or header.last_offset_delta < 0:
+            reason = f"a batch of offset {header.base_offset} where {end} comes next"
+            raise DamagedFile(segment.log_path, position, reason)
+        if position + header.size_bytes > segment.size:
+            raise DamagedFile(segment.log_path, position, "the batch is cut")
+        end = header.next_offset
+        return False
+
+    try:
+        segment.size = segment.file().size()
+        await segment.walk(0, segment.size, note)
+        if not segment.size:
+            raise DamagedFile(segment.log_path, 0, "it is empty")
+    except DamagedFile as damage:
+        return end, damage
+    finally:
+        segment.close()
+    return end, None
 
 
 async def finish_swaps(disk: Disk, folder: str, names: Sequence[str]) -> None:
     """Steps 3 and 4, at a start, where `names` are what the folder holds."""
-    for start, end in await swapped_in(disk, folder, names):
+    for start, end, is_taken in await swapped_in(disk, folder, names):
+        path = f"{folder}/{segment_name(start)}{LOG_SUFFIX}"
+        if not is_taken:
+            disk.delete(path + SWAP_SUFFIX)
+            continue
         log.info("%s: the compaction of offsets %d to %d is finished", folder, start, end - 1)
         for suffix in (*_INDEXES, LOG_SUFFIX, SNAPSHOT_SUFFIX):
             for base_offset in named_offsets(names, suffix):
                 if start <= base_offset < end and (suffix != SNAPSHOT_SUFFIX or base_offset > start):
                     disk.delete(f"{folder}/{segment_name(base_offset)}{suffix}")
         await disk.sync([], [folder])
-        path = f"{folder}/{segment_name(start)}{LOG_SUFFIX}"
         disk.rename(path + SWAP_SUFFIX, path)
         await disk.sync([], [folder])

@@ -14,10 +14,11 @@ from dataclasses import replace
 from dohle.model.errors import CorruptLog, DataFolderError
 from dohle.model.ids import TopicId, id_text
 from dohle.runtime.disk import Disk
-from dohle.storage.checkpoints import CLEANED, FILES, RECOVERY_POINTS, LogKey
+from dohle.storage.checkpoints import CLEANED, FILES, RECOVERY_POINTS, LogKey, decode_offsets
 from dohle.storage.clean_stop import FILE_NAME as CLEAN_STOP_FILE
 from dohle.storage.data_folder import LOCK_FILE, META_FILE, read_identity
 from dohle.storage.findings import FINDINGS_FILE, decode_findings
+from dohle.storage.headroom import RESERVE_FILE
 from dohle.storage.log_folder import METADATA_OFFSET_FILE, decode_metadata_offset, parse_folder_name
 from dohle.storage.moved_logs import FUTURE_SUFFIX, MOVED_SUFFIX
 from dohle.storage.partition_metadata import PARTITION_FILE, read_topic_id
@@ -25,7 +26,7 @@ from dohle.storage.single_log import METADATA_LOG
 from dohle.storage.strays import STRAY_SUFFIX
 from dohle.storage.verify.replica import stranger, verify_replica
 from dohle.storage.verify.report import LOST, Report
-from dohle.storage.verify.stop import DirectoryStop, Stop, line_position, read_stop
+from dohle.storage.verify.stop import CHECKPOINT_LINES, DirectoryStop, Stop, line_position, read_stop
 
 _LEFT_OUT = {
     "-new": "a replica that was being made: a start deletes it",
@@ -33,7 +34,7 @@ _LEFT_OUT = {
     FUTURE_SUFFIX: "a copy on its way here that is not whole: a start deletes it",
     STRAY_SUFFIX: "a replica that was set aside, and is not served: give its path to have it checked",
 }
-_KNOWN = {META_FILE, LOCK_FILE, CLEAN_STOP_FILE, METADATA_OFFSET_FILE, FINDINGS_FILE, *FILES, CLEANED}
+_KNOWN = {META_FILE, LOCK_FILE, RESERVE_FILE, CLEAN_STOP_FILE, METADATA_OFFSET_FILE, FINDINGS_FILE, *FILES, CLEANED}
 
 
 async def verify_directory(disk: Disk, path: str) -> AsyncIterator[Report]:
@@ -114,8 +115,16 @@ async def _check_own_files(disk: Disk, path: str, report: Report) -> None:
                 found = decode_findings(findings, await disk.read_all(findings))
                 report.note(findings, f"{len(found)} logs of which the controller was not told yet what recovery found")
             except DataFolderError as error:
-                expected = "version 0, the number of logs, and a line for each"
+                expected = "version 1, the number of logs, a line for each, and their checksum"
                 report.fault(findings, 0, error.message, expected=expected, meaning="the node does not start")
+    cleaned = f"{path}/{CLEANED}"
+    with report.reading(cleaned):
+        if disk.exists(cleaned):
+            try:
+                decode_offsets(cleaned, (await disk.read_all(cleaned)).decode("utf-8", "replace"))
+            except CorruptLog as error:
+                meaning = "the node begins it anew, says so, and compacts each log from its start"
+                report.fault(cleaned, 0, error.message, expected=CHECKPOINT_LINES, meaning=meaning)
     offset = f"{path}/{METADATA_OFFSET_FILE}"
     with report.reading(offset):
         if disk.exists(offset):

@@ -11,7 +11,7 @@ from dohle.model.batch import BatchHeader
 from dohle.model.errors import CorruptLog
 from dohle.runtime.disk import Disk
 from dohle.storage.checkpoints import HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, LogKey, Offsets
-from dohle.storage.compaction.swap_files import SWAP_SUFFIX, swapped_in
+from dohle.storage.compaction.swap_files import SWAP_SUFFIX, Swapped, swapped_in
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
@@ -67,14 +67,27 @@ class _LogCheck:
 
     async def find_segments(self) -> None:
         """Takes those for the log that a start would."""
-        for start, end in await swapped_in(self._disk, self._folder, self._names):
+        for start, end, is_taken in await self._swapped_in():
             segment = Segment(self._disk, self._folder, start, index_interval_bytes=0, ending=SWAP_SUFFIX)
+            if not is_taken:
+                what = "an unfinished compaction, and damaged: a start deletes it and keeps what it was to replace"
+                self.report.note(segment.log_path, what)
+                continue
             self.report.note(segment.log_path, "a compaction that is not finished: a start takes it for the segment")
             others = [one for one in self._segments if not start <= one.base_offset < end]
             self._segments = sorted([segment, *others], key=lambda one: one.base_offset)
             self._swapped.append(segment)
         self._leave_out_dead()
         self._first_offset = self._segments[0].base_offset if self._segments else 0
+
+    async def _swapped_in(self) -> list[Swapped]:
+        names = [name for name in self._names if name.endswith(LOG_SUFFIX + SWAP_SUFFIX)]
+        others = [name for name in self._names if name not in names]
+        found: list[Swapped] = []
+        for name in names:
+            with self.report.reading(f"{self._folder}/{name}"):
+                found += await swapped_in(self._disk, self._folder, [*others, name])
+        return found
 
     def _leave_out_dead(self) -> None:
         """What lies below the log's start by whole segments is about to be deleted; some of it may be gone."""

@@ -12,6 +12,8 @@ from dohle.storage.clean_stop import FILE_NAME as CLEAN_STOP_FILE
 from dohle.storage.clean_stop import decode_mark
 from dohle.storage.verify.report import Report
 
+CHECKPOINT_LINES = "version 0, the number of logs, and a line `topic partition offset` for each"
+
 _MEANINGS = {
     RECOVERY_POINTS: "the node does not start: without it a torn tail cannot be told from a loss. Restore it, or "
     "delete it: every log is then read from its start, and a batch that looks torn is cut wherever it lies",
@@ -85,8 +87,7 @@ async def read_stop(disk: Disk, folder: str, report: Report) -> DirectoryStop:
             try:
                 offsets[name] = decode_offsets(path, (await disk.read_all(path)).decode("utf-8", "replace"))
             except CorruptLog as error:
-                expected = "version 0, the number of logs, and a line `topic partition offset` for each"
-                report.fault(path, 0, error.message, expected=expected, meaning=_MEANINGS[name])
+                report.fault(path, 0, error.message, expected=CHECKPOINT_LINES, meaning=_MEANINGS[name])
     return DirectoryStop(folder, clean, offsets)
 
 
