@@ -30,11 +30,20 @@ from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened, Recovery
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
-from dohle.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, RETIRED_SUFFIX, TIME_INDEX_SUFFIX, Segment, named_offsets
+from dohle.storage.segment import (
+    INDEX_SUFFIX,
+    LOG_SUFFIX,
+    REBUILT_SUFFIX,
+    RETIRED_SUFFIX,
+    TIME_INDEX_SUFFIX,
+    Segment,
+    named_offsets,
+)
 from dohle.storage.segment_index import OffsetIndex, TimeIndex
 from dohle.storage.segments import Segments
 
 _CHUNK_BYTES = 4 << 20
+_REBUILT = (INDEX_SUFFIX + REBUILT_SUFFIX, TIME_INDEX_SUFFIX + REBUILT_SUFFIX)
 
 log = logging.getLogger(__name__)
 
@@ -142,11 +151,11 @@ class LogFiles:
         self._find_segments()
 
     def _delete_dead(self) -> None:
-        """Deletes what was retired, or was about to be, and compactions that came to nothing."""
+        """Deletes what was retired, or was about to be, and compactions and indexes that came to nothing."""
         for segment in self._dead:
             segment.delete()
         for name in self._names:
-            if name.endswith((RETIRED_SUFFIX, CLEANED_SUFFIX)):
+            if name.endswith((RETIRED_SUFFIX, CLEANED_SUFFIX, *_REBUILT)):
                 self._disk.delete(f"{self._folder}/{name}")
 
     async def _lacks_its_beginning(self, begins_at: int) -> Damage:

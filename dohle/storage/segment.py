@@ -7,6 +7,7 @@ durability: the log collects what is to be synced.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dohle.model.batch import HEADER_BYTES, LENGTH_END, NO_TIMESTAMP, BatchHeader, read_header
 from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.runtime.disk import Buffer, Disk, File
+from dohle.storage.room import NoRoom, needing_room
 from dohle.storage.segment_index import IndexEntry, OffsetIndex, TimeIndex
 
 LOG_SUFFIX = ".log"
@@ -22,6 +24,9 @@ INDEX_SUFFIX = ".index"
 TIME_INDEX_SUFFIX = ".timeindex"
 RETIRED_SUFFIX = ".deleted"
 """Behind the names of files that are part of no log any more; they go later, for they may be being read."""
+
+REBUILT_SUFFIX = ".tmp"
+"""Behind the names of indexes that are being built again; what a crash leaves of them goes at the next start."""
 
 MOST_BYTES = 2**31 - 1
 """Positions are int32 in the index."""
@@ -76,9 +81,11 @@ class Segment:
     """The batches from `base_offset` on, up to the next segment's."""
 
     __slots__ = (
+        "_building",
         "_disk",
         "_ending",
         "_file",
+        "_grows",
         "_indexed_timestamp",
         "_indexes_changed",
         "_since_entry",
@@ -109,6 +116,8 @@ class Segment:
         self._indexed_timestamp = NO_TIMESTAMP
         self._since_entry = 0
         self._indexes_changed = False  # since they were written
+        self._grows = False  # since it was sealed, if it was
+        self._building: asyncio.Lock | None = None  # held while the indexes are built again
 
     @property
     def log_path(self) -> str:
@@ -131,6 +140,7 @@ class Segment:
     def append(self, buffer: Buffer) -> int:
         """Adds whole batches, which `note` must then be told of one by one. Returns where they begin."""
         position = self.size
+        self._grows = True
         self.file().append([buffer])
         self.size += len(buffer)
         return position
@@ -165,6 +175,7 @@ class Segment:
         """
         if seal:
             self._index_time()
+            self._grows = False
         if not self._indexes_changed:
             return []
         files = [self._disk.open(self._file_path(suffix), create=True) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
@@ -230,12 +241,61 @@ class Segment:
                 if index.missing and not await self._supply(suffix, index):
                     log.warning("%s%s is damaged or missing: it is built again from the segment", self.path, suffix)
                     await self._build_again()
-                    return
+                    break
 
     async def _build_again(self) -> None:
-        await self.rebuild_indexes()
-        for file in self.write_indexes(seal=True):
-            file.close()
+        """Builds both indexes from the batches, and their files too unless the segment grows: a roll writes those.
+
+        A start after a crash finds the old file or the new one, never a part.
+        """
+        former = self.index
+        if self._building is None:
+            self._building = asyncio.Lock()
+        async with self._building:
+            if self.index is not former:
+                return  # another has built them meanwhile
+            built, end = self._scratch(), 0
+            follow = _chain(self.log_path, self.base_offset, sys.maxsize)
+            while True:
+                end = await self._gather(built, end, follow)
+                if self._grows:
+                    break
+                built._index_time()
+                if await self._replace_index_files(built, end):
+                    break
+            if self.index is former:
+                self._take_indexes(built)
+
+    async def _replace_index_files(self, built: Segment, end: int) -> bool:
+        """Returns False where the segment is not the one that `built` was gathered from, up to `end`, any more."""
+        paths = [self._file_path(suffix) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
+        new_paths = [path + REBUILT_SUFFIX for path in paths]
+        indexes: tuple[OffsetIndex | TimeIndex, ...] = (built.index, built.times)
+        files: list[File] = []
+        try:
+            with needing_room():
+                for path, index in zip(new_paths, indexes, strict=True):
+                    files.append(self._disk.open(path, create=True))
+                    files[-1].truncate(0)  # left over from a crash
+                    files[-1].append([index.unwritten()])
+            await self._disk.sync(files)
+            if self.size != end or self._grows:
+                return False
+            is_mine = paths[0] == self._file_path(INDEX_SUFFIX)  # the segment was not retired meanwhile, nor deleted
+            if is_mine and self._disk.exists(self.log_path):
+                for new, path in zip(new_paths, paths, strict=True):
+                    self._disk.rename(new, path)
+        except NoRoom as error:  # which keeps nobody from reading
+            log.warning("%s is not written, and will be built again: %s", paths[0], error)
+        finally:
+            for file in files:
+                file.close()
+            for path in new_paths:
+                if self._disk.exists(path):
+                    self._disk.delete(path)
+        for index in indexes:
+            index.stored = len(index)  # or the file is found to be damaged again
+        return True
 
     async def _supply(self, suffix: str, index: OffsetIndex | TimeIndex) -> bool:
         try:
@@ -244,25 +304,28 @@ class Segment:
             return False
         return not index.missing or index.supply(data)
 
-    async def rebuild_indexes(self) -> None:
-        """Builds both indexes from the batches' headers. The segment may grow meanwhile.
+    def _scratch(self) -> Segment:
+        return Segment(self._disk, "", self.base_offset, index_interval_bytes=self.index_interval_bytes)
+
+    async def _gather(self, built: Segment, position: int, follow: Callable[[int, BatchHeader], bool]) -> int:
+        """Notes in `built` the batches from `position` on; returns where they end. The segment may grow meanwhile.
 
         Raises DamagedFile where no batch begins, or one does not follow the other.
         """
-        scratch = Segment(self._disk, "", self.base_offset, index_interval_bytes=self.index_interval_bytes)
-        follow = _chain(self.log_path, self.base_offset, sys.maxsize)
 
-        def note(position: int, header: BatchHeader) -> bool:
-            follow(position, header)  # an index cannot hold any offset
-            scratch.note(header, position)
+        def note(at: int, header: BatchHeader) -> bool:
+            follow(at, header)  # an index cannot hold any offset
+            built.note(header, at)
             return False
 
-        end = 0
-        while end < self.size:
-            end = await self.walk(end, self.size, note)
-        self.index, self.times, self.newest = scratch.index, scratch.times, scratch.newest
-        self._indexed_timestamp, self._since_entry = scratch._indexed_timestamp, scratch._since_entry
-        self._indexes_changed = True
+        while position < self.size:
+            position = await self.walk(position, self.size, note)
+        return position
+
+    def _take_indexes(self, built: Segment) -> None:
+        self.index, self.times, self.newest = built.index, built.times, built.newest
+        self._indexed_timestamp, self._since_entry = built._indexed_timestamp, built._since_entry
+        self._indexes_changed = self._grows
 
     def begin_indexes(self) -> None:
         """Forgets both indexes, for the caller to `note` every batch anew."""
@@ -340,6 +403,7 @@ class Segment:
             if await self.walk(start, self.size, lambda _, header: header.max_timestamp > newest[0]) < self.size:
                 log.warning("%s%s lacks its end: it is built again from the segment", self.path, TIME_INDEX_SUFFIX)
                 await self._build_again()
+                await self.load_indexes()
                 newest = self.times.newest()
             self.newest = newest
         return self.newest[0]
