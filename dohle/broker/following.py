@@ -147,9 +147,13 @@ class Following:
         return not self.ended
 
     async def start_over(self, leader_log_start: int) -> bool:
-        """Empties a log that ends before the leader's begins (rule 3). Returns whether to subscribe again."""
+        """Empties a log that ends before the leader's begins (rule 3). Returns whether to subscribe again.
+
+        Or begins one there that is empty, and cannot tell whether what it had agreed with the leader's.
+        """
         async with self._changing:
-            if not self.ended and self.log.log_end_offset < leader_log_start:
+            is_nothing = self.log.last_batch_epoch < 0 and self.log.log_end_offset != leader_log_start
+            if not self.ended and (is_nothing or self.log.log_end_offset < leader_log_start):
                 await self.log.start_over_at(leader_log_start)
         return not self.ended
 

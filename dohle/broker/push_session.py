@@ -444,18 +444,21 @@ class PushSession:
             begin_anew = leading.told_of_damage(self._follower, self._broker_epoch, number, now)
             self._refuse(key, number, ReplicaNotAvailable("the replica is damaged"), -1, begin_anew=begin_anew)
             return
-        if subscription.last_epoch >= 0:  # an empty log never diverges (amendment 10)
+        # from the first batch that is there: a replica that begins anew has to begin where a batch does
+        first, last = leader_log.first_offset, leader_log.log_end_offset
+        if subscription.last_epoch >= 0:
             epoch, end = leader_log.end_offset_for_epoch(subscription.last_epoch)
             if epoch != subscription.last_epoch or end < subscription.position:
                 self._diverging(key, number, epoch, end)
                 return
-        # from the first batch that is there: a replica that begins anew has to begin where a batch does
-        if not leader_log.first_offset <= subscription.position <= leader_log.log_end_offset:
+        else:  # an empty log never diverges (amendment 10); it may have let go what the leader has otherwise
+            last = first
+        if not first <= subscription.position <= last:
             outside = OffsetOutOfRange(
                 f"the replica ends at {subscription.position} and the leader's log spans"
-                f" {leader_log.first_offset} to {leader_log.log_end_offset}"
+                f" {first} to {leader_log.log_end_offset}"
             )
-            self._refuse(key, number, outside, leader_log.first_offset)
+            self._refuse(key, number, outside, first)
             return
         feed = Feed(self, leading, subscription)
         self._feeds[key] = feed

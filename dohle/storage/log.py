@@ -159,13 +159,13 @@ class Log:
 
     @property
     def last_batch_epoch(self) -> int:
-        """The last batch's leader epoch, or -1 if the log is empty."""
-        return self.epochs.epoch_at(self._end - 1) if self._end > self.first_offset else -1
+        """The leader epoch of the last batch, also of one that was let go; -1 if the log never had any."""
+        return self.epochs.epoch_at(self._end - 1)
 
     @property
     def durable_epoch(self) -> int:
-        """The leader epoch of the last batch below `durable_end`, or -1: a start finds at least so much again."""
-        return self.epochs.epoch_at(self._durable_end - 1) if self._durable_end > self.first_offset else -1
+        """The same for the last batch below `durable_end`: a start finds at least so much again."""
+        return self.epochs.epoch_at(self._durable_end - 1)
 
     @property
     def proven(self) -> bool:
@@ -471,7 +471,7 @@ class Log:
             return []
         taken = self._segments.take_below(min(offset, self._start))
         self._snapshots.delete_below(self.first_offset)
-        self.epochs.begin_at(self.first_offset)
+        self.epochs.begin_at(self.first_offset - 1)  # a log without batches still tells the epoch of its last one
         return taken
 
     # Truncation

@@ -67,6 +67,23 @@ async def test_the_active_segment_goes_as_well_and_the_log_goes_on_at_its_end() 
     await world.stop()
 
 
+async def test_a_log_without_batches_tells_the_epoch_of_its_last_one() -> None:
+    world, log = await filled(retaining())
+    log.advance_log_start(10)
+    await world.folder.retire_segments()
+    assert (log.first_offset, log.last_batch_epoch, log.durable_epoch) == (10, 2, 2)
+    log = await world.restart()
+    assert (log.first_offset, log.last_batch_epoch) == (10, 2)
+    log.start_epoch(5)
+    assert (log.last_batch_epoch, log.end_offset_for_epoch(2)) == (2, (2, 10))
+    log = await world.crash(Random(1))
+    assert (log.first_offset, log.last_batch_epoch) == (10, 2)
+    await log.start_over_at(4)
+    assert (log.first_offset, log.last_batch_epoch) == (4, -1)
+    await world.stop()
+    assert all([report.is_sound async for report in verify_directory(world.disk, PATH)])
+
+
 async def test_segments_go_while_the_log_without_them_is_large_enough() -> None:
     world, log = await filled(retaining(size_bytes=4 * BATCH_BYTES))
     assert await log.retained_from(0) == 6

@@ -140,3 +140,42 @@ async def power_goes_while_a_log_begins_anew_below_its_start(stage: Stage) -> No
     stage.world.start(other)
     stage.world.start(leader)
     await comes_back(stage, other)
+
+
+async def _emptied_behind_an_unclean_election(stage: Stage) -> tuple[int, int]:
+    """Returns who leads uncleanly, and never heard of what the others have let go, and one of those, which is down."""
+    await stage.make_topic({**_SHORT_SEGMENTS, "unclean.leader.election.enable": "true", "min.insync.replicas": "1"})
+    await stage.written(2)
+    behind = stage.follower()
+    stage.world.kill(behind)
+    await stage.until(lambda: behind not in stage.partition().in_sync_replicas, "one has left")
+    await stage.written(4)
+    leader, other = stage.partition().leader, next(node for node in stage.followers() if node != behind)
+    await stage.asks(lambda admin: admin.delete_records({("t", 0): 6}))
+    await stage.until(lambda: stage.log(other).first_offset == 6, "nothing is left of its log")
+    await stage.passes(2)  # all is noted
+    for node_id in (leader, other):
+        stage.world.kill(node_id)
+    stage.world.start(behind)
+    await stage.until(lambda: stage.partition().leader == behind, "it leads uncleanly", 60.0)
+    return behind, other
+
+
+async def _has_all(stage: Stage, leader: int, other: int) -> None:
+    stage.world.start(other)
+    await stage.until(lambda: other in stage.partition().in_sync_replicas, "it is in sync", 60)
+    mine, its = stage.log(leader), stage.log(other)
+    assert its.first_offset <= mine.log_start_offset, f"it has nothing below {its.first_offset}, and may lead"
+
+
+@scenario_in(APART, log_retention_check_interval_ms=OFTEN_MS)
+async def a_log_that_was_emptied_ends_behind_the_leaders(stage: Stage) -> None:
+    leader, other = await _emptied_behind_an_unclean_election(stage)
+    await _has_all(stage, leader, other)
+
+
+@scenario_in(APART, log_retention_check_interval_ms=OFTEN_MS)
+async def a_log_that_was_emptied_ends_within_the_leaders(stage: Stage) -> None:
+    leader, other = await _emptied_behind_an_unclean_election(stage)
+    await stage.written(8, client="another")
+    await _has_all(stage, leader, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dohle.broker.following import Following
 from dohle.broker.leading import Leading
+from dohle.broker.push_session import PushSession
 from dohle.broker.retention import Retention
 from dohle.storage.retiring import Retiring
 from tests.simulation.mutations import deletion_scenarios as scenarios
@@ -135,5 +136,33 @@ DELETIONS = (
             """,
         ),
         scenario=scenarios.a_leader_is_cut_off_and_the_topic_retains_more_meanwhile,
+    ),
+    mutation(
+        "deletion: a log without batches is taken to agree",
+        "replication 3",
+        "a log that has let all go, and cannot tell its last epoch, begins where its leader's does",
+        edit(
+            PushSession,
+            "_subscribe",
+            """
+            - last = first
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_log_that_was_emptied_ends_within_the_leaders,
+    ),
+    mutation(
+        "deletion: a log without batches stays where it is",
+        "replication 3",
+        "a log that has nothing begins where its leader's does, whichever of the two ends later",
+        edit(
+            Following,
+            "start_over",
+            """
+            - is_nothing = self.log.last_batch_epoch < 0 and self.log.log_end_offset != leader_log_start
+            + is_nothing = not mutated()
+            """,
+        ),
+        scenario=scenarios.a_log_that_was_emptied_ends_behind_the_leaders,
     ),
 )
