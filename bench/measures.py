@@ -28,6 +28,7 @@ from dohle.storage.log_folder import LogFolder, NewLog
 
 NODES = 3
 CONFIGS = {"min.insync.replicas": "2"}
+TOPIC_ID = TopicId(bytes(16))
 
 
 @contextlib.contextmanager
@@ -169,22 +170,26 @@ async def open_partitions_s(count: int) -> float:
     """Opening a log directory of `count` partitions after a clean stop; the median of three."""
     with tempfile.TemporaryDirectory(prefix="dohle-bench-") as folder:
         disk = RealDisk()
-        await format_folder(disk, folder, cluster_id="bench", node_id=1, directory_id=DirectoryId(bytes(16)))
-        topic_id = TopicId(bytes(16))
-        logs = await _open(disk, folder)
-        await logs[0].create_logs([NewLog("t", number, topic_id, TopicConfig()) for number in range(count)])
-        await _close(*logs)
+        logs = await format_and_open(disk, folder)
+        await logs[0].create_logs([NewLog("t", number, TOPIC_ID, TopicConfig()) for number in range(count)])
+        await close(*logs)
         taken: list[float] = []
         for _ in range(3):
             started = time.perf_counter()
-            logs = await _open(disk, folder)
+            logs = await open_logs(disk, folder)
             taken.append(time.perf_counter() - started)
-            await _close(*logs)
+            await close(*logs)
         disk.close()
         return statistics.median(taken)
 
 
-async def _open(disk: RealDisk, folder: str) -> tuple[LogFolder, DataFolder, Tasks]:
+async def format_and_open(disk: RealDisk, folder: str) -> tuple[LogFolder, DataFolder, Tasks]:
+    """Makes a directory of logs without a node."""
+    await format_folder(disk, folder, cluster_id="bench", node_id=1, directory_id=DirectoryId(bytes(16)))
+    return await open_logs(disk, folder)
+
+
+async def open_logs(disk: RealDisk, folder: str) -> tuple[LogFolder, DataFolder, Tasks]:
     def fail(failure: BaseException) -> None:
         raise failure
 
@@ -193,7 +198,7 @@ async def _open(disk: RealDisk, folder: str) -> tuple[LogFolder, DataFolder, Tas
     return await LogFolder.open(disk, LoopClock(), data, tasks, on_failure=fail), data, tasks
 
 
-async def _close(logs: LogFolder, data: DataFolder, tasks: Tasks) -> None:
+async def close(logs: LogFolder, data: DataFolder, tasks: Tasks) -> None:
     await logs.close(clean=True, broker_epoch=1)
     await tasks.close()
     data.close()

@@ -62,6 +62,13 @@ class Disk(Protocol):
 
     def exists(self, path: str) -> bool: ...
 
+    def size(self, path: str) -> int:
+        """Returns a file's length in bytes, without opening it.
+
+        Raises FileNotFoundError, and PermissionError where `open` would.
+        """
+        ...
+
     def list(self, folder: str) -> list[str]:
         """Returns the names in `folder`, sorted. Raises FileNotFoundError."""
         ...

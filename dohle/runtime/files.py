@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import fcntl
 import os
 import platform
@@ -46,6 +47,8 @@ class FileLock:
 class RealDisk:
     """The machine's file systems."""
 
+    _access = os.R_OK | os.W_OK  # what `open` needs
+
     def __init__(self, threads: int = 6, *, most_descriptors: int | None = None) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="dohle-disk")
         self._sync_pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="dohle-sync")
@@ -76,6 +79,12 @@ class RealDisk:
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)
+
+    def size(self, path: str) -> int:
+        size = os.stat(path).st_size
+        if not os.access(path, self._access):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return size
 
     def list(self, folder: str) -> list[str]:
         return sorted(self._descriptors.call(os.listdir, folder))

@@ -14,6 +14,8 @@ from dohle.runtime.open_files import OpenFile
 class ReadOnlyDisk(RealDisk):
     """The machine's file systems; whatever would change something raises OSError (EROFS)."""
 
+    _access = os.R_OK
+
     def open(self, path: str, *, create: bool = False) -> OpenFile:
         if create:
             raise _refusal(path)

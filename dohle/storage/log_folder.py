@@ -26,6 +26,7 @@ from dohle.model.ids import DirectoryId, TopicId, id_text
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk, File
+from dohle.runtime.progress import Progress
 from dohle.runtime.tasks import Tasks, cancel, turn
 from dohle.storage.checkpoints import (
     CHECKPOINT_INTERVAL_S,
@@ -172,6 +173,7 @@ class LogFolder:
         self._checkpoints.begin_with(found)
         opened: dict[LogKey, Log] = {}
         files: dict[LogKey, LogFiles] = {}  # of those that are being opened
+        progress = Progress(self._clock, f"{self.path}: %d of {len(keys)} logs are open")
 
         async def open_one(key: LogKey) -> None:
             parts = await files[key].open(
@@ -181,6 +183,7 @@ class LogFolder:
             )
             folder = self._folder_of(key)
             opened[key] = self._log(key, folder, await read_topic_id(self._disk, folder), TopicConfig(), parts)
+            progress.is_at(len(opened))
 
         for start in range(0, len(keys), _OPENED_GROUP):
             group = keys[start : start + _OPENED_GROUP]

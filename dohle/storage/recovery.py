@@ -3,11 +3,13 @@
 After a clean stop the recovery point is the log's end; indexes and producer state are in their files, and opening takes
 a few small reads for the last segment, whatever the log's size. What does not fit together is treated as unclean.
 
-After an unclean stop everything from the segment of the recovery point on is read from the device, batch by batch. A
-bad batch above the recovery point that a crash explains is a torn tail: it is cut, with all behind it, and reported.
-Any other is damage: nothing is cut, the log ends before it, and is neither served nor appended to. Below the recovery
-point everything was durable, so that what is bad or missing there is always damage. Indexes are built again, epochs
-and producer state brought up to date, and what was kept is synced before anybody learns where the log ends.
+After an unclean stop a log to which nothing came since the last clean one is opened as after that: it ends at its
+recovery point, where a producer snapshot says that it had stopped. Of all others everything from the segment of the
+recovery point on is read from the device, batch by batch. A bad batch above the recovery point that a crash explains is
+a torn tail: it is cut, with all behind it, and reported. Any other is damage: nothing is cut, the log ends before it,
+and is neither served nor appended to. Below the recovery point everything was durable, so that what is bad or missing
+there is always damage. Indexes are built again, epochs and producer state brought up to date, and what was kept is
+synced before anybody learns where the log ends.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from dohle.storage.segment import (
     TIME_INDEX_SUFFIX,
     Segment,
     named_offsets,
+    segment_name,
 )
 from dohle.storage.segment_index import OffsetIndex, TimeIndex
 from dohle.storage.segments import Segments
@@ -74,8 +77,7 @@ class LogFiles:
         self._names = self._disk.list(self._folder)
         for base_offset in named_offsets(self._names, LOG_SUFFIX):
             segment = self._segment(base_offset)
-            segment.size = segment.file().size()
-            segment.close()
+            segment.size = self._disk.size(segment.log_path)
             self._segments.append(segment)
         self._dead = dead_of(self._segments, self._written)
         del self._segments[: len(self._dead)]
@@ -108,9 +110,12 @@ class LogFiles:
         marked = UNSYNCED_FILE in self._names
         begin = max(self._segments[0].base_offset, written.log_start_offset)
         epochs = await self._read_epochs(begin)
-        if clean and epochs is not None and await self._ends_at(written.recovery_point, epochs, begin):
+        as_left = clean or segment_name(written.recovery_point) + SNAPSHOT_SUFFIX in self._names
+        if as_left and epochs is not None and await self._ends_at(written.recovery_point, epochs, begin, clean):
             found = _Findings(written.recovery_point)
-            recovered = Recovery(clean=True, proven=True)
+            recovered = Recovery(clean=clean, proven=clean or not marked)
+            if not clean:
+                epochs.truncate_to(written.recovery_point)
         else:
             found, epochs = await self._recover(written.recovery_point, epochs, begin)
             cut_offset = found.end_offset if found.cut_bytes else -1
@@ -193,9 +198,7 @@ class LogFiles:
             path = segment.path + suffix
             size = min(segment.size, 1)  # a missing file fails the check as a damaged one does
             if path.rpartition("/")[2] in self._names:
-                file = self._disk.open(path)
-                size = file.size()
-                file.close()
+                size = self._disk.size(path)
             stored.append(-(-size // entry_bytes))  # a size that is no multiple fails the check
         segment.index, segment.times = OffsetIndex(stored[0]), TimeIndex(stored[1])
         segment.newest = None
@@ -213,10 +216,14 @@ class LogFiles:
         )
         return False
 
-    async def _ends_at(self, end_offset: int, epochs: EpochCache, begin: int) -> bool:
-        """Whether the last segment's files and `epochs` fit together and say that the log ends at `end_offset`."""
+    async def _ends_at(self, end_offset: int, epochs: EpochCache, begin: int, clean: bool) -> bool:
+        """Whether the last segment's files and `epochs` fit together and say that the log ends at `end_offset`.
+
+        After a clean stop it is worth a warning if they do not.
+        """
+        level = logging.WARNING if clean else logging.DEBUG
         if epochs.entries and epochs.entries[-1].start_offset > end_offset:
-            log.warning("%s/%s goes beyond offset %d, where the log ends", self._folder, EPOCHS_FILE, end_offset)
+            log.log(level, "%s/%s goes beyond offset %d, where the log ends", self._folder, EPOCHS_FILE, end_offset)
             return False
         segment = self._segments[-1]
         if not segment.size:
@@ -228,22 +235,22 @@ class LogFiles:
             nonlocal reached, newest, is_right
             reached, newest = header.next_offset, max(newest, header.max_timestamp)
             is_right = self._has_epoch_of(header, epochs, begin)
-            return not is_right
+            return not is_right or reached > end_offset
 
         try:
             first = segment.header_in(await segment.file().read_at(0, HEADER_BYTES), 0, 0)
             await segment.walk(await segment.resume(), segment.size, note)
         except CorruptLog as error:
-            log.warning("%s: %s", self._folder, error)
+            log.log(level, "%s: %s", self._folder, error)
             return False
         segment.first_timestamp = first.max_timestamp
         if not is_right or not self._has_epoch_of(first, epochs, begin):
             return False
         if segment.newest is None or newest > segment.newest[0]:
-            log.warning("%s%s lacks its end: the segment is read", segment.path, TIME_INDEX_SUFFIX)
+            log.log(level, "%s%s lacks its end: the segment is read", segment.path, TIME_INDEX_SUFFIX)
             return False
         if reached != end_offset:
-            log.warning("%s ends at offset %d, but %d was noted at the stop", self._folder, reached, end_offset)
+            log.log(level, "%s goes up to offset %d, but %d was noted", self._folder, reached, end_offset)
         return reached == end_offset
 
     async def _recover(

@@ -221,9 +221,10 @@ class Segment:
         """Returns no bytes where the file has no entry."""
         if not index.stored:
             return b""
-        if not self._disk.exists(self._file_path(suffix)):
-            raise DamagedFile(self.path + suffix, 0, "it is missing")
-        file = self._disk.open(self._file_path(suffix))
+        try:
+            file = self._disk.open(self._file_path(suffix))
+        except FileNotFoundError as error:
+            raise DamagedFile(self.path + suffix, 0, "it is missing") from error
         data = await file.read_at((index.stored - 1) * index.ENTRY_BYTES, index.ENTRY_BYTES)
         file.close()
         if len(data) < index.ENTRY_BYTES:

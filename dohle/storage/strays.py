@@ -51,13 +51,8 @@ class Strays:
             self.sizes[name] = self._size_bytes(f"{self._path}/{name}")
 
     def _size_bytes(self, folder: str) -> int:
-        total = 0
-        for name in self._disk.list(folder):
-            if name.endswith(LOG_SUFFIX):
-                file = self._disk.open(f"{folder}/{name}")
-                total += file.size()
-                file.close()
-        return total
+        logs = [name for name in self._disk.list(folder) if name.endswith(LOG_SUFFIX)]
+        return sum(self._disk.size(f"{folder}/{name}") for name in logs)
 
     def delete_old(self) -> None:
         """Deletes those that have been kept for long enough. Raises OSError."""

@@ -28,6 +28,22 @@ def disk() -> Iterator[RealDisk]:
     disk.close()
 
 
+def test_a_file_has_its_size_without_being_opened(disk: RealDisk, tmp_path: Path) -> None:
+    path = f"{tmp_path}/log"
+    with pytest.raises(FileNotFoundError, match="log"):
+        disk.size(path)
+    disk.open(path, create=True).append([b"abc"])
+    assert disk.size(path) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+def test_a_file_that_may_not_be_opened_has_no_size(disk: RealDisk, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.touch(mode=0o400)
+    with pytest.raises(PermissionError, match="log"):
+        disk.size(str(path))
+
+
 async def test_what_is_appended_is_read_back_from_any_position(disk: RealDisk, tmp_path: Path) -> None:
     file = disk.open(f"{tmp_path}/log", create=True)
     file.append([b"abc", memoryview(b"xdefx")[1:4], bytearray(b"gh")])

@@ -122,6 +122,12 @@ class FaultDisk:
     def exists(self, path: str) -> bool:
         return path in self.files or path in self.folders or path in self.reserves
 
+    def size(self, path: str) -> int:
+        self.check("size", path)
+        if path not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        return len(self.files[path].cached)
+
     def list(self, folder: str) -> list[str]:
         self.check("list", folder)
         if folder not in self.folders:

@@ -39,9 +39,13 @@ async def test_a_clean_stop_leaves_everything_and_the_broker_epoch(world: World)
     assert log.topic_id == bytes(range(16))
 
 
-async def test_a_clean_start_reads_no_batch(world: World) -> None:
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_log_to_which_nothing_came_since_a_clean_stop_is_not_read(world: World, clean: bool) -> None:
     await filled(world, 1000, size=4000)
     await world.stop()
+    if not clean:
+        await world.start()
+        await world.kill()
     read = 0
     disk_open = world.disk.open
 
@@ -60,8 +64,25 @@ async def test_a_clean_start_reads_no_batch(world: World) -> None:
 
     world.disk.open = spy  # type: ignore[method-assign]
     await world.start()
-    assert (await world.log()).recovered.clean
+    log = await world.log()
+    assert (log.recovered.clean, log.proven, log.damage) == (clean, True, None)
+    assert log.producers.check(read_header(batch(2, producer=1, sequence=1998))) == Duplicate(1998, 1999)
+    assert log.epochs.latest == 249
     assert read < 50_000
+
+
+async def test_appends_that_a_power_cut_takes_leave_a_log_as_its_clean_stop_did(world: World) -> None:
+    log = await filled(world)
+    log = await world.restart()
+    durable = bytes(world.bytes_of(SEGMENT))
+    log.append_as_leader(batch(2), 9, 0)
+    await world.kill()
+    world.bytes_of(SEGMENT)[:] = durable
+    await world.start()
+    log = await world.log()
+    assert (log.log_end_offset, log.damage, log.recovered.cut_bytes) == (20, None, 0)
+    assert log.epochs.entries == ((0, 0), (1, 8), (2, 16))
+    assert await read_all(log) == list(range(0, 20, 2))
 
 
 async def test_the_mark_of_a_clean_stop_counts_once(world: World) -> None:
@@ -184,7 +205,8 @@ async def test_a_bad_batch_that_no_crash_explains_is_damage(world: World) -> Non
 async def test_damage_is_seen_again_and_never_cut_at_later_starts(world: World, byte: int, clean: bool) -> None:
     log = await filled(world)
     third = len(await log.read(0, 1, up_to=20)) * 2
-    await world.restart()  # so that there are index files that a clean start would trust
+    log = await world.restart()  # so that there are index files that a clean start would trust
+    log.append_as_leader(batch(), 2, 0)  # and a reason to look
     await world.kill()
     world.bytes_of(SEGMENT)[third + byte] ^= 0x40
     size = len(world.bytes_of(SEGMENT))

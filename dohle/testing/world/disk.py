@@ -386,6 +386,12 @@ class SimDisk:
     def exists(self, path: str) -> bool:
         return self._find(path) is not None or path in self._reserves
 
+    def size(self, path: str) -> int:
+        entry = self._find(path)
+        if not isinstance(entry, Content):
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        return len(entry.cached)
+
     def list(self, folder: str) -> list[str]:
         return sorted(self._folder(folder).entries)
 
