@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dohle.client.consumer import Consumer, FetchedBatch
     from dohle.client.partition_changes import Reassignment
     from dohle.client.producer import Producer
-    from dohle.client.values import ConsumerRecord, Delivery, NewTopic
+    from dohle.client.values import ConsumerRecord, Delivery, NewTopic, OffsetAndTimestamp, OffsetSpec
     from dohle.model.errors import DohleError
     from dohle.model.ids import TopicPartition
 
@@ -28,6 +28,8 @@ __all__ = [
     "DohleError",
     "FetchedBatch",
     "NewTopic",
+    "OffsetAndTimestamp",
+    "OffsetSpec",
     "Producer",
     "Reassignment",
     "TopicPartition",
@@ -43,6 +45,8 @@ _HOMES = MappingProxyType(
         "DohleError": "dohle.model.errors",
         "FetchedBatch": "dohle.client.consumer",
         "NewTopic": "dohle.client.values",
+        "OffsetAndTimestamp": "dohle.client.values",
+        "OffsetSpec": "dohle.client.values",
         "Producer": "dohle.client.producer",
         "Reassignment": "dohle.client.partition_changes",
         "TopicPartition": "dohle.model.ids",

@@ -17,13 +17,25 @@ from dohle.broker.following import Following
 from dohle.broker.readers import Readers
 from dohle.broker.replicas import Replicas, check_leader_epoch
 from dohle.broker.traffic import Traffic
-from dohle.model.errors import DamagedReplica, DohleError, NotLeaderOrFollower, OffsetNotAvailable, OffsetOutOfRange
+from dohle.model.errors import (
+    DamagedReplica,
+    DohleError,
+    InvalidRequest,
+    NotLeaderOrFollower,
+    OffsetNotAvailable,
+    OffsetOutOfRange,
+)
 from dohle.model.ids import NodeId, PartitionKey
 from dohle.runtime.clock import Clock
 from dohle.storage.log import Log
+from dohle.storage.time_lookup import Found
 
 LATEST = -1
 EARLIEST = -2
+MAX_TIMESTAMP = -3
+EARLIEST_LOCAL = -4
+LATEST_TIERED = -5
+"""In place of a timestamp, as Kafka's ListOffsets has them. Here everything is local, and nothing tiered."""
 MOST_BYTES = 16 << 20
 """Of one answer, whatever the client asks for; a single larger batch is sent all the same."""
 
@@ -151,12 +163,17 @@ class Reads:
         return found if read_from is None else dataclasses.replace(found, read_from=read_from)
 
     async def find_offset(self, key: PartitionKey, timestamp_ms: int, current_leader_epoch: int) -> FoundOffset:
-        """Returns the offset that `timestamp_ms` means: LATEST, EARLIEST, or the first record at or after it."""
+        """Returns the offset that `timestamp_ms` means, and the time of the record where it is one's.
+
+        That is the first record at or after it, or what one of the names above stands for; -1 where there is none.
+        """
+        if timestamp_ms < LATEST_TIERED:
+            raise InvalidRequest(f"{timestamp_ms} is neither a time in ms nor one of the numbers from -1 to -5")
         partition = self._replicas.partition(key)
         leading = partition.leading()
         check_leader_epoch(current_leader_epoch, leading)
         source = leading.log
-        if timestamp_ms == EARLIEST:
+        if timestamp_ms in (EARLIEST, EARLIEST_LOCAL):
             return FoundOffset(source.log_start_offset, -1, leading.leader_epoch)
         if not leading.watermark_is_current:
             raise OffsetNotAvailable(
@@ -165,14 +182,22 @@ class Reads:
             )
         if timestamp_ms == LATEST:
             return FoundOffset(source.high_watermark, -1, leading.leader_epoch)
+        if timestamp_ms == LATEST_TIERED:
+            return FoundOffset(-1, -1, leading.leader_epoch)
         high_watermark = source.high_watermark
+
+        async def look(log: Log) -> Found | None:
+            if timestamp_ms == MAX_TIMESTAMP:
+                return await log.times.newest(up_to=high_watermark)
+            return await log.times.first_at(timestamp_ms, up_to=high_watermark)
+
         try:
-            found = await partition.read(lambda log: log.offset_for_timestamp(timestamp_ms, up_to=high_watermark))
+            found = await partition.read(look)
         except DamagedReplica as failure:
             raise leading.found_damage(failure, self._clock.now()) from failure
-        if found is None or found[0] >= high_watermark:
+        if found is None:
             return FoundOffset(-1, -1, leading.leader_epoch)
-        return FoundOffset(found[0], found[1], leading.leader_epoch)
+        return FoundOffset(found.offset, found.timestamp, leading.leader_epoch)
 
 
 def any_data(answers: Sequence[Fetched]) -> bool:

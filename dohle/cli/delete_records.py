@@ -57,7 +57,7 @@ def delete_records(
         from dohle.client.admin import Admin
 
         async with Admin(bootstrap, request_timeout_ms=int(timeout_s * 1000), client_id="dohle-topic") as admin:
-            names = await _names(admin, topic, partitions)
+            names = await partition_names(admin, topic, partitions)
             if before.isdecimal() and len(names) > 1:
                 raise click.UsageError(
                     f"{topic} has {len(names)} partitions, and an offset is one's: say which with --partition"
@@ -80,7 +80,8 @@ def _time(text: str) -> int:
         ) from None
 
 
-async def _names(admin: Admin, topic: str, partitions: Sequence[int]) -> list[TopicPartition]:
+async def partition_names(admin: Admin, topic: str, partitions: Sequence[int]) -> list[TopicPartition]:
+    """Returns these partitions of the topic, all of them where there are none. Raises UnknownTopicOrPartition."""
     count = len((await admin.describe_topic(topic)).partitions)
     for partition in partitions:
         if not 0 <= partition < count:

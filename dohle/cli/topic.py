@@ -10,6 +10,7 @@ import click
 from dohle.cli.delete_records import delete_records
 from dohle.cli.output import counted, leader_text, print_json, print_table, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
+from dohle.cli.topic_offsets import offsets
 from dohle.model.errors import DohleError
 from dohle.model.ids import id_text
 
@@ -26,6 +27,7 @@ def topic() -> None:
 
 
 topic.add_command(delete_records)
+topic.add_command(offsets)
 
 
 def _ask(bootstrap: str, timeout_s: float, question: Callable[[Admin], Awaitable[T]]) -> T:

@@ -15,6 +15,8 @@ from google.protobuf.message import Message
 
 from dohle.client import descriptions, partition_changes
 from dohle.client.backoff import Backoff
+from dohle.client.leader_questions import LeaderQuestions, Led
+from dohle.client.listed_offsets import listed_offsets, offsets_request
 from dohle.client.partition_changes import ElectedLeader, OngoingReassignments, PartitionHistory, Reassignment
 from dohle.client.record_deletion import RecordDeletion
 from dohle.client.seams import Seams, parse_bootstrap
@@ -27,6 +29,8 @@ from dohle.client.values import (
     LogDirDescription,
     LogDirMove,
     NewTopic,
+    OffsetAndTimestamp,
+    OffsetSpec,
     QuorumDescription,
     Shortage,
     TopicConfigEntry,
@@ -155,18 +159,42 @@ class Admin:
         replica has not confirmed it: then it may happen yet. With `validate_only`, says what would go.
         """
         wanted = {TopicPartition(topic, partition): offset for (topic, partition), offset in before.items()}
-        timeout_s = self._timeout_ms / 1000
-        deletion = RecordDeletion(wanted, self.describe_topics, self._ask_to_delete, self._seams, timeout_s)
+        leaders = LeaderQuestions(self.describe_topics, self._seams, self._timeout_ms / 1000)
+        deletion = RecordDeletion(wanted, leaders, self._ask_to_delete)
         return await (deletion.foreseen() if validate_only else deletion.run())
 
     async def _ask_to_delete(
         self, node_id: int, request: broker_pb2.DeleteRecordsRequest
     ) -> broker_pb2.DeleteRecordsResponse:
+        timeout_s = request.timeout_ms / 1000 + _GRACE_S
+        return await self._call(self._leader(node_id), request, broker_pb2.DeleteRecordsResponse, timeout_s)
+
+    def _leader(self, node_id: int) -> Address:
         address = self._nodes.get(node_id)  # as those who told of the leader know it
         if address is None:
             raise BrokerNotAvailable(f"node {node_id}, which leads, is not among the running brokers")
-        timeout_s = request.timeout_ms / 1000 + _GRACE_S
-        return await self._call(address, request, broker_pb2.DeleteRecordsResponse, timeout_s)
+        return address
+
+    async def list_offsets(
+        self, wanted: Mapping[TopicPartition, OffsetSpec | int] | Mapping[tuple[str, int], OffsetSpec | int]
+    ) -> dict[TopicPartition, OffsetAndTimestamp | DohleError]:
+        """Returns, by partition, the offset that an `OffsetSpec` stands for, or that of the first record at or after a
+        time in ms; -1 where there is no such record.
+
+        With it comes the record's time, -1 for the log's ends.
+        """
+        specs = {TopicPartition(topic, partition): spec for (topic, partition), spec in wanted.items()}
+
+        async def question(
+            leader: int, parts: Mapping[TopicPartition, Led]
+        ) -> dict[tuple[bytes, int], OffsetAndTimestamp | DohleError]:
+            request = offsets_request((led, specs[name]) for name, led in parts.items())
+            return listed_offsets(
+                await self._call(self._leader(leader), request, broker_pb2.ListOffsetsResponse, _READ_S)
+            )
+
+        leaders = LeaderQuestions(self.describe_topics, self._seams, self._timeout_ms / 1000)
+        return await leaders.ask(list(specs), question)
 
     async def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None:
         """Gives `topic` more partitions, `total_count` altogether. Raises InvalidPartitions; keys may move."""

@@ -21,7 +21,7 @@ from dohle.client.fetcher import Fetcher
 from dohle.client.offset_lookup import BEGINNING, END, NONE_SO_LATE
 from dohle.client.read_ahead import Ahead
 from dohle.client.seams import Seams, parse_bootstrap
-from dohle.client.values import ConsumerRecord
+from dohle.client.values import ConsumerRecord, OffsetAndTimestamp, OffsetSpec
 from dohle.model.errors import (
     Closed,
     ConfigurationError,
@@ -184,6 +184,20 @@ class Consumer:
     async def end_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
         """Returns the high watermarks: offsets behind the last readable records, of `partitions` or of all assigned."""
         return await self._fetcher.lookup.at([self._known(name) for name in partitions or self.assignment()], END)
+
+    async def offsets_for_time(
+        self, timestamp_ms: int, *partitions: TopicPartition
+    ) -> dict[TopicPartition, OffsetAndTimestamp]:
+        """Returns the first record whose timestamp is `timestamp_ms` or later, at -1 where there is none.
+
+        `OffsetSpec.MAX_TIMESTAMP` in place of a time: the first of those with the newest timestamp.
+        """
+        if timestamp_ms < 0 and timestamp_ms not in (*OffsetSpec,):
+            raise InvalidRequest(
+                f"timestamp {timestamp_ms} is negative: give milliseconds since 1970-01-01 UTC, or an OffsetSpec"
+            )
+        known = [self._known(name) for name in partitions or self.assignment()]
+        return await self._fetcher.lookup.found_at(known, timestamp_ms)
 
     async def batch(self, max_records: int = 500, timeout_ms: float = 1000) -> list[ConsumerRecord]:
         """Returns up to `max_records` as soon as there are any; none if there are none within `timeout_ms`."""

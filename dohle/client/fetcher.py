@@ -151,7 +151,7 @@ class Fetcher:
                     else:
                         self._stop_all([partition], outcome)
                 elif partition.generation == asked[partition]:
-                    partition.move_to(outcome)
+                    partition.move_to(outcome.offset)
         self.wake()
         return settled
 

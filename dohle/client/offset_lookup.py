@@ -7,9 +7,12 @@ from typing import Any, Final
 
 from dohle.client.assigned_partition import AssignedPartition
 from dohle.client.backoff import Backoff
+from dohle.client.leader_questions import Led
+from dohle.client.listed_offsets import listed_offsets, offsets_request
 from dohle.client.metadata_cache import MetadataCache
 from dohle.client.seams import Seams
-from dohle.model.errors import DohleError, LeaderNotAvailable, UnknownServerError, error_for
+from dohle.client.values import OffsetAndTimestamp, OffsetSpec
+from dohle.model.errors import DohleError, LeaderNotAvailable, UnknownServerError
 from dohle.model.ids import PartitionKey, TopicId, TopicPartition
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import broker_pb2
@@ -18,8 +21,8 @@ from dohle.runtime.network import Lane
 _LIST_OFFSETS: Final = methods_of(broker_pb2.DESCRIPTOR.services_by_name["Broker"])["ListOffsets"]
 _CALL_S: Final = 2.0
 
-END: Final = -1
-BEGINNING: Final = -2
+END: Final = OffsetSpec.LATEST
+BEGINNING: Final = OffsetSpec.EARLIEST
 NONE_SO_LATE: Final = -1
 
 
@@ -32,23 +35,29 @@ class OffsetLookup:
         self._timeout_s = timeout_s
 
     async def at(self, partitions: Iterable[AssignedPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
-        """Returns the offset of the first record at or after `timestamp_ms`, -1 where there is none.
+        """Returns the offsets that `found_at` finds."""
+        found = await self.found_at(partitions, timestamp_ms)
+        return {name: one.offset for name, one in found.items()}
 
-        END and BEGINNING stand for the high watermark and the log start. Raises what keeps one of them from being
-        found.
+    async def found_at(
+        self, partitions: Iterable[AssignedPartition], timestamp_ms: int
+    ) -> dict[TopicPartition, OffsetAndTimestamp]:
+        """Returns the first record at or after `timestamp_ms`, at -1 where there is none, or what an OffsetSpec means.
+
+        Raises what keeps one of them from being found.
         """
         backoff = Backoff(self._seams.random)
         deadline = self._seams.clock.now() + self._timeout_s
         missing = list(partitions)
-        found: dict[TopicPartition, int] = {}
+        found: dict[TopicPartition, OffsetAndTimestamp] = {}
         while True:
             failure: DohleError | None = None
             for partition, outcome in (await self.once(missing, timestamp_ms)).items():
-                if isinstance(outcome, int):
+                if isinstance(outcome, DohleError):
+                    failure = outcome
+                else:
                     found[partition.name] = outcome
                     missing.remove(partition)
-                else:
-                    failure = outcome
             if failure is None:
                 return found
             if not failure.retriable or self._seams.clock.now() >= deadline:
@@ -58,12 +67,12 @@ class OffsetLookup:
 
     async def once(
         self, partitions: Iterable[AssignedPartition], timestamp_ms: int
-    ) -> dict[AssignedPartition, int | DohleError]:
-        """Asks each leader once, and returns the offset of each partition, or what kept it from being found."""
+    ) -> dict[AssignedPartition, OffsetAndTimestamp | DohleError]:
+        """Asks each leader once, and returns what was found in each partition, or what kept it from being found."""
         of_leader: dict[int, list[AssignedPartition]] = {}
         for partition in partitions:  # before the first question: leaders change while answers are waited for
             of_leader.setdefault(partition.leader, []).append(partition)
-        found: dict[AssignedPartition, int | DohleError] = {}
+        found: dict[AssignedPartition, OffsetAndTimestamp | DohleError] = {}
         for node, asked in sorted(of_leader.items()):
             outcomes = await self._ask(node, asked, timestamp_ms)
             for partition in asked:
@@ -73,23 +82,15 @@ class OffsetLookup:
 
     async def _ask(
         self, node: int, partitions: list[AssignedPartition], timestamp_ms: int
-    ) -> dict[PartitionKey, int | DohleError]:
+    ) -> dict[PartitionKey, OffsetAndTimestamp | DohleError]:
         address = self._metadata.view.nodes.get(node)
         if address is None:
             return {
                 partition.key: LeaderNotAvailable(f"{partition.name} has no leader that can be reached")
                 for partition in partitions
             }
-        request = broker_pb2.ListOffsetsRequest(
-            partitions=[
-                broker_pb2.ListOffsetsPartition(
-                    topic_id=partition.key.topic_id,
-                    partition=partition.key.partition,
-                    timestamp_ms=timestamp_ms,
-                    current_leader_epoch=partition.leader_epoch,
-                )
-                for partition in partitions
-            ]
+        request = offsets_request(
+            (Led(one.key.topic_id, one.key.partition, one.leader_epoch), timestamp_ms) for one in partitions
         )
         try:
             answer: Any = await self._seams.network.call(
@@ -98,10 +99,8 @@ class OffsetLookup:
         except DohleError as failure:
             return {partition.key: failure for partition in partitions}
         return {
-            PartitionKey(TopicId(listed.topic_id), listed.partition): (
-                error_for(listed.failure.code, listed.failure.message) if listed.failure.code else listed.offset
-            )
-            for listed in answer.partitions
+            PartitionKey(TopicId(topic_id), number): outcome
+            for (topic_id, number), outcome in listed_offsets(answer).items()
         }
 
 

@@ -121,7 +121,7 @@ class PlacedWriter:
         outcome = (await OffsetLookup(self._metadata, self._seams, 0).once([partition], END))[partition]
         if isinstance(outcome, DohleError):
             raise outcome
-        return outcome
+        return outcome.offset
 
     async def _send(
         self, partition: AssignedPartition, offset: int, batches: AsyncIterator[bytes], advanced: Progress

@@ -298,6 +298,7 @@ class Consumer(_Twin[consumer.Consumer]):
     position = _waited(consumer.Consumer.position)
     beginning_offsets = _waited(consumer.Consumer.beginning_offsets)
     end_offsets = _waited(consumer.Consumer.end_offsets)
+    offsets_for_time = _waited(consumer.Consumer.offsets_for_time)
     batch = _waited(consumer.Consumer.batch)
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
@@ -332,6 +333,7 @@ class Admin(_Twin[admin.Admin]):
     describe_topics = _waited(admin.Admin.describe_topics)
     describe_topic = _waited(admin.Admin.describe_topic)
     delete_records = _waited(admin.Admin.delete_records)
+    list_offsets = _waited(admin.Admin.list_offsets)
     create_partitions = _waited(admin.Admin.create_partitions)
     describe_configs = _waited(admin.Admin.describe_configs)
     alter_configs = _waited(admin.Admin.alter_configs)

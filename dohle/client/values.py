@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import NamedTuple
 
 from dohle.model.errors import DohleError
@@ -17,6 +18,26 @@ from dohle.runtime.network import Address
 __all__ = ["Address", "Headers"]
 
 NO_OFFSET = -1
+
+
+class OffsetSpec(IntEnum):
+    """What an offset is asked for by, in place of a time (Kafka's names and numbers)."""
+
+    LATEST = -1
+    """The high watermark: behind the last readable record."""
+    EARLIEST = -2
+    """Where the log begins."""
+    MAX_TIMESTAMP = -3
+    """The first of the records with the newest time (KIP-734)."""
+    EARLIEST_LOCAL = -4
+    """Where what lies on the brokers' own disks begins, which is all of it."""
+
+
+class OffsetAndTimestamp(NamedTuple):
+    """`offset` -1: there is no such record. `timestamp_ms` is the record's, -1 for a log's ends."""
+
+    offset: int
+    timestamp_ms: int
 
 
 class Delivery(NamedTuple):

@@ -43,6 +43,7 @@ from dohle.storage.retention import RetiredSegments, first_kept
 from dohle.storage.roll import must_roll
 from dohle.storage.sealed_segments import SealedSegments
 from dohle.storage.segment import DamagedFile, Segment
+from dohle.storage.time_lookup import TimeLookup
 from dohle.storage.unsynced import Unsynced
 
 T = TypeVar("T")
@@ -82,6 +83,7 @@ class Log:
         "recovered",
         "retired",
         "sealed",
+        "times",
         "topic_id",
     )
 
@@ -110,6 +112,7 @@ class Log:
         self._segments, self._snapshots = opened.segments, opened.snapshots
         self.sealed = SealedSegments(opened.segments, opened.snapshots, self.retired)
         self._reader, self._waiting = LogReader(opened.segments), FlushWaiters()
+        self.times = TimeLookup(self, opened.segments)
         self._start, self._high_watermark = opened.log_start_offset, opened.high_watermark
         self._end = self._durable_end = opened.log_end_offset
         self._unsynced = Unsynced(disk, folder, opened.segments, marked=opened.unsynced_marked)
@@ -238,10 +241,11 @@ class Log:
 
     def _check_appendable(self, leader_epoch: int) -> None:
         assert self._truncation is None, f"{self.name}: an append while it is truncated"
-        self._check_sound()
+        self.check_sound()
         assert leader_epoch == -1 or leader_epoch >= self.epochs.latest, f"{self.name}: epochs never fall"
 
-    def _check_sound(self) -> None:
+    def check_sound(self) -> None:
+        """Raises what keeps the log from being read or appended to."""
         if self._closed:
             raise UnknownTopicOrPartition(f"{self.name}: the replica was removed from this node")
         self._commit.check()
@@ -364,7 +368,7 @@ class Log:
         `from_device`: a sealed segment that begins at `offset` is not read from the page cache.
         """
         while True:
-            self._check_sound()
+            self.check_sound()
             least = self.first_offset if for_replica else self._start
             if not least <= offset <= self._end:
                 raise OffsetOutOfRange(f"{self.name}: offset {offset} is outside [{least}, {self._end}]")
@@ -376,21 +380,6 @@ class Log:
             if data is not None and version == self.version:
                 return beginning_at(data, offset) if for_replica else data
 
-    async def offset_for_timestamp(self, timestamp: int, *, up_to: int | None = None) -> tuple[int, int] | None:
-        """Returns (offset, timestamp) of the first record that is not older than `timestamp`, None if all are.
-
-        Only batches that end at or below `up_to` are looked at.
-        """
-        while True:
-            self._check_sound()
-            version = self.version
-            if self._start == self._end:
-                return None
-            limit = self._end if up_to is None else min(up_to, self._end)
-            found = await self.checked(self._reader.find_timestamp(timestamp, self._start, limit), version)
-            if version == self.version:
-                return found
-
     @property
     def version(self) -> tuple[int, int]:
         """What a read that began in another one has found makes no sense: it was cut at one of its ends."""
@@ -401,7 +390,7 @@ class Log:
         try:
             return await work
         except OSError as error:
-            self._check_sound()  # the files of a replica that was removed are gone, and no device with them
+            self.check_sound()  # the files of a replica that was removed are gone, and no device with them
             if version != self.version and isinstance(error, FileNotFoundError):
                 return None
             raise self._commit.refused(error) from error
@@ -409,7 +398,7 @@ class Log:
             await self._note_damage(error, version)
             if version != self.version:
                 return None
-            self._check_sound()
+            self.check_sound()
             raise DamagedReplica(f"{self.name}: {error.message}") from error
 
     async def _note_damage(self, error: DamagedFile, version: tuple[int, int]) -> None:
@@ -450,7 +439,7 @@ class Log:
 
     async def retained_from(self, now_ms: int) -> int:
         """Returns where the log is to begin by what its topic retains. Raises StorageFailure, DamagedReplica."""
-        self._check_sound()
+        self.check_sound()
         version = self.version
         kept = first_kept(self._segments, self.config, self._high_watermark, self._end, now_ms)
         found = await self.checked(kept, version)
@@ -483,7 +472,7 @@ class Log:
         be appended before this returns; the work goes on if the caller is cancelled (`flush` waits for it). Raises
         StorageFailure, DamagedReplica.
         """
-        self._check_sound()
+        self.check_sound()
         if offset >= self._end:
             self.epochs.truncate_to(self._end)
         elif offset <= self._segments.bases[0] or offset < self._start:
@@ -508,7 +497,7 @@ class Log:
                 self._durable_end = self._end
         except DamagedFile as error:
             self.damage = Damage(error.file, error.position, error.reason)
-            self._check_sound()
+            self.check_sound()
         finally:
             self._truncation = None
         self._waiting.end_all(None)

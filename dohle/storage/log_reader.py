@@ -1,4 +1,4 @@
-"""Log reader: finds batches by offset and by timestamp in a log's segments.
+"""Log reader: finds batches by offset in a log's segments.
 
 A read is one bulk read of whole batches. Readers mostly go on where they stopped, so the positions where the last few
 reads ended are remembered; others go through the sparse index and the headers behind its entry.
@@ -19,8 +19,6 @@ from typing import NamedTuple
 from crc32c import crc32c
 
 from dohle.model.batch import CRC_END, HEADER, HEADER_BYTES, LENGTH_END, MAGIC, BatchHeader
-from dohle.model.errors import CorruptMessage
-from dohle.model.records import decode_records
 from dohle.runtime.tasks import turn
 from dohle.storage.segment import DamagedFile, Segment
 from dohle.storage.segments import Segments
@@ -124,42 +122,6 @@ class LogReader:
 
         position = await segment.walk(await segment.locate(offset), segment.size, is_it)
         return segment, position, min(found[0].base_offset, offset) if found else offset
-
-    async def find_timestamp(self, timestamp: int, start: int, up_to: int) -> tuple[int, int] | None:
-        """Returns (offset, timestamp) of the first record in [start, up_to) that is not older than `timestamp`."""
-        segment: Segment | None = self._segments.floor(start)
-        while segment is not None and segment.base_offset < up_to:
-            self._segments.touch(segment)
-            if await segment.newest_timestamp() >= timestamp:
-                found = await self._find_in(segment, timestamp, start, up_to)
-                if found is not None:
-                    return found
-            segment = self._segments.after(segment)
-        return None
-
-    async def _find_in(self, segment: Segment, timestamp: int, start: int, up_to: int) -> tuple[int, int] | None:
-        await segment.load_indexes()
-        position = await segment.locate(max(segment.base_offset + segment.times.floor(timestamp), start))
-        while position < segment.size:
-            hits: list[BatchHeader] = []
-
-            def is_hit(_: int, header: BatchHeader, hits: list[BatchHeader] = hits) -> bool:
-                if header.max_timestamp >= timestamp or header.next_offset > up_to:
-                    hits.append(header)
-                return bool(hits)
-
-            position = await segment.walk(position, segment.size, is_hit)
-            if not hits or hits[0].next_offset > up_to:
-                return None
-            batch = await segment.file().read_at(position, hits[0].size_bytes)
-            try:
-                for record in decode_records(batch):
-                    if record.timestamp_ms >= timestamp and record.offset >= start:
-                        return record.offset, record.timestamp_ms
-            except CorruptMessage as error:
-                raise DamagedFile(segment.log_path, position, error.message) from error
-            position += hits[0].size_bytes  # the header's newest record lies before the start
-        return None
 
 
 def _check(segment: Segment, data: bytes, start: int, checked: _Checked, up_to: int) -> _Checked:

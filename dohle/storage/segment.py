@@ -17,6 +17,7 @@ from dohle.model.batch import HEADER_BYTES, LENGTH_END, NO_TIMESTAMP, BatchHeade
 from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.runtime.disk import Buffer, Disk, File
 from dohle.storage.room import NoRoom, needing_room
+from dohle.runtime.tasks import turn
 from dohle.storage.segment_index import IndexEntry, OffsetIndex, TimeIndex
 
 LOG_SUFFIX = ".log"
@@ -32,6 +33,7 @@ MOST_BYTES = 2**31 - 1
 """Positions are int32 in the index."""
 
 _WALK_BYTES = 64 * 1024
+_READS_IN_A_TURN = 8  # of a walk, before the loop does what waits: what lies in the page cache is read at once
 
 log = logging.getLogger(__name__)
 
@@ -341,10 +343,12 @@ class Segment:
 
         Returns the position of the batch where it stopped, or `end`. Raises DamagedFile where no batch begins.
         """
-        chunk, chunk_start = b"", position
+        chunk, chunk_start, reads = b"", position, 0
         while position < end:
             offset = position - chunk_start
             if offset + HEADER_BYTES > len(chunk):
+                reads += 1
+                await turn(reads, every=_READS_IN_A_TURN)
                 chunk = await self.file().read_at(position, min(_WALK_BYTES, end - position))
                 chunk_start, offset = position, 0
             header = self.header_in(chunk, offset, position)

@@ -127,6 +127,12 @@ class TimeIndex:
         found = bisect_right(self._timestamps, timestamp - 1) - 1
         return self._offsets[found] if found >= 0 else 0
 
+    def before(self, relative_offset: int) -> tuple[int, int]:
+        """Returns (timestamp, relative offset) of the last entry below `relative_offset`, (-1, 0) if there is none."""
+        assert not self.missing
+        found = bisect_left(self._offsets, relative_offset) - 1
+        return (self._timestamps[found], self._offsets[found]) if found >= 0 else (-1, 0)
+
     def truncate_to(self, relative_offset: int) -> None:
         """Forgets entries that name `relative_offset` or above. All entries are in memory."""
         assert not self.missing

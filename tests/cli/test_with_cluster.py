@@ -130,6 +130,16 @@ def test_the_oldest_records_are_deleted_and_what_cannot_be_is_refused(cluster, c
     ends = [part["high_watermark"] for part in json.loads(capsys.readouterr().out)["partitions"]]
     assert sum(ends) == 20
     assert min(ends) > 1
+    assert run(["topic", "offsets", "aged", "--json"]) == 0
+    assert [one["offset"] for one in json.loads(capsys.readouterr().out)] == ends
+    assert run(["topic", "offsets", "aged", "-p", "1", "--at", "earliest"]) == 0
+    assert capsys.readouterr().out.split()[-3:] == ["aged-1", "0", "-"]
+    assert run(["topic", "offsets", "aged", "--at", "max-timestamp", "--json"]) == 0
+    newest = json.loads(capsys.readouterr().out)
+    assert all(one["offset"] < end and one["timestamp_ms"] > 0 for one, end in zip(newest, ends, strict=True))
+    assert run(["topic", "offsets", "aged", "-p", "0", "--at", str(newest[0]["timestamp_ms"] + 1), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["offset"] is None
+    assert _dohle("topic", "offsets", "aged", "--at", "soon").returncode == 2
 
     def refused(*arguments, code=1):
         failed = _dohle("topic", "delete-records", "aged", *arguments)

@@ -242,6 +242,9 @@ class FakeBroker:
                 answer.offset = partition.log_end_offset
             case -2:
                 answer.offset = partition.log_start_offset
+            case -3:
+                newest = max(partition.records(), key=lambda r: (r.timestamp_ms, -r.offset))
+                answer.offset, answer.timestamp_ms = newest.offset, newest.timestamp_ms
             case at:
                 answer.offset = next((r.offset for r in partition.records() if r.timestamp_ms >= at), -1)
         return answer

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dohle.client.consumer import Consumer
+from dohle.client.values import OffsetSpec
 from dohle.model.errors import (
     Closed,
     ConfigurationError,
@@ -121,6 +122,10 @@ async def test_seeks_go_to_offset_beginning_end_and_time(make_cluster: MakeClust
         assert await read(consumer, 1) == [b"new"]
         assert await consumer.beginning_offsets() == {FIRST: 0}
         assert await consumer.end_offsets(FIRST) == {FIRST: 501}
+        assert (await consumer.offsets_for_time(10_333, FIRST))[FIRST].offset == 333
+        assert (await consumer.offsets_for_time(OffsetSpec.MAX_TIMESTAMP))[FIRST] == (499, 10_499)
+        with pytest.raises(InvalidRequest, match="negative"):
+            await consumer.offsets_for_time(-7)
 
 
 async def test_a_seek_does_not_wait_for_a_fetch_that_waits_for_records(make_cluster: MakeCluster) -> None:

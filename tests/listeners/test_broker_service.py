@@ -12,6 +12,7 @@ from dohle.listeners.admin_service import AdminService
 from dohle.listeners.broker_service import BrokerService
 from dohle.model.errors import (
     CorruptMessage,
+    InvalidRequest,
     NetworkException,
     NotEnoughReplicas,
     NotLeaderOrFollower,
@@ -222,10 +223,12 @@ async def test_offsets_producer_ids_and_metadata_are_told() -> None:
     await answers(stream, 1)
     wanted = [
         broker_pb2.ListOffsetsPartition(topic_id=TOPIC_ID, timestamp_ms=timestamp, current_leader_epoch=-1)
-        for timestamp in (-1, -2, 1_000_000, 2_000_000)
+        for timestamp in (-1, -2, 1_000_000, 2_000_000, -3, -4, -5, -6)
     ]
     listed = await service.broker_service.list_offsets(broker_pb2.ListOffsetsRequest(partitions=wanted), CONTEXT)
-    assert [one.offset for one in listed.partitions] == [5, 0, 0, -1]
+    assert [one.offset for one in listed.partitions] == [5, 0, 0, -1, 0, 0, -1, -1]
+    assert [one.timestamp_ms for one in listed.partitions][:2] == [-1, -1]
+    assert [one.failure.code for one in listed.partitions] == [0] * 7 + [InvalidRequest.code]
     ids = [
         (await service.broker_service.init_producer_id(broker_pb2.InitProducerIdRequest(), CONTEXT)).producer_id
         for _ in range(1001)

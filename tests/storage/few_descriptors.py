@@ -53,7 +53,7 @@ async def read(folder: LogFolder) -> None:
         assert (log.damage, log.log_end_offset, log.durable_end) == (None, log.log_end_offset, log.log_end_offset)
         for offset in range(0, log.log_end_offset, 2):
             assert len(await log.read(offset, 1, up_to=log.log_end_offset)) == len(batch(2, size=200))
-        assert await log.offset_for_timestamp(7) == (13, 7)
+        assert await log.times.first_at(7) == (13, 7)
 
 
 async def main(path: str) -> None:

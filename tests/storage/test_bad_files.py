@@ -50,7 +50,7 @@ def heard() -> Iterator[Heard]:
 
 
 async def read_times(log: Log) -> dict[int, tuple[int, int] | None]:
-    return {time: await log.offset_for_timestamp(time) for time in (0, 95, 205, 391, 455, 611, 700, 800)}
+    return {time: await log.times.first_at(time) for time in (0, 95, 205, 391, 455, 611, 700, 800)}
 
 
 _known: dict[bool, tuple[Files, Truth]] = {}

@@ -45,7 +45,7 @@ async def assert_holds(log: Log, model: "Model") -> None:
     """Reads all of it, and looks up a record by each of the newest times so far: what segments' time indexes tell."""
     assert await content(log) == model.batches
     for time in sorted({*accumulate(model.times, max)}):
-        assert await log.offset_for_timestamp(time) == model.first_since(time)
+        assert await log.times.first_at(time) == model.first_since(time)
 
 
 class Model:

@@ -249,19 +249,19 @@ async def test_index_and_time_index_have_the_layout_of_kafka(world: World) -> No
 async def test_offsets_are_found_by_timestamp(world: World, reopened: bool) -> None:
     world.config = TopicConfig(index_interval_bytes=500, segment_bytes=1 << 20)
     log = await world.log()
-    assert await log.offset_for_timestamp(0) is None
+    assert await log.times.first_at(0) is None
     for i in range(40):
         log.append_as_leader(batch(10, size=5000, timestamp=100 * i), 0, 0)
     if reopened:
         log = await world.restart()
-    assert await log.offset_for_timestamp(0) == (0, 0)
-    assert await log.offset_for_timestamp(1203) == (123, 1203)
-    assert await log.offset_for_timestamp(1250) == (130, 1300)
-    assert await log.offset_for_timestamp(3909) == (399, 3909)
-    assert await log.offset_for_timestamp(3910) is None
-    assert await log.offset_for_timestamp(1203, up_to=129) is None
+    assert await log.times.first_at(0) == (0, 0)
+    assert await log.times.first_at(1203) == (123, 1203)
+    assert await log.times.first_at(1250) == (130, 1300)
+    assert await log.times.first_at(3909) == (399, 3909)
+    assert await log.times.first_at(3910) is None
+    assert await log.times.first_at(1203, up_to=129) is None
     log.advance_log_start(250)
-    assert await log.offset_for_timestamp(0) == (250, 2500)
+    assert await log.times.first_at(0) == (250, 2500)
 
 
 async def test_a_full_disk_leaves_the_log_as_it_was(world: World) -> None:

@@ -56,6 +56,6 @@ async def test_holes_have_no_time() -> None:
     world = World()
     await world.start()
     log = await with_holes(world)
-    assert await log.offset_for_timestamp(0) == (FAR, 5000)
-    assert await log.offset_for_timestamp(5500) == (FAR + 10, 6000)
+    assert await log.times.first_at(0) == (FAR, 5000)
+    assert await log.times.first_at(5500) == (FAR + 10, 6000)
     await world.stop()

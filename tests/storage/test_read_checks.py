@@ -77,7 +77,7 @@ async def test_a_lookup_by_time_does_not_answer_from_a_damaged_batch(world: Worl
     log = await filled(world)
     rot(world, log, 0, 100)
     with pytest.raises(DamagedReplica):
-        await log.offset_for_timestamp(1001)
+        await log.times.first_at(1001)
     assert log.damage is not None
 
 

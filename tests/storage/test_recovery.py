@@ -326,7 +326,7 @@ async def test_a_damaged_index_of_a_sealed_segment_is_built_again(
     await world.start()
     log = await world.log()
     assert await read_all(log, 1) == list(range(0, 120, 2))
-    assert await log.offset_for_timestamp(7) == (13, 7)
+    assert await log.times.first_at(7) == (13, 7)
     assert "built again" in caplog.text
 
 
@@ -343,7 +343,7 @@ async def test_indexes_of_a_segment_that_ends_at_the_recovery_point_are_not_beli
     del world.bytes_of(TIMES)[10 * 12 :]
     log = await world.crash()
     assert log.damage is None
-    assert await log.offset_for_timestamp(50) == (20, 99)
+    assert await log.times.first_at(50) == (20, 99)
     index = world.disk.files[world.path(TIMES)]
     assert index.cached == index.durable
     assert len(index.cached) > 10 * 12

@@ -151,7 +151,7 @@ async def test_a_read_of_files_that_are_gone_says_so_and_fails_no_disk() -> None
 async def test_a_lookup_by_time_begins_anew_where_segments_go_meanwhile() -> None:
     world, log = await filled(retaining())
     log = await world.restart()
-    looking = asyncio.ensure_future(log.offset_for_timestamp(1000))
+    looking = asyncio.ensure_future(log.times.first_at(1000))
     await asyncio.sleep(0)
     log.advance_log_start(6)
     for segment in log.take_below(6):
