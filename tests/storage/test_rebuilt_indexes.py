@@ -42,7 +42,7 @@ async def test_a_time_index_that_is_built_again_is_durable_before_it_takes_its_n
         rename(old, new)
 
     world.disk.rename = watched  # type: ignore[method-assign]
-    assert await log.offset_for_timestamp(2000) == (2, 2000)
+    assert await log.times.first_at(2000) == (2, 2000)
     assert renamed == [world.path(INDEX), world.path(TIMES)]
     assert world.bytes_of(TIMES) == whole
     await world.stop()
@@ -54,7 +54,7 @@ async def test_a_crash_leaves_the_old_file_or_the_new_one(seed: int) -> None:
     world, log, whole = await with_a_short_time_index()
     random = Random(seed)
     left = random.randrange(12)
-    reading = asyncio.ensure_future(log.offset_for_timestamp(2000))
+    reading = asyncio.ensure_future(log.times.first_at(2000))
     for _ in range(left):
         await asyncio.sleep(0)
     await world.kill(random)
@@ -63,7 +63,7 @@ async def test_a_crash_leaves_the_old_file_or_the_new_one(seed: int) -> None:
     assert bytes(world.bytes_of(TIMES)) in (whole, whole[:-12])
     await world.start()
     assert not [name for name in world.disk.list(f"{PATH}/t-0") if name.endswith(".tmp")]
-    assert await (await world.log()).offset_for_timestamp(2000) == (2, 2000)
+    assert await (await world.log()).times.first_at(2000) == (2, 2000)
     await world.stop()
 
 
@@ -80,7 +80,7 @@ async def test_a_segment_that_is_retired_meanwhile_keeps_its_files_and_leaves_no
         await sync(files, folders, synced)
 
     world.disk.sync = held  # type: ignore[method-assign]
-    reading = asyncio.ensure_future(log.offset_for_timestamp(2000))
+    reading = asyncio.ensure_future(log.times.first_at(2000))
     await reached.wait()
     log.advance_log_start(3)
     await world.folder.retire_segments()
@@ -94,7 +94,7 @@ async def test_a_segment_that_is_retired_meanwhile_keeps_its_files_and_leaves_no
 
 async def test_two_who_look_build_it_once() -> None:
     world, log, whole = await with_a_short_time_index()
-    found = await asyncio.gather(*(log.offset_for_timestamp(2000) for _ in range(5)))
+    found = await asyncio.gather(*(log.times.first_at(2000) for _ in range(5)))
     assert found == [(2, 2000)] * 5
     assert world.bytes_of(TIMES) == whole
     await world.stop()
@@ -105,12 +105,12 @@ async def test_a_full_disk_keeps_nobody_from_reading(caplog: pytest.LogCaptureFi
     world.disk.fault = lambda operation, path: (
         OSError(errno.ENOSPC, "No space left on device") if operation == "append" and path.endswith(".tmp") else None
     )
-    assert await log.offset_for_timestamp(2000) == (2, 2000)
+    assert await log.times.first_at(2000) == (2, 2000)
     assert "is not written" in caplog.text
     assert await log.read(4, 1, up_to=10)
     assert await log.read(7, 1, up_to=10)  # lets go of the first
     world.disk.fault = lambda _operation, _path: None
-    assert await log.offset_for_timestamp(2000) == (2, 2000)
+    assert await log.times.first_at(2000) == (2, 2000)
     assert not world.failures
     await world.stop()
     await rest()
