@@ -61,6 +61,8 @@ def print_tally(tally: Tally, elapsed_s: float) -> None:
         f" {tally.acknowledged:,} of {tally.sent:,} records acknowledged"
     )
     click.echo(f"{tally.full} of them had 60 simulated s, 500 acknowledged records and 5 faults or more")
+    if tally.twice:
+        click.echo(f"{tally.twice} of them ran in a second process too, and left the same trace there")
     click.echo(f"faults: {counts_text(tally.faults)}")
     click.echo(f"rare: {counts_text(tally.rare)}")
     for name in tally.never:
@@ -126,6 +128,7 @@ def tally_json(tally: Tally, elapsed_s: float, files: list[str]) -> dict[str, An
     """Returns a campaign for scripts."""
     return {
         "seeds": tally.seeds,
+        "twice": tally.twice,
         "full": tally.full,
         "short": {str(seed): lacks for seed, lacks in sorted(tally.short.items())},
         "elapsed_s": round(elapsed_s, 3),

@@ -9,7 +9,15 @@ from random import Random
 import pytest
 
 from dohle.model.errors import ConfigurationError
-from dohle.testing.campaigns.campaign import ENOUGH_SEEDS, Tally, first_fresh_seed, parse_seeds, run_campaign
+from dohle.testing.campaigns.campaign import (
+    ENOUGH_SEEDS,
+    TWICE_EVERY,
+    Tally,
+    compared,
+    first_fresh_seed,
+    parse_seeds,
+    run_campaign,
+)
 from dohle.testing.campaigns.plan import Plan
 from dohle.testing.campaigns.runner import Finished, Runner
 from dohle.testing.campaigns.simulation import RunOutcome
@@ -33,20 +41,24 @@ DULL = RunOutcome(
 class _Dreamer(Runner):
     """Runs nothing, and takes its turn all the same."""
 
-    def __init__(self, jobs: int, failing: tuple[int, ...]) -> None:
+    def __init__(self, jobs: int, failing: tuple[int, ...], leaking: tuple[int, ...]) -> None:
         super().__init__(jobs)
         self._failing = failing
+        self._leaking = leaking
 
-    async def run(self, plan: Plan) -> Finished:
+    async def run(self, plan: Plan, *, afresh: bool = False) -> Finished:
         await asyncio.sleep(0)
         violations = ("it fell",) if plan.seed in self._failing else ()
-        return Finished(replace(DULL, seed=plan.seed, violations=violations), 2.0, ())
+        trace_hash = "another" if afresh and plan.seed in self._leaking else "one"
+        outcome = replace(DULL, seed=plan.seed, plan=plan, violations=violations, trace_hash=trace_hash)
+        return Finished(outcome, 2.0, ())
 
 
 async def campaign(
     seeds: range,
     *,
     failing: tuple[int, ...] = (),
+    leaking: tuple[int, ...] = (),
     jobs: int = 1,
     keep_going: bool = False,
     minutes: float | None = None,
@@ -58,7 +70,7 @@ async def campaign(
         assert tally.seeds == len(shown)
 
     return await run_campaign(
-        iter(seeds), _Dreamer(jobs, failing), minutes=minutes, keep_going=keep_going, storm_s=5.0, show=show
+        iter(seeds), _Dreamer(jobs, failing, leaking), minutes=minutes, keep_going=keep_going, storm_s=5.0, show=show
     )
 
 
@@ -74,6 +86,23 @@ async def test_the_first_failing_seed_ends_it_and_what_runs_beside_is_run_to_its
     assert [finished.outcome.seed for finished in tally.failed] == [4]
     assert tally.seeds <= 6
     assert not tally.good
+
+
+async def test_some_seeds_run_twice_and_one_that_is_another_run_there_has_failed() -> None:
+    sound = await campaign(range(2 * TWICE_EVERY), leaking=(1, 2, 3))
+    assert (sound.seeds, sound.twice, sound.good) == (2 * TWICE_EVERY, 2, True)
+    leaking = await campaign(range(2 * TWICE_EVERY), leaking=(TWICE_EVERY,))
+    assert (leaking.seeds, leaking.twice, leaking.good) == (TWICE_EVERY + 1, 1, False)
+    [failed] = leaking.failed
+    assert failed.outcome.violations == (
+        "a second process leaves another trace of this seed, another and not one: chance leaks into the run",
+    )
+
+
+def test_a_second_run_that_fails_is_the_one_that_is_told_of() -> None:
+    first, again = Finished(DULL, 1.0, ()), Finished(replace(DULL, violations=("it hung",)), 2.0, ("where",))
+    assert compared(first, again) is again
+    assert compared(first, replace(again, outcome=DULL)) is first
 
 
 async def test_it_keeps_going_if_told_to() -> None:

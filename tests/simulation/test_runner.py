@@ -34,3 +34,13 @@ async def test_a_run_that_hangs_is_a_violation_that_tells_where() -> None:
         finished = await runner.run(Plan.drawn(1, storm_s=600.0))  # which takes many times as long
     assert "the simulation hung" in finished.outcome.violations[0]
     assert any("in run_plan" in line for line in finished.log)
+
+
+async def test_a_run_afresh_is_in_another_process() -> None:
+    async with Runner(1) as runner:
+        first = await runner.run(PLAN)
+        process = runner._workers[0]._process
+        assert (await runner.run(PLAN)).outcome == first.outcome
+        assert runner._workers[0]._process is process
+        assert (await runner.run(PLAN, afresh=True)).outcome == first.outcome
+        assert runner._workers[0]._process is not process

@@ -1,7 +1,8 @@
 """Campaign: many seeds one after another and beside each other, what they add up to, and whether that is good.
 
 A campaign is good if no seed violated anything, none fell short of what a seed has to have, and, once it has run enough
-seeds, every rare thing has happened in it: a quiet simulator proves nothing.
+seeds, every rare thing has happened in it: a quiet simulator proves nothing. Some seeds it runs twice, in two processes
+that hash and keep their memory otherwise: a seed that is not the same run there has failed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from random import Random
 
 from dohle.model.errors import ConfigurationError
@@ -20,6 +22,8 @@ from dohle.testing.invariants.rare import RARE
 
 ENOUGH_SEEDS = 300
 """In so many seeds everything rare must have happened."""
+TWICE_EVERY = 25
+"""The first of so many seeds is run twice."""
 _MOST_SEEDS = 1_000_000_000
 _FULL_S, _FULL_FAULTS = 60.0, 5
 
@@ -29,6 +33,7 @@ class Tally:
     """What a campaign's seeds add up to so far."""
 
     seeds: int = 0
+    twice: int = 0  # seeds that were the same run in two processes
     full: int = 0  # seeds that lack nothing of what a seed has to have
     short: dict[int, str] = field(default_factory=dict)  # what others lack, though nothing ended them early
     simulated_s: float = 0.0
@@ -90,8 +95,9 @@ async def run_campaign(
     show: Callable[[Tally, Finished], None],
 ) -> Tally:
     """Runs `seeds` until they end, the time is over, or, unless it is to keep going, one of them fails; what is being
-    run at that moment is run to its end. `show` hears of every run."""
+    run at that moment is run to its end. `show` hears of every run, of one that was run twice once."""
     tally = Tally()
+    begun = count()
     loop = asyncio.get_running_loop()
     deadline = None if minutes is None else loop.time() + minutes * 60
 
@@ -104,12 +110,29 @@ async def run_campaign(
             seed = next(seeds, None)
             if seed is None:
                 return
+            is_first = not next(begun) % TWICE_EVERY
             finished = await runner.run(Plan.drawn(seed, storm_s=storm_s))
+            if is_first and not finished.outcome.violations:
+                finished = compared(finished, await runner.run(finished.outcome.plan, afresh=True))
+                tally.twice += not finished.outcome.violations
             tally.add(finished)
             show(tally, finished)
 
     await asyncio.gather(*(work() for _ in range(runner.jobs)))
     return tally
+
+
+def compared(first: Finished, again: Finished) -> Finished:
+    """Returns the first of two runs of one plan; as a failure if the second was another run, or failed itself."""
+    if again.outcome.violations:
+        return again
+    if again.outcome.trace_hash == first.outcome.trace_hash:
+        return first
+    differs = (
+        f"a second process leaves another trace of this seed, {again.outcome.trace_hash} and not"
+        f" {first.outcome.trace_hash}: chance leaks into the run"
+    )
+    return replace(first, outcome=replace(first.outcome, violations=(differs,)))
 
 
 def first_fresh_seed(chance: Random) -> int:

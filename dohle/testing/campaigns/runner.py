@@ -56,11 +56,11 @@ class Runner:
         for worker in self._workers:
             await worker.end()
 
-    async def run(self, plan: Plan) -> Finished:
-        """Runs `plan` as soon as a worker is free."""
+    async def run(self, plan: Plan, *, afresh: bool = False) -> Finished:
+        """Runs `plan` as soon as a worker is free; `afresh`: in a process that has run nothing before."""
         worker = await self._idle.get()
         try:
-            return await worker.run(plan)
+            return await worker.run(plan, afresh=afresh)
         finally:
             self._idle.put_nowait(worker)
 
@@ -74,8 +74,8 @@ class _Worker:
         self._served = 0
         self._printed: deque[str] = deque(maxlen=_LAST_LINES)
 
-    async def run(self, plan: Plan) -> Finished:
-        if self._served == _PLANS_EACH:
+    async def run(self, plan: Plan, *, afresh: bool) -> Finished:
+        if afresh or self._served == _PLANS_EACH:
             await self.end()
         process = self._process or await self._start()
         self._served += 1
