@@ -55,6 +55,11 @@ READ_S = 600.0
 class Subscriber(Protocol):
     """A follower's end of one partition, on its stream."""
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the follower was sent all that the log has."""
+        ...
+
     def appended(self, batch: bytes | bytearray | memoryview, base_offset: int, next_offset: int) -> None:
         """Takes a batch to push; it must not be changed afterwards."""
         ...
@@ -428,6 +433,8 @@ class Leading:
                 continue
             if replica.durable_end >= candidate or not self._may_join(node_id, now):
                 continue
+            if replica.subscriber is None or not replica.subscriber.is_live:
+                continue  # it is not about to join while what it lacks waits for its turn among hundreds
             behind = self._history.bytes_between(replica.durable_end, self.log.high_watermark)
             if behind is None or behind > JOIN_DISTANCE_BYTES:
                 continue

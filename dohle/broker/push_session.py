@@ -5,8 +5,9 @@ unacknowledged: while pushes are small the window is one push, freed when the fo
 what gathers a load of small appends into few messages and few fsyncs; a backlog of bytes may run ahead on receipt.
 
 A feed that cannot be held in memory falls back to catching up: its batches are read from the log, a chunk of each such
-feed in turn, and sent when nothing newer waits, as much at once as holds nothing newer up (`catch_up_window`). Chunks
-are acknowledged by offset and never hold the window.
+feed in turn, and sent when nothing newer waits, as much at once as holds nothing newer up (`catch_up_window`). Small
+chunks that were read in one go are sent together: a broker that was restarted lacks a little of each of hundreds of
+partitions. Chunks are acknowledged by offset and never hold the window.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dohle.broker.catch_up_bounds import CatchUpBound, CatchUpBounds
-from dohle.broker.catch_up_window import CatchUpWindow
+from dohle.broker.catch_up_window import CHUNK_BYTES, CatchUpWindow
 from dohle.broker.leading import Leading
 from dohle.broker.push_window import PUSH_BYTES, Lane, PushWindow
 from dohle.model.batch import end_offset
@@ -265,7 +266,7 @@ class PushSession:
             stale, self._stale = self._stale, {}
             if stale:
                 return replication_pb2.LeaderMessage(pushes=[feed.push(b"") for feed in stale.values()])
-        return self._compose_chunk() if self._chunks else None
+        return self._compose_chunks() if self._chunks else None
 
     def _compose_push(self, lane: Lane) -> replication_pb2.LeaderMessage:
         message = replication_pb2.LeaderMessage()
@@ -298,18 +299,22 @@ class PushSession:
         message.backlogged = self._queued_bytes > PUSH_BYTES  # of whichever lanes: saying it costs little
         return message
 
-    def _compose_chunk(self) -> replication_pb2.LeaderMessage:
-        chunk = self._chunks.popleft()
-        feed = chunk.feed
-        if feed.last_chunk is chunk:
-            feed.last_chunk = None
-            feed.is_joining = False
-            feed.is_live = True
-            if feed.queue:
-                self._ready[feed.lane][feed.key] = feed
-        chunk.sent_at = self._clock.now()
-        batches, chunk.batches = chunk.batches, b""
-        return replication_pb2.LeaderMessage(pushes=[feed.push(batches)])
+    def _compose_chunks(self) -> replication_pb2.LeaderMessage:
+        message, gathered, now = replication_pb2.LeaderMessage(), 0, self._clock.now()
+        while self._chunks and (not gathered or gathered + self._chunks[0].size_bytes <= CHUNK_BYTES):
+            chunk = self._chunks.popleft()
+            gathered += chunk.size_bytes
+            feed = chunk.feed
+            if feed.last_chunk is chunk:
+                feed.last_chunk = None
+                feed.is_joining = False
+                feed.is_live = True
+                if feed.queue:
+                    self._ready[feed.lane][feed.key] = feed
+            chunk.sent_at = now
+            batches, chunk.batches = chunk.batches, b""
+            message.pushes.append(feed.push(batches))
+        return message
 
     # catching up: one task, that reads
 

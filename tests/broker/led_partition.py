@@ -28,6 +28,7 @@ class Follower:
     ends: list[int] = field(default_factory=list)
     watermarks: int = 0
     resigned: bool = False
+    is_live: bool = True
 
     def appended(self, batch: bytes | bytearray | memoryview, base_offset: int, next_offset: int) -> None:
         self.ends.append(next_offset)

@@ -122,6 +122,28 @@ async def test_the_watermark_waits_no_longer_than_it_may() -> None:
 
 
 @in_virtual_time
+async def test_a_replica_that_was_not_sent_what_it_lacks_holds_nobody_up_yet() -> None:
+    partition = await Partition.new(isr=(1, 2))
+    partition.subscribe(2, 0)
+    partition.append()
+    await partition.durable()
+    partition.acknowledge(2, 1)
+    partition.subscribe(3, 0)
+    partition.followers[3].is_live = False
+    partition.append()
+    await partition.durable()
+    partition.acknowledge(2, 2)
+    assert partition.watermark == 2, "its turn to catch up has not come"
+    partition.followers[3].is_live = True
+    partition.append()
+    await partition.durable()
+    partition.acknowledge(2, 3)
+    assert partition.watermark == 2, "all is sent, and it is about to join"
+    partition.acknowledge(3, 3)
+    assert partition.watermark == 3
+
+
+@in_virtual_time
 async def test_a_replica_far_behind_holds_nobody_up() -> None:
     partition = await Partition.new(isr=(1, 2))
     partition.subscribe(2, 0)

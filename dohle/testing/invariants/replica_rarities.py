@@ -314,13 +314,13 @@ def _(counts: Counts, original: Callable[..., int]) -> Callable[..., int]:
     return wait_for_joining
 
 
-@_around(PushSession, PushSession._compose_chunk)
+@_around(PushSession, PushSession._compose_chunks)
 def _(counts: Counts, original: Callable[..., Any]) -> Callable[..., Any]:
-    def compose_chunk(self: PushSession) -> Any:
+    def compose_chunks(self: PushSession) -> Any:
         counts.add("a replica catches up by chunks")
         return original(self)
 
-    return compose_chunk
+    return compose_chunks
 
 
 @_around(Replicas, Replicas.begin_anew)
