@@ -32,7 +32,7 @@ from dohle.broker.traffic import Traffic
 from dohle.broker.waiting import Produced
 from dohle.model.codecs import Codec
 from dohle.model.errors import DohleError
-from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.ids import NodeId, PartitionKey, new_id
 from dohle.model.image import ClusterImage
 from dohle.model.metadata import (
     BrokerChange,
@@ -216,8 +216,18 @@ class Broker:
         return bytes(await self._workers.run(partial(recompressed, batch, codec)))
 
     async def ask_controller(self, method: str, request: Any, *, timeout_s: float) -> Any:
-        """Passes an operator's request on to the active controller and returns its answer."""
-        return await self.controller.call(method, request, timeout_s=timeout_s)
+        """Passes an operator's request on to the active controller and returns its answer.
+
+        An attempt without an answer may have been taken. Where it was to make topics the next one knows them by their
+        ids; each has ids of its own, for what it made may be deleted by the time of the next.
+        """
+
+        def draw_topic_ids() -> None:
+            if method == "CreateTopics":
+                for topic in request.topics:
+                    topic.topic_ids.append(new_id(self._surroundings.random))
+
+        return await self.controller.call(method, request, timeout_s=timeout_s, prepare=draw_topic_ids)
 
     # life
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dohle.model.errors import DohleError, NetworkException, NotController, RequestTimedOut
@@ -111,10 +111,18 @@ class ControllerClient:
         answers = await asyncio.gather(*(ask(node_id, address) for node_id, address in self._voters.items()))
         return {node_id: answer for node_id, answer in answers if answer is not None}
 
-    async def call(self, method: str, request: Any, *, timeout_s: float | None = None) -> Any:
+    async def call(
+        self,
+        method: str,
+        request: Any,
+        *,
+        timeout_s: float | None = None,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> Any:
         """Returns the active controller's answer, or raises the DohleError that it answered with.
 
-        Asks until one answers; with `timeout_s`, raises RequestTimedOut once that has passed without one.
+        Asks until one answers, and calls `prepare` before each attempt; with `timeout_s`, raises RequestTimedOut once
+        that has passed without one.
         """
         deadline = None if timeout_s is None else self._clock.now() + timeout_s
         failures = 0
@@ -126,6 +134,7 @@ class ControllerClient:
                     f" {len(self._voters)} controllers up?"
                 )
             node_id, address = self.believed
+            prepare()
             try:
                 await self.reach(node_id)
                 return await self._network.call(

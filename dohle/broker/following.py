@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from dohle.model.batch import read_header
-from dohle.model.errors import InvalidRecord
+from dohle.model.errors import DohleError, InvalidRecord
 from dohle.model.ids import NodeId, PartitionKey
 from dohle.rpc.v1 import replication_pb2
 from dohle.storage.log import Log
@@ -45,6 +45,7 @@ class Following:
         self.fills = fills  # it was made anew, and has not been in sync
         self._disk = disk  # which of the broker's log folders it lies in
         self._watermark_moved = watermark_moved
+        self.refusal: DohleError | None = None  # why what the leader sent last was not taken
         self.says_damaged = False  # the subscription that runs is no more than that: nothing is taken or acknowledged
         self._changing = asyncio.Lock()
         # an epoch without data, which this replica led, may not be the leader's: what was written before it may go on
@@ -92,6 +93,7 @@ class Following:
             if base_offset != self.log.log_end_offset:
                 raise InvalidRecord(f"a push begins at offset {base_offset} where {self.log.log_end_offset} comes next")
             self.log.append_as_follower(push.batches, self.leader_epoch, is_old=is_old)
+            self.refusal = None
         before = self.log.high_watermark
         self.log.advance_high_watermark(push.high_watermark)
         if self.log.high_watermark > before:

@@ -260,6 +260,7 @@ class LeaderLink:
     def _failed(self, following: Following, error: DohleError) -> None:
         """A push could not be appended: this partition is in trouble, and no other."""
         log.warning("%s: a push from leader %d was not taken: %s", following.log.name, self.leader, error)
+        following.refusal = error
         self._unsubscribe(following)
         match error:
             case CorruptMessage() | InvalidRecord():
@@ -298,11 +299,13 @@ class LeaderLink:
                 again = await following.start_over(refusal.log_start_offset)
         except DohleError as error:
             log.error("%s: cannot be brought in line with leader %d: %s", following.log.name, self.leader, error)
+            following.refusal = error
             if isinstance(error, DamagedReplica):
                 self._subscribe_later(following)
             elif isinstance(error, DiskFull):  # nothing has changed
                 self._subscribe_later(following, RETRY_MOST_S)
             return
+        following.refusal = None
         if again and following.log.log_end_offset != before:
             self._subscribe_soon(following)
         elif again:

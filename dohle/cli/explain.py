@@ -186,6 +186,8 @@ def _why_behind(
         return "its broker does not answer, or has no such replica yet"
     if held.failure is not None:
         return held.failure.message
+    if held.refusal is not None:
+        return f"it does not take what its leader sends: {held.refusal.message}"
     if leading is None:
         return "there is no leader to follow, or it does not answer"
     follower = next((one for one in leading.followers if one.node_id == node), None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dohle.cli.output import counted, print_json
+from dohle.cluster.config_sources import settings_in
 from dohle.cluster.local import BASE_PORT, Growth, LocalCluster, Stopped
 from dohle.cluster.local_state import DEFAULT_FOLDER
 from dohle.model.errors import BrokerIdNotRegistered, ConfigurationError, InvalidRequest, VoterNotFound
@@ -54,6 +55,7 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
     was cut short.
     """
     began = time.monotonic()
+    _tell_of_settings(folder)
     growth: Growth | None = None
     cluster = LocalCluster.open(folder)
     if cluster is None:
@@ -85,6 +87,16 @@ def up(folder: str, nodes: int | None, base_port: int | None, racks: str | None,
         from dohle.cli.status import watch_cluster
 
         watch_cluster(cluster.state.bootstrap)
+
+
+def _tell_of_settings(folder: str) -> None:
+    """Nodes of one machine cannot share an environment: each would get the same ports."""
+    if unused := settings_in(os.environ):
+        click.echo(
+            f"note: {', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not for the nodes of a local cluster: write"
+            f" settings into {_path(folder)}/node-N.toml, and start that node again",
+            err=True,
+        )
 
 
 def _finish_growth(cluster: LocalCluster, as_json: bool) -> Growth | None:

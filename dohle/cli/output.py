@@ -89,7 +89,7 @@ def size_text(count: float) -> str:
 
 def about(name: TopicPartition, error: DohleError) -> str:
     """Returns the message, with the partition's name before it unless it says that already."""
-    return error.message if error.message.startswith(f"{name} ") else f"{name}: {error.message}"
+    return error.message if error.message.startswith((f"{name} ", f"{name}: ")) else f"{name}: {error.message}"
 
 
 def leader_text(leader: int, last_known_leader: int) -> str:

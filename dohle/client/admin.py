@@ -452,7 +452,7 @@ class Admin:
                     return address
             if self._seams.clock.now() >= deadline:
                 asked = ", ".join(str(address) for address in sorted(self._line))
-                raise BrokerNotAvailable(f"no node could be reached at {asked}; is the cluster up? {failure.message}")
+                raise BrokerNotAvailable(f"no node serves at {asked}; is the cluster up? {failure.message}")
             await self._seams.clock.sleep(backoff.next_s())
 
     def _learn(self, answer: broker_pb2.MetadataResponse) -> None:

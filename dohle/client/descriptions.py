@@ -205,6 +205,7 @@ def _replica(replica: admin_pb2.ReplicaDescription) -> ReplicaDescription:
         high_watermark=replica.high_watermark,
         leads=replica.leads,
         failure=error_in(replica.failure),
+        refusal=error_in(replica.refusal),
         followers=tuple(
             FollowerDescription(one.node_id, one.durable_end, one.lag_ms, one.subscribed) for one in replica.followers
         ),

@@ -89,7 +89,7 @@ class MetadataCache:
     def unreachable(self) -> DohleError:
         """Returns what to say when no node could be asked."""
         asked = ", ".join(str(address) for address in self._line)
-        return BrokerNotAvailable(f"no node could be reached at {asked}; is the cluster up? {self._failure.message}")
+        return BrokerNotAvailable(f"no node serves at {asked}; is the cluster up? {self._failure.message}")
 
     async def next_refresh(self, timeout_s: float) -> bool:
         """Waits until the view has been refreshed; False if `timeout_s` passed before."""

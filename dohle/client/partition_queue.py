@@ -249,7 +249,7 @@ class PartitionQueue:
                 f"no acknowledgement for {where} within delivery_timeout_ms; the records may have been written{reason}"
             )
         if batch.last_failure is not None and batch.last_failure.definite:
-            return type(batch.last_failure)(f"nothing was written to {where} within delivery_timeout_ms{reason}")
+            return type(batch.last_failure)(f"{where} took no record within delivery_timeout_ms{reason}")
         return BrokerNotAvailable(
             f"nothing was sent to {where} within delivery_timeout_ms: no leader could be reached, or earlier batches"
             f" were still on their way; is the cluster up?{reason}"

@@ -264,7 +264,8 @@ class FollowerDescription:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaDescription:
-    """One replica on a broker. `failure` says why it is neither served nor led from, if so."""
+    """One replica on a broker. `failure` says why it is neither served nor led from, if so; `refusal`, of a follower,
+    why it has not taken what its leader sent last."""
 
     topic: str
     topic_id: bytes
@@ -279,6 +280,7 @@ class ReplicaDescription:
     followers: tuple[FollowerDescription, ...] = ()  # if it leads
     bytes_in_per_s: float = 0.0  # what producers had appended here in the last two minutes
     bytes_out_per_s: float = 0.0  # what consumers have read here
+    refusal: DohleError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def settings_in(environment: Mapping[str, str]) -> list[str]:
+    """Returns the variables that set something of a node."""
+    return sorted(name for name in environment if name in {ENVIRONMENT_PREFIX + field.upper() for field in _FIELDS})
+
+
 def _of_kubernetes(name: str) -> bool:
     return name == "DOHLE_PORT" or name.startswith(_KUBERNETES_VARIABLES)
 

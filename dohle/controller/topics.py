@@ -55,6 +55,17 @@ def create_topics(
     for topic in request.topics:
         try:
             _check_named_once(topic.name, counts)
+            taken = _taken_before(image, topic)
+            if taken is not None:
+                response.topics.append(
+                    admin_pb2.CreatedTopic(
+                        name=taken.name,
+                        topic_id=taken.topic_id,
+                        partitions=len(taken.partitions),
+                        replication_factor=taken.partitions[0].replication_factor,
+                    )
+                )
+                continue
             _check_new_name(image, topic.name)
             overrides = _entries(topic.configs)
             validate_overrides(overrides)
@@ -63,7 +74,7 @@ def create_topics(
             response.topics.append(admin_pb2.CreatedTopic(name=topic.name, failure=failure_of(error)))
             continue
         room -= len(assignments)
-        topic_id = TopicId(new_id(random))
+        topic_id = TopicId(topic.topic_ids[-1] if topic.topic_ids else new_id(random))
         records.append(Topic(topic_id, topic.name))
         records.extend(TopicOverride(topic_id, name, value) for name, value in sorted(overrides.items()))
         records.extend(_new_partitions(image, topic_id, 0, assignments))
@@ -173,6 +184,18 @@ def _consequences(image: ClusterImage, records: Sequence[MetadataRecord]) -> Rev
 def _check_named_once(name: str, counts: Counter[str]) -> None:
     if counts[name] > 1:
         raise InvalidRequest(f"topic {name} is named {counts[name]} times in one request: name it once")
+
+
+def _taken_before(image: ClusterImage, topic: admin_pb2.NewTopic) -> TopicImage | None:
+    """Returns what an earlier attempt at the same request has made. Raises InvalidRequest for ids that are none."""
+    if any(len(one) != 16 for one in topic.topic_ids):
+        raise InvalidRequest("a topic's id has 16 bytes")
+    existing = image.topic_named(topic.name)
+    if existing is not None and existing.topic_id in topic.topic_ids:
+        return existing
+    if any(TopicId(one) in image.topics for one in topic.topic_ids):
+        raise InvalidRequest(f"an id for {topic.name} is another topic's")
+    return None
 
 
 def _check_new_name(image: ClusterImage, name: str) -> None:

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from dohle.broker.broker import Broker
 from dohle.broker.dir_moves import DirMove
+from dohle.broker.following import Following
 from dohle.broker.leading import Leading
 from dohle.broker.partition import Partition
 from dohle.listeners.as_known import history_as_known, quorum_as_known
@@ -248,6 +249,7 @@ def _configs(topic: TopicImage) -> list[admin_pb2.DescribedConfig]:
 def _replica(partition: Partition, now: float) -> admin_pb2.ReplicaDescription:
     log, damage = partition.log, partition.log.damage
     damaged = None if damage is None else DamagedReplica(str(damage))
+    refusal = partition.role.refusal if isinstance(partition.role, Following) else None
     return admin_pb2.ReplicaDescription(
         topic=partition.name.topic,
         topic_id=partition.key.topic_id,
@@ -260,6 +262,7 @@ def _replica(partition: Partition, now: float) -> admin_pb2.ReplicaDescription:
         leads=isinstance(partition.role, Leading),
         followers=[] if not isinstance(partition.role, Leading) else _followers(partition.role, now),
         failure=None if damaged is None else failure(damaged),
+        refusal=None if refusal is None else failure(refusal),
         bytes_in_per_s=partition.bytes_in.per_s(now),
         bytes_out_per_s=partition.bytes_out.per_s(now),
     )

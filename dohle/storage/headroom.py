@@ -89,7 +89,7 @@ class Headroom:
     def check(self) -> None:
         """Raises DiskFull where producers are to write nothing."""
         if self.is_low:
-            raise DiskFull(f"nothing was written: {self.words()}")
+            raise DiskFull(f"producers are refused: {self.words()}")
 
 
 def _size_text(size_bytes: int) -> str:

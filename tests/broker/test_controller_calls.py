@@ -11,8 +11,9 @@ from dohle.broker.controller_client import ControllerClient
 from dohle.controller.decision import failure_of
 from dohle.model.errors import DohleError, NetworkException, NotController, StorageFailure, UnknownServerError
 from dohle.model.ids import NodeId, PartitionKey
-from dohle.rpc.v1 import controller_pb2
+from dohle.rpc.v1 import admin_pb2, controller_pb2
 from dohle.runtime.network import Address
+from tests.broker import one_controller
 from tests.broker.brokers import KEY, Cluster, until
 from tests.broker.logs import TOPIC_ID
 from tests.broker.one_controller import ADDRESS, OneController
@@ -127,3 +128,24 @@ def test_a_broker_is_told_of_a_controller_that_its_configuration_does_not_name()
     assert client.believed == (2, second)
     client.move_on(NodeId(2))
     assert client.believed == (1, first)
+
+
+@in_virtual_time
+async def test_each_attempt_to_make_topics_has_ids_of_its_own_and_names_the_former_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[list[bytes]] = []
+
+    async def create_topics(_service: object, request: Any, _context: object) -> Any:
+        tried.append(list(request.topics[0].topic_ids))
+        if len(tried) < 3:
+            raise NetworkException
+        return admin_pb2.CreateTopicsResponse()
+
+    monkeypatch.setattr(one_controller._Asked, "create_topics", create_topics)
+    cluster = await Cluster.started()
+    request = admin_pb2.CreateTopicsRequest(topics=[admin_pb2.NewTopic(name="t")])
+    await cluster.nodes[1].broker.ask_controller("CreateTopics", request, timeout_s=10.0)
+    assert [len(ids) for ids in tried] == [1, 2, 3]
+    assert tried[2][:2] == tried[1]
+    assert len(set(tried[2])) == 3

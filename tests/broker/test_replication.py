@@ -19,6 +19,7 @@ from dohle.model.topic_config import TopicConfig
 from dohle.rpc.v1 import common_pb2, replication_pb2
 from dohle.runtime.tasks import Tasks
 from dohle.storage.log_folder import NewLog
+from dohle.storage.room import DiskFull
 from tests.broker.logs import TOPIC_ID, batch, content, fill, new_log, open_dirs
 from tests.broker.pair import EPOCH, FOLLOWER, FOLLOWER_EPOCH, LEADER, Pair
 from tests.broker.slow_disk import SlowDisk
@@ -127,6 +128,33 @@ async def test_a_slow_follower_costs_bounded_memory_and_is_caught_up_later(littl
     pair.disks[1].gate.set()
     await pair.caught_up()
     assert pair.session._queued_bytes == pair.session._catch_up_window.under_way_bytes == 0
+
+
+@in_virtual_time
+async def test_what_many_partitions_lack_a_little_of_goes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = await Pair.new(100)
+
+    async def at_once() -> None:
+        pass
+
+    monkeypatch.setattr(pair.disks[0], "pause", at_once)  # as of what lies in the page cache
+    for number in range(100):
+        pair.lead(number)
+        for _ in range(3):
+            pair.append(number)
+        pair.follow(number)
+    composed: list[int] = []
+    whole = PushSession._compose_chunks
+
+    def compose_chunks(session: PushSession) -> replication_pb2.LeaderMessage:
+        message = whole(session)
+        composed.append(len(message.pushes))
+        return message
+
+    monkeypatch.setattr(PushSession, "_compose_chunks", compose_chunks)
+    await pair.caught_up()
+    assert sum(composed) == 100
+    assert len(composed) <= 10, f"{composed}: a message for each is what it costs one by one"
 
 
 @settings(max_examples=25)
@@ -431,9 +459,13 @@ async def test_a_full_disk_stops_its_partition_and_no_other_and_heals() -> None:
     await asyncio.sleep(push_session.WATERMARK_DELAY_S)  # the last one's watermark finds no push to travel with
     assert pair.is_caught_up(1)
     assert not pair.is_caught_up(0)
+    refusals = [pair.followings[number].refusal for number in (0, 1)]
+    assert isinstance(refusals[0], DiskFull)
+    assert refusals[1] is None
     assert len(pair.sessions) == sessions, "the stream, which the other partition needs, goes on"
     pair.disks[1].fault = lambda _, __: None
     await pair.caught_up()
+    assert pair.followings[0].refusal is None, "it takes what comes again"
 
 
 @in_virtual_time

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from dohle.cluster.config import NodeConfig, Voter
-from dohle.cluster.config_sources import load_config, parse_flags, to_toml
+from dohle.cluster.config_sources import load_config, parse_flags, settings_in, to_toml
 from dohle.model.errors import ConfigurationError
 from dohle.runtime.network import Address
 
@@ -29,6 +29,13 @@ def test_flags_win_over_environment_over_file_over_default(tmp_path):
     assert by_name["grpc_port"] == "the environment"
     assert by_name["rack"] == "the command line"
     assert by_name["http_port"] == "default"
+
+
+def test_of_an_environment_only_settings_are_a_nodes():
+    assert settings_in({"DOHLE_RACK": "a", "DOHLE_DIR": "/d", "DOHLE_SERVICE_HOST": "h", "DOHLE_LOG_LEVEL": "x"}) == [
+        "DOHLE_LOG_LEVEL",
+        "DOHLE_RACK",
+    ]
 
 
 def test_every_setting_is_explained():

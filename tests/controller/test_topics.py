@@ -54,6 +54,41 @@ def new(name, partitions=2, replication_factor=2, configs=(), assignments=()):
     )
 
 
+def test_an_attempt_that_is_repeated_knows_what_it_made(cluster):
+    first, second, third = (bytes([number]) * 16 for number in (1, 2, 3))
+    request = new("t", 3, 2)
+    request.topic_ids.append(first)
+    (made,) = create(cluster, request)
+    assert made.topic_id == first == cluster.image.topic_named("t").topic_id
+    request.topic_ids.append(second)
+    (again,) = create(cluster, request)
+    assert again == made
+    stranger = new("t", 3, 2)
+    stranger.topic_ids.append(third)
+    (refused,) = create(cluster, stranger)
+    assert refused.failure.code == TopicAlreadyExists.code
+
+
+def test_what_an_attempt_made_and_somebody_deleted_is_made_with_another_id(cluster):
+    first, second = b"1" * 16, b"2" * 16
+    request = new("t", 3, 2)
+    request.topic_ids.append(first)
+    create(cluster, request)
+    cluster.take(delete_topics(cluster.image, DeleteTopicsRequest(topics=["t"])))
+    request.topic_ids.append(second)
+    (made,) = create(cluster, request)
+    assert made.topic_id == second
+
+
+def test_ids_that_are_none_or_another_topics_are_refused(cluster):
+    (other,) = create(cluster, new("other"))
+    for topic_id in (b"short", other.topic_id):
+        request = new("t")
+        request.topic_ids.append(topic_id)
+        (refused,) = create(cluster, request)
+        assert refused.failure.code == InvalidRequest.code
+
+
 def test_a_topic_gets_its_partitions_leaders_and_configuration(cluster):
     (created,) = create(cluster, new("t", 3, 2, [("min.insync.replicas", "2")]))
     topic = cluster.image.topic_named("t")

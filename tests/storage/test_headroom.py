@@ -52,7 +52,7 @@ async def test_producers_are_refused_below_the_least_and_let_in_again_with_a_qua
         await room.look()
         assert room.is_low is refused, free
         if refused:
-            with pytest.raises(DiskFull, match=r"nothing was written: data has .* free, .* is 100 MiB; .* 125 MiB"):
+            with pytest.raises(DiskFull, match=r"producers are refused: data has .* free, .* is 100 MiB; .* 125 MiB"):
                 room.check()
         else:
             room.check()

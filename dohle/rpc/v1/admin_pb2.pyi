@@ -138,18 +138,20 @@ class CreateTopicsRequest(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[_Union[NewTopic, _Mapping]]] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class NewTopic(_message.Message):
-    __slots__ = ("name", "partitions", "replication_factor", "configs", "assignments")
+    __slots__ = ("name", "partitions", "replication_factor", "configs", "assignments", "topic_ids")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     REPLICATION_FACTOR_FIELD_NUMBER: _ClassVar[int]
     CONFIGS_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_IDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     partitions: int
     replication_factor: int
     configs: _containers.RepeatedCompositeFieldContainer[ConfigEntry]
     assignments: _containers.RepeatedCompositeFieldContainer[ReplicaAssignment]
-    def __init__(self, name: _Optional[str] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ..., configs: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., assignments: _Optional[_Iterable[_Union[ReplicaAssignment, _Mapping]]] = ...) -> None: ...
+    topic_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, name: _Optional[str] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ..., configs: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., assignments: _Optional[_Iterable[_Union[ReplicaAssignment, _Mapping]]] = ..., topic_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ReplicaAssignment(_message.Message):
     __slots__ = ("partition", "replicas")
@@ -646,7 +648,7 @@ class AlteredLogDir(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class ReplicaDescription(_message.Message):
-    __slots__ = ("topic", "topic_id", "partition", "size_bytes", "log_start_offset", "log_end_offset", "durable_end", "high_watermark", "leads", "failure", "followers", "bytes_in_per_s", "bytes_out_per_s")
+    __slots__ = ("topic", "topic_id", "partition", "size_bytes", "log_start_offset", "log_end_offset", "durable_end", "high_watermark", "leads", "failure", "followers", "bytes_in_per_s", "bytes_out_per_s", "refusal")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
@@ -660,6 +662,7 @@ class ReplicaDescription(_message.Message):
     FOLLOWERS_FIELD_NUMBER: _ClassVar[int]
     BYTES_IN_PER_S_FIELD_NUMBER: _ClassVar[int]
     BYTES_OUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
     topic: str
     topic_id: bytes
     partition: int
@@ -673,7 +676,8 @@ class ReplicaDescription(_message.Message):
     followers: _containers.RepeatedCompositeFieldContainer[FollowerDescription]
     bytes_in_per_s: float
     bytes_out_per_s: float
-    def __init__(self, topic: _Optional[str] = ..., topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., size_bytes: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., log_end_offset: _Optional[int] = ..., durable_end: _Optional[int] = ..., high_watermark: _Optional[int] = ..., leads: _Optional[bool] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., followers: _Optional[_Iterable[_Union[FollowerDescription, _Mapping]]] = ..., bytes_in_per_s: _Optional[float] = ..., bytes_out_per_s: _Optional[float] = ...) -> None: ...
+    refusal: _common_pb2.Failure
+    def __init__(self, topic: _Optional[str] = ..., topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., size_bytes: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., log_end_offset: _Optional[int] = ..., durable_end: _Optional[int] = ..., high_watermark: _Optional[int] = ..., leads: _Optional[bool] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., followers: _Optional[_Iterable[_Union[FollowerDescription, _Mapping]]] = ..., bytes_in_per_s: _Optional[float] = ..., bytes_out_per_s: _Optional[float] = ..., refusal: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class FollowerDescription(_message.Message):
     __slots__ = ("node_id", "durable_end", "lag_ms", "subscribed")
