@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 
 import click
@@ -10,11 +11,12 @@ import click
 from dohle.cli.log_verify import verify
 from dohle.cli.output import counted, print_json
 from dohle.cli.record_text import record_json
-from dohle.model.errors import CorruptLog, DataFolderError
+from dohle.model.errors import CorruptLog, CorruptMessage, DataFolderError, UnsupportedCompressionType
 from dohle.model.records import decode_records
 
 _INDEX_ENTRY = struct.Struct(">ii")
 _TIME_INDEX_ENTRY = struct.Struct(">qi")
+_KIND = re.compile(r"\.(log|index|timeindex)(\.|$)")  # also of files that are to be deleted, or to take another's place
 
 
 @click.group()
@@ -36,8 +38,9 @@ def dump(file: str, records: bool, as_json: bool) -> None:
             content = opened.read()
     except OSError as error:
         raise DataFolderError(f"cannot read {file}: {error.strerror}") from error
-    if file.endswith((".index", ".timeindex")):
-        _dump_index(file, content, as_json)
+    kind = _KIND.search(os.path.basename(file))
+    if kind is not None and kind[1] != "log":
+        _dump_index(file, content, as_json, by_time=kind[1] == "timeindex")
     else:
         _dump_segment(file, content, records, as_json)
 
@@ -62,12 +65,22 @@ def _dump_segment(file: str, content: bytes, with_records: bool, as_json: bool) 
         batches += 1
         count += header.record_count
         if with_records and not header.is_control:
-            for record in decode_records(content, batch.position):
-                click.echo(record_json(topic, partition, record))
+            try:
+                for record in decode_records(content, batch.position):
+                    click.echo(record_json(topic, partition, record))
+            except (CorruptMessage, UnsupportedCompressionType) as error:
+                fault = f"its records cannot be read: {error.message}"
+                if as_json:
+                    print_json({"position": batch.position, "fault": fault})
+                else:
+                    click.echo(f"position {batch.position}: {fault}")
+                damaged.append(batch.position)
     if not as_json:
         click.echo(
             f"{batches} sound batch{'es' * (batches != 1)}, {counted(count, 'record')}, {counted(len(content), 'byte')}"
         )
+    if damaged == [0] and batches == 0 and _KIND.search(os.path.basename(file)) is None:
+        raise CorruptLog(f"{file} does not begin with a record batch: this reads .log, .index and .timeindex files")
     if damaged:
         raise CorruptLog(f"{file} is damaged at byte {', '.join(map(str, damaged))}: a torn tail, or a failing disk")
 
@@ -79,8 +92,7 @@ def _partition_of(file: str) -> tuple[str, int]:
     return (topic, int(number)) if topic and number.isdecimal() else (folder, -1)
 
 
-def _dump_index(file: str, content: bytes, as_json: bool) -> None:
-    by_time = file.endswith(".timeindex")
+def _dump_index(file: str, content: bytes, as_json: bool, *, by_time: bool) -> None:
     entry = _TIME_INDEX_ENTRY if by_time else _INDEX_ENTRY
     names = ("timestamp_ms", "relative_offset") if by_time else ("relative_offset", "position")
     whole = len(content) // entry.size * entry.size

@@ -3,15 +3,21 @@ a move."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from dohle.model.errors import DohleError
+from dohle.model.errors import CorruptLog, DamagedReplica, DataFolderError, StorageFailure
+from dohle.runtime.files import RealDisk
+from dohle.runtime.tasks import Tasks
 from dohle.storage.checkpoints import CLEANED
 from dohle.storage.damage_note import DAMAGE_FILE
+from dohle.storage.data_folder import DataFolder
 from dohle.storage.findings import FINDINGS_FILE, encode_findings
-from dohle.storage.log_folder import FILLING_FILE
+from dohle.storage.log_folder import FILLING_FILE, LogFolder
 from dohle.storage.moved_logs import SOURCE_FILE
 from dohle.storage.opened import UNSYNCED_FILE, Recovery
 from dohle.storage.verify.directory import verify_directory
@@ -21,13 +27,14 @@ from tests.storage.test_crashes import content
 from tests.storage.test_log_dirs import Machine
 from tests.storage.test_moved_logs import KEY, copied, written
 from tests.storage.test_verify import name_of
-from tests.storage.world import PATH
+from tests.storage.world import CLUSTER, PATH, StillClock
 
 __all__ = ["heard"]
 
 FIRST = f"{FOLDER}/{0:020d}"
 OTHER = f"{PATH}/t-1"
 FINDINGS = f"{PATH}/{FINDINGS_FILE}"
+NOBODY = 65534
 GARBAGE = b"\xff\xfe\x00 garbage"
 
 
@@ -211,10 +218,7 @@ async def test_where_a_copy_came_from_is_read_or_the_copy_waits(heard: Heard) ->
         spoilt = {one: content for one, content in files.items() if one != path}
         machine.disk = disk_of(spoilt if data is None else {**spoilt, path: data})
         heard.words = ""
-        try:
-            dirs = await machine.start()
-        except DohleError as error:  # pragma: no cover - none of them keeps the node from starting
-            raise AssertionError(f"{data!r}: {error.message}") from error
+        dirs = await machine.start()
         found = dirs.log(KEY)
         assert not dirs.offline
         if data == files[path]:
@@ -242,3 +246,47 @@ async def test_a_copy_whose_source_may_not_be_read_takes_its_directory_down_and_
     assert "two" in dirs.offline
     assert path in dirs.offline["two"]
     await machine.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start something as somebody else")
+async def test_files_that_the_operating_system_denies_are_named(heard: Heard) -> None:
+    """As another user and on a real file system, for root may read everything."""
+    noticed = 0
+    for files in ((await noted(True))[0], (await swapping(True, retired=False))[0]):
+        for denied in sorted(files):
+            with tempfile.TemporaryDirectory() as place:
+                os.chmod(place, 0o777)
+                for path, data in files.items():
+                    one = Path(place, path)
+                    one.parent.mkdir(parents=True, exist_ok=True)
+                    one.write_bytes(data)
+                    os.chown(one.parent, NOBODY, NOBODY)
+                    os.chown(one, *((0, 0) if path == denied else (NOBODY, NOBODY)))
+                    one.chmod(0o600)
+                heard.words = ""
+                if not await starts_as_nobody(f"{place}/{PATH}", heard):
+                    noticed += 1
+                    assert f"{place}/{denied}" in heard.words
+    assert noticed > 20
+
+
+async def starts_as_nobody(path: str, heard: Heard) -> bool:
+    """Starts a node as another user, and reads from its logs; returns whether all of that worked."""
+    failures: list[BaseException] = []
+    tasks, disk = Tasks("test", failures.append), RealDisk()
+    os.seteuid(NOBODY)
+    try:
+        data = await DataFolder.open(disk, path, cluster_id=CLUSTER, node_id=1)
+        folder = await LogFolder.open(disk, StillClock(), data, tasks, on_failure=failures.append)
+        log = folder.logs["t", 0]
+        for offset in range(0, log.log_end_offset, 2):
+            await log.read(offset, 1, up_to=log.log_end_offset)
+        await log.offset_for_timestamp(300)
+    except (DataFolderError, CorruptLog, StorageFailure, DamagedReplica) as error:
+        heard.words += error.message
+        return False
+    finally:
+        os.seteuid(0)
+        await tasks.close()
+        disk.close()
+    return not failures

@@ -139,7 +139,8 @@ async def _check_topic_ids(disk: Disk, path: str, keys: Mapping[str, LogKey], re
     found: dict[str, dict[TopicId, str]] = {}
     for name, (topic, _) in keys.items():
         with suppress(OSError, DataFolderError):  # which is reported with the replica
-            found.setdefault(topic, {}).setdefault(await read_topic_id(disk, f"{path}/{name}"), name)
+            topic_id = await read_topic_id(disk, f"{path}/{name}")
+            found.setdefault(topic, {}).setdefault(topic_id, name)
     for topic, names in found.items():
         (first, one), *others = names.items()
         for topic_id, name in others:
