@@ -31,6 +31,7 @@ from dohle.runtime.tasks import Tasks, cancel, turn
 from dohle.storage.checkpoints import (
     CHECKPOINT_INTERVAL_S,
     LOG_STARTS,
+    RECOVERY_POINTS,
     Checkpoints,
     LogKey,
     Offsets,
@@ -170,6 +171,8 @@ class LogFolder:
         found = await read_checkpoints(self._disk, self.path)
         if keys and not clean:
             logger.warning("%s was not stopped cleanly: %d logs are checked", self.path, len(keys))
+        if keys and not found[RECOVERY_POINTS]:
+            logger.warning("%s/%s is missing: every log is read and checked from its start", self.path, RECOVERY_POINTS)
         self._checkpoints.begin_with(found)
         opened: dict[LogKey, Log] = {}
         files: dict[LogKey, LogFiles] = {}  # of those that are being opened

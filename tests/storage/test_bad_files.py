@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from dohle.model.errors import CorruptLog, DamagedReplica, DataFolderError, StorageFailure
+from dohle.storage.checkpoints import RECOVERY_POINTS
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder
 from dohle.storage.segment_index import TimeIndex
@@ -173,6 +174,12 @@ async def test_a_file_that_is_missing_or_empty(heard: Heard, clean: bool) -> Non
         for after in (None, b""):
             what = await try_one(path, after, heard, clean=clean)
             assert what == "damaged" or not path.endswith(".log")
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_recovery_points_that_are_missing_are_missed(heard: Heard, clean: bool) -> None:
+    assert await try_one(f"{PATH}/{RECOVERY_POINTS}", None, heard, clean=clean) == "whole"
+    assert f"{PATH}/{RECOVERY_POINTS} is missing: every log is read and checked from its start" in heard.words
 
 
 async def test_a_file_of_another_partition(heard: Heard) -> None:
