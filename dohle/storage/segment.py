@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from dohle.model.batch import HEADER_BYTES, LENGTH_END, NO_TIMESTAMP, BatchHeader, read_header
 from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.runtime.disk import Buffer, Disk, File
-from dohle.storage.room import NoRoom, needing_room
 from dohle.runtime.tasks import turn
+from dohle.storage.room import NoRoom, needing_room
 from dohle.storage.segment_index import IndexEntry, OffsetIndex, TimeIndex
 
 LOG_SUFFIX = ".log"
