@@ -93,8 +93,8 @@ def _tell_of_settings(folder: str) -> None:
     """Nodes of one machine cannot share an environment: each would get the same ports."""
     if unused := settings_in(os.environ):
         click.echo(
-            f"note: {', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not for the nodes of a local cluster: write"
-            f" settings into {_path(folder)}/node-N.toml, and start that node again",
+            f"note: {', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not for the nodes of a local cluster:"
+            f" write settings into {_path(folder)}/node-N.toml, and start that node again",
             err=True,
         )
 

@@ -298,13 +298,14 @@ class GroupCommit:
         """Returns what to raise for a read or append that met `error`: only a device that is gone fails the folder."""
         if error.errno in _GONE:
             return self._fail(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             return DiskFull(f"{self._name}: {error}; nothing was written: free space, or delete topics")
         return StorageFailure(f"{self._name}: {error}{_ADVICE.get(error.errno or 0, '')}")
 
     def _fail(self, error: OSError) -> StorageFailure:
+        start = "with room on its disk: free space" if error.errno in _FULL else "on a sound disk"
         failure = StorageFailure(
-            f"{self._name} has failed ({error}): nothing on it is served until the node starts again, on a sound disk"
+            f"{self._name} has failed ({error}): nothing on it is served until the node starts again, {start}"
         )
         if self.failure is None:
             self.failure = failure
@@ -315,5 +316,7 @@ class GroupCommit:
 
 _GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESTALE, errno.ENOENT)
 """What a device, or the mount of one, answers once it is gone."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _ADVICE = {errno.EMFILE: "; raise the limit of open files (ulimit -n)"}

@@ -284,11 +284,12 @@ class LogFiles:
             found.cut_bytes += self._segments[-1].size
             self._segments.pop().delete()
         kept = [segment for segment in unsure if segment in self._segments]
-        changed = [file for segment in kept[:-1] for file in segment.write_indexes(seal=True)]
+        changed = [file for segment in kept[:-1] for file in segment.store_indexes()]
+        without = any(segment.indexes_changed for segment in kept[:-1])
         if found.cut_bytes:
             log.warning("%s: a torn tail of %d bytes was cut at %d", last.log_path, found.cut_bytes, found.end_offset)
             changed.append(self._disk.open(last.log_path))
-        if changed:
+        if changed or without:
             await self._disk.sync(changed, [self._folder])
         for file in changed:
             file.close()

@@ -196,6 +196,22 @@ class Segment:
         self._indexes_changed = False
         return files
 
+    def store_indexes(self) -> list[File]:
+        """As `write_indexes` of a sealed segment. Where the disk is full there are no files, and the indexes stay in memory.
+
+        For a part of one would pass for a whole one, and what is missing is built again by whoever needs it.
+        """
+        try:
+            with needing_room():
+                return self.write_indexes(seal=True)
+        except NoRoom as error:
+            log.warning("%s: its indexes stay in memory, for there is no room for them: %s", self.log_path, error)
+            self.index.stored = self.times.stored = 0
+            for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX):
+                if self._disk.exists(self._file_path(suffix)):
+                    self._disk.delete(self._file_path(suffix))
+            return []
+
     def is_sealed_with(self, size: int, offsets: int, times: int) -> None:
         """Its files are there, of that size and with so many entries in the indexes."""
         self.size, self.newest = size, None
@@ -442,8 +458,9 @@ class Segment:
     def let_go(self) -> None:
         """Closes the file and frees the indexes of a sealed segment that nothing is to be synced of."""
         self.close()
-        self.index.unload()
-        self.times.unload()
+        if not self._indexes_changed:  # else they found no room
+            self.index.unload()
+            self.times.unload()
 
     def close(self) -> None:
         if self._file is not None:

@@ -162,6 +162,36 @@ async def test_a_node_starts_on_a_disk_filled_to_the_last_byte(world: World, has
     assert await log.read(0, 1, up_to=12)
 
 
+async def test_a_start_that_finds_no_room_for_indexes_keeps_them_in_memory(world: World) -> None:
+    log = await world.log()
+    for number in range(12):
+        log.append_as_leader(batch(), 0, 1000 * number)
+    await log.flush()
+    await world.kill()
+    for name in world.disk.list(log.folder):
+        if name.endswith("index"):
+            world.disk.delete(f"{log.folder}/{name}")
+    world.disk.fault = lambda operation, path: (
+        OSError(errno.ENOSPC, "full") if operation == "append" and path.endswith("index") else None
+    )
+    await world.start()
+    log = await world.log()
+    assert log.damage is None
+    for _ in range(2):  # more than are kept open: what is let go of is still there
+        for offset in range(12):
+            assert await log.read(offset, 1, up_to=12)
+    whole = [name for name in world.disk.list(log.folder) if name.endswith("index")]
+    assert not whole, "a part of an index would pass for a whole one"
+    assert not world.failures
+    world.disk.fault = lambda *_: None
+    await world.kill(Random(1))
+    await world.start()
+    log = await world.log()
+    assert log.log_end_offset == 12
+    assert await log.read(0, 1, up_to=12)
+    assert [name for name in world.disk.list(log.folder) if name.endswith(".timeindex")]
+
+
 async def test_a_start_gives_the_reserve_up_before_anything_is_written() -> None:
     world = World()
     await world.start()
