@@ -197,7 +197,7 @@ class Segment:
         return files
 
     def store_indexes(self) -> list[File]:
-        """As `write_indexes` of a sealed segment. Where the disk is full there are no files, and the indexes stay in memory.
+        """As `write_indexes` of a sealed segment. On a full disk there are no files, and the indexes stay in memory.
 
         For a part of one would pass for a whole one, and what is missing is built again by whoever needs it.
         """
