@@ -32,11 +32,11 @@ TOPIC_ID = TopicId(bytes(16))
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[LocalCluster]:
-    """A new cluster of three nodes that are up, gone again afterwards."""
+def cluster(nodes: int = NODES) -> Iterator[LocalCluster]:
+    """A new cluster of three nodes, or so many, that are up, gone again afterwards."""
     with tempfile.TemporaryDirectory(prefix="dohle-bench-") as folder:
         made = LocalCluster.create(
-            folder, NODES, base_port=free_base_port(NODES), new_cluster_id=id_text(new_id(random.SystemRandom()))
+            folder, nodes, base_port=free_base_port(nodes), new_cluster_id=id_text(new_id(random.SystemRandom()))
         )
         try:
             made.start()
