@@ -216,22 +216,19 @@ def _field(kind: type[Struct], name: str, text: str, given: object) -> Field:
     is_list = inner.startswith("list[")
     wire = inner.removeprefix("list[").removesuffix("]")
     nullable = presence.nullable if null else None
-    if wire not in WIRE_TYPES:
-        return Field(
-            name, _struct(kind, wire), is_list, nullable, presence.default, presence.first, presence.last, presence.tag
-        )
-    return Field(name, wire, is_list, nullable, presence.default, presence.first, presence.last, presence.tag)
+    resolved = wire if wire in WIRE_TYPES else _struct(kind, name, wire)
+    return Field(name, resolved, is_list, nullable, presence.default, presence.first, presence.last, presence.tag)
 
 
-def _struct(kind: type[Struct], path: str) -> type[Struct]:
-    """Finds a struct by its name: in the class that uses it, or from the module down."""
+def _struct(kind: type[Struct], name: str, path: str) -> type[Struct]:
+    """Finds the struct that a field's annotation names: in the class of the field, or from the module down."""
     first, *rest = path.split(".")
-    found: Any = vars(kind).get(first) or vars(sys.modules[kind.__module__])[first]
-    for name in rest:
-        found = getattr(found, name)
-    struct: type[Struct] = found
-    assert issubclass(struct, Struct), f"{kind.__qualname__} has a field of the unknown type {path}"
-    return struct
+    found: Any = vars(kind).get(first) or vars(sys.modules[kind.__module__]).get(first)
+    for inner in rest:
+        found = getattr(found, inner, None)
+    if isinstance(found, type) and issubclass(found, Struct):
+        return found
+    raise TypeError(f"{kind.__qualname__}.{name} has the unknown type {path}")
 
 
 def _constructor(kind: type[Struct]) -> Any:

@@ -84,7 +84,7 @@ def _has_tags(api: Api, version: int) -> bool:
 def _client_id(api: Api, version: int, frame: memoryview) -> tuple[str | None, int]:
     position = _START.size + _CLIENT_ID.size
     if len(frame) < position:
-        raise _malformed(api, version, _START.size, "the header is cut short")
+        raise _malformed(api, version, len(frame), "the header is cut short")
     (length,) = _CLIENT_ID.unpack_from(frame, _START.size)
     if length < -1 or length > len(frame) - position:
         raise _malformed(api, version, position, f"the client id has {length} bytes, of {len(frame) - position} left")
