@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from struct import unpack_from
 from typing import Any, Final, NoReturn
 
 from dohle.kafka.declaration import FIXED_SIZE, Field, Message, Struct, fields_of
-from dohle.kafka.source import MOST_STRING_BYTES, Source, least_bytes, on_wire, tags_of
+from dohle.kafka.source import MOST_STRING_BYTES, Formats, Source, least_bytes, on_wire, tags_of
 from dohle.model.errors import MalformedMessage
 
 MOST_ELEMENTS: Final = 1 << 20
@@ -50,7 +49,6 @@ def make_decoder(kind: type[Message], version: int) -> Callable[[memoryview, int
         struct_error=struct.error,
         malformed=malformed,
         new=object.__new__,
-        unpack_from=unpack_from,
         unsigned=decode_unsigned,
         skip=skip_tags,
     )
@@ -123,8 +121,11 @@ class _Decoder:
         source.line(f"{into} -= 1")
 
     def _unsigned(self, into: str) -> None:
-        self.source.run.append(("B", into))
-        self._read_run()
+        if self.source.run:
+            self.source.run.append(("B", into))
+            self._read_run()
+        else:
+            self.source.line(f"{into} = buf[p]; p += 1")
         self.source.line(f"if {into} > 127: {into}, p = unsigned(buf, p - 1)")
 
     def _value(self, field: Field, target: str, depth: int) -> None:
@@ -198,7 +199,8 @@ class _Decoder:
             if wire == "Uuid":
                 source.line(f"{target} = [buf[q:q + 16].tobytes() for q in range(p, p + 16 * n, 16)]")
             else:
-                source.line(f"{target} = list(unpack_from(f'>{{n}}{letter}', buf, p))")
+                formats = source.name(Formats(letter), letter)
+                source.line(f"{target} = list({formats}[n].unpack_from(buf, p))")
             source.line(f"p += n * {least}")
         else:
             source.line("room -= n")

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from struct import pack
 from typing import Any, Final, NoReturn
 
 from dohle.kafka.declaration import FIXED_SIZE, Buffer, Field, Message, Struct
-from dohle.kafka.source import MOST_STRING_BYTES, Source, on_wire, tags_of
+from dohle.kafka.source import MOST_STRING_BYTES, Formats, Source, on_wire, tags_of
 
 _TABLED: Final = 1 << 14
 
@@ -41,7 +40,6 @@ def make_encoder(kind: type[Message], version: int) -> Callable[[Any, bytes], li
         f"encoder of {kind.__name__} {version}",
         struct_error=struct.error,
         unsayable=unsayable,
-        pack=pack,
         unsigned=UNSIGNED,
         too_long=_too_long,
     )
@@ -195,7 +193,8 @@ class _Encoder:
         self._length(f"len({items})", "i")
         wire = field.wire
         if isinstance(wire, str) and wire in FIXED_SIZE and wire != "Uuid":
-            source.line(f"if {items}: add(pack(f'>{{len({items})}}{FIXED_SIZE[wire]}', *{items}))")
+            formats = source.name(Formats(FIXED_SIZE[wire]), FIXED_SIZE[wire])
+            source.line(f"if {items}: add({formats}[len({items})].pack(*{items}))")
         else:
             inner = f"o{depth + 1}"
             source.open(f"for {inner} in {items}:")

@@ -9,6 +9,21 @@ from typing import Any, Final
 from dohle.kafka.declaration import FIXED_SIZE, Field, Struct, fields_of
 
 MOST_STRING_BYTES: Final = (1 << 15) - 1
+_KEPT_FORMATS: Final = 256
+
+
+class Formats(dict[int, Format]):
+    """The formats of so many numbers of one type in a row; only short ones are kept, so that the table stays small."""
+
+    def __init__(self, letter: str) -> None:
+        super().__init__()
+        self._letter = letter
+
+    def __missing__(self, count: int) -> Format:
+        made = Format(f">{count}{self._letter}")
+        if count <= _KEPT_FORMATS:
+            self[count] = made
+        return made
 
 
 class Source:
