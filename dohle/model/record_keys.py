@@ -15,7 +15,7 @@ _LONG = "a record's length, before byte {}, leads out of its batch"
 
 
 class KeyedRecord(NamedTuple):
-    """A record, in [start, end) of its batch's records. A named tuple, since a pass makes hundreds of thousands."""
+    """A record, in [start, end) of what it was read from. A named tuple, since a pass makes hundreds of thousands."""
 
     offset_delta: int
     key: bytes | None
@@ -25,14 +25,13 @@ class KeyedRecord(NamedTuple):
     end: int
 
 
-def keyed_records(plain: bytes, count: int) -> list[KeyedRecord]:
-    """Returns the `count` records, which must fill `plain`. Raises CorruptMessage.
+def keyed_records(plain: bytes, count: int, position: int, size: int) -> list[KeyedRecord]:
+    """Returns the `count` records, which must fill [position, size) of `plain`. Raises CorruptMessage.
 
     Small numbers are read in place, because a call for each would double the time.
     """
     found: list[KeyedRecord] = []
-    add, make = found.append, KeyedRecord._make
-    size, position = len(plain), 0
+    add, new, kind = found.append, tuple.__new__, KeyedRecord  # what its _make does
     key: bytes | None
     try:
         for _ in range(count):
@@ -68,7 +67,7 @@ def keyed_records(plain: bytes, count: int) -> list[KeyedRecord]:
             is_tombstone = plain[position] == 1
             if position >= end:
                 raise CorruptMessage(f"a record's key, before byte {position}, leads out of it")
-            add(make((offset_delta, key, is_tombstone, timestamp_delta, start, end)))
+            add(new(kind, (offset_delta, key, is_tombstone, timestamp_delta, start, end)))
             position = end
     except IndexError as error:
         raise CorruptMessage("the batch ends inside a record") from error

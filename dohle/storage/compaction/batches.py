@@ -56,33 +56,25 @@ class Gone:
 
     def takes(self, header: BatchHeader) -> bool:
         """Goes on with this batch, if that may be."""
-        reaches = header.next_offset - 1 - self.base_offset
-        if header.partition_leader_epoch != self.leader_epoch or reaches > MOST_RELATIVE_OFFSET:
+        last_offset = header.base_offset + header.last_offset_delta
+        if header.partition_leader_epoch != self.leader_epoch or last_offset - self.base_offset > MOST_RELATIVE_OFFSET:
             return False
-        self.next_offset = header.next_offset
-        self.max_timestamp = max(self.max_timestamp, header.max_timestamp)
+        self.next_offset = last_offset + 1
+        if header.max_timestamp > self.max_timestamp:
+            self.max_timestamp = header.max_timestamp
         return True
 
     def encode(self) -> bytes:
         """Returns the empty batch in their place."""
-        return with_payload(
-            BatchHeader(
-                base_offset=self.base_offset,
-                batch_length=0,
-                partition_leader_epoch=self.leader_epoch,
-                magic=MAGIC,
-                crc=0,
-                attributes=0,
-                last_offset_delta=self.next_offset - 1 - self.base_offset,
-                base_timestamp=NO_TIMESTAMP,
-                max_timestamp=self.max_timestamp,
-                producer_id=NO_PRODUCER,
-                producer_epoch=NO_PRODUCER,
-                base_sequence=NO_PRODUCER,
-                record_count=0,
-            ),
-            b"",
+        last_delta = self.next_offset - 1 - self.base_offset
+        batch = bytearray(
+            HEADER.pack(  # as BatchHeader has the fields
+                *(self.base_offset, HEADER_BYTES - LENGTH_END, self.leader_epoch, MAGIC, 0, 0, last_delta),
+                *(NO_TIMESTAMP, self.max_timestamp, NO_PRODUCER, NO_PRODUCER, NO_PRODUCER, 0),
+            )
         )
+        _UINT32.pack_into(batch, CRC_AT, crc32c(memoryview(batch)[CRC_END:]))
+        return bytes(batch)
 
 
 def beginning_at(batches: bytes, offset: int) -> bytes:

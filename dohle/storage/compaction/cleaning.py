@@ -18,7 +18,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dohle.model.batch import DELETE_HORIZON_BIT, HEADER_BYTES, BatchHeader, check_crc, read_header
+from crc32c import crc32c
+
+from dohle.model.batch import (
+    CODEC_BITS,
+    CONTROL_BIT,
+    CRC_END,
+    DELETE_HORIZON_BIT,
+    HEADER,
+    HEADER_BYTES,
+    LENGTH_END,
+    MAGIC,
+    TRANSACTIONAL_BIT,
+    BatchHeader,
+    read_header,
+)
 from dohle.model.codecs import Codec, compress, decompress
 from dohle.model.errors import CorruptMessage, UnsupportedCompressionType
 from dohle.model.record_keys import KeyedRecord, keyed_records, moved_in_time
@@ -65,9 +79,6 @@ class _Place:
     offset: int
     epoch: int = -1
 
-    def passes(self, header: BatchHeader) -> None:
-        self.offset, self.epoch = header.next_offset, header.partition_leader_epoch
-
 
 class Cleaning:
     """One log's. First `learn` from `begin_learning` on, then for each new segment `begin`, `clean` and `finish`."""
@@ -92,32 +103,27 @@ class Cleaning:
         self._learn_from, self._learning = offset, _Place(segment_base)
 
     def learn(self, chunk: bytes) -> Step:
-        place = self._learning
-        consumed, needed, fault, is_full = 0, 0, None, False
-        for found in _batches(chunk, place):
-            at, header, fault, needed = found
-            if header is _NO_HEADER:
-                break
-            if header.base_offset >= self._learn_from and not self._learn(chunk, at, header):
-                is_full = True
-                break
-            place.passes(header)
-            consumed = at + header.size_bytes
-        return Step(consumed, needed, fault, place.offset, self._learnt_end, is_full)
+        place, consumed = self._learning, 0
+        for at, end, header in _batches(chunk, place):
+            if header.base_offset >= self._learn_from and not self._learn(chunk, at, end, header):
+                return Step(consumed, 0, None, place.offset, self._learnt_end, is_full=True)
+            consumed = end
+        needed, fault = _lacks(chunk, consumed, place)
+        return Step(consumed, needed, fault, place.offset, self._learnt_end)
 
-    def _learn(self, chunk: bytes, at: int, header: BatchHeader) -> bool:
+    def _learn(self, chunk: bytes, at: int, end: int, header: BatchHeader) -> bool:
         """False, and nothing is learnt, where there is no room."""
-        found = _records(chunk, at, header)
+        found = _records(chunk, at, end, header)
         if found is None or not found[1]:
             return True
-        records, base = found[1], header.base_offset
-        if header.is_control:
+        records, base, attributes = found[1], header.base_offset, header.attributes
+        if attributes & CONTROL_BIT:
             self._keys.put(self._transactions.end(header, records[0]))
             return True
-        offsets = {key_digest(record.key): base + record.offset_delta for record in records if record.key is not None}
+        offsets = {key_digest(key): base + delta for delta, key, _, _, _, _ in records if key is not None}
         if not self._keys.has_room(offsets):
             return False
-        if header.is_transactional:
+        if attributes & TRANSACTIONAL_BIT:
             self._transactions.write(header, offsets)
         else:
             self._keys.put(offsets)
@@ -135,23 +141,19 @@ class Cleaning:
         self._indexes, self._position = IndexBuilder(base_offset, index_interval_bytes), 0
 
     def clean(self, chunk: bytes) -> Step:
-        place, end = self._cleaning, self._learnt_end
-        consumed, needed, fault, dropped, self._changes = 0, 0, None, 0, 0
-        for found in _batches(chunk, place):
-            at, header, fault, needed = found
-            if header is _NO_HEADER:
-                break
-            if header.base_offset >= end:
-                self._keep(header, chunk[at : at + header.size_bytes])
+        place, learnt_end = self._cleaning, self._learnt_end
+        consumed, dropped, self._changes = 0, 0, 0
+        for at, end, header in _batches(chunk, place):
+            if header.base_offset >= learnt_end:
+                self._keep(header, chunk[at:end])
             else:
-                dropped += self._clean(chunk, at, header)
-            place.passes(header)
-            consumed = at + header.size_bytes
+                dropped += self._clean(chunk, at, end, header)
+            consumed = end
+        needed, fault = _lacks(chunk, consumed, place)
         output = b"".join(self._output)
         self._output.clear()
-        return Step(
-            consumed, needed, fault, place.offset, end, output=output, changes=self._changes + dropped, dropped=dropped
-        )
+        changes = self._changes + dropped
+        return Step(consumed, needed, fault, place.offset, learnt_end, False, output, changes, dropped)
 
     def finish(self) -> tuple[bytes, SealedIndexes]:
         """The segment ends. Returns what is still to be appended to it, and its indexes."""
@@ -160,44 +162,49 @@ class Cleaning:
         self._output.clear()
         return output, self._indexes.seal()
 
-    def _clean(self, chunk: bytes, at: int, header: BatchHeader) -> int:
+    def _clean(self, chunk: bytes, at: int, end: int, header: BatchHeader) -> int:
         """Returns how many records go."""
-        batch = chunk[at : at + header.size_bytes]
-        if header.is_control:
-            return self._clean_marker(header, batch)
-        if header.is_transactional:
+        attributes = header.attributes
+        if attributes & CONTROL_BIT:
+            return self._clean_marker(header, chunk[at:end])
+        if attributes & TRANSACTIONAL_BIT:
             self._transactions.pass_data(header)
-        found = _records(chunk, at, header)
+        found = _records(chunk, at, end, header)
         if found is None:
-            self._keep(header, batch)
+            self._keep(header, chunk[at:end])
             return 0
         plain, records = found
-        kept = [] if self._transactions.is_aborted(header) else self._last_ones(header, records)
+        if attributes & TRANSACTIONAL_BIT and self._transactions.is_aborted(header):
+            kept, has_tombstone = list[KeyedRecord](), False
+        else:
+            kept, has_tombstone = self._last_ones(header, records)
         if not kept:
-            self._drop(header, batch)
-        elif any(record.is_tombstone for record in kept) and not header.attributes & DELETE_HORIZON_BIT:
+            self._drop(header, chunk, at, end)
+        elif has_tombstone and not attributes & DELETE_HORIZON_BIT:
             self._write(*self._with_horizon(header, plain, kept))
         elif len(kept) < len(records):
             payload = b"".join([plain[record.start : record.end] for record in kept])
             self._write(_with_records(header, header.base_timestamp, kept), payload)
         else:
-            self._keep(header, batch)
+            self._keep(header, chunk[at:end])
         return len(records) - len(kept)
 
-    def _last_ones(self, header: BatchHeader, records: list[KeyedRecord]) -> list[KeyedRecord]:
+    def _last_ones(self, header: BatchHeader, records: list[KeyedRecord]) -> tuple[list[KeyedRecord], bool]:
+        """Returns the records that stay, and whether one is a tombstone."""
         last, base, horizon = self._keys.get, header.base_offset, header.attributes & DELETE_HORIZON_BIT
         tombstones_go = horizon and self._has_passed(header)
-        return [
-            record
-            for record in records
-            if record.key is not None
-            and base + record.offset_delta >= last(key_digest(record.key), -1)
-            and not (record.is_tombstone and tombstones_go)
-        ]
+        kept, has_tombstone = list[KeyedRecord](), False
+        for record in records:
+            delta, key, is_tombstone, _, _, _ = record
+            if key is None or base + delta < last(key_digest(key), -1) or (is_tombstone and tombstones_go):
+                continue
+            has_tombstone = has_tombstone or is_tombstone
+            kept.append(record)
+        return kept, has_tombstone
 
     def _clean_marker(self, header: BatchHeader, batch: bytes) -> int:
         is_empty = self._transactions.is_empty_at(header)
-        found = _records(batch, 0, header)
+        found = _records(batch, 0, len(batch), header)
         if not is_empty or found is None or not found[1]:
             self._keep(header, batch)
         elif not header.attributes & DELETE_HORIZON_BIT:
@@ -205,7 +212,7 @@ class Cleaning:
         elif not self._has_passed(header):
             self._keep(header, batch)
         else:
-            self._drop(header, batch)
+            self._drop(header, batch, 0, len(batch))
             return header.record_count
         return 0
 
@@ -228,11 +235,11 @@ class Cleaning:
         batch = with_payload(header, compress(codec, payload) if codec != Codec.NONE else payload)
         self._keep(read_header(batch), batch)
 
-    def _drop(self, header: BatchHeader, batch: bytes) -> None:
+    def _drop(self, header: BatchHeader, chunk: bytes, at: int, end: int) -> None:
         """The records go, and the batch, unless it tells its producer's last sequence."""
-        last = self._terms.producers.get(header.producer_id) if header.is_idempotent else None
+        last = self._terms.producers.get(header.producer_id) if header.producer_id >= 0 else None
         if last is not None and last in (ANY_BATCH, header.last_offset):
-            batch = batch if not header.record_count else emptied(header)
+            batch = chunk[at:end] if not header.record_count else emptied(header)
             self._keep(read_header(batch), batch)
         elif self._gone is not None and self._gone.takes(header):
             self._changes += 1
@@ -241,53 +248,61 @@ class Cleaning:
             self._gone = gone(header)
 
     def _keep(self, header: BatchHeader, batch: bytes) -> None:
-        self._fill()
-        self._add(header, batch)
+        if self._gone is not None:
+            self._fill()
+        self._add(header.base_offset + header.last_offset_delta, header.max_timestamp, batch)
 
     def _fill(self) -> None:
         if self._gone is not None:
-            batch, self._gone = self._gone.encode(), None
-            self._add(read_header(batch), batch)
+            one, self._gone = self._gone, None
+            self._add(one.next_offset - 1, one.max_timestamp, one.encode())
 
-    def _add(self, header: BatchHeader, batch: bytes) -> None:
-        self._indexes.note(header, self._position)
-        self._position += len(batch)
+    def _add(self, last_offset: int, max_timestamp: int, batch: bytes) -> None:
+        size = len(batch)
+        self._indexes.note(last_offset, max_timestamp, self._position, size)
+        self._position += size
         self._output.append(batch)
 
 
-def _batches(chunk: bytes, place: _Place) -> Iterator[tuple[int, BatchHeader, str | None, int]]:
-    """Yields position and header of each whole batch that follows `place`, which is moved meanwhile.
+def _batches(chunk: bytes, place: _Place) -> Iterator[tuple[int, int, BatchHeader]]:
+    """Yields position, end and header of each whole and sound batch that follows `place`, which then moves there.
 
-    The last that is yielded may be no such batch: then with what is wrong with it, or with the bytes that it needs.
+    A chunk may have a thousand batches: what `read_header` and `check_crc` do is done in place.
     """
-    at, size = 0, len(chunk)
-    while at < size:
-        try:
-            header = read_header(chunk, at)
-        except CorruptMessage:
-            header = _NO_HEADER
-        is_next = header.base_offset == place.offset and header.last_offset_delta >= 0
-        if is_next and header.partition_leader_epoch >= place.epoch and check_crc(chunk, at, header):
-            yield at, header, None, 0
-            at += header.size_bytes
-            continue
-        needed = least_bytes(chunk, at)
-        if at + needed > size:
-            yield at, _NO_HEADER, None, needed
-        else:
-            yield at, _NO_HEADER, batch_fault(chunk, at, place.offset, place.epoch), 0
-        return
+    at, size, view, unpack, new = 0, len(chunk), memoryview(chunk), HEADER.unpack_from, tuple.__new__
+    offset, least_epoch = place.offset, place.epoch
+    while at + HEADER_BYTES <= size:
+        fields = unpack(chunk, at)
+        end, epoch, last_delta = at + fields[1] + LENGTH_END, fields[2], fields[6]
+        if fields[0] != offset or epoch < least_epoch or fields[3] != MAGIC or last_delta < 0:
+            return
+        if not at + HEADER_BYTES <= end <= size or crc32c(view[at + CRC_END : end]) != fields[4]:
+            return
+        yield at, end, new(BatchHeader, fields)
+        place.offset, place.epoch = offset, least_epoch = offset + last_delta + 1, epoch
+        at = end
 
 
-_NO_HEADER = BatchHeader(*[-1] * 13)
+def _lacks(chunk: bytes, at: int, place: _Place) -> tuple[int, str | None]:
+    """Returns how many bytes the batch at `at` needs, of which some are missing, or 0 and what is wrong with it."""
+    if at == len(chunk):
+        return 0, None
+    needed = least_bytes(chunk, at)
+    if at + needed > len(chunk):
+        return needed, None
+    return 0, batch_fault(chunk, at, place.offset, place.epoch)
 
 
-def _records(chunk: bytes, at: int, header: BatchHeader) -> tuple[bytes, list[KeyedRecord]] | None:
-    """Returns None where they cannot be decoded, or are of a codec that is not known: they were sent so."""
-    packed = memoryview(chunk)[at + HEADER_BYTES : at + header.size_bytes]
+def _records(chunk: bytes, at: int, end: int, header: BatchHeader) -> tuple[bytes, list[KeyedRecord]] | None:
+    """Returns the records, and what they lie in: the chunk itself, unless they are compressed.
+
+    None where they cannot be decoded, or are of a codec that is not known: they were sent so.
+    """
     try:
-        plain = decompress(Codec.numbered(header.codec), packed)
-        return plain, keyed_records(plain, header.record_count)
+        if not header.attributes & CODEC_BITS:
+            return chunk, keyed_records(chunk, header.record_count, at + HEADER_BYTES, end)
+        plain = decompress(Codec.numbered(header.codec), memoryview(chunk)[at + HEADER_BYTES : end])
+        return plain, keyed_records(plain, header.record_count, 0, len(plain))
     except (CorruptMessage, UnsupportedCompressionType):
         return None
 

@@ -1,22 +1,25 @@
 """Key map: at which offset each key was written last, in bounded memory.
 
-Keys of 16 bytes and more stand there by a digest of 16 bytes (BLAKE2b: nobody finds two keys of one digest), shorter
-ones as they are.
+Keys of 32 bytes and more stand there by a digest of 16 bytes (BLAKE2b: nobody finds two keys of one digest), and so do
+those of 16 bytes, since one might be another one's digest. Shorter ones stand as they are, and take little more room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from hashlib import blake2b
 
 ENTRY_BYTES = 200
-"""What an entry takes: its place in a dict, the bytes of the digest, the number."""
+"""What an entry takes: its place in a dict while that grows, at most 31 bytes as an object, the number."""
 
 _DIGEST_BYTES = 16
+_LONG_BYTES = 32
 
 
 def key_digest(key: bytes) -> bytes:
-    return key if len(key) < _DIGEST_BYTES else blake2b(key, digest_size=_DIGEST_BYTES).digest()
+    """Returns what stands for `key` here."""
+    size = len(key)
+    return key if size < _LONG_BYTES and size != _DIGEST_BYTES else blake2b(key, digest_size=_DIGEST_BYTES).digest()
 
 
 class KeyMap:
@@ -33,9 +36,9 @@ class KeyMap:
     def __len__(self) -> int:
         return len(self._last)
 
-    def has_room(self, digests: Iterable[bytes]) -> bool:
+    def has_room(self, digests: Collection[bytes]) -> bool:
         """Whether those that are not known yet still fit."""
-        if not self._last:
+        if not self._last or len(self._last) + len(digests) <= self._most:
             return True
         new = {digest for digest in digests if digest not in self._last}
         return len(self._last) + len(new) <= self._most

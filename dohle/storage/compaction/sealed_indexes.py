@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dohle.model.batch import NO_TIMESTAMP, BatchHeader
+from dohle.model.batch import NO_TIMESTAMP
 from dohle.storage.segment_index import OffsetIndex, TimeIndex
 
 
@@ -27,15 +27,16 @@ class IndexBuilder:
         self._indexed = NO_TIMESTAMP
         self._since_entry = 0
 
-    def note(self, header: BatchHeader, position: int) -> None:
-        last = header.last_offset - self._base_offset
-        if header.max_timestamp > self._newest[0]:
-            self._newest = (header.max_timestamp, last)
+    def note(self, last_offset: int, max_timestamp: int, position: int, size_bytes: int) -> None:
+        """Takes a batch, by what its header says, where it begins and how large it is."""
+        last = last_offset - self._base_offset
+        if max_timestamp > self._newest[0]:
+            self._newest = (max_timestamp, last)
         if self._since_entry > self._interval_bytes:
             self._index.add(last, position)
             self._index_time()
             self._since_entry = 0
-        self._since_entry += header.size_bytes
+        self._since_entry += size_bytes
 
     def _index_time(self) -> None:
         if self._newest[0] > self._indexed:
