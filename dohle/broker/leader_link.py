@@ -76,12 +76,12 @@ class LeaderLink:
         broker_epoch: int,
         numbers: Iterator[int],
         surroundings: Surroundings,
-        begin_anew: Callable[[Following], Coroutine[Any, Any, None]],
+        mend: Callable[[Following, Address], Coroutine[Any, Any, None]],
     ) -> None:
         self.leader = leader
         self.address = address
         self._surroundings = surroundings
-        self._begin_anew = begin_anew
+        self._mend = mend
         self._broker_epoch = broker_epoch
         self._numbers = numbers  # of subscriptions: ascending over all links of this incarnation
         self._stream: LeaderStream | None = None
@@ -133,6 +133,14 @@ class LeaderLink:
 
     def resume(self, following: Following) -> None:
         self._subscribe_soon(following)
+
+    def subscribe_again(self, following: Following, pause_s: float) -> None:
+        """Ends the subscription that runs, and begins another after a while."""
+        self._unsubscribe(following)
+        if pause_s:
+            self._subscribe_later(following, pause_s)
+        else:
+            self._subscribe_soon(following)
 
     def close(self) -> None:
         """Ends the stream and its task; partitions must have left before."""
@@ -279,7 +287,7 @@ class LeaderLink:
             return
         following.subscription = NO_SUBSCRIPTION
         if refusal.begin_anew and following.says_damaged:
-            self._surroundings.tasks.spawn(self._begin_anew(following), f"begin {following.log.name} anew")
+            self._surroundings.tasks.spawn(self._mend(following, self.address), f"repair {following.log.name}")
         elif refusal.failure.code == CorruptMessage.code:
             log.warning(
                 "%s: leader %d lacks what comes next: %s", following.log.name, self.leader, refusal.failure.message

@@ -22,6 +22,7 @@ from dohle.broker.isr_changes import IsrChanges
 from dohle.broker.leader_link import LeaderLink
 from dohle.broker.leading import LeaderTerms, Leading
 from dohle.broker.partition import Partition
+from dohle.broker.repairs import Repairs
 from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import (
     DohleError,
@@ -75,6 +76,7 @@ class Replicas:
         self._isr_changes = isr_changes
         self._lag_time_max_s = lag_time_max_s
         self.catch_up_bounds = CatchUpBounds(surroundings.clock, lambda: self.image, fill_bytes_per_s)
+        self.repairs = Repairs(surroundings, dirs, self, fill_bytes_per_s)
         self._links: dict[NodeId, LeaderLink] = {}
         self._numbers = itertools.count(1)
         self._role_level = logging.INFO  # of the line that says what a partition has become
@@ -113,7 +115,12 @@ class Replicas:
             raise NotLeaderOrFollower(f"the replica of {key} on this broker is made once a disk that is full has room")
         raise NotLeaderOrFollower(f"partition {key} has no replica on this broker")
 
-    def leading_for(self, follower: NodeId, broker_epoch: int, subscription: replication_pb2.Subscription) -> Leading:
+    def leading_for(
+        self,
+        follower: NodeId,
+        broker_epoch: int,
+        subscription: replication_pb2.Subscription | replication_pb2.ReadBatchesRequest,
+    ) -> Leading:
         """Returns the role that serves a subscription, or raises why none does, in rule 3's order."""
         partition = self.partition(PartitionKey(TopicId(subscription.topic_id), subscription.partition))
         leading = partition.leading()
@@ -392,7 +399,7 @@ class Replicas:
                 self.image.brokers[self._surroundings.me].broker_epoch,
                 self._numbers,
                 self._surroundings,
-                self.begin_anew,
+                self.repairs.run,
             )
             self._links[leader] = link
         return link
@@ -424,6 +431,12 @@ class Replicas:
             link.resume(following)
 
     # damage
+
+    def subscribe_again(self, key: PartitionKey, pause_s: float) -> None:
+        """Whoever leads it now is to hear whether the replica is damaged."""
+        partition = self.partitions.get(key)
+        if partition is not None and isinstance(partition.role, Following):
+            self._links[partition.role.leader].subscribe_again(partition.role, pause_s)
 
     async def begin_anew(self, following: Following) -> None:
         """Sets a damaged replica aside, of which its leader says that it is in no in-sync set, and makes an empty one.

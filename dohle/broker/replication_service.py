@@ -9,7 +9,10 @@ from dohle.broker.replicas import Replicas
 from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import DohleError, InvalidRequest
 from dohle.model.ids import NodeId
+from dohle.rpc.v1 import replication_pb2
 from dohle.runtime.network import RequestContext
+
+_MOST_BYTES = 1 << 20
 
 
 class ReplicationService:
@@ -46,6 +49,19 @@ class ReplicationService:
             session.close()
             for task in tasks:
                 task.cancel()
+
+    async def read_batches(
+        self, request: replication_pb2.ReadBatchesRequest, _context: RequestContext
+    ) -> replication_pb2.ReadBatchesResponse:
+        """Raises what a subscription is refused with, and DamagedReplica."""
+        self._surroundings.identity.check(request.hello)
+        leading = self._replicas.leading_for(NodeId(request.hello.node_id), request.broker_epoch, request)
+        source = leading.log
+        batches = b""
+        if request.offset < source.high_watermark:
+            most = min(request.max_bytes, _MOST_BYTES)
+            batches = await source.read(request.offset, most, up_to=source.high_watermark, for_replica=True)
+        return replication_pb2.ReadBatchesResponse(batches=batches)
 
 
 async def _until_broken(send: Callable[[], Awaitable[None]]) -> None:

@@ -231,7 +231,7 @@ def _of_replication(broker: Broker) -> Iterator[Metric]:
 
 
 def _of_traffic(broker: Broker) -> Iterator[Metric]:
-    traffic = broker.traffic
+    traffic, repairs = broker.traffic, broker.replicas.repairs
     for name, doc, value in (
         ("dohle_produced_batches", "Batches that producers had appended here", traffic.produced_batches),
         ("dohle_produced_bytes", "Their bytes", traffic.produced_bytes),
@@ -241,5 +241,8 @@ def _of_traffic(broker: Broker) -> Iterator[Metric]:
         ("dohle_fetched_follower_bytes", "Of them, of partitions that this node follows", traffic.followed_bytes),
         ("dohle_scrubbed_bytes", "Bytes read and checked by scrubbing", traffic.scrubbed_bytes),
         ("dohle_scrubs", "Passes of scrubbing over all replicas of this node", traffic.scrubs),
+        ("dohle_repaired_replicas", "Damaged replicas of this node that were repaired in place", repairs.repaired),
+        ("dohle_repair_fetched_bytes", "Bytes that came from leaders for repairs in place", repairs.fetched_bytes),
+        ("dohle_refilled_replicas", "Damaged replicas that were set aside and filled anew", repairs.refilled),
     ):
         yield CounterMetricFamily(name, doc, float(value))

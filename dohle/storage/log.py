@@ -1,14 +1,12 @@
 """Log: the batches of one partition replica, in Kafka's format, and how much of them is durable.
 
 Offsets ascend: `log_start_offset` <= `high_watermark` <= `log_end_offset`, and `durable_end` <= `log_end_offset`.
-Appends are plain calls that reach the page cache; a group commit makes them durable and moves `durable_end`, and only
-what lies below `counted_end` may be acknowledged or counted. Every truncation raises `generation`; a sync that began
-in an older one moves nothing.
+Appends reach the page cache; a group commit makes them durable and moves `durable_end`, and only what lies below
+`counted_end` may be acknowledged or counted. A truncation raises `generation`; syncs of an older one move nothing.
 
 A log of which a recovery could not tell the end, for a batch is bad where no crash explains it, is neither read nor
 appended to. Damage that a read finds is noted in the folder, and only what it hits cannot be read. Compactions leave
-records out, and no offsets. Batches are taken as they come: what a leader demands of them is checked before
-(`dohle.model.produced`), repeated ones are told by `producers.check`. Only replicas read below `log_start_offset`.
+records out, and no offsets. Batches are taken as they come: `dohle.model.produced` and `producers.check` come before.
 """
 
 from __future__ import annotations
@@ -182,8 +180,13 @@ class Log:
 
     @property
     def is_settled(self) -> bool:
-        """Whether its files are nobody's but its own: it is neither being cut, nor closed, nor damaged."""
-        return not self._closed and self._truncation is None and self.damage is None
+        """Whether its files are its own, and it is not damaged."""
+        return self.is_its_own and self.damage is None
+
+    @property
+    def is_its_own(self) -> bool:
+        """Whether its files are nobody else's: it is neither being cut nor closed."""
+        return not self._closed and self._truncation is None
 
     @property
     def size_bytes(self) -> int:
@@ -306,7 +309,7 @@ class Log:
 
     def begin_flush(self) -> Flush | None:
         """Returns what a sync must take to make the whole log durable; for the group commit."""
-        if self._closed or self._truncation is not None:
+        if not self.is_its_own:
             return None
         taken = self._unsynced.take()
         return None if taken is None else Flush(self._end, self.generation, *taken)
@@ -445,18 +448,15 @@ class Log:
         found = await self.checked(kept, version)
         return self._start if found is None or version != self.version else max(self._start, found)
 
-    def has_dead_segments(self) -> bool:
-        """Whether some lie below the log's start; one that is active is sealed for it. Raises StorageFailure."""
-        if not self.is_settled:
-            return False
-        if self._start == self._end and self._segments.active.size:
+    def seal(self) -> None:
+        """Begins another segment at the log's end, unless that is done. Raises StorageFailure."""
+        if self._segments.active.size:
             with self._commit.using():
                 self._roll()
-        return len(self._segments.bases) > 1 and self._segments.bases[1] <= self._start
 
     def take_below(self, offset: int) -> list[Segment]:
         """Takes the segments out of the log that lie below `offset`, where it begins durably, and returns them."""
-        if self._closed or self._truncation is not None:
+        if not self.is_its_own:
             return []
         taken = self._segments.take_below(min(offset, self._start))
         self._snapshots.delete_below(self.first_offset)

@@ -41,6 +41,7 @@ from dohle.storage.checkpoints import (
 )
 from dohle.storage.clean_stop import NO_EPOCH, leave_mark, take_mark
 from dohle.storage.compaction.compactor import Compactor
+from dohle.storage.compaction.swaps import Swaps
 from dohle.storage.data_folder import DataFolder, is_there
 from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.findings import FINDINGS_FILE, decode_findings, encode_findings, merge
@@ -52,6 +53,7 @@ from dohle.storage.partition_metadata import PARTITION_FILE, encode_topic_id, re
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
 from dohle.storage.recovery import LogFiles
+from dohle.storage.repair import Repairer
 from dohle.storage.retiring import Retiring
 from dohle.storage.room import NoRoom, needing_room
 from dohle.storage.segment import Segment
@@ -113,7 +115,9 @@ class LogFolder:
         self._copies: dict[LogKey, Log] = {}  # whole ones, of replicas that another folder still has
         self._checkpoints = Checkpoints(disk, folder.path, lambda: {**self.logs, **self._copies})
         self.retiring = Retiring(disk, clock, self._commit, self._checkpoints)
-        self.compactor = Compactor(disk, clock, self._commit, self._checkpoints)
+        swaps = Swaps(disk, clock, self._commit, self._checkpoints)
+        self.compactor = Compactor(disk, self._commit, self._checkpoints, swaps)
+        self.repairer = Repairer(disk, self._commit, self._checkpoints, swaps)
         self._unreported = False
         self._lacks_room = False
         self._tending: asyncio.Task[None] | None = None

@@ -36,7 +36,7 @@ class Retiring:
         found: list[Log] = []
         for number, log in enumerate(logs):
             await turn(number, every=_IN_A_TURN)
-            if log.has_dead_segments():
+            if _has_dead_segments(log):
                 found.append(log)
         if not found:
             return
@@ -48,7 +48,7 @@ class Retiring:
 
     async def _retire(self, logs: list[Log]) -> None:
         async with self._checkpoints.writing:  # held while logs are removed
-            present = [log for log in logs if log.has_dead_segments()]  # else it is gone, or being cut
+            present = [log for log in logs if _has_dead_segments(log)]  # else it is gone, or being cut
             await self._disk.sync([], [log.folder for log in present])
             now = self._clock.now()
             for log in present:
@@ -56,3 +56,13 @@ class Retiring:
                 log.retired.add(taken, now + log.config.file_delete_delay_ms / 1000)
                 self.segments += len(taken)
                 self.size_bytes += sum(segment.size for segment in taken)
+
+
+def _has_dead_segments(log: Log) -> bool:
+    """Whether some lie below the log's start; one that is active is sealed for it. Raises StorageFailure."""
+    if not log.is_settled:
+        return False
+    if log.log_start_offset == log.log_end_offset:
+        log.seal()
+    sealed = log.sealed.all
+    return bool(sealed) and log.sealed.end_of(sealed[0]) <= log.log_start_offset

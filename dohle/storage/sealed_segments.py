@@ -24,6 +24,11 @@ class SealedSegments:
     def all(self) -> Sequence[Segment]:
         return self._segments.all[:-1]
 
+    @property
+    def end(self) -> int:
+        """The offset behind all of them."""
+        return self._segments.active.base_offset
+
     def end_of(self, segment: Segment) -> int:
         """Returns the offset behind it."""
         following = self._segments.after(segment)

@@ -39,7 +39,7 @@ FOLLOWER_EPOCH = 22
 EPOCH = 100
 
 
-async def _never(following: Following) -> None:
+async def _never(following: Following, _leader: Address) -> None:
     raise AssertionError(f"{following.log.name} is not damaged")
 
 
@@ -185,6 +185,9 @@ class _LeaderService:
 
     def __init__(self, pair: Pair) -> None:
         self._pair = pair
+
+    async def read_batches(self, _request: object, _context: RequestContext) -> None:
+        raise AssertionError("nothing is damaged")
 
     async def follow(self, stream: Any, _context: RequestContext) -> None:
         opening = (await stream.receive()).opening

@@ -14,7 +14,7 @@ from dohle.model.ids import NodeId
 from dohle.storage.opened import Damage
 from tests.broker.brokers import KEY, Cluster, Node, until
 from tests.broker.led_partition import THREE, TWO, Partition
-from tests.broker.logs import PATH, TOPIC_ID, batch, content
+from tests.broker.logs import PATH, TOPIC_ID, batch
 from tests.broker.virtual_time import in_virtual_time
 
 SEGMENT = f"{PATH}/t-0/{0:020d}.log"
@@ -54,12 +54,18 @@ async def fetch(node: Node, offset: int) -> Fetched:
     return (await node.broker.reads.fetch(wanted, max_wait_s=0, min_bytes=0, max_bytes=1 << 20))[0]
 
 
+def batches(node: Node) -> bytes:
+    """Returns all that its log has on the device."""
+    files = node.disk.durable_files
+    return b"".join(bytes(files[path].durable) for path in sorted(files) if "/t-0/" in path and path.endswith(".log"))
+
+
 def strays(node: Node) -> list[str]:
     return [name for name in node.disk.list(PATH) if name.endswith("-stray")]
 
 
 @in_virtual_time
-async def test_a_damaged_leader_is_relieved_and_filled_anew() -> None:
+async def test_a_damaged_leader_is_relieved_and_repaired_in_place() -> None:
     cluster, leader = await made()
     rot(leader, 3)
     epoch = cluster.controller.image.partition(KEY).leader_epoch  # type: ignore[union-attr]
@@ -71,22 +77,31 @@ async def test_a_damaged_leader_is_relieved_and_filled_anew() -> None:
     assert (after.leader_epoch, leader.node_id in after.in_sync_replicas) == (epoch + 1, False), "in one record"
     await produce(await cluster.led(), 2)
     await cluster.healed()
-    assert await content(leader.log()) == await content(cluster.leader().log())
     assert leader.log().damage is None
-    [stray] = strays(leader)
-    assert f"{PATH}/{stray}/{0:020d}.log" in leader.disk.files, "nothing is deleted"
+    assert not strays(leader), "it was not copied whole"
+    assert batches(leader) == batches(cluster.leader())
+    repairs = leader.broker.replicas.repairs
+    assert (repairs.repaired, repairs.refilled) == (1, 0)
+    assert repairs.fetched_bytes == len(batches(leader)) // 7, "one batch was fetched"
+    assert f"{PATH}/t-0/damaged" not in leader.disk.files
+    await leader.kill()
+    await leader.start()
+    assert leader.log().damage is None
+    await cluster.healed()
     assert not cluster.failures
 
 
 @in_virtual_time
-async def test_a_damaged_follower_leaves_the_set_and_is_filled_anew() -> None:
+async def test_a_damaged_follower_leaves_the_set_and_is_repaired_in_place() -> None:
     cluster, leader = await made(min_insync=3)
     follower = cluster.nodes[3]
+    before = batches(follower)
+    rot(follower, 1)
     follower.log().damage = Damage(SEGMENT, 0, "for the test", (0, 1))
     await until(lambda: 3 not in cluster.isr())
-    assert not strays(follower) or len(cluster.isr()) == 2, "what it holds counts as long as it is a member"
     await cluster.healed()
-    assert len(strays(follower)) == 1
+    assert not strays(follower)
+    assert batches(follower) == before, "what else had rotted there was found"
     await produce(leader, 1)
     assert not cluster.failures
 
@@ -104,9 +119,10 @@ async def test_a_damaged_follower_keeps_what_it_has_until_it_has_left_the_set() 
     follower.log().damage = Damage(SEGMENT, 0, "for the test", (0, 1))
     await asyncio.sleep(5)
     assert 3 in cluster.isr()
+    assert follower.log().damage is not None
     assert not strays(follower)
     cluster.controller.alter_partitions = answers  # type: ignore[method-assign]
-    await until(lambda: len(strays(follower)) == 1)
+    await until(lambda: follower.log().damage is None)
     await cluster.healed()
 
 
@@ -129,8 +145,9 @@ async def test_the_last_replica_in_sync_leads_on_and_refuses_only_what_is_damage
     assert not strays(leader)
     cluster.controller.held.clear()
     await until(lambda: cluster.isr() == (2,), 30.0)  # it lacks only what comes behind the damage
-    await until(lambda: bool(strays(leader)))
+    await until(lambda: leader.log().damage is None)
     assert cluster.leader() is other
+    assert not strays(leader)
     assert not cluster.failures
 
 
@@ -167,7 +184,7 @@ async def test_damage_is_not_forgotten_by_a_stop() -> None:
     cluster.controller.held.clear()
     await until(lambda: leader.log().damage is None, 30.0)
     await cluster.healed()
-    assert len(strays(leader)) == 1
+    assert not strays(leader)
     assert not cluster.failures
 
 
@@ -181,6 +198,22 @@ async def test_a_replica_found_damaged_at_its_start_is_filled_anew() -> None:
     await cluster.healed()
     assert leader.log().damage is None
     assert len(strays(leader)) == 1
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_what_the_leader_has_otherwise_repairs_nothing_and_the_replica_begins_anew() -> None:
+    cluster, _ = await made()
+    follower = cluster.nodes[3]
+    rot(follower, 2)
+    log = follower.log()
+    log.epochs.note(log.last_batch_epoch + 1, 2)  # as one would whose batches from there on are others
+    log.damage = Damage(SEGMENT, 0, "for the test", (2, 3))
+    await until(lambda: bool(strays(follower)))
+    await cluster.healed()
+    assert follower.log() is not log
+    repairs = follower.broker.replicas.repairs
+    assert (repairs.repaired, repairs.refilled) == (0, 1)
     assert not cluster.failures
 
 

@@ -56,7 +56,7 @@ def test_rot_under_a_running_leader_is_read_from_another(trio, written):
     assert f"{topic}-0: {folder}/{0:020d}.log is damaged at byte " in trio.log(before.leader)
     assert trio.partition(topic).leader_epoch > before.leader_epoch
     more = asyncio.run(write_some(trio.bootstrap, topic, 20, prefix="more"))
-    _is_filled_anew(trio, before.leader, folder, content)
+    _is_repaired(trio, before.leader, folder, content)
     assert sorted(asyncio.run(read_all(trio.bootstrap, topic)).values()) == sorted(values + more)
     trio.down()
     folders = [str(trio.data(node) / f"{topic}-0") for node in trio.node_ids]
@@ -75,7 +75,7 @@ def test_rot_that_nobody_reads_is_found_by_scrubbing(make_cluster):
     for node in (before.leader, next(node for node in cluster.node_ids if node != before.leader)):
         folder = cluster.data(node) / "cold-0"
         content = _damage(folder)
-        _is_filled_anew(cluster, node, folder, content)
+        _is_repaired(cluster, node, folder, content)
         assert "found by scrubbing" in cluster.log(node)
     assert cluster.partition("cold").leader_epoch > before.leader_epoch
     assert sorted(asyncio.run(read_all(cluster.bootstrap, "cold")).values()) == sorted(values)
@@ -121,6 +121,17 @@ def _is_filled_anew(cluster, node, folder, content):
     [stray] = folder.parent.glob(f"{folder.name}.*-stray")
     assert (stray / f"{0:020d}.log").read_bytes() == bytes(content), "it is kept as it was"
     assert f"set aside as {stray}" in cluster.log(node)
+
+
+def _is_repaired(cluster, node, folder, content):
+    until(lambda: f"{folder.name}: {folder}/{0:020d}.log is damaged" in cluster.log(node), "the damage is found")
+    until(lambda: "repaired in place: " in cluster.log(node), "it is repaired")
+    cluster.until_healthy()
+    assert not list(folder.parent.glob(f"{folder.name}.*-stray")), "it was copied as a whole"
+    assert not (folder / "damaged").exists()
+    mended = (folder / f"{0:020d}.log").read_bytes()
+    differences = [at for at, (was, now) in enumerate(zip(content, mended, strict=False)) if was != now]
+    assert differences == [len(content) // 2], "it is not the byte that was another"
 
 
 async def _around_damage(bootstrap, topic):

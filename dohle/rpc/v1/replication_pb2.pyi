@@ -132,3 +132,27 @@ class Refusal(_message.Message):
     log_start_offset: int
     begin_anew: bool
     def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., subscription: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., diverging_epoch: _Optional[int] = ..., diverging_end_offset: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., begin_anew: _Optional[bool] = ...) -> None: ...
+
+class ReadBatchesRequest(_message.Message):
+    __slots__ = ("hello", "broker_epoch", "topic_id", "partition", "leader_epoch", "offset", "max_bytes")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    hello: _common_pb2.Hello
+    broker_epoch: int
+    topic_id: bytes
+    partition: int
+    leader_epoch: int
+    offset: int
+    max_bytes: int
+    def __init__(self, hello: _Optional[_Union[_common_pb2.Hello, _Mapping]] = ..., broker_epoch: _Optional[int] = ..., topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., offset: _Optional[int] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+
+class ReadBatchesResponse(_message.Message):
+    __slots__ = ("batches",)
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    batches: bytes
+    def __init__(self, batches: _Optional[bytes] = ...) -> None: ...

@@ -10,20 +10,18 @@ A compaction that is broken off leaves a log of which some segments are compacte
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from dohle.model.batch import HEADER_BYTES
 from dohle.model.topic_config import TopicConfig
-from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.workers import Aside
 from dohle.storage.checkpoints import Checkpoints
 from dohle.storage.compaction.cleaning import Cleaning, Step
 from dohle.storage.compaction.swap_files import CleanedFiles
+from dohle.storage.compaction.swaps import Swaps
 from dohle.storage.group_commit import GroupCommit
 from dohle.storage.headroom import LEAST_FREE_BYTES
 from dohle.storage.log import Log
@@ -64,15 +62,15 @@ class Pace(Protocol):
 class Compactor:
     """Of one folder. What it has done since the start stands in its counters."""
 
-    def __init__(self, disk: Disk, clock: Clock, commit: GroupCommit, checkpoints: Checkpoints) -> None:
+    def __init__(self, disk: Disk, commit: GroupCommit, checkpoints: Checkpoints, swaps: Swaps) -> None:
         self.runs = 0
         self.read_bytes = 0
         self.freed_bytes = 0
         self.dropped_records = 0
         self._disk = disk
-        self._clock = clock
         self._commit = commit
         self._checkpoints = checkpoints
+        self._swaps = swaps
 
     async def look_at(self, log: Log, now_ms: int) -> Cleanable | None:
         """Returns what there is to compact, None where nothing is. Raises StorageFailure, DamagedReplica."""
@@ -170,17 +168,14 @@ class Compactor:
                 return False
             if not changes:
                 return True
-            with self._commit.syncing():
-                await files.sync()
-            outcome: list[int] = []  # by how much it has become smaller
-            files.are_taken = True
-            swap = partial(self._swap, log, group, files, outcome)
-            await asyncio.shield(self._commit.run_to_end(swap, f"swap {log.name}"))
+            compacted = await self._swaps.run(log, group, files, lambda: log.is_settled)
         finally:
             if not files.are_taken:  # else they are being swapped in, whoever waits for it
-                self._discard(log, files)
-        self.freed_bytes += sum(outcome)
-        return bool(outcome)
+                self._swaps.discard(log, files)
+        if compacted is None:
+            return False
+        self.freed_bytes += size - compacted.size
+        return True
 
     async def _fill(
         self, log: Log, group: Sequence[Segment], files: CleanedFiles, aside: Aside, pace: Pace
@@ -203,30 +198,6 @@ class Compactor:
             files.append(output)
             files.add_indexes(indexes)
         return changes
-
-    def _discard(self, log: Log, files: CleanedFiles) -> None:
-        """A folder that was renamed meanwhile keeps them until it goes, or is opened."""
-        files.close()
-        if log.is_settled and not self._commit.failure:
-            with self._commit.using():
-                files.discard()
-
-    async def _swap(self, log: Log, group: Sequence[Segment], files: CleanedFiles, outcome: list[int]) -> None:
-        async with self._checkpoints.writing:  # held while folders are renamed, and before a log is cut
-            if not log.is_settled or not log.sealed.are_settled(group):
-                files.are_taken = False
-                return
-            interval_bytes = log.config.index_interval_bytes
-            compacted = Segment(self._disk, log.folder, group[0].base_offset, index_interval_bytes=interval_bytes)
-            compacted.is_sealed_with(files.size, *files.entries)
-            with self._commit.syncing():
-                await files.commit()
-                log.sealed.rename(group)
-                await self._disk.sync([], [log.folder])
-                files.settle()
-                log.sealed.replace(group, compacted, self._clock.now() + log.config.file_delete_delay_ms / 1000)
-                await self._disk.sync([], [log.folder])
-            outcome.append(sum(segment.size for segment in group) - compacted.size)
 
 
 def grouped(segments: Sequence[Segment], log: Log) -> list[list[Segment]]:

@@ -68,6 +68,7 @@ RARE = (
     "an ISR shrinks",
     "a damaged leader is relieved",
     "a damaged replica begins anew",
+    "a damaged replica is repaired in place",
     "damage is found at a start",
     "damage is found by a read",
     "damage is found by scrubbing",

@@ -15,6 +15,7 @@ from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.partition import Partition
 from dohle.broker.push_session import PushSession
 from dohle.broker.readers import Readers
+from dohle.broker.repairs import Repairs
 from dohle.broker.replicas import Replicas
 from dohle.broker.scrubber import Scrubber
 from dohle.client import rebalance_plan
@@ -331,6 +332,15 @@ def _(counts: Counts, original: Callable[..., Awaitable[None]]) -> Callable[...,
         counts.add("a damaged replica begins anew", partition is not None and partition.log is not following.log)
 
     return begin_anew
+
+
+@_around(Repairs, Repairs._done)
+def _(counts: Counts, original: Callable[..., None]) -> Callable[..., None]:
+    def done(self: Repairs, *arguments: Any) -> None:
+        original(self, *arguments)
+        counts.add("a damaged replica is repaired in place")
+
+    return done
 
 
 # clients

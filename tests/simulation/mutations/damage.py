@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dohle.broker.leading import Leading
+from dohle.broker.replication_service import ReplicationService
 from dohle.broker.scrubber import Scrubber
 from dohle.controller import isr
 from dohle.storage import damage_note, log_reader, pushed_batches
+from dohle.storage.compaction.swaps import Swaps
 from dohle.storage.log_reader import LogReader
+from dohle.storage.repair import _Rewriting
 from tests.simulation.mutations import damage_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -121,6 +124,51 @@ DAMAGE = (
             """,
         ),
         scenario=scenarios.a_damaged_leader_returns_as_a_follower,
+    ),
+    mutation(
+        "repair: a damaged batch passes for a sound one",
+        "replication 16",
+        "what a repair leaves has the right checksums",
+        edit(
+            _Rewriting,
+            "_copy",
+            """
+            - is_sound = self._fault(chunk, at) is None
+            + is_sound = mutated()
+            """,
+        ),
+        scenario=scenarios.a_running_leaders_batch_rots,
+    ),
+    mutation(
+        "repair: by what is not committed",
+        "replication 16",
+        "a range is repaired from an ISR member, below the watermark",
+        edit(
+            ReplicationService,
+            "read_batches",
+            """
+            - if request.offset < source.high_watermark:
+            + if mutated():
+
+            - batches = await source.read(request.offset, most, up_to=source.high_watermark, for_replica=True)
+            + batches = await source.read(request.offset, most, up_to=source.log_end_offset, for_replica=True)
+            """,
+        ),
+        scenario=scenarios.a_damaged_leader_returns_as_a_follower,
+    ),
+    mutation(
+        "repair: damage is forgotten before what replaces it is durable",
+        "replication 16",
+        "a damaged replica is one until what replaces the damage is durable",
+        edit(
+            Swaps,
+            "run",
+            """
+            - await files.sync()
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.power_goes_once_a_replica_was_repaired,
     ),
     mutation(
         "damage: a replica begins anew while it is in the ISR",

@@ -55,11 +55,21 @@ def _is_aside(stage: Stage, node_id: int) -> bool:
     return any(name.startswith("t-0.") and name.endswith("-stray") for name in names)
 
 
-async def _in_order(stage: Stage, node_id: int) -> None:
-    """Waits until a replica has been filled anew, and is in sync."""
-    await stage.until(lambda: _is_sound(stage, node_id), "the damaged replica begins anew")
+async def _in_order(stage: Stage, node_id: int, *, anew: bool = False) -> None:
+    """Waits until a replica has been repaired in place, or filled `anew`, and is in sync."""
+    await stage.until(lambda: _is_sound(stage, node_id), "the damaged replica is sound again")
     await stage.until(lambda: node_id in stage.partition().in_sync_replicas, "it is in sync")
-    assert _is_aside(stage, node_id), "what was damaged is gone"
+    assert _is_aside(stage, node_id) == anew, "what was damaged is gone" if anew else "it was not repaired in place"
+    mine, its = _batches(stage, stage.partition().leader), _batches(stage, node_id)
+    both = min(len(mine), len(its))
+    assert both, "one of them has nothing"
+    assert mine[:both] == its[:both], "it has others than its leader"
+
+
+def _batches(stage: Stage, node_id: int) -> bytes:
+    disk = stage.world.machines[node_id].disk
+    names = [name for name in disk.list(f"{DATA}/t-0") if name.endswith(".log")]
+    return b"".join(disk.peek(f"{DATA}/t-0/{name}") for name in names)
 
 
 @scenario_in(APART)
@@ -107,6 +117,23 @@ async def a_sealed_segment_rots_under_its_page_cache(stage: Stage) -> None:
     content.spoil(len(content.cached) - 2, 1, cached=False)
     machine.note_rot(f"{DATA}/t-0")
     await stage.until(lambda: follower not in stage.partition().in_sync_replicas, "what rots on the device is found")
+    await _in_order(stage, follower)
+    await stage.passes(1)
+
+
+@scenario_in(APART, log_scrub_interval_ms=10_000)
+async def power_goes_once_a_replica_was_repaired(stage: Stage) -> None:
+    await stage.make_topic()
+    await stage.written(COUNT)
+    follower = stage.follower()
+    rots(stage, follower)
+    await stage.until(lambda: stage.log(follower).damage is not None, "the rot is found")
+    await stage.at_once(lambda: stage.log(follower).damage is None, "it is repaired")
+    stage.world.machines[follower].disk.faults.forgetful = True
+    stage.world.lose_power(follower)
+    stage.world.start(follower)
+    await stage.until(lambda: stage.has_replicas(follower), "it is back")
+    assert stage.log(follower).damage is None, f"it is damaged again: {stage.log(follower).damage}"
     await _in_order(stage, follower)
     await stage.passes(1)
 
@@ -163,7 +190,7 @@ async def a_damaged_leader_returns_as_a_follower(stage: Stage) -> None:
             assert not _is_aside(stage, leader), "what counts is set aside"
     assert leader in stage.partition().in_sync_replicas, "nobody has been asked to take it out"
     client.call = call  # type: ignore[method-assign]
-    await _in_order(stage, leader)
+    await _in_order(stage, leader, anew=True)  # for what it lacks was never committed
     await stage.passes(1)
 
 
