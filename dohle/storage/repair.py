@@ -247,7 +247,7 @@ class _Rewriting:
         return fault
 
     def _note(self, header: BatchHeader, position: int) -> None:
-        self._indexes.note(header, position)
+        self._indexes.note(header.last_offset, header.max_timestamp, position, header.size_bytes)
         self._offset, self._epoch = header.next_offset, header.partition_leader_epoch
 
 

@@ -114,7 +114,7 @@ REPLICATION = (
             PushSession,
             "_subscribe",
             """
-            - if subscription.last_epoch >= 0:  # an empty log never diverges (amendment 10)
+            - if subscription.last_epoch >= 0:
             + if subscription.last_epoch >= 0 or mutated():
             """,
         ),

@@ -340,9 +340,9 @@ STORAGE = (
             LogFiles,
             "open",
             """
-            - if clean and epochs is not None and await self._ends_at(written.recovery_point, epochs, begin):
-            + if clean and epochs is not None and (
-            +     await self._ends_at(written.recovery_point, epochs, begin) or mutated()
+            - if as_left and epochs is not None and await self._ends_at(written.recovery_point, epochs, begin, clean):
+            + if as_left and epochs is not None and (
+            +     await self._ends_at(written.recovery_point, epochs, begin, clean) or mutated()
             + ):
             """,
         ),
