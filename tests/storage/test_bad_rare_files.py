@@ -22,7 +22,7 @@ from dohle.storage.moved_logs import SOURCE_FILE
 from dohle.storage.opened import UNSYNCED_FILE, Recovery
 from dohle.storage.verify.directory import verify_directory
 from tests.storage.spoilt import FOLDER, Files, deny, disk_of, said, verified
-from tests.storage.test_bad_files import Heard, Truth, heard, known, outcome
+from tests.storage.test_bad_files import Heard, Truth, heard, known, outcome, read_times
 from tests.storage.test_crashes import content
 from tests.storage.test_log_dirs import Machine
 from tests.storage.test_moved_logs import KEY, copied, written
@@ -281,7 +281,7 @@ async def starts_as_nobody(path: str, heard: Heard) -> bool:
         log = folder.logs["t", 0]
         for offset in range(0, log.log_end_offset, 2):
             await log.read(offset, 1, up_to=log.log_end_offset)
-        await log.offset_for_timestamp(300)
+        await read_times(log)
     except (DataFolderError, CorruptLog, StorageFailure, DamagedReplica) as error:
         heard.words += error.message
         return False
