@@ -73,7 +73,7 @@ def test_a_message_that_is_cut_anywhere_is_refused(kind: type[Message], version:
 
 
 @pytest.mark.parametrize(("kind", "version"), VERSIONS, ids=name_of)
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(data=st.data(), random=st.randoms(use_true_random=False))
 def test_flipped_bytes_and_huge_lengths_do_no_harm(
     kind: type[Message], version: int, data: st.DataObject, random: st.random.Random
