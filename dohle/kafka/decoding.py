@@ -18,7 +18,8 @@ from dohle.kafka.declaration import FIXED_SIZE, Field, Message, Struct, fields_o
 from dohle.kafka.source import MOST_STRING_BYTES, Formats, Source, least_bytes, on_wire, tags_of
 from dohle.model.errors import MalformedMessage
 
-MOST_ELEMENTS: Final = 1 << 20
+MOST_ELEMENTS: Final = 1 << 18
+"""Takes 0.1 to 0.2 s and some 15 to 40 MB; a cluster's partitions, asked for all at once, are fewer."""
 _VARINT_BYTES: Final = 5
 
 

@@ -4,7 +4,8 @@ A request's header says its key, version, correlation id and client; a response'
 flexible versions on both end with tagged fields, except the response of ApiVersions: a client that asks for a version
 which the broker does not know reads its answer all the same. The client's id stays a string with a 16-bit length.
 
-Broker: `request_start`, then look for who serves that key and version, then `decode_request`; `encode_response`.
+Broker: `request_start`, then look for who serves that key and version, then `decode_request`; `encode_response`. Of
+ApiVersions in an unknown version only the start can be read; it is answered in version 0.
 Client: `encode_request`, `decode_response`. A frame is given without its four bytes, and comes back with them.
 """
 

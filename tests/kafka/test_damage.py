@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dohle.kafka.codec import decode, encode
-from dohle.kafka.declaration import Message
+from dohle.kafka.declaration import Message, Struct, fields_of
 from dohle.kafka.decoding import MOST_ELEMENTS
 from dohle.kafka.framing import decode_request, decode_response, request_start
 from dohle.kafka.messages import api
@@ -20,7 +20,7 @@ from dohle.kafka.messages.fetch import FetchRequest
 from dohle.kafka.messages.groups import OffsetDeleteRequest, SyncGroupRequest
 from dohle.kafka.messages.produce import ProduceRequest
 from dohle.model.errors import MalformedMessage
-from tests.kafka.contents import VERSIONS, messages, name_of
+from tests.kafka.contents import MESSAGES, VERSIONS, messages, name_of
 
 HUGE = (1 << 31) - 1
 LIES = b"\x7f\xff\xff\xff", b"\xff\xff\xff\xfe", b"\xff\xff\xff\xff\x07", b"\x80" * 12, b"\xff" * 9
@@ -193,6 +193,17 @@ def test_elements_are_counted_over_the_whole_message() -> None:
     decode(SyncGroupRequest, 0, memoryview(group + assignments))
     topics = (2).to_bytes(4, "big") + (b"\0\0" + half.to_bytes(4, "big") + (bytes(4) + b"\xff" * 4) * half) * 2
     refuses(ProduceRequest, 3, b"\xff\xff\0\0" + bytes(4) + topics, f"more than {MOST_ELEMENTS} elements")
+
+
+def depth(kind: type[Struct], outer: tuple[type[Struct], ...] = ()) -> int:
+    assert kind not in outer, f"{kind.__qualname__} contains itself"
+    inner = [field.wire for field in fields_of(kind) if not isinstance(field.wire, str)]
+    return 1 + max((depth(struct, (*outer, kind)) for struct in inner), default=0)
+
+
+def test_no_bytes_can_nest_deeper_than_the_declarations() -> None:
+    """A decoder is one function with a loop in a loop for each level: nothing calls itself."""
+    assert max(map(depth, MESSAGES)) == 5
 
 
 @settings(max_examples=100)
