@@ -136,6 +136,21 @@ def test_a_rename_is_undone_or_done_but_never_half_until_its_folder_is_synced() 
     assert found == {(("a", "a.tmp"), b"a"), (("a",), b"a.tmp")}
 
 
+def test_names_outlive_a_loss_of_power_in_any_order_with_some_seed_and_in_theirs_with_another() -> None:
+    async def work(disk: SimDisk) -> None:
+        disk.make_folder("data")
+        await disk.sync([], ["data", ""])
+        for number in range(3):
+            disk.open(f"data/{number}", create=True)
+
+    kept = set()
+    for seed in range(150):
+        disk = on_a_disk(work, seed)
+        disk.lose_power()
+        kept.add("".join(disk.list("data")))
+    assert kept == {"", "0", "01", "012", "1", "2", "02", "12"}
+
+
 def test_a_sync_covers_what_was_there_when_it_began() -> None:
     async def work(disk: SimDisk) -> None:
         file = disk.open("log", create=True)

@@ -2,7 +2,8 @@
 
 What a process wrote survives its death. A loss of power leaves what was synced, and of the rest what chance leaves: of
 a file's unsynced bytes each 512-byte sector by itself (one that did not reach the device is zeros, or the file ends
-before it), of a folder's unsynced changes the first few, in their order. A rename within a folder is one change.
+before it), of a folder's unsynced changes the first few, or any: not every file system keeps their order. A rename
+within a folder is one change.
 
 A sync makes durable what was there when it began. One that fails leaves the page cache as it is and takes its bytes for
 written: as on Linux no later sync writes them, and who reads past the page cache finds zeros.
@@ -33,6 +34,8 @@ SECTOR_BYTES = 512
 _HANGS_S = 0.1  # between two looks whether a disk that hangs goes on
 _SYNC_S = 0.0008
 _CAPACITY_BYTES = 1 << 40
+_IN_ORDER = 0.5
+"""How often what outlives a loss of power of a folder's changes are the first ones."""
 _VOTE_FILE = "quorum-state"
 _SNAPSHOT_SUFFIX = ".checkpoint"
 
@@ -114,10 +117,10 @@ class Folder:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self._durable: dict[str, Entry] = {}
-        self._pending: list[dict[str, Entry | None]] = []
+        self._pending: list[Change] = []
         self._settled = 0
 
-    def change(self, change: dict[str, Entry | None]) -> None:
+    def change(self, change: Change) -> None:
         _apply(change, self.entries)
         self._pending.append(change)
 
@@ -141,7 +144,8 @@ class Folder:
         self._settled += count
 
     def lose_power(self, chance: Random | None) -> None:
-        self._settle(0 if chance is None else chance.randint(0, len(self._pending)))
+        for change in [] if chance is None else _outliving(self._pending, chance):
+            _apply(change, self._durable)
         self._settled += len(self._pending)
         self._pending.clear()
         self.entries = dict(self._durable)
@@ -149,10 +153,17 @@ class Folder:
             entry.lose_power(chance)
 
 
+def _outliving(changes: Sequence[Change], chance: Random) -> Sequence[Change]:
+    if chance.random() < _IN_ORDER:
+        return changes[: chance.randint(0, len(changes))]
+    return [change for change in changes if chance.random() < 0.5]
+
+
 Entry = Union[Content, Folder]  # noqa: UP007 - the names are not defined yet where annotations use it
+Change = dict[str, Entry | None]
 
 
-def _apply(change: dict[str, Entry | None], entries: dict[str, Entry]) -> None:
+def _apply(change: Change, entries: dict[str, Entry]) -> None:
     for name, entry in change.items():
         if entry is None:
             entries.pop(name, None)

@@ -25,6 +25,20 @@ COMPACTION = (
         scenario=scenarios.power_goes_at_each_step_of_a_swap,
     ),
     mutation(
+        "compaction: what takes the others' place is not named durably before they go",
+        "storage, compaction",
+        "swap files atomically, crash-safe at every step",
+        edit(
+            CleanedFiles,
+            "commit",
+            """
+            - await self._disk.sync([], [self._folder])
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.power_goes_at_each_step_of_a_swap,
+    ),
+    mutation(
         "compaction: what is not committed replaces what is",
         "storage, compaction",
         "never compact at or above the high watermark",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dohle.client.values import DeletedRecords
 from dohle.model.ids import TopicPartition
 from dohle.testing.world.disk import Moment
+from dohle.testing.world.world import DATA
 from tests.simulation.mutations.replication_scenarios import APART, comes_back
 from tests.simulation.mutations.stage import Stage, scenario_in
 
@@ -179,3 +180,36 @@ async def a_log_that_was_emptied_ends_within_the_leaders(stage: Stage) -> None:
     leader, other = await _emptied_behind_an_unclean_election(stage)
     await stage.written(8, client="another")
     await _has_all(stage, leader, other)
+
+
+@scenario_in(APART, log_retention_check_interval_ms=OFTEN_MS)
+async def a_topic_retains_less_than_waits_for_its_followers(stage: Stage) -> None:
+    """Neither follower has made durable what the leader has, which is old by then."""
+    leader = await _written(stage, {**_SHORT_SEGMENTS, "retention.ms": "2000", "min.insync.replicas": "3"})
+    for follower in stage.followers():
+        stage.world.machines[follower].disk.faults.slow_logs[f"{DATA}/t-0"] = 8.0
+    for _ in range(3):
+        await stage.writes(2)
+        await stage.passes(0.3)
+    await stage.passes(4)
+    log = stage.log(leader)
+    assert log.high_watermark < log.log_end_offset, "it is committed"
+    assert log.log_start_offset <= log.high_watermark, "what is not committed is let go"
+    await stage.until(lambda: log.high_watermark == log.log_end_offset, "it is committed", 60.0)
+
+
+@scenario_in(APART, log_retention_check_interval_ms=OFTEN_MS)
+async def a_follower_returns_to_a_log_that_begins_later(stage: Stage) -> None:
+    leader = await _written(stage, _SHORT_SEGMENTS)
+    away = stage.follower()
+    stage.world.kill(away)
+    await stage.until(lambda: away not in stage.partition().in_sync_replicas, "it has left")
+    for _ in range(3):
+        await stage.written(RECORDS)
+        await stage.passes(0.2)
+    outcomes = await stage.asks(lambda admin: admin.delete_records({("t", 0): 3 * RECORDS}))
+    assert isinstance(outcomes[TopicPartition("t", 0)], DeletedRecords), outcomes
+    await stage.until(lambda: stage.log(leader).first_offset > RECORDS, "the segments have gone that follow its end")
+    stage.world.start(away)
+    await comes_back(stage, away)
+    assert stage.log(away).first_offset > RECORDS, "it has kept what ends before the leader's begins"

@@ -6,6 +6,7 @@ from dohle.broker.following import Following
 from dohle.broker.leading import Leading
 from dohle.broker.push_session import PushSession
 from dohle.broker.retention import Retention
+from dohle.storage import retention
 from dohle.storage.retiring import Retiring
 from tests.simulation.mutations import deletion_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
@@ -164,5 +165,41 @@ DELETIONS = (
             """,
         ),
         scenario=scenarios.a_log_that_was_emptied_ends_behind_the_leaders,
+    ),
+    mutation(
+        "retention: what is not committed goes",
+        "storage, retention",
+        "never delete at or above the high watermark",
+        edit(
+            retention,
+            "first_kept",
+            """
+            - if not segment.size or end > high_watermark:
+            + if not segment.size or (end > high_watermark and not mutated()):
+            """,
+        ),
+        edit(
+            Leading,
+            "begin_at",
+            """
+            - assert offset <= self.log.high_watermark
+            + pass
+            """,
+        ),
+        scenario=scenarios.a_topic_retains_less_than_waits_for_its_followers,
+    ),
+    mutation(
+        "subscription: a follower that ends before the leader's log begins stays as it is",
+        "replication 3",
+        "a follower whose own end is below the leader's log start empties its log and begins there",
+        edit(
+            Following,
+            "start_over",
+            """
+            - await self.log.start_over_at(leader_log_start)
+            + mutated()
+            """,
+        ),
+        scenario=scenarios.a_follower_returns_to_a_log_that_begins_later,
     ),
 )

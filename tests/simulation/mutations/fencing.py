@@ -175,6 +175,20 @@ FENCING = (
         scenario=scenarios.a_broker_is_silent_for_a_moment,
     ),
     mutation(
+        "probe: one refusal proves the end",
+        "replication 18",
+        "a refused connection proves the end when it is refused three times within 150 ms",
+        edit(
+            probe,
+            "probe",
+            """
+            - if refusals == REFUSALS:
+            + if refusals == REFUSALS or mutated():
+            """,
+        ),
+        scenario=scenarios.a_living_brokers_door_is_shut_for_less_than_three_knocks,
+    ),
+    mutation(
         "fencing: what the controller slept through counts",
         "replication 18",
         "a controller that was stalled gives the time back, and fences nobody for its own silence",

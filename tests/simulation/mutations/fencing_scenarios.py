@@ -169,6 +169,23 @@ async def a_living_brokers_door_is_shut_for_a_moment(stage: Stage) -> None:
     assert stage.world.scheduler.now - fenced_at >= 1.0, "unfenced before it has shown for a second that it lives"
 
 
+@scenario_in(APART)
+async def a_living_brokers_door_is_shut_for_less_than_three_knocks(stage: Stage) -> None:
+    """As of a listener whose queue is full for a moment."""
+    broker = stage.others(stage.controller())[0]
+    name = stage.world.machines[broker].name
+    for _ in range(5):
+        stage.world.links.refuse(name)
+        stage.world.reset_connections(broker)
+        until = stage.world.scheduler.now + 0.02
+        while stage.world.scheduler.now < until:
+            assert stage.is_active(broker), "it lives, and was fenced"
+            await stage.passes(0.002)
+        stage.world.links.accept(name)
+        await stage.passes(2)
+        assert stage.is_active(broker), "it lives, and was fenced"
+
+
 @scenario
 async def nodes_begin_slowly(stage: Stage) -> None:
     """Each has a replica, whose folder it has yet to make what the metadata says."""

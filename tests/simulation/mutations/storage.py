@@ -319,6 +319,52 @@ STORAGE = (
         scenario=scenarios.a_replica_is_cut_short_below_its_recovery_point,
     ),
     mutation(
+        "recovery: a metadata log that rots is cut",
+        "raft 9",
+        "anything but a torn tail is corruption: the node neither votes nor leads, and nothing is deleted",
+        edit(
+            recovery,
+            "is_explained_by_a_crash",
+            """
+            - return size > bytes_left or is_torn(rest[:size], position)
+            + return size > bytes_left or is_torn(rest[:size], position) or mutated()
+            """,
+        ),
+        edit(
+            LogFiles,
+            "_check_segment",
+            """
+            - self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
+            + self._judge_batch(segment, position, chunk[offset:], fault, found, 0)
+            """,
+        ),
+        edit(
+            LogFiles,
+            "_recover",
+            """
+            - if found.end_offset < recovery_point and found.damage is None:
+            + if False:
+            """,
+        ),
+        scenario=scenarios.a_metadata_log_rots,
+    ),
+    mutation(
+        "durable end: only the newest segment is synced",
+        "storage, durable end",
+        "a group commit syncs every dirty segment",
+        edit(
+            Unsynced,
+            "take",
+            """
+            - taken = [*(segment.file() for segment in segments.unsynced), *self._files]
+            + if len(segments.unsynced) > 1:
+            +     mutated()
+            + taken = [*[segment.file() for segment in segments.unsynced][-1:], *self._files]
+            """,
+        ),
+        scenario=scenarios.power_goes_once_several_segments_were_synced_together,
+    ),
+    mutation(
         "recovery: a batch that rots passes for torn",
         "storage, amendment 5",
         "a bad batch that is whole and has no sector of zeros is damage, and is never cut",

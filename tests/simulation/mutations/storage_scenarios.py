@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dohle.controller.quorum import metadata_folder
 from dohle.controller.vote_file import VOTE_FILE
+from dohle.model.batch import read_header
 from dohle.model.ids import NO_NODE
 from dohle.storage.checkpoints import RECOVERY_POINTS
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
@@ -308,3 +309,44 @@ async def a_vote_is_lost(stage: Stage) -> None:
     process = machine.process
     assert process is not None
     await stage.until(lambda: process.ended is not None, "a voter without its vote does not begin")
+
+
+@scenario
+async def a_metadata_log_rots(stage: Stage) -> None:
+    voter = stage.others(stage.controller())[0]
+    machine = stage.world.machines[voter]
+    await stage.make_topic()
+    await stage.passes(3)  # a recovery point is written
+    stage.world.kill(voter)
+    folder = metadata_folder(DATA)
+    path = f"{folder}/{max(name for name in machine.disk.list(folder) if name.endswith('.log'))}"  # a start reads it
+    before = machine.disk.peek(path)
+    machine.disk.spoil(path, read_header(before).size_bytes - 1, 1)
+    machine.has_forgotten = True
+    stage.world.start(voter)
+    process = machine.process
+    assert process is not None
+    await stage.until(lambda: process.ended is not None, "a voter whose log has rotted does not begin")
+    assert len(machine.disk.peek(path)) == len(before), "what has rotted is kept as it is"
+
+
+@scenario
+async def power_goes_once_several_segments_were_synced_together(stage: Stage) -> None:
+    await stage.make_topic({"segment.ms": "100", "min.insync.replicas": "2"})
+    await stage.written(1)
+    for machine in stage.world.machines.values():
+        machine.disk.faults.forgetful = True
+        machine.disk.faults.least_sync_s = 0.5
+    receipts = []
+    for _ in range(15):
+        receipts += await stage.writes(1)
+        await stage.passes(0.11)
+    await stage.until(lambda: all(receipt.done() for receipt in receipts), "everything is acknowledged")
+    for node_id in stage.world.machines:
+        stage.world.lose_power(node_id)
+        stage.world.machines[node_id].disk.faults.mend()
+        stage.world.start(node_id)
+    await stage.until(lambda: all(map(stage.has_replicas, stage.world.machines)), "all are back")
+    stage.looks_at_disks()
+    ends = [stage.log(node_id).log_end_offset for node_id in stage.world.machines]
+    assert ends == [16, 16, 16], f"16 records were acknowledged, and the logs end at {ends}"
