@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dohle.broker.catch_up_budget import CatchUpBudget
+from dohle.broker.read_budget import ReadBudget
 from dohle.model.ids import NO_NODE, NodeId
 from dohle.model.image import ClusterImage
 from dohle.runtime.clock import Clock
@@ -24,7 +24,7 @@ _FEEDERS_S = 1.0
 class CatchUpBound:
     """Several budgets that all have to allow a chunk."""
 
-    def __init__(self, budgets: Sequence[CatchUpBudget]) -> None:
+    def __init__(self, budgets: Sequence[ReadBudget]) -> None:
         self._budgets = budgets
 
     def pause_s(self) -> float:
@@ -47,8 +47,8 @@ class CatchUpBounds:
         self._clock = clock
         self._image = image
         self._fill_bytes_per_s = fill_bytes_per_s
-        self._all_moves = CatchUpBudget(clock, self._move_bytes_per_s)
-        self._all_fills = CatchUpBudget(clock, lambda: fill_bytes_per_s)
+        self._all_moves = ReadBudget(clock, self._move_bytes_per_s)
+        self._all_fills = ReadBudget(clock, lambda: fill_bytes_per_s)
         self._moves: dict[NodeId, CatchUpBound] = {}
         self._fills: dict[NodeId, CatchUpBound] = {}
 
@@ -59,7 +59,7 @@ class CatchUpBounds:
         """Returns the bound for replicas that reassignments add there."""
         if follower not in self._moves:
             feeders = _Feeders(self._clock, lambda: self._leaders_of_moves_to(follower))
-            share = CatchUpBudget(self._clock, lambda: feeders.share(self._move_bytes_per_s()))
+            share = ReadBudget(self._clock, lambda: feeders.share(self._move_bytes_per_s()))
             self._moves[follower] = CatchUpBound((self._all_moves, share))
         return self._moves[follower]
 
@@ -67,7 +67,7 @@ class CatchUpBounds:
         """Returns the bound for replicas that were made anew there."""
         if follower not in self._fills:
             feeders = _Feeders(self._clock, lambda: self._leaders_of_fills_of(follower))
-            share = CatchUpBudget(self._clock, lambda: feeders.share(self._fill_bytes_per_s))
+            share = ReadBudget(self._clock, lambda: feeders.share(self._fill_bytes_per_s))
             self._fills[follower] = CatchUpBound((self._all_fills, share))
         return self._fills[follower]
 

@@ -15,10 +15,10 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
-from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.membership import Membership
 from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.partition import Partition
+from dohle.broker.read_budget import ReadBudget
 from dohle.broker.replicas import Replicas
 from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import DohleError
@@ -46,7 +46,7 @@ class CompactionSettings:
 class _Pace:
     def __init__(self, clock: Clock, bytes_per_s: int) -> None:
         self._clock = clock
-        self._budget = CatchUpBudget(clock, lambda: bytes_per_s)
+        self._budget = ReadBudget(clock, lambda: bytes_per_s)
 
     async def passed(self, size_bytes: int) -> None:
         self._budget.spend(size_bytes)

@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.following import Following
 from dohle.broker.partition import Partition
+from dohle.broker.read_budget import ReadBudget
 from dohle.broker.replicas import Replicas
 from dohle.broker.surroundings import Surroundings
 from dohle.model.batch import read_header
@@ -101,7 +101,7 @@ class DirMoves:
         self._surroundings = surroundings
         self._dirs = dirs
         self._replicas = replicas
-        self._budget = CatchUpBudget(surroundings.clock, lambda: bytes_per_s)
+        self._budget = ReadBudget(surroundings.clock, lambda: bytes_per_s)
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._moves: dict[TopicPartition, DirMove] = {}
         self._closed = False
@@ -285,7 +285,7 @@ class _Filling:
         original: Log,
         target: LogFolder,
         source: LogFolder,
-        budget: CatchUpBudget,
+        budget: ReadBudget,
         surroundings: Surroundings,
     ) -> None:
         self.copy: Log | None = None

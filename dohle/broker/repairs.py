@@ -11,8 +11,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.following import Following
+from dohle.broker.read_budget import ReadBudget
 from dohle.broker.surroundings import Surroundings
 from dohle.model.errors import DohleError, UnsupportedVersion
 from dohle.model.ids import PartitionKey
@@ -47,7 +47,7 @@ class Repairs:
         self._surroundings = surroundings
         self._dirs = dirs
         self._replicas = replicas
-        self._budget = CatchUpBudget(surroundings.clock, lambda: bytes_per_s)
+        self._budget = ReadBudget(surroundings.clock, lambda: bytes_per_s)
         self._tries: dict[PartitionKey, int] = {}
         self._under_way: dict[PartitionKey, None] = {}
 

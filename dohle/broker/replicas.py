@@ -79,7 +79,7 @@ class Replicas:
         self.repairs = Repairs(surroundings, dirs, self, fill_bytes_per_s)
         self._links: dict[NodeId, LeaderLink] = {}
         self._numbers = itertools.count(1)
-        self._role_level = logging.INFO  # of the line that says what a partition has become
+        self._role_log_level = logging.INFO  # of the line that says what a partition has become
         self.unmade: dict[PartitionKey, LogKey] = {}
         """What is to lie here and has no role yet, for want of room: its folder, or the offset, cannot be written."""
         self.why_unmade = ""
@@ -147,8 +147,8 @@ class Replicas:
         if changed is None:
             await self._set_strays_aside()
         await self._make_folders(wanted)
-        self._role_level = logging.INFO if len(wanted) <= _TOLD_ONE_BY_ONE else logging.DEBUG
-        if self._role_level == logging.DEBUG:
+        self._role_log_level = logging.INFO if len(wanted) <= _TOLD_ONE_BY_ONE else logging.DEBUG
+        if self._role_log_level == logging.DEBUG:
             log.info("%d partitions change at once: the roles that they take are told at level DEBUG", len(wanted))
         for number, key in enumerate(wanted):
             await turn(number, every=_IN_A_TURN)
@@ -309,7 +309,7 @@ class Replicas:
         partition.log.on_durable = lambda: leading.advance(self._surroundings.clock.now())
         leading.advance(now)
         log.log(
-            self._role_level,
+            self._role_log_level,
             "%s: leads in epoch %d from offset %d",
             partition.name,
             leading.leader_epoch,

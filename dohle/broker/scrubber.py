@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.partition import Partition
+from dohle.broker.read_budget import ReadBudget
 from dohle.broker.replicas import Replicas
 from dohle.broker.traffic import Traffic
 from dohle.model.batch import end_offset
@@ -36,7 +36,7 @@ class Scrubber:
         self._replicas = replicas
         self._traffic = traffic
         self._interval_s = interval_s
-        self._budget = CatchUpBudget(clock, lambda: bytes_per_s)
+        self._budget = ReadBudget(clock, lambda: bytes_per_s)
 
     async def run(self) -> None:
         await self._clock.sleep(min(self._interval_s, _QUIET_S))

@@ -40,7 +40,7 @@ class VoterLinks:
     def __init__(self, me: ReplicaKey, bootstrap: Sequence[Address], ends: LinkEnds, tasks: Tasks) -> None:
         self.guests: dict[ReplicaKey, Guest] = {}
         self._me = me
-        self._bootstrap = list(bootstrap)
+        self._addresses = list(bootstrap)  # to knock at: as configured, and as told since
         self._ends = ends
         self._tasks = tasks
         self._voters: dict[ReplicaKey, Address] = {}
@@ -119,13 +119,13 @@ class VoterLinks:
             while self._knocks:
                 self._close(self._knocks.pop())
         elif not self._knocks:
-            self._knocks = [self._knock(address) for address in self._bootstrap]
+            self._knocks = [self._knock(address) for address in self._addresses]
 
     def _knock_at(self, addresses: Sequence[Address]) -> None:
         """Voters listen there, says one who was knocked at: the leader may be none of those that are configured."""
-        unknown = [address for address in addresses if address not in self._bootstrap]
-        told = unknown[: max(0, _MOST_KNOCKS - len(self._bootstrap))]
-        self._bootstrap += told
+        unknown = [address for address in addresses if address not in self._addresses]
+        told = unknown[: max(0, _MOST_KNOCKS - len(self._addresses))]
+        self._addresses += told
         if self._knocks:
             self._knocks += [self._knock(address) for address in told]
 

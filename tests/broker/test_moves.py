@@ -8,7 +8,7 @@ from dataclasses import replace
 from rpds import HashTrieMap, HashTrieSet
 
 from dohle.broker.catch_up_bounds import CatchUpBounds
-from dohle.broker.catch_up_budget import LEAST_CHUNK_BYTES, CatchUpBudget
+from dohle.broker.read_budget import LEAST_CHUNK_BYTES, ReadBudget
 from dohle.model.ids import NodeId, PartitionKey
 from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicImage
 from dohle.model.topic_config import TopicConfig
@@ -52,7 +52,7 @@ async def test_what_is_added_raises_the_minimum_only_when_all_of_it_is_there() -
 @in_virtual_time
 async def test_an_overdrawn_budget_is_made_good_before_the_next_chunk() -> None:
     clock, rate = VirtualClock(), [100_000]
-    budget = CatchUpBudget(clock, lambda: rate[0])
+    budget = ReadBudget(clock, lambda: rate[0])
     assert budget.pause_s() == 0
     budget.spend(50_000)
     budget.spend(150_000)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dohle.broker import catch_up_bounds
-from dohle.broker.catch_up_budget import CatchUpBudget
 from dohle.broker.push_session import PushSession
 from dohle.broker.push_window import PushWindow
+from dohle.broker.read_budget import ReadBudget
 from dohle.broker.replicas import Replicas
 from dohle.controller import leader_elections, reassignment, replica_sets
 from dohle.controller.elections import Revisions
@@ -106,7 +106,7 @@ OPERATIONS = (
         "replication 14",
         "replicas that are added are fed no faster than the throttle says",
         edit(
-            CatchUpBudget,
+            ReadBudget,
             "pause_s",
             """
             - return max(0.0, self._free_at - self._clock.now()) if self._bytes_per_s() else 0.0

@@ -1,4 +1,4 @@
-"""CatchUpBudget: how many bytes a second may be read for replicas that catch up.
+"""ReadBudget: how many bytes a second may be read for what can wait: copies, catching up, scrubbing, compaction.
 
 A chunk may overdraw the budget; the next one waits until that is made good.
 """
@@ -13,7 +13,7 @@ LEAST_CHUNK_BYTES = 16 << 10
 """However slow: a chunk is never smaller."""
 
 
-class CatchUpBudget:
+class ReadBudget:
     """`bytes_per_s` says what holds now; 0 means no bound."""
 
     def __init__(self, clock: Clock, bytes_per_s: Callable[[], int]) -> None:
