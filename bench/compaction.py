@@ -2,11 +2,11 @@
 
     python -m bench.compaction [MEGABYTES [ROUNDS]]
 
-Batches of 1, 16 and 100 records of 1 KB, uncompressed, each key written twice, so that half of the records go; 128 MB of
-each, by default. They go through a real process beside this one, chunk by chunk as a broker hands them over, first to be
-read for their keys and then to be rewritten; its CPU time counts, the pipe included. Also said is what the work alone
-takes. The yardsticks are what the CRC-32C of the same bytes and a copy of them take in this process. Rounds alternate
-between the sizes; each figure is a median, with the least and the largest beside it.
+Batches of 1, 16 and 100 records of 1 KB, uncompressed, each key written twice, so that half of the records go; 128 MB
+of each, by default. They go through a real process beside this one, chunk by chunk as a broker hands them over, first
+to be read for their keys and then to be rewritten; its CPU time counts, the pipe included. Also said is what the work
+alone takes. The yardsticks are what the CRC-32C of the same bytes and a copy of them take in this process. Rounds
+alternate between the sizes; each figure is a median, with the least and the largest beside it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def log_of(records_a_batch: int, megabytes: int) -> bytes:
     values, log, offset = payloads(RECORD_BYTES), bytearray(), 0
     count = megabytes * 1_000_000 // RECORD_BYTES
     numbers = [number % (count // 2) for number in range(count)]
-    Random(1).shuffle(numbers)  # noqa: S311 - no secret
+    Random(1).shuffle(numbers)
     for start in range(0, count, records_a_batch):
         rows = [
             Record(b"customer-%012d" % number, values[number % len(values)], timestamp_ms=start)
@@ -97,7 +97,7 @@ async def compacted(log: bytes) -> tuple[float, float, float]:
     began = await aside.run(Clocked.begin)
     steps: list[Step] = []
     for chunk in chunks(log, steps):
-        steps.append(await aside.run(Clocked.learn, chunk))
+        steps += [await aside.run(Clocked.learn, chunk)]
     dropped = 0
     for chunk in chunks(log, steps):
         steps.append(await aside.run(Clocked.clean, chunk))

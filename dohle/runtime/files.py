@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from dohle.runtime.disk import File
 from dohle.runtime.open_files import EXHAUSTED, Descriptors, OpenFile, read_cached, read_from, sync_all
+from dohle.runtime.turnstile import Turnstile
 
 _PARALLEL = 2  # threads a sync uses, so that many small files take few hand-overs to threads and back
 _SYNC_THREADS = 12  # apart from those that read: no sync waits for reads that a device is slow to answer
@@ -54,6 +55,7 @@ class RealDisk:
         self._sync_pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="dohle-sync")
         self._syncfs = _find_syncfs()
         self._descriptors = Descriptors(most_descriptors, dirty_may_go=self._syncfs is not None)
+        self._bulk_reads = Turnstile()
         # syncfs reports the write errors since its descriptor was opened, so one is held from before the first append
         self._file_systems: dict[int, int] = {}
 
@@ -66,7 +68,7 @@ class RealDisk:
 
     def open(self, path: str, *, create: bool = False) -> OpenFile:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        file = OpenFile(path, flags, self._pool, self._descriptors)
+        file = OpenFile(path, flags, self._pool, self._descriptors, self._bulk_reads)
         if self._syncfs is not None and file.device not in self._file_systems:
             self._hold_file_system(os.path.dirname(path) or ".")
         return file

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from dohle.runtime.disk import Buffer
+from dohle.runtime.turnstile import Turnstile
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 """No descriptor is left, to the process or to the machine: which says nothing about a disk."""
@@ -33,6 +34,7 @@ _MOST_LOOKS = 64  # at files, for one that may be closed: bounds what an open co
 _GIVEN_BACK = 32  # descriptors at once, where the process has none left
 _UNLIMITED = 1 << 20
 _AWAY = -1
+_BULK_BYTES = 1 << 17  # reads from that size on take turns
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -41,7 +43,9 @@ log = logging.getLogger(__name__)
 class OpenFile:
     """A file, by its descriptor, which outlives `close` until the last thread is done with it."""
 
-    def __init__(self, path: str, flags: int, pool: ThreadPoolExecutor, descriptors: Descriptors) -> None:
+    def __init__(
+        self, path: str, flags: int, pool: ThreadPoolExecutor, descriptors: Descriptors, bulk_reads: Turnstile
+    ) -> None:
         self.path = path
         self.is_used = True  # since somebody last looked for a file that could be closed
         self.is_dirty = False  # something was written since the last sync began
@@ -49,6 +53,7 @@ class OpenFile:
         self._flags = flags
         self._pool = pool
         self._descriptors = descriptors
+        self._bulk_reads = bulk_reads
         self._users = 1
         self._closed = False
         self.descriptor = descriptors.call(os.open, path, flags, 0o644)
@@ -85,11 +90,23 @@ class OpenFile:
         size = min(size, self._size - position)
         if size <= 0:
             return b""
-        if self.descriptor == _AWAY:
-            self._reopen()
         self.is_used = True
-        cached = read_cached(self.path, self.descriptor, position, size)
-        return cached if cached is not None else await self._in_thread(read_from, position, size)
+        if size < _BULK_BYTES:
+            if self.descriptor == _AWAY:
+                self._reopen()
+            cached = read_cached(self.path, self.descriptor, position, size)
+            return cached if cached is not None else await self._in_thread(read_from, position, size)
+        self.hold()
+        try:
+            await self._bulk_reads.passed()
+            cached = read_cached(self.path, self.descriptor, position, size)
+            if cached is not None:
+                return cached
+            data = await self._in_thread(read_from, position, size)
+            await self._bulk_reads.passed()  # what becomes of it takes its time as well
+            return data
+        finally:
+            self.release()
 
     def truncate(self, size: int) -> None:
         assert not self._closed, f"{self.path} is closed"
@@ -100,12 +117,17 @@ class OpenFile:
         self._size = size
 
     async def drop_cache(self) -> None:
+        assert not self._closed, f"{self.path} is closed"
         await self._in_thread(_drop_cache)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
-        """Runs `work` on the descriptor, which stays open meanwhile, even if the waiting task is cancelled."""
-        assert not self._closed, f"{self.path} is closed"
-        self.hold()
+        """Runs `work` on the descriptor, which stays open meanwhile, even if the waiting task is cancelled.
+
+        The file is open, or held.
+        """
+        if self.descriptor == _AWAY:
+            self._reopen()
+        self._users += 1
         job = asyncio.get_running_loop().run_in_executor(self._pool, work, self.descriptor, *arguments)
         job.add_done_callback(lambda _: self.release())
         try:

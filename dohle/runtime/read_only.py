@@ -19,7 +19,7 @@ class ReadOnlyDisk(RealDisk):
     def open(self, path: str, *, create: bool = False) -> OpenFile:
         if create:
             raise _refusal(path)
-        return OpenFile(path, os.O_RDONLY | os.O_CLOEXEC, self._pool, self._descriptors)
+        return OpenFile(path, os.O_RDONLY | os.O_CLOEXEC, self._pool, self._descriptors, self._bulk_reads)
 
     def make_folder(self, path: str) -> None:
         raise _refusal(path)
