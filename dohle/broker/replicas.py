@@ -42,7 +42,8 @@ from dohle.runtime.tasks import turn
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
-from dohle.storage.log_folder import LogFolder, NewLog
+from dohle.storage.log_folder import LogFolder
+from dohle.storage.new_log import NewLog
 from dohle.storage.room import DiskFull
 
 log = logging.getLogger(__name__)

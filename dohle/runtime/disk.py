@@ -88,6 +88,17 @@ class Disk(Protocol):
         """
         ...
 
+    def link(self, path: str, new: str) -> None:
+        """Gives a file a second name `new`, where nothing is; durable once that folder is synced.
+
+        Raises OSError where the file system cannot (EXDEV, EPERM, EMLINK, EOPNOTSUPP).
+        """
+        ...
+
+    def is_shared(self, path: str) -> bool:
+        """Whether a file has other names besides: whoever writes to it changes what lies under those as well."""
+        ...
+
     def delete(self, path: str) -> None:
         """Deletes a file, or a folder with all that is in it. Raises FileNotFoundError."""
         ...

@@ -30,6 +30,9 @@ class ReadOnlyDisk(RealDisk):
     async def rename_all(self, renames: Sequence[tuple[str, str]]) -> None:
         raise _refusal(renames[0][0])
 
+    def link(self, path: str, new: str) -> None:
+        raise _refusal(new)
+
     def delete(self, path: str) -> None:
         raise _refusal(path)
 

@@ -27,8 +27,9 @@ from dohle.storage.data_folder import DataFolder
 from dohle.storage.group_commit import OnFailure
 from dohle.storage.headroom import LEAST_FREE_BYTES
 from dohle.storage.log import Log
-from dohle.storage.log_folder import LogFolder, NewLog
+from dohle.storage.log_folder import LogFolder
 from dohle.storage.moved_logs import settle_moves
+from dohle.storage.new_log import NewLog
 from dohle.storage.room import DiskFull
 from dohle.storage.strays import RETENTION_MS
 

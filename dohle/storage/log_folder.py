@@ -18,7 +18,6 @@ import errno
 import logging
 import re
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dohle.model.errors import CorruptLog, StorageFailure
@@ -43,25 +42,21 @@ from dohle.storage.clean_stop import NO_EPOCH, leave_mark, take_mark
 from dohle.storage.compaction.compactor import Compactor
 from dohle.storage.compaction.swaps import Swaps
 from dohle.storage.data_folder import DataFolder, is_there
-from dohle.storage.epoch_cache import EpochCache
 from dohle.storage.findings import FINDINGS_FILE, decode_findings, encode_findings, merge
+from dohle.storage.forked_logs import FORKED_FILE, Forking
 from dohle.storage.group_commit import GroupCommit, OnFailure
 from dohle.storage.log import Log
 from dohle.storage.moved_logs import FUTURE_SUFFIX, MOVED_SUFFIX, SOURCE_FILE
-from dohle.storage.opened import Opened, Recovery
-from dohle.storage.partition_metadata import PARTITION_FILE, encode_topic_id, read_topic_id
-from dohle.storage.producer_snapshots import ProducerSnapshots
-from dohle.storage.producer_states import ProducerStates
+from dohle.storage.new_log import FILLING_FILE, NewLog, empty, make_files
+from dohle.storage.opened import Opened
+from dohle.storage.partition_metadata import read_topic_id
 from dohle.storage.recovery import LogFiles
 from dohle.storage.repair import Repairer
 from dohle.storage.retiring import Retiring
 from dohle.storage.room import NoRoom, needing_room
-from dohle.storage.segment import Segment
-from dohle.storage.segments import Segments
 from dohle.storage.single_log import METADATA_LOG
 from dohle.storage.strays import RETENTION_MS, Strays
 
-FILLING_FILE = "filling"
 METADATA_OFFSET_FILE = "durable-metadata-offset"
 """Its owner's: replicas that were assigned below this offset of the metadata have their folder."""
 
@@ -74,17 +69,6 @@ _EXPIRY_ROUNDS = 60  # checkpoints between two looks for producers that were not
 _STRAY_ROUNDS = 3600  # and for strays that were kept for long enough
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class NewLog:
-    """A log to be made."""
-
-    topic: str
-    partition: int
-    topic_id: TopicId
-    config: TopicConfig
-    fills: bool = False  # from a leader that has much: what is there at a later start may be no more than a part
 
 
 class LogFolder:
@@ -118,6 +102,7 @@ class LogFolder:
         swaps = Swaps(disk, clock, self._commit, self._checkpoints)
         self.compactor = Compactor(disk, self._commit, self._checkpoints, swaps)
         self.repairer = Repairer(disk, self._commit, self._checkpoints, swaps)
+        self.forking = Forking(disk, clock, self._commit, folder.path, self._log)
         self._unreported = False
         self._lacks_room = False
         self._tending: asyncio.Task[None] | None = None
@@ -340,29 +325,10 @@ class LogFolder:
         """Makes the folder of a log that begins at `offset`. Returns its files, to be synced with it and closed."""
         if not is_there(self._disk, self.path):  # what is made where it was mounted would be lost from sight
             raise FileNotFoundError(errno.ENOENT, "its disk is not mounted any more", self.path)
-        self._disk.make_folder(folder)
-        about = self._disk.open(f"{folder}/{PARTITION_FILE}", create=True)
-        about.append([encode_topic_id(new.topic_id)])
-        files = [about, self._first_segment(folder, new.config, offset).create()]
-        return [*files, self._disk.open(f"{folder}/{FILLING_FILE}", create=True)] if new.fills else files
-
-    def _first_segment(self, folder: str, config: TopicConfig, offset: int) -> Segment:
-        return Segment(self._disk, folder, offset, index_interval_bytes=config.index_interval_bytes)
+        return make_files(self._disk, folder, new, offset)
 
     def _empty(self, folder: str, new: NewLog, offset: int) -> Log:
-        opened = Opened(
-            segments=Segments([self._first_segment(folder, new.config, offset)]),
-            snapshots=ProducerSnapshots(self._disk, folder, []),
-            epochs=EpochCache(),
-            producers=ProducerStates(),
-            log_start_offset=offset,
-            log_end_offset=offset,
-            high_watermark=offset,
-            cleaned_to=0,
-            unsynced_marked=False,
-            recovered=Recovery(clean=True, proven=True),
-            damage=None,
-        )
+        opened = empty(self._disk, folder, new, offset)
         return self._log((new.topic, new.partition), folder, new.topic_id, new.config, opened)
 
     def fills(self, log: Log) -> bool:
@@ -457,6 +423,25 @@ class LogFolder:
             await self._disk.sync([], [copy.folder])
         await self._rename_copy(copy, self._whole_folder_of(copy.key))
 
+    async def take_in_fork(self, fork: Log) -> None:
+        """`fork`, which `forking` has made, is one of the logs from now on. Raises StorageFailure, DiskFull."""
+        with self._commit.replacing():
+            await self._checkpoints.forget_former([fork.key])
+            self._copies[fork.key] = fork
+            await self._checkpoints.write()
+        await self.take_in(fork)
+
+    def is_fork(self, log: Log) -> bool:
+        """Whether the log was forked, and `adopted` has not been called since."""
+        return self._disk.exists(f"{log.folder}/{FORKED_FILE}")
+
+    async def adopted(self, forks: Sequence[Log]) -> None:
+        """The cluster relies on these forks from now on; durable on return. Raises StorageFailure."""
+        with self._commit.syncing():
+            for fork in forks:
+                self._disk.delete(f"{fork.folder}/{FORKED_FILE}")
+            await self._disk.sync([], [fork.folder for fork in forks])
+
     async def take_in(self, copy: Log) -> None:
         """`copy` is the replica from now on, even if StorageFailure is raised: then this folder has failed."""
         del self._copies[copy.key]
@@ -474,7 +459,7 @@ class LogFolder:
         """Lets go of a copy; its files are deleted unless it is whole, and may be the replica at the next start."""
         self._copies.pop(copy.key, None)
         await copy.close()
-        if copy.folder.endswith(FUTURE_SUFFIX):
+        if not copy.folder.endswith(MOVED_SUFFIX):
             self._discard(copy.folder)
 
     # Upkeep and the end

@@ -47,6 +47,8 @@ class ProducerSnapshots:
 
     def write(self, offset: int, producers: ProducerStates, bases: Sequence[int]) -> File:
         """Writes the snapshot at `offset`; durable once the file and the folder are synced. Returns the open file."""
+        if self._disk.exists(self._path(offset)) and self._disk.is_shared(self._path(offset)):
+            self._disk.delete(self._path(offset))  # another log goes on with that file
         file = self._disk.open(self._path(offset), create=True)
         try:
             file.truncate(0)
@@ -59,6 +61,10 @@ class ProducerSnapshots:
         if offset not in self._offsets:
             insort(self._offsets, offset)
         return file
+
+    def up_to(self, end_offset: int) -> list[str]:
+        """Returns the paths of those at or below `end_offset`."""
+        return [self._path(offset) for offset in self._offsets if offset <= end_offset]
 
     def truncate_to(self, end_offset: int) -> None:
         """Deletes those above `end_offset`."""

@@ -44,6 +44,7 @@ from dohle.storage.segment import (
 )
 from dohle.storage.segment_index import OffsetIndex, TimeIndex
 from dohle.storage.segments import Segments
+from dohle.storage.shared_files import COPY_SUFFIX, own
 
 _CHUNK_BYTES = 4 << 20
 _REBUILT = (INDEX_SUFFIX + REBUILT_SUFFIX, TIME_INDEX_SUFFIX + REBUILT_SUFFIX)
@@ -121,6 +122,8 @@ class LogFiles:
             cut_offset = found.end_offset if found.cut_bytes else -1
             recovered = Recovery(False, not marked, found.cut_bytes, cut_offset)
             snapshots.truncate_to(found.end_offset)
+        growing = self._segments[-1]
+        await own(self._disk, growing.log_path, growing.size, growing.close)
         segments = Segments(self._segments)
         start = max(self._segments[0].base_offset, min(written.log_start_offset, found.end_offset))
         producers = ProducerStates()
@@ -160,7 +163,7 @@ class LogFiles:
         for segment in self._dead:
             segment.delete()
         for name in self._names:
-            if name.endswith((RETIRED_SUFFIX, CLEANED_SUFFIX, *_REBUILT)):
+            if name.endswith((RETIRED_SUFFIX, CLEANED_SUFFIX, COPY_SUFFIX, *_REBUILT)):
                 self._disk.delete(f"{self._folder}/{name}")
 
     async def _lacks_its_beginning(self, begins_at: int) -> Damage:
@@ -339,7 +342,7 @@ class LogFiles:
                 continue
             fault = batch_fault(chunk, offset, found.end_offset, epoch)
             if fault is not None:
-                self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
+                await self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
                 return
             header = read_header(chunk, offset)
             segment.note(header, position)
@@ -352,12 +355,13 @@ class LogFiles:
             found.end_offset = header.next_offset
             position += header.size_bytes
 
-    def _judge_batch(
+    async def _judge_batch(
         self, segment: Segment, position: int, rest: bytes, fault: str, found: _Findings, recovery_point: int
     ) -> None:
         """`rest` begins with the bad batch."""
         if found.end_offset >= recovery_point and is_explained_by_a_crash(rest, position, segment.size - position):
             found.cut_bytes = segment.size - position
+            await own(self._disk, segment.log_path, position, segment.close)
             segment.file().truncate(position)
             segment.size = position
         else:

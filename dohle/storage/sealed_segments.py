@@ -1,9 +1,10 @@
-"""Sealed segments: the ones of a log that do not grow any more, some of which a compaction writes anew."""
+"""Sealed segments: the ones of a log that do not grow any more: compactions write some anew, forks share them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dohle.storage.log_reader import LogReader
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.retention import RetiredSegments
 from dohle.storage.segment import Segment
@@ -28,6 +29,22 @@ class SealedSegments:
     def end(self) -> int:
         """The offset behind all of them."""
         return self._segments.active.base_offset
+
+    async def border(self, offset: int) -> tuple[Segment, int, int]:
+        """Returns segment, position and base offset of the batch that holds `offset`, or of the next one.
+
+        Where there is none: the last segment's end, with `offset` itself. Raises DamagedFile.
+        """
+        return await LogReader(self._segments).border(offset)
+
+    def between(self, offset: int, segment: Segment) -> list[Segment]:
+        """Returns those before `segment`, from the one on that holds `offset`."""
+        first = self._segments.floor(offset).base_offset
+        return [one for one in self._segments.all if first <= one.base_offset < segment.base_offset]
+
+    def snapshots_up_to(self, offset: int) -> list[str]:
+        """Returns the paths of the producer snapshots at or below `offset`."""
+        return self._snapshots.up_to(offset)
 
     def end_of(self, segment: Segment) -> int:
         """Returns the offset behind it."""

@@ -19,6 +19,7 @@ from dohle.runtime.disk import Buffer, Disk, File
 from dohle.runtime.tasks import turn
 from dohle.storage.room import NoRoom, needing_room
 from dohle.storage.segment_index import IndexEntry, OffsetIndex, TimeIndex
+from dohle.storage.shared_files import own
 
 LOG_SUFFIX = ".log"
 INDEX_SUFFIX = ".index"
@@ -123,9 +124,10 @@ class Segment:
 
     @property
     def log_path(self) -> str:
-        return self._file_path(LOG_SUFFIX)
+        return self.file_path(LOG_SUFFIX)
 
-    def _file_path(self, suffix: str) -> str:
+    def file_path(self, suffix: str) -> str:
+        """Returns where the file with this suffix lies now."""
         return self.path + suffix + self._ending
 
     def file(self) -> File:
@@ -180,10 +182,15 @@ class Segment:
             self._grows = False
         if not self._indexes_changed:
             return []
-        files = [self._disk.open(self._file_path(suffix), create=True) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
+        indexes: dict[str, OffsetIndex | TimeIndex] = {INDEX_SUFFIX: self.index, TIME_INDEX_SUFFIX: self.times}
+        for suffix, index in indexes.items():
+            path = self.file_path(suffix)
+            if self._disk.exists(path) and self._disk.is_shared(path):
+                self._disk.delete(path)  # another log goes on with that file
+                index.stored = 0
+        files = [self._disk.open(self.file_path(suffix), create=True) for suffix in indexes]
         try:
-            indexes: tuple[OffsetIndex | TimeIndex, ...] = (self.index, self.times)
-            for file, index in zip(files, indexes, strict=True):
+            for file, index in zip(files, indexes.values(), strict=True):
                 stored = index.stored * index.ENTRY_BYTES
                 if file.size() != stored:  # behind the entries that count lies what a truncation or a crash left
                     file.truncate(stored)
@@ -208,8 +215,8 @@ class Segment:
             log.warning("%s: its indexes stay in memory, for there is no room for them: %s", self.log_path, error)
             self.index.stored = self.times.stored = 0
             for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX):
-                if self._disk.exists(self._file_path(suffix)):
-                    self._disk.delete(self._file_path(suffix))
+                if self._disk.exists(self.file_path(suffix)):
+                    self._disk.delete(self.file_path(suffix))
             return []
 
     def is_sealed_with(self, size: int, offsets: int, times: int) -> None:
@@ -240,7 +247,7 @@ class Segment:
         if not index.stored:
             return b""
         try:
-            file = self._disk.open(self._file_path(suffix))
+            file = self._disk.open(self.file_path(suffix))
         except FileNotFoundError as error:
             raise DamagedFile(self.path + suffix, 0, "it is missing") from error
         data = await file.read_at((index.stored - 1) * index.ENTRY_BYTES, index.ENTRY_BYTES)
@@ -287,7 +294,7 @@ class Segment:
 
     async def _replace_index_files(self, built: Segment, end: int) -> bool:
         """Returns False where the segment is not the one that `built` was gathered from, up to `end`, any more."""
-        paths = [self._file_path(suffix) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
+        paths = [self.file_path(suffix) for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
         new_paths = [path + REBUILT_SUFFIX for path in paths]
         indexes: tuple[OffsetIndex | TimeIndex, ...] = (built.index, built.times)
         files: list[File] = []
@@ -300,7 +307,7 @@ class Segment:
             await self._disk.sync(files)
             if self.size != end or self._grows:
                 return False
-            is_mine = paths[0] == self._file_path(INDEX_SUFFIX)  # the segment was not retired meanwhile, nor deleted
+            is_mine = paths[0] == self.file_path(INDEX_SUFFIX)  # the segment was not retired meanwhile, nor deleted
             if is_mine and self._disk.exists(self.log_path):
                 for new, path in zip(new_paths, paths, strict=True):
                     self._disk.rename(new, path)
@@ -318,7 +325,7 @@ class Segment:
 
     async def _supply(self, suffix: str, index: OffsetIndex | TimeIndex) -> bool:
         try:
-            data = await self._disk.read_all(self._file_path(suffix))
+            data = await self._disk.read_all(self.file_path(suffix))
         except FileNotFoundError:
             return False
         return not index.missing or index.supply(data)
@@ -433,6 +440,7 @@ class Segment:
         """Cuts the batches from `position` on, whose first offset is `end_offset`. Nothing appends meanwhile."""
         await self.load_indexes()
         self._indexes_changed = True
+        await own(self._disk, self.log_path, position, self.close)
         self.file().truncate(position)
         self.size = position
         self.index.truncate_to(position)
@@ -488,5 +496,5 @@ class Segment:
         """Deletes the segment's files; durable once the folder is synced."""
         self.close()
         for suffix in (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX):
-            if self._disk.exists(self._file_path(suffix)):
-                self._disk.delete(self._file_path(suffix))
+            if self._disk.exists(self.file_path(suffix)):
+                self._disk.delete(self.file_path(suffix))

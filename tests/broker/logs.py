@@ -12,7 +12,7 @@ from dohle.runtime.tasks import Tasks
 from dohle.storage.data_folder import DataFolder, UnusableFolder, format_folder
 from dohle.storage.log import Log
 from dohle.storage.log_dirs import LogDirs
-from dohle.storage.log_folder import NewLog
+from dohle.storage.new_log import NewLog
 from tests.broker.slow_disk import SlowDisk
 from tests.broker.virtual_time import VirtualClock
 

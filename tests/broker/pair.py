@@ -26,7 +26,7 @@ from dohle.rpc.v1 import replication_pb2
 from dohle.runtime.network import Address, RequestContext
 from dohle.runtime.tasks import Tasks
 from dohle.storage.log import Log
-from dohle.storage.log_folder import NewLog
+from dohle.storage.new_log import NewLog
 from tests.broker.logs import CLUSTER, TOPIC_ID, batch, open_dirs
 from tests.broker.slow_disk import SlowDisk
 from tests.broker.slow_network import SlowNetwork

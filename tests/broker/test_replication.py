@@ -18,7 +18,7 @@ from dohle.model.ids import PartitionKey
 from dohle.model.topic_config import TopicConfig
 from dohle.rpc.v1 import common_pb2, replication_pb2
 from dohle.runtime.tasks import Tasks
-from dohle.storage.log_folder import NewLog
+from dohle.storage.new_log import NewLog
 from dohle.storage.room import DiskFull
 from tests.broker.logs import TOPIC_ID, batch, content, fill, new_log, open_dirs
 from tests.broker.pair import EPOCH, FOLLOWER, FOLLOWER_EPOCH, LEADER, Pair

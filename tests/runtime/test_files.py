@@ -138,6 +138,23 @@ async def test_reads_under_way_outlive_the_close_and_a_closed_file_takes_nothing
         file.truncate(0)
 
 
+async def test_a_second_name_is_of_the_same_file(disk: RealDisk, tmp_path: Path) -> None:
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    file = disk.open(first, create=True)
+    file.append([b"12"])
+    assert not disk.is_shared(first)
+    disk.link(first, second)
+    await disk.sync([file], [str(tmp_path)])
+    assert disk.is_shared(first)
+    assert disk.is_shared(second)
+    assert await disk.read_all(second) == b"12"
+    with pytest.raises(FileExistsError):
+        disk.link(first, second)
+    disk.delete(first)
+    assert not disk.is_shared(second)
+    file.close()
+
+
 async def test_descriptors_are_given_back(disk: RealDisk, tmp_path: Path) -> None:
     disk.open(f"{tmp_path}/first", create=True).close()
     before = sorted(os.listdir("/dev/fd"))

@@ -10,7 +10,8 @@ from random import Random
 
 import pytest
 
-from dohle.testing.world.disk import SECTOR_BYTES, Moment, SimDisk
+from dohle.testing.world.disk import Moment, SimDisk
+from dohle.testing.world.entries import SECTOR_BYTES
 from dohle.testing.world.world import World
 
 
@@ -215,10 +216,46 @@ def test_a_trap_strikes_once_at_its_moment() -> None:
             disk.delete("p-1-moved")
             disk.open("p-0/00000000000000000000.log.swap", create=True).close()
             disk.rename("p-0/00000000000000000000.log.swap", "p-0/00000000000000000000.log")
+            disk.make_folder("p-2")
+            if not disk.exists("p-2/linked"):
+                disk.link("p-0/00000000000000000000.log", "p-2/linked")
+            disk.delete("p-2/linked")
 
     on_a_disk(work)
     assert sorted(struck, key=str) == sorted(Moment, key=str)
     assert struck[0] is Moment.ROLL
+
+
+@pytest.mark.parametrize("is_synced", [False, True])
+def test_a_second_name_is_one_more_entry_of_the_same_file(is_synced: bool) -> None:
+    async def work(disk: SimDisk) -> None:
+        disk.make_folder("a")
+        disk.make_folder("b")
+        await disk.sync([], [""])
+        file = disk.open("a/log", create=True)
+        file.append([b"12"])
+        await disk.sync([file], ["a"])
+        disk.link("a/log", "b/log")
+        assert disk.is_shared("a/log")
+        assert disk.is_shared("b/log")
+        with pytest.raises(AssertionError, match="other names"):
+            file.append([b"3"])
+        with pytest.raises(AssertionError, match="other names"):
+            disk.open("b/log").truncate(1)
+        with pytest.raises(FileExistsError):
+            disk.link("a/log", "b/log")
+        if is_synced:
+            await disk.sync([], ["b"])
+        disk.faults.forgetful = True
+        disk.lose_power()
+        assert disk.exists("b/log") == is_synced == disk.is_shared("a/log")
+        if is_synced:
+            assert await disk.read_all("b/log") == b"12"
+            disk.delete("a/log")
+            assert not disk.is_shared("b/log")
+        disk.open("b/log" if is_synced else "a/log").append([b"3"])
+
+    on_a_disk(work)
 
 
 def test_what_a_dead_process_still_does_before_it_waits_the_disk_does_not_do() -> None:

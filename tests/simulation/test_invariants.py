@@ -28,7 +28,7 @@ from dohle.storage.checkpoints import RECOVERY_POINTS
 from dohle.storage.epoch_cache import EpochStart
 from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.invariants.invariants import Invariants
-from dohle.testing.world.disk import Content
+from dohle.testing.world.entries import Content
 from dohle.testing.world.world import World
 
 

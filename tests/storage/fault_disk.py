@@ -54,6 +54,7 @@ class MemoryFile:
         assert self.open, f"{self.path} is closed"
         data = b"".join(bytes(buffer) for buffer in buffers)
         self._disk.check("append", self.path)
+        self._disk.check_alone(self.path, self.content)
         if self._disk.used() + len(data) > self._disk.capacity:
             raise OSError(errno.ENOSPC, "No space left on device", self.path)
         self.content.cached += data
@@ -67,6 +68,7 @@ class MemoryFile:
     def truncate(self, size: int) -> None:
         assert self.open, f"{self.path} is closed"
         self._disk.check("truncate", self.path)
+        self._disk.check_alone(self.path, self.content)
         del self.content.cached[size:]
 
     async def drop_cache(self) -> None:
@@ -157,6 +159,25 @@ class FaultDisk:
         for old, new in renames:
             self.rename(old, new)
 
+    def link(self, path: str, new: str) -> None:
+        self.check("link", new)
+        if path not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        assert new not in self.files, f"{new} is there already"
+        self.files[new] = self.files[path]
+
+    def is_shared(self, path: str) -> bool:
+        if path not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        return self._names_of(self.files[path]) > 1
+
+    def check_alone(self, path: str, content: Content) -> None:
+        """Nobody may change a file that has other names."""
+        assert self._names_of(content) <= 1, f"{path} has other names, and is written to"
+
+    def _names_of(self, content: Content) -> int:
+        return sum(one is content for one in self.files.values())
+
     def delete(self, path: str) -> None:
         self.check("delete", path)
         if self.reserves.pop(path, 0):
@@ -226,14 +247,16 @@ class FaultDisk:
         after = FaultDisk()
         after.reserves = dict(self.reserves)
         after.folders = set(self.folders)
+        found: dict[Content, Content] = {}  # one that has several names is the same under all of them
         for path in sorted({*self.files, *self.durable_files}):
             cached, durable = self.files.get(path), self.durable_files.get(path)
             content = cached if cached is durable else random.choice([cached, durable])
             if content is not None:
-                kept = Content()
-                kept.cached = content.after_crash(random)
-                kept.sync()
-                after.files[path] = after.durable_files[path] = kept
+                if content not in found:
+                    kept = found[content] = Content()
+                    kept.cached = content.after_crash(random)
+                    kept.sync()
+                after.files[path] = after.durable_files[path] = found[content]
         return after
 
 

@@ -17,7 +17,8 @@ from dohle.runtime.clock import LoopClock
 from dohle.runtime.files import RealDisk
 from dohle.runtime.tasks import Tasks
 from dohle.storage.data_folder import DataFolder, format_folder
-from dohle.storage.log_folder import LogFolder, NewLog
+from dohle.storage.log_folder import LogFolder
+from dohle.storage.new_log import NewLog
 from tests.storage.world import batch
 
 DESCRIPTORS = 64

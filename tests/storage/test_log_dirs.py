@@ -14,7 +14,7 @@ from dohle.model.topic_config import TopicConfig
 from dohle.runtime.tasks import Tasks
 from dohle.storage.data_folder import DataFolder, format_folder
 from dohle.storage.log_dirs import LogDirs
-from dohle.storage.log_folder import NewLog
+from dohle.storage.new_log import NewLog
 from tests.storage.fault_disk import FaultDisk
 from tests.storage.world import CLUSTER, TOPIC_ID, StillClock, batch
 

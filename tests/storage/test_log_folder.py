@@ -5,8 +5,8 @@ from dohle.model.ids import TopicId
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.tasks import Tasks
 from dohle.storage.data_folder import DataFolder, format_folder
-from dohle.storage.log_folder import NewLog
 from dohle.storage.log_reader import LogReader
+from dohle.storage.new_log import NewLog
 from dohle.storage.single_log import SingleLog, open_single_log
 from tests.storage.test_log import read_all
 from tests.storage.world import CLUSTER, PATH, TOPIC_ID, World, batch

@@ -10,8 +10,9 @@ from dohle.storage.checkpoints import LogKey
 from dohle.storage.compaction.swap_files import CLEANED_SUFFIX, SWAP_SUFFIX
 from dohle.storage.damage_note import DAMAGE_FILE, read_damage
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
-from dohle.storage.log_folder import FILLING_FILE
+from dohle.storage.forked_logs import FORKED_FILE
 from dohle.storage.moved_logs import MOVED_SUFFIX, SOURCE_FILE, read_source
+from dohle.storage.new_log import FILLING_FILE
 from dohle.storage.opened import UNSYNCED_FILE
 from dohle.storage.partition_metadata import PARTITION_FILE, read_topic_id
 from dohle.storage.segment import RETIRED_SUFFIX
@@ -22,6 +23,7 @@ from dohle.storage.verify.stop import Stop
 OF_A_SEGMENT = re.compile(r"[0-9]{20}\.(log|index|timeindex|snapshot)")
 _NOTES = {
     UNSYNCED_FILE: "records count here before they are fsynced: a crash may take them",
+    FORKED_FILE: "it is a fork of another replica here, and nobody relies on it yet",
     FILLING_FILE: "the replica is being filled from its leader: it may hold no more than a part",
 }
 _KNOWN = {EPOCHS_FILE, PARTITION_FILE, DAMAGE_FILE, SOURCE_FILE, *_NOTES}

@@ -153,7 +153,7 @@ def _drawn_swaps(chance: Random, topology: Topology, storm_s: float) -> list[Pla
 
 def _drawn_faults(chance: Random, topology: Topology, storm_s: float) -> tuple[PlannedFault, ...]:
     """Swarm: each run has a few kinds of its own, and so many of them."""
-    possible = sorted(name for name, kind in KINDS.items() if kind.targets(topology) and not kind.needs_compaction)
+    possible = sorted(name for name, kind in KINDS.items() if kind.targets(topology) and not kind.is_rarely_possible)
     names = chance.sample(possible, chance.randint(3, 9))
     weights = [KINDS[name].weight for name in names]
     a_minute = chance.choice((8, 10, 13, 18))

@@ -18,7 +18,7 @@ class FaultKind:
     """One kind; `weight` is how often it is drawn beside others of weight 1, `targets` which nodes it may hit.
 
     One that `needs_snapshots` of the metadata is drawn for clusters that take them often; one that `needs_compaction`
-    only for those with a topic that is compacted.
+    only for those with a topic that is compacted, one that `needs_forks` only where topics are forked.
     """
 
     strike: Fault
@@ -26,6 +26,11 @@ class FaultKind:
     targets: Callable[[Topology], Sequence[int]] = Topology.node_ids
     needs_snapshots: bool = False
     needs_compaction: bool = False
+    needs_forks: bool = False
+
+    @property
+    def is_rarely_possible(self) -> bool:
+        return self.needs_compaction or self.needs_forks
 
 
 KINDS: dict[str, FaultKind] = {
@@ -72,6 +77,7 @@ KINDS: dict[str, FaultKind] = {
             death_at(moment, power=how == "power loss"),
             needs_snapshots=moment is Moment.SNAPSHOT,
             needs_compaction=moment is Moment.SWAP,
+            needs_forks=moment is Moment.LINK,
         )
         for how in ("kill", "power loss")
         for moment in Moment

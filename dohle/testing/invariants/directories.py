@@ -10,7 +10,7 @@ from dohle.model.image import ClusterImage, PartitionImage
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.log_folder import LogFolder
 from dohle.storage.partition_metadata import PARTITION_FILE
-from dohle.testing.world.disk import Content, Folder
+from dohle.testing.world.entries import Content, Folder
 from dohle.testing.world.world import Machine
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dohle.model.batch import HEADER, HEADER_BYTES, LENGTH_END, MAGIC, BatchHeader, check_crc
 from dohle.storage.compaction.swap_files import SWAP_SUFFIX
 from dohle.storage.segment import LOG_SUFFIX
-from dohle.testing.world.disk import Content, Entry, Folder
+from dohle.testing.world.entries import Content, Entry, Folder
 from dohle.testing.world.world import Machine
 
 

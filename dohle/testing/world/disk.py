@@ -21,154 +21,20 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from random import Random
-from typing import Union
 
 from dohle.runtime.disk import Buffer, File
 from dohle.storage.compaction.swap_files import CLEANED_SUFFIX, SWAP_SUFFIX
 from dohle.storage.moved_logs import FUTURE_SUFFIX, MOVED_SUFFIX
 from dohle.storage.segment import RETIRED_SUFFIX
+from dohle.testing.world.entries import Content, Entry, Folder, names_of
 from dohle.testing.world.seams import SimClock
 from dohle.testing.world.trace import Trace
 
-SECTOR_BYTES = 512
 _HANGS_S = 0.1  # between two looks whether a disk that hangs goes on
 _SYNC_S = 0.0008
 _CAPACITY_BYTES = 1 << 40
-_IN_ORDER = 0.5
-"""How often what outlives a loss of power of a folder's changes are the first ones."""
 _VOTE_FILE = "quorum-state"
 _SNAPSHOT_SUFFIX = ".checkpoint"
-
-
-class Content:
-    """A file's bytes, as the page cache and as the device has them; equal below `shared`, but for rot on the device."""
-
-    def __init__(self) -> None:
-        self.cached = bytearray()
-        self.durable = bytearray()
-        self.shared = 0
-        self._given_up = 0  # what lies below and was not written by now never will be
-        self._cuts = 0
-        self._begun = 0
-        self._done = 0
-
-    def cut(self, size: int) -> None:
-        del self.cached[size:]
-        self.shared = min(self.shared, size)
-        self._given_up = min(self._given_up, size)
-        self._cuts += 1
-
-    def begin_sync(self) -> Callable[[], None]:
-        """Returns what makes the bytes that are here now durable."""
-        self._begun += 1
-        number, cuts, start, tail = self._begun, self._cuts, self.shared, self._to_write()
-
-        def finish() -> None:
-            if number < self._done:
-                return  # a sync that began later was faster
-            self._done = number
-            self.durable[start:] = tail
-            written = start if self._given_up > start else start + len(tail)
-            self.shared = written if cuts == self._cuts else 0
-
-        return finish
-
-    def _to_write(self) -> bytes:
-        """Returns what the device will have from `shared` on once all is written that the kernel still means to."""
-        lost = bytes(self.durable[self.shared : self._given_up]).ljust(max(self._given_up - self.shared, 0), b"\0")
-        return lost + bytes(self.cached[self.shared + len(lost) :])
-
-    def give_up(self, size: int) -> None:
-        """A sync of the first `size` bytes has failed: what it did not write passes for written."""
-        self._given_up = max(self._given_up, min(size, len(self.cached)))
-
-    def drop_cache(self) -> None:
-        """What is read from now on is what the device has, or will."""
-        self.cached[: self.shared] = self.durable[: self.shared]
-        self.cached[self.shared :] = self._to_write()
-        self._given_up = 0
-
-    def spoil(self, position: int, bits: int, *, cached: bool = True) -> None:
-        """Turns bits of a byte over, on the device, and in the cache unless that has it as it was."""
-        for data in (self.cached, self.durable) if cached else (self.durable,):
-            if position < len(data):
-                data[position] ^= bits
-
-    def lose_power(self, chance: Random | None) -> None:
-        """Leaves what the device has, which from now on is all that there is: without chance, only what was synced."""
-        self.drop_cache()
-        if chance is None:
-            self.cached, self.shared = bytearray(self.durable), len(self.durable)
-            return
-        least, most = sorted((len(self.durable), len(self.cached)))
-        size = chance.choice((least, most)) if chance.random() < 0.5 else chance.randint(least, most)
-        found = bytearray(size)
-        for start in range(0, size, SECTOR_BYTES):
-            end = min(start + SECTOR_BYTES, size)
-            new, old = self.cached[start:end], self.durable[start:end]
-            kept = new if new == old or chance.random() < 0.6 else old
-            found[start : start + len(kept)] = kept
-        self.cached, self.durable, self.shared = found, bytearray(found), size
-
-
-class Folder:
-    """A folder's entries, and the changes that are not durable yet, in their order."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
-        self._durable: dict[str, Entry] = {}
-        self._pending: list[Change] = []
-        self._settled = 0
-
-    def change(self, change: Change) -> None:
-        _apply(change, self.entries)
-        self._pending.append(change)
-
-    def begin_sync(self) -> Callable[[], None]:
-        end = self._settled + len(self._pending)
-        return lambda: self._settle(end - self._settled)
-
-    def forget(self, name: str) -> None:
-        """Loses an entry, as if it had never been there."""
-        self.entries.pop(name)
-        self._durable.pop(name, None)
-        for change in self._pending:
-            change.pop(name, None)
-        self._settled += 1  # for those who watch
-
-    def _settle(self, count: int) -> None:
-        count = max(count, 0)
-        for change in self._pending[:count]:
-            _apply(change, self._durable)
-        del self._pending[:count]
-        self._settled += count
-
-    def lose_power(self, chance: Random | None) -> None:
-        for change in [] if chance is None else _outliving(self._pending, chance):
-            _apply(change, self._durable)
-        self._settled += len(self._pending)
-        self._pending.clear()
-        self.entries = dict(self._durable)
-        for _, entry in sorted(self.entries.items()):
-            entry.lose_power(chance)
-
-
-def _outliving(changes: Sequence[Change], chance: Random) -> Sequence[Change]:
-    if chance.random() < _IN_ORDER:
-        return changes[: chance.randint(0, len(changes))]
-    return [change for change in changes if chance.random() < 0.5]
-
-
-Entry = Union[Content, Folder]  # noqa: UP007 - the names are not defined yet where annotations use it
-Change = dict[str, Entry | None]
-
-
-def _apply(change: Change, entries: dict[str, Entry]) -> None:
-    for name, entry in change.items():
-        if entry is None:
-            entries.pop(name, None)
-        else:
-            entries[name] = entry
 
 
 class Moment(Enum):
@@ -183,6 +49,7 @@ class Moment(Enum):
     VOTE = "at a vote"
     SNAPSHOT = "at a snapshot"
     SWAP = "at a compaction's swap"
+    LINK = "while files are shared"
 
 
 @dataclass(slots=True)
@@ -240,6 +107,7 @@ class SimFile:
         if self._disk.abandoned:
             return
         data = b"".join(buffers)
+        self._disk.check_alone(self.path, self.content)
         self._disk.fail_if_its_device_does(self.path)
         faults = self._disk.faults
         lacks_room = self._disk.lacks_room(self.path) and not self._disk.has_given_up(self.path, len(data))
@@ -262,6 +130,7 @@ class SimFile:
         if self._disk.abandoned:
             return
         assert size <= self.size(), f"{self.path} cannot be cut to more than it has"
+        self._disk.check_alone(self.path, self.content)
         self._disk.trace.note(f"cut {self.path} {size}")
         cuts_batches = size < self.size() and self.path.endswith(".log")
         self.content.cut(size)
@@ -440,6 +309,34 @@ class SimDisk:
     async def rename_all(self, renames: Sequence[tuple[str, str]]) -> None:
         for old, new in renames:
             self.rename(old, new)
+
+    def link(self, path: str, new: str) -> None:
+        if self.abandoned:
+            return
+        (old_folder, old_name), (new_folder, new_name) = self._parent(path), self._parent(new)
+        entry = old_folder.entries.get(old_name)
+        if not isinstance(entry, Content):
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        if new_name in new_folder.entries:
+            raise FileExistsError(errno.EEXIST, "A file is in the way", new)
+        self.fail_if_its_device_does(new)
+        if self.lacks_room(new):
+            raise OSError(errno.ENOSPC, "No space left on device", new)
+        self.trace.note(f"link {path} {new}")
+        entry.was_linked = True
+        new_folder.change({new_name: entry})
+        self.reached(Moment.LINK)
+
+    def is_shared(self, path: str) -> bool:
+        content = self._find(path)
+        if not isinstance(content, Content):
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        return content.was_linked and names_of(content, self._root) > 1
+
+    def check_alone(self, path: str, content: Content) -> None:
+        """Nobody may change a file that has other names."""
+        shared = content.was_linked and names_of(content, self._root) > 1
+        assert not shared, f"{path} has other names, under which nobody expects it to change, and is written to"
 
     def delete(self, path: str) -> None:
         if self.abandoned:

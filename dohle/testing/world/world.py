@@ -18,7 +18,8 @@ from dohle.model import metadata
 from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
 from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.runtime.network import Address
-from dohle.testing.world.disk import Folder, SimDisk
+from dohle.testing.world.disk import SimDisk
+from dohle.testing.world.entries import Folder
 from dohle.testing.world.links import Links
 from dohle.testing.world.network import Fabric
 from dohle.testing.world.process import NodeProcess, SimProcess

@@ -9,7 +9,7 @@ from dohle.broker.leading import NOBODY_ELSE
 from dohle.model.errors import CorruptMessage, DohleError, RequestTimedOut
 from dohle.model.ids import TopicPartition
 from dohle.testing.clients.sim_client import seams_of
-from dohle.testing.world.disk import Content
+from dohle.testing.world.entries import Content
 from dohle.testing.world.world import DATA
 from tests.simulation.mutations.replication_scenarios import APART
 from tests.simulation.mutations.stage import Stage, scenario_in

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from dohle.controller.quorum import metadata_folder
 from dohle.model.snapshot import SUFFIX
-from dohle.testing.world.disk import Content, Moment
+from dohle.testing.world.disk import Moment
+from dohle.testing.world.entries import Content
 from dohle.testing.world.topology import Topology
 from tests.simulation.mutations.mutation import Scenario
 from tests.simulation.mutations.stage import Script, Stage, quorum_of, scenario_in

@@ -8,7 +8,8 @@ from dohle.model.batch import read_header
 from dohle.model.ids import NO_NODE
 from dohle.storage.checkpoints import RECOVERY_POINTS
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
-from dohle.testing.world.disk import Content, Moment
+from dohle.testing.world.disk import Moment
+from dohle.testing.world.entries import Content
 from dohle.testing.world.world import DATA
 from tests.simulation.mutations.replication_scenarios import (
     APART,
