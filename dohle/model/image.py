@@ -37,6 +37,7 @@ from dohle.model.metadata import (
     Doubt,
     Endpoint,
     FeatureRange,
+    ForkedPartition,
     Voter,
 )
 from dohle.model.topic_config import TopicConfig
@@ -137,6 +138,18 @@ class TopicImage:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkImage:
+    """A topic that is being forked from another, and is no topic yet: its name is taken, and nobody sees it."""
+
+    topic_id: TopicId
+    name: str
+    source_id: TopicId
+    timestamp_ms: int  # or UNSET
+    partitions: tuple[ForkedPartition, ...]  # by their number
+    since: int  # metadata offset; what its replicas have made they have made since
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionHealth:
     """A partition that lacks something."""
 
@@ -177,6 +190,7 @@ class ClusterImage:
     hosted: Hosted
     reassigning: HashTrieSet[PartitionKey]
     reassignment_bytes_per_s: int  # what each broker sends at most to replicas that are being added; 0: no bound
+    forks: HashTrieMap[TopicId, ForkImage] = HashTrieMap()  # that are being made  # noqa: RUF009
 
     @property
     def metadata_version(self) -> int:
@@ -204,6 +218,11 @@ class ClusterImage:
         """Every topic, by name."""
         for name in sorted(self.topic_ids):
             yield self.topics[self.topic_ids[name]]
+
+    def forks_in_order(self) -> Iterator[ForkImage]:
+        """Every fork that is being made, by topic id."""
+        for topic_id in sorted(self.forks):
+            yield self.forks[topic_id]
 
     def is_active(self, node_id: NodeId) -> bool:
         """Whether this broker may become a leader or join an ISR."""

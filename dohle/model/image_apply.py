@@ -16,13 +16,17 @@ from dataclasses import replace
 from rpds import HashTrieMap, HashTrieSet
 
 from dohle.model.errors import CorruptLog, InvalidConfig
+from dohle.model.fork_draft import ForksDraft
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
 from dohle.model.image import BrokerImage, ClusterImage, Hosted, PartitionImage
 from dohle.model.metadata import (
     NOT_DRAINING,
     BrokerChange,
     BrokerDraining,
+    EndFork,
     FeatureLevel,
+    ForkedReplica,
+    ForkTopic,
     LogDirectories,
     MetadataRecord,
     NoOp,
@@ -78,6 +82,7 @@ class _Draft:
         self._assigned: dict[NodeId, dict[TopicId, list[int]]] = {}  # by this batch, to new partitions
         self._reassigning = image.reassigning
         self._reassignment_bytes_per_s = image.reassignment_bytes_per_s
+        self._forks = ForksDraft(image.forks)
 
     def apply(self, record: MetadataRecord, offset: int) -> None:
         match record:
@@ -112,6 +117,12 @@ class _Draft:
                 demand(self._cluster_id in (None, cluster_id), f"this is cluster {self._cluster_id}, not {cluster_id}")
                 self._cluster_id = cluster_id
                 self._voters = voters
+            case ForkTopic():
+                self._fork_topic(record, offset)
+            case ForkedReplica():
+                self._forks.note(record)
+            case EndFork(topic_id):
+                self._forks.end(topic_id)
             case ReassignmentThrottle(bytes_per_s):
                 self._reassignment_bytes_per_s = bytes_per_s
             case NoOp():
@@ -142,6 +153,7 @@ class _Draft:
             hosted,
             self._reassigning,
             self._reassignment_bytes_per_s,
+            self._forks.forks,
         )
 
     def _topic(self, topic_id: TopicId) -> TopicDraft:
@@ -169,6 +181,7 @@ class _Draft:
             draining_since=NOT_DRAINING if previous is None else previous.draining_since,
         )
         self._brokers = self._brokers.insert(record.node_id, broker)
+        self._forks.forget(record.node_id)
 
     def _change_broker(self, record: BrokerChange) -> None:
         broker = self._registered(record.node_id, record.broker_epoch)
@@ -194,6 +207,7 @@ class _Draft:
             offline_replicas=HashTrieSet(record.offline_replicas),
         )
         self._brokers = self._brokers.insert(record.node_id, changed)
+        self._forks.forget(record.node_id)
 
     def _forget_offline(self, node_id: NodeId, key: PartitionKey) -> None:
         """The broker has no such replica any more: what may lie in its failed directory is nobody's."""
@@ -217,8 +231,17 @@ class _Draft:
     def _add_topic(self, record: Topic, offset: int) -> None:
         demand(record.topic_id not in self._topics and record.topic_id not in self._touched, "the topic id is in use")
         demand(record.name not in self._topic_ids, f"topic {record.name} exists")
+        self._forks.check_name(record.topic_id, record.name)
         self._touched[record.topic_id] = TopicDraft(record.topic_id, record.name, offset)
         self._topic_ids = self._topic_ids.insert(record.name, record.topic_id)
+
+    def _fork_topic(self, record: ForkTopic, offset: int) -> None:
+        demand(record.topic_id not in self._topics and record.topic_id not in self._touched, "the topic id is in use")
+        demand(record.name not in self._topic_ids, f"topic {record.name} exists")
+        demand(len(record.partitions) == len(self._topic(record.source_id).partitions), "the source has others")
+        for partition in record.partitions:
+            self._check_assigned(partition.assigned_replicas)
+        self._forks.begin(record, offset)
 
     def _remove_topic(self, topic_id: TopicId) -> None:
         topic = self._topic(topic_id)
@@ -243,7 +266,8 @@ class _Draft:
             raise Contradiction(f"partition {len(topic.partitions)} is the next")
         self._check_assigned(assigned)
         isr = _members(record.in_sync_replicas, record.leader, assigned)
-        partition = PartitionImage(assigned, isr, record.leader, 0, 0, (offset,) * len(assigned))
+        since = self._forks.since(record.topic_id, offset)
+        partition = PartitionImage(assigned, isr, record.leader, 0, 0, (since,) * len(assigned))
         topic.partitions.append(partition)
         for node_id in assigned:
             self._assigned.setdefault(node_id, {}).setdefault(record.topic_id, []).append(record.partition)

@@ -26,13 +26,14 @@ METADATA_VERSION = "metadata.version"
 OLDEST_METADATA_VERSION = 1
 """The lowest metadata.version that this software reads and writes."""
 
-NEWEST_METADATA_VERSION = 4
+NEWEST_METADATA_VERSION = 5
 """The highest one, at which new clusters are formatted.
 
 2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966); snapshots keep
 the CRC of the log's first batch.
 3: a broker's log directories, of which some may fail (`LogDirectories`).
 4: brokers drain: they get no new replicas (`BrokerDraining`).
+5: topics are forked (`ForkTopic`).
 """
 
 LOG_DIRECTORIES_VERSION = 3
@@ -40,6 +41,12 @@ LOG_DIRECTORIES_VERSION = 3
 
 DRAINING_VERSION = 4
 """The metadata.version from which on brokers drain."""
+
+FORKS_VERSION = 5
+"""The metadata.version from which on topics are forked."""
+
+UNSET = -1
+"""In place of an offset or a time of a fork: none, or none yet."""
 
 NOT_DRAINING = -1
 """In place of the metadata offset from which on a broker drains."""
@@ -91,6 +98,22 @@ class Doubt(NamedTuple):
     last_epoch: int  # leader epoch of the replica's last batch; -1 if it is empty
     durable_end: int  # exclusive
     lost: bool
+
+
+class ForkedPartition(NamedTuple):
+    """A partition of a fork that is being made.
+
+    The leader of the source says first where it was cut, and by what the others are compared: the checksum of the
+    headers in [`checked_from`, `end`).
+    """
+
+    assigned_replicas: tuple[NodeId, ...]  # as the source has them: they lie where its files are
+    wanted: int  # to be cut at the batch border at or below this offset; UNSET: as late as can be
+    end: int = UNSET  # where it was cut (exclusive)
+    checked_from: int = UNSET
+    checksum: int = 0
+    confirmed: tuple[NodeId, ...] = ()  # have it, the same, durably
+    unable: tuple[NodeId, ...] = ()  # have said that they cannot have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +277,39 @@ class ProducerIds:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkTopic:
+    """A fork begins: the replicas of `source_id` are to make it. Nobody else sees it. Since metadata.version 5.
+
+    Partitions have their source's numbers. With a time, each is cut before the first record that is not older.
+    """
+
+    topic_id: TopicId
+    name: str
+    source_id: TopicId
+    timestamp_ms: int  # or UNSET
+    partitions: tuple[ForkedPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForkedReplica:
+    """What one replica of a fork has; the first one of a partition, from the source's leader, says where it is cut."""
+
+    topic_id: TopicId
+    partition: int
+    node_id: NodeId
+    end: int  # UNSET: it cannot have it
+    checked_from: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndFork:
+    """A fork is no longer being made: in the batch that makes the topic, or else it came to nothing."""
+
+    topic_id: TopicId
+
+
+@dataclass(frozen=True, slots=True)
 class NoOp:
     """What a new leader of the quorum appends first."""
 
@@ -318,6 +374,18 @@ class PartitionState:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkState:
+    """A fork in a snapshot, that is being made: every field of the image's."""
+
+    topic_id: TopicId
+    name: str
+    source_id: TopicId
+    timestamp_ms: int
+    partitions: tuple[ForkedPartition, ...]
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotFooter:
     """A snapshot's last record: without it the file was cut."""
 
@@ -341,10 +409,14 @@ MetadataRecord: TypeAlias = (
     | LogDirectories
     | UnregisterBroker
     | BrokerDraining
+    | ForkTopic
+    | ForkedReplica
+    | EndFork
     | SnapshotHeader
     | BrokerState
     | TopicState
     | PartitionState
+    | ForkState
     | SnapshotFooter
 )
 

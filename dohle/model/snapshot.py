@@ -21,10 +21,11 @@ from rpds import HashTrieMap, HashTrieSet
 from dohle.model.batch import Bytes, PartialBatch, split_batches
 from dohle.model.errors import CorruptLog, CorruptMessage, InvalidConfig, UnsupportedVersion
 from dohle.model.ids import ClusterId, NodeId, PartitionKey, SnapshotId, TopicId
-from dohle.model.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
+from dohle.model.image import BrokerImage, ClusterImage, ForkImage, PartitionImage, TopicImage
 from dohle.model.metadata import (
     BrokerState,
     FeatureLevel,
+    ForkState,
     LogDirectories,
     MetadataRecord,
     PartitionState,
@@ -41,6 +42,7 @@ RECORDS_A_BATCH = 256
 _CRC_SINCE = 2  # of metadata.version
 
 _broker_values = attrgetter(*[field.name for field in fields(BrokerState)])
+_fork_values = attrgetter(*[field.name for field in fields(ForkState)])
 _partition_values = attrgetter(*[field.name for field in fields(PartitionState)[2:]])
 
 
@@ -85,6 +87,8 @@ def snapshot_records(image: ClusterImage, term: int, first_batch_crc: int) -> It
             yield TopicOverride(topic.topic_id, key, value)
         for number, partition in enumerate(topic.partitions):
             yield PartitionState(topic.topic_id, number, *_partition_values(partition))
+    for fork in image.forks_in_order():
+        yield ForkState(*_fork_values(fork))
 
 
 def encode_snapshot(image: ClusterImage, term: int, first_batch_crc: int = 0) -> Iterator[bytes]:
@@ -192,6 +196,7 @@ class _ImageDraft:
         self._topic_ids: HashTrieMap[str, TopicId] = HashTrieMap()
         self._hosted: dict[NodeId, dict[TopicId, list[int]]] = {}
         self._reassigning: HashTrieSet[PartitionKey] = HashTrieSet()
+        self._forks: HashTrieMap[TopicId, ForkImage] = HashTrieMap()
         self._topic: TopicState | None = None
         self._overrides: dict[str, str] = {}
         self._partitions: list[PartitionImage] = []
@@ -212,6 +217,8 @@ class _ImageDraft:
                 self._brokers = self._brokers.insert(broker.node_id, broker)
             case LogDirectories():
                 self._add_log_dirs(record)
+            case ForkState():
+                self._forks = self._forks.insert(record.topic_id, ForkImage(*_fork_values(record)))
             case FeatureLevel(name, level):
                 self._features[name] = level
             case SnapshotHeader():
@@ -279,4 +286,5 @@ class _ImageDraft:
             hosted=hosted,
             reassigning=self._reassigning,
             reassignment_bytes_per_s=header.reassignment_bytes_per_s,
+            forks=self._forks,
         )

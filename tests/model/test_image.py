@@ -11,8 +11,13 @@ from dohle.model.metadata import (
     BrokerChange,
     BrokerDraining,
     Doubt,
+    EndFork,
     Endpoint,
     FeatureLevel,
+    ForkedPartition,
+    ForkedReplica,
+    ForkTopic,
+    LogDirectories,
     NoOp,
     Partition,
     PartitionChange,
@@ -189,3 +194,51 @@ def test_a_feature_level_is_the_last_that_was_said(image):
     image = after(after(image, FeatureLevel("metadata.version", 2)), FeatureLevel("another", 7))
     assert dict(image.features) == {"another": 7, "metadata.version": 2}
     assert image.metadata_version == 2
+
+
+F = b"fork--of-16-byte"
+FORK = ForkTopic(F, "f", T, -1, (ForkedPartition((1, 2), -1), ForkedPartition((2, 1), 40)))
+
+
+def test_a_fork_is_no_topic_before_it_is_whole_and_its_replicas_are_there_since_it_began(image):
+    since = image.next_offset
+    image = after(image, FORK)
+    assert image.topic_named("f") is None
+    assert F not in image.topics
+    image = after(image, ForkedReplica(F, 0, 1, 30, 20, 99), ForkedReplica(F, 0, 2, -1, -1, 0))
+    assert image.forks[F].partitions[0] == ForkedPartition((1, 2), -1, 30, 20, 99, (1,), (2,))
+    partitions = (Partition(F, 0, (1, 2), (1,), 1), PartitionChange(F, 0, 1, 4, 1, (1,), ()))
+    image = after(image, Topic(F, "f"), *partitions, EndFork(F))
+    assert not image.forks
+    assert image.topic_named("f").partitions[0].leader_epoch == 4
+    assert image.topic_named("f").partitions[0].assigned_at == (since, since)
+
+
+@pytest.mark.parametrize("change", [broker(1), LogDirectories(1, 1, (bytes(16),), (b"o" * 16,), ())])
+def test_what_a_replica_said_of_a_fork_holds_for_its_registration_and_directories(image, change):
+    image = after(image, FORK, ForkedReplica(F, 0, 1, 30, 20, 99), ForkedReplica(F, 0, 2, 30, 20, 99))
+    image = after(image, change)
+    assert image.forks[F].partitions[0] == ForkedPartition((1, 2), -1, 30, 20, 99, (2,), ())
+    image = after(image, ForkedReplica(F, 0, 1, 30, 20, 99))
+    assert image.forks[F].partitions[0].confirmed == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        (Topic(b"another-of-16byt", "f"),),
+        (ForkTopic(b"another-of-16byt", "f", T, -1, FORK.partitions),),
+        (ForkTopic(b"another-of-16byt", "t", T, -1, FORK.partitions),),
+        (ForkTopic(b"another-of-16byt", "g", T, -1, FORK.partitions[:1]),),
+        (ForkTopic(b"another-of-16byt", "g", F, -1, FORK.partitions),),
+        (ForkedReplica(F, 2, 1, 30, 20, 99),),
+        (ForkedReplica(F, 0, 3, 30, 20, 99),),
+        (ForkedReplica(F, 0, 1, -1, -1, 0),),
+        (ForkedReplica(F, 0, 1, 30, 20, 99), ForkedReplica(F, 0, 2, 31, 20, 99)),
+        (ForkedReplica(F, 0, 1, 30, 20, 99), ForkedReplica(F, 0, 2, 30, 20, 98)),
+        (EndFork(T),),
+    ],
+)
+def test_forks_that_contradict_the_image_are_refused(image, records):
+    with pytest.raises(CorruptLog):
+        after(after(image, FORK), *records)

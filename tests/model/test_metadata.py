@@ -18,9 +18,14 @@ from dohle.model.metadata import (
     BrokerChange,
     BrokerDraining,
     Doubt,
+    EndFork,
     Endpoint,
     FeatureLevel,
     FeatureRange,
+    ForkedPartition,
+    ForkedReplica,
+    ForkState,
+    ForkTopic,
     NoOp,
     Partition,
     PartitionChange,
@@ -46,7 +51,16 @@ ENDPOINTS = st.lists(st.builds(Endpoint, TEXT, TEXT, st.integers(1, 65535), TEXT
 VOTERS = st.lists(st.builds(Voter, NODES, IDS, TEXT, st.integers(1, 65535)), max_size=3).map(tuple)
 DOUBTS = st.lists(st.builds(Doubt, NODES, OFFSETS, OFFSETS, st.booleans()), max_size=3).map(tuple)
 
+FORKED = st.lists(
+    st.builds(ForkedPartition, REPLICAS, OFFSETS, OFFSETS, OFFSETS, st.integers(0, 2**32 - 1), REPLICAS, REPLICAS),
+    max_size=3,
+).map(tuple)
+
 RECORDS = st.one_of(
+    st.builds(ForkTopic, IDS, TEXT, IDS, OFFSETS, FORKED),
+    st.builds(ForkedReplica, IDS, NODES, NODES, OFFSETS, OFFSETS, st.integers(0, 2**32 - 1)),
+    st.builds(EndFork, IDS),
+    st.builds(ForkState, IDS, TEXT, IDS, OFFSETS, FORKED, OFFSETS),
     st.builds(FeatureLevel, TEXT, st.integers(0, 100)),
     st.builds(Voters, TEXT, VOTERS),
     st.builds(RegisterBroker, NODES, IDS, IDS, ENDPOINTS, TEXT, st.just(SUPPORTED_FEATURES)),

@@ -24,6 +24,9 @@ from dohle.model.metadata import (
     Doubt,
     Endpoint,
     FeatureLevel,
+    ForkedPartition,
+    ForkedReplica,
+    ForkTopic,
     LogDirectories,
     Partition,
     PartitionChange,
@@ -68,7 +71,7 @@ def grown(rng, steps):
         doors = (Endpoint("GRPC", "here", 7000 + node, "PLAINTEXT"),)
         image = after(RegisterBroker(node, bytes(16), bytes([node] * 16), doors, f"rack{node}", ()))
     for step in range(steps):
-        match rng.randrange(9):
+        match rng.randrange(11):
             case 0:
                 topic_id = rng.randbytes(16)
                 replicas = tuple(rng.sample(NODES, rng.randint(1, 3)))
@@ -99,6 +102,16 @@ def grown(rng, steps):
                 image = after(_moved(rng, rng.choice(list(image.topics_in_order()))))
             case 6:
                 image = after(BrokerDraining(rng.choice(NODES), rng.random() < 0.5))
+            case 9 if image.topic_ids:
+                topic = rng.choice(list(image.topics_in_order()))
+                parts = tuple(ForkedPartition(one.assigned_replicas, rng.randrange(-1, 9)) for one in topic.partitions)
+                image = after(ForkTopic(rng.randbytes(16), f"f{step}", topic.topic_id, -1, parts))
+            case 10 if image.forks:
+                fork = rng.choice(list(image.forks_in_order()))
+                node, part = rng.choice(fork.partitions[0].assigned_replicas), fork.partitions[0]
+                said = (part.end, 0, part.checksum) if part.end >= 0 else (7, 0, 99)
+                said = said if part.end < 0 or rng.random() < 0.5 else (-1, -1, 0)
+                image = after(ForkedReplica(fork.topic_id, 0, node, *said))
             case 7:
                 image = after(ReassignmentThrottle(rng.randrange(1 << 20)))
             case _:

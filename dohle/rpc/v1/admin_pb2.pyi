@@ -217,6 +217,42 @@ class DeletedTopic(_message.Message):
     topic_id: bytes
     def __init__(self, name: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., topic_id: _Optional[bytes] = ...) -> None: ...
 
+class ForkTopicRequest(_message.Message):
+    __slots__ = ("source", "name", "timestamp_ms", "offset", "points", "timeout_ms")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_MS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    name: str
+    timestamp_ms: int
+    offset: int
+    points: _containers.RepeatedCompositeFieldContainer[ForkPoint]
+    timeout_ms: int
+    def __init__(self, source: _Optional[str] = ..., name: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., offset: _Optional[int] = ..., points: _Optional[_Iterable[_Union[ForkPoint, _Mapping]]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class ForkPoint(_message.Message):
+    __slots__ = ("partition", "offset")
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    partition: int
+    offset: int
+    def __init__(self, partition: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class ForkTopicResponse(_message.Message):
+    __slots__ = ("topic_id", "ends", "replication_factor", "metadata_offset")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
+    REPLICATION_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    ends: _containers.RepeatedCompositeFieldContainer[ForkPoint]
+    replication_factor: int
+    metadata_offset: int
+    def __init__(self, topic_id: _Optional[bytes] = ..., ends: _Optional[_Iterable[_Union[ForkPoint, _Mapping]]] = ..., replication_factor: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
+
 class CreatePartitionsRequest(_message.Message):
     __slots__ = ("topics", "validate_only", "timeout_ms")
     TOPICS_FIELD_NUMBER: _ClassVar[int]

@@ -124,6 +124,38 @@ class FailLogDirsResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class ConfirmForksRequest(_message.Message):
+    __slots__ = ("broker_id", "broker_epoch", "replicas")
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    broker_epoch: int
+    replicas: _containers.RepeatedCompositeFieldContainer[ForkedReplica]
+    def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ForkedReplica, _Mapping]]] = ...) -> None: ...
+
+class ForkedReplica(_message.Message):
+    __slots__ = ("topic_id", "partition", "source_leader_epoch", "end", "checked_from", "checksum", "failure")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_FROM_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    source_leader_epoch: int
+    end: int
+    checked_from: int
+    checksum: int
+    failure: _common_pb2.Failure
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., source_leader_epoch: _Optional[int] = ..., end: _Optional[int] = ..., checked_from: _Optional[int] = ..., checksum: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+
+class ConfirmForksResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class RegisterBrokerResponse(_message.Message):
     __slots__ = ("broker_epoch",)
     BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
