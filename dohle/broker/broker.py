@@ -17,6 +17,7 @@ from dohle.broker.compaction import Compaction, CompactionSettings
 from dohle.broker.deletions import Deletions
 from dohle.broker.dir_moves import DirMoves
 from dohle.broker.failed_dirs import FailedDirs
+from dohle.broker.forks import Forks
 from dohle.broker.isr_changes import IsrChanges
 from dohle.broker.membership import Membership
 from dohle.broker.metadata_follower import MetadataFollower
@@ -126,6 +127,9 @@ class Broker:
             isr_changes,
             settings.replica_lag_time_max_ms / 1000,
             settings.fill_bytes_per_s,
+        )
+        self.forks = Forks(
+            self._surroundings, dirs, self.replicas, self.controller, lambda: self.membership.broker_epoch
         )
         self.dir_moves = DirMoves(self._surroundings, dirs, self.replicas, settings.fill_bytes_per_s)
         readers = Readers(self.replicas, self.membership, clock, settings.rack, by_rack=settings.reads_by_rack)
@@ -242,6 +246,7 @@ class Broker:
             await self._surroundings.clock.sleep(ROOM_RETRY_S)
         self.acting_at = self.now()
         self._tasks.spawn(self.isr_changes.run(), "in-sync sets")
+        self._tasks.spawn(self.forks.run(), "forks")
         self._tasks.spawn(self._tick(), "tick")
         self.membership.ready()
         self._tasks.spawn(self.membership.run(), "heartbeats")
@@ -264,6 +269,8 @@ class Broker:
                 log.error("this broker cannot begin before there is room: %s", error)
                 return False
             await self._failed_dirs.reported()  # of directories that do not have it
+            self.forks.find()
+            self.forks.look()
             self._active = True
             return True
 
@@ -313,7 +320,9 @@ class Broker:
             if not self._active:
                 return
             changed, brokers_changed = (None, True) if batches is None else self._touched(batches)
+            await self.forks.drop_ended(image)
             await self.replicas.act(image, changed)
+            self.forks.look()
             if brokers_changed:
                 await self.replicas.brokers_changed()
 

@@ -186,7 +186,12 @@ class Replicas:
             await turn(number, every=_IN_A_TURN)
             topic, partition = found.key
             assert found.topic_id is not None
-            if self._assigned_here(PartitionKey(TopicId(found.topic_id), partition)) is None:
+            key = PartitionKey(TopicId(found.topic_id), partition)
+            if self._assigned_here(key) is None and key.topic_id not in self.image.forks:
+                if self._dirs.folder_of(found).is_fork(found):
+                    log.info("%s-%d was forked, and the fork came to nothing: it is deleted", topic, partition)
+                    await self._dirs.delete_log(found)
+                    continue
                 folder = await self._dirs.mark_stray(found)
                 if folder is None:
                     continue  # its directory has failed: it waits there
@@ -203,6 +208,7 @@ class Replicas:
         if any(key not in self.partitions and self._assigned_here(key) is not None for key in keys):
             keys.update(dict.fromkeys(self.unmade))
         new: dict[PartitionKey, NewLog] = {}
+        forks: list[Log] = []
         for number, key in enumerate(keys):
             await turn(number, every=_IN_A_TURN)
             if key in self.partitions or self._assigned_here(key) is None:
@@ -216,11 +222,24 @@ class Replicas:
                 self.unmade.pop(key, None)
                 self._add(key, TopicPartition(topic.name, key.partition), present)
                 present.configure(topic.config)
+                if self._dirs.folder_of(present).is_fork(present):
+                    forks.append(present)
             else:
                 fills = not self._is_in_sync(key)
                 new[key] = NewLog(topic.name, key.partition, key.topic_id, topic.config, fills)
+        await self._dirs.adopted(forks)
         if new:
             await self._make(new)
+
+    async def note_offset(self) -> None:
+        """Returns once it is noted that everything is there that the image asks for. `acting` is the caller's.
+
+        Raises DiskFull.
+        """
+        if self.unmade:
+            raise DiskFull(self.why_unmade)
+        await self._dirs.put_metadata_offset(self.image.next_offset)
+        await self._failed_dirs.reported()  # of directories that do not have this offset
 
     async def _make(self, new: dict[PartitionKey, NewLog]) -> None:
         """Makes the folders of `new` and notes that they are there; both, or they are `unmade`."""

@@ -26,6 +26,7 @@ from dohle.client.values import (
     DeletedRecords,
     DrainedBroker,
     FeatureDescription,
+    ForkedTopic,
     LogDirDescription,
     LogDirMove,
     NewTopic,
@@ -36,8 +37,17 @@ from dohle.client.values import (
     TopicConfigEntry,
     TopicDescription,
 )
-from dohle.model.errors import BrokerNotAvailable, Closed, DohleError, UnknownServerError
-from dohle.model.ids import TopicPartition
+from dohle.model.errors import (
+    BrokerNotAvailable,
+    Closed,
+    DohleError,
+    NetworkException,
+    NotController,
+    RequestTimedOut,
+    ThrottlingQuotaExceeded,
+    UnknownServerError,
+)
+from dohle.model.ids import TopicPartition, new_id
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import admin_pb2, broker_pb2
 from dohle.runtime.clock import Clock
@@ -119,6 +129,41 @@ class Admin:
         topic = NewTopic(name, partitions, replication_factor, configs or {})
         outcomes = await self.create_topics([topic], validate_only=validate_only)
         return _value_of(outcomes.get(name, _unanswered(name)))
+
+    async def fork_topic(
+        self,
+        source: str,
+        name: str,
+        *,
+        offset: int | None = None,
+        offsets: Mapping[int, int] | None = None,
+        timestamp_ms: int | None = None,
+    ) -> ForkedTopic:
+        """Makes a topic that begins with what another one has, and shares its old files; returns once it is there.
+
+        Cut as late as can be, or at an `offset` of every partition, at `offsets` of some, or before the first record
+        that is not older than a time: in each case at the border between batches at or below, and of what is committed.
+        It takes over the source's configuration and the places of its replicas. Raises UnknownTopicOrPartition,
+        TopicAlreadyExists, OffsetOutOfRange, InvalidReplicaAssignment while a broker drains, NotEnoughReplicas where
+        too few replicas can have it, UnsupportedVersion below metadata.version 5, and RequestTimedOut: then it may be
+        there later.
+        """
+        request = admin_pb2.ForkTopicRequest(
+            source=source,
+            name=name,
+            offset=offset,
+            timestamp_ms=timestamp_ms,
+            points=[admin_pb2.ForkPoint(partition=one, offset=at) for one, at in sorted((offsets or {}).items())],
+            topic_id=new_id(self._seams.random),  # by which it is the same fork, however often it is asked for
+        )
+        deadline, timeout_s = self._deadline(), self._timeout_ms / 1000 + _GRACE_S
+        while True:
+            answer = await self._repeat(request, admin_pb2.ForkTopicResponse, timeout_s, _is_of_the_way)
+            if answer.whole:
+                ends = {one.partition: one.offset for one in answer.ends}
+                return ForkedTopic(name, request.topic_id, ends, answer.replication_factor)
+            if self._seams.clock.now() >= deadline:
+                raise RequestTimedOut(f"topic {source} is still being forked: {name} may be there later")
 
     async def delete_topics(self, names: Sequence[str]) -> dict[str, DohleError | None]:
         """Deletes topics and all their records. Returns by name why a topic was not deleted, None where it was."""
@@ -472,6 +517,13 @@ class Admin:
         method = _METHODS[type(request)]
         assert method.response is response, f"{method.path} is answered by {method.response.__name__}"
         return await self._seams.network.call(address, method, request, lane=Lane.CLIENT, timeout_s=timeout_s)
+
+
+def _is_of_the_way(failure: DohleError) -> bool:
+    """Whether it says nothing of what was asked for."""
+    return isinstance(
+        failure, NetworkException | RequestTimedOut | NotController | BrokerNotAvailable | ThrottlingQuotaExceeded
+    )
 
 
 def _only_failure(topics: Any, name: str) -> DohleError | None:

@@ -339,6 +339,7 @@ class Admin(_Twin[admin.Admin]):
     alter_configs = _waited(admin.Admin.alter_configs)
     alter_partition_reassignments = _waited(admin.Admin.alter_partition_reassignments)
     list_partition_reassignments = _waited(admin.Admin.list_partition_reassignments)
+    fork_topic = _waited(admin.Admin.fork_topic)
     elect_leaders = _waited(admin.Admin.elect_leaders)
     describe_partition_history = _waited(admin.Admin.describe_partition_history)
     describe_cluster = _waited(admin.Admin.describe_cluster)

@@ -77,6 +77,17 @@ class NewTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkedTopic:
+    """A topic that begins with what another one had. `ends`: by partition, where it was cut (exclusive); empty where
+    another controller took over on the way."""
+
+    name: str
+    topic_id: bytes
+    ends: Mapping[int, int]
+    replication_factor: int
+
+
+@dataclass(frozen=True, slots=True)
 class CreatedTopic:
     """A topic as it was created."""
 

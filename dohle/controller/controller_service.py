@@ -19,6 +19,7 @@ from dohle.controller.draining import drain_broker
 from dohle.controller.failed_dirs import fail_log_dirs
 from dohle.controller.failure_detector import FailureDetector
 from dohle.controller.features import describe_features, newest_version, update_features, voters_called
+from dohle.controller.fork_watch import ForkWatch
 from dohle.controller.isr import IsrProposals
 from dohle.controller.leader_elections import wanted_elections
 from dohle.controller.metadata_stream import Following, push_metadata
@@ -84,6 +85,7 @@ class ControllerService:
         detector: FailureDetector,
         taker: SnapshotTaker,
         voter_changes: VoterChanges,
+        forks: ForkWatch,
         identity: NodeIdentity,
         *,
         clock: Clock,
@@ -99,6 +101,7 @@ class ControllerService:
         self._random = random
         self._defaults = defaults
         self._voter_changes = voter_changes
+        self._forks = forks
         self._tasks = Tasks("controller service", on_failure)
         self._shutdowns = Shutdowns(controller, self._tasks)
 
@@ -213,6 +216,18 @@ class ControllerService:
             request.timeout_ms,
             lambda image: create_topics(image, request, defaults=self._defaults, random=self._random),
         )
+
+    async def fork_topic(
+        self, request: admin_pb2.ForkTopicRequest, _context: RequestContext
+    ) -> admin_pb2.ForkTopicResponse:
+        await self._controller.leader_found()
+        return await self._forks.fork(request)
+
+    async def confirm_forks(
+        self, request: controller_pb2.ConfirmForksRequest, _context: RequestContext
+    ) -> controller_pb2.ConfirmForksResponse:
+        await self._controller.leader_found()
+        return await self._forks.confirm(request)
 
     async def create_partitions(
         self, request: admin_pb2.CreatePartitionsRequest, _context: RequestContext

@@ -10,6 +10,7 @@ from dohle.controller.controller import Controller
 from dohle.controller.controller_service import ControllerService
 from dohle.controller.doubts import DoubtfulElections
 from dohle.controller.failure_detector import FailureDetector
+from dohle.controller.fork_watch import ForkWatch
 from dohle.controller.leader_balance import DEFAULT_BALANCE, BalanceTerms, LeaderBalance
 from dohle.controller.placement import Random as PlacementRandom
 from dohle.controller.quorum import Quorum
@@ -42,6 +43,7 @@ class ControllerPart:
     doubtful_elections: DoubtfulElections
     leader_balance: LeaderBalance
     voter_changes: VoterChanges
+    forks: ForkWatch
     services: tuple[Service, ...]
     _service: ControllerService
     _tasks: Tasks
@@ -86,11 +88,13 @@ class ControllerPart:
         leader_balance = LeaderBalance(controller, balance, clock=clock, on_failure=on_failure)
         taker = SnapshotTaker(quorum, lambda: controller.committed, clock, snapshots)
         voter_changes = VoterChanges(controller, clock)
+        forks = ForkWatch(controller, clock=clock, on_failure=on_failure)
         service = ControllerService(
             controller,
             detector,
             taker,
             voter_changes,
+            forks,
             identity,
             clock=clock,
             random=random,
@@ -106,6 +110,7 @@ class ControllerPart:
             doubtful_elections,
             leader_balance,
             voter_changes,
+            forks,
             services,
             service,
             Tasks("snapshots", on_failure),
@@ -116,6 +121,7 @@ class ControllerPart:
         await self.detector.start()
         await self.doubtful_elections.start()
         await self.leader_balance.start()
+        await self.forks.start()
         await self.quorum.start()
         self._tasks.spawn(self.taker.run(), "snapshots")
 
@@ -127,6 +133,7 @@ class ControllerPart:
 
     async def close(self) -> None:
         """Stops all of it, and closes the metadata log cleanly."""
+        await self.forks.close()
         await self.leader_balance.close()
         await self._tasks.close()
         await self.doubtful_elections.close()

@@ -66,7 +66,7 @@ def create_topics(
                     )
                 )
                 continue
-            _check_new_name(image, topic.name)
+            check_new_name(image, topic.name)
             overrides = _entries(topic.configs)
             validate_overrides(overrides)
             assignments = _assignments(image, topic, defaults, random, room)
@@ -98,7 +98,7 @@ def delete_topics(
     for name in request.topics:
         try:
             _check_named_once(name, counts)
-            topic = _existing(image, name)
+            topic = existing_topic(image, name)
         except DohleError as error:
             response.topics.append(admin_pb2.DeletedTopic(name=name, failure=failure_of(error)))
             continue
@@ -119,7 +119,7 @@ def create_partitions(
         answer = response.topics.add(topic=wanted.topic)
         try:
             _check_named_once(wanted.topic, counts)
-            topic = _existing(image, wanted.topic)
+            topic = existing_topic(image, wanted.topic)
             present = len(topic.partitions)
             if wanted.total_count <= present:
                 raise InvalidPartitions(
@@ -148,7 +148,7 @@ def alter_configs(
         answer = response.topics.add(topic=wanted.topic)
         try:
             _check_named_once(wanted.topic, counts)
-            topic = _existing(image, wanted.topic)
+            topic = existing_topic(image, wanted.topic)
             changes = _override_changes(topic, wanted)
         except DohleError as error:
             answer.failure.CopyFrom(failure_of(error))
@@ -193,20 +193,24 @@ def _taken_before(image: ClusterImage, topic: admin_pb2.NewTopic) -> TopicImage 
     existing = image.topic_named(topic.name)
     if existing is not None and existing.topic_id in topic.topic_ids:
         return existing
-    if any(TopicId(one) in image.topics for one in topic.topic_ids):
+    if any(TopicId(one) in image.topics or TopicId(one) in image.forks for one in topic.topic_ids):
         raise InvalidRequest(f"an id for {topic.name} is another topic's")
     return None
 
 
-def _check_new_name(image: ClusterImage, name: str) -> None:
+def check_new_name(image: ClusterImage, name: str) -> None:
+    """Raises InvalidTopic, TopicAlreadyExists."""
     check_topic_name(name)
     if name in _RESERVED_NAMES:
         raise InvalidTopic(f"{name} is the cluster's own: choose another name")
     if name in image.topic_ids:
         raise TopicAlreadyExists(f"topic {name} exists")
+    if any(fork.name == name for fork in image.forks_in_order()):
+        raise TopicAlreadyExists(f"topic {name} is being forked")
 
 
-def _existing(image: ClusterImage, name: str) -> TopicImage:
+def existing_topic(image: ClusterImage, name: str) -> TopicImage:
+    """Raises UnknownTopicOrPartition."""
     topic = image.topic_named(name)
     if topic is None:
         raise UnknownTopicOrPartition(f"there is no topic {name}")

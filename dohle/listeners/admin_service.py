@@ -61,6 +61,7 @@ class AdminService:
 
     create_topics = _passed_on(admin_pb2.CreateTopicsRequest, admin_pb2.CreateTopicsResponse)
     delete_topics = _passed_on(admin_pb2.DeleteTopicsRequest, admin_pb2.DeleteTopicsResponse)
+    fork_topic = _passed_on(admin_pb2.ForkTopicRequest, admin_pb2.ForkTopicResponse)
     create_partitions = _passed_on(admin_pb2.CreatePartitionsRequest, admin_pb2.CreatePartitionsResponse)
     alter_configs = _passed_on(admin_pb2.AlterConfigsRequest, admin_pb2.AlterConfigsResponse)
     alter_partition_reassignments = _passed_on(

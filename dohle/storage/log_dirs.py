@@ -207,6 +207,14 @@ class LogDirs:
                 self._go_on()
         folder.logs.pop(log.key, None)
 
+    async def adopted(self, forks: Sequence[Log]) -> None:
+        """As `LogFolder.adopted`, of forks in several folders. Raises StorageFailure where the node ends."""
+        for folder in self.online:
+            try:
+                await folder.adopted([fork for fork in forks if self.folder_of(fork) is folder])
+            except StorageFailure:
+                self._go_on()
+
     async def move(self, log: Log, copy: Log) -> None:
         """Lets `copy`, which has taken `log` over, be the replica; nobody appends to either before this returns.
 

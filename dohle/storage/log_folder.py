@@ -437,6 +437,8 @@ class LogFolder:
 
     async def adopted(self, forks: Sequence[Log]) -> None:
         """The cluster relies on these forks from now on; durable on return. Raises StorageFailure."""
+        if not forks:
+            return
         with self._commit.syncing():
             for fork in forks:
                 self._disk.delete(f"{fork.folder}/{FORKED_FILE}")

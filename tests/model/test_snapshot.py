@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dohle.model.batch import split_batches
 from dohle.model.errors import CorruptLog
 from dohle.model.ids import NO_NODE, SnapshotId
-from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage, PartitionImage
+from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage, ForkImage, PartitionImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import (
     METADATA_VERSION,
@@ -26,6 +26,7 @@ from dohle.model.metadata import (
     FeatureLevel,
     ForkedPartition,
     ForkedReplica,
+    ForkState,
     ForkTopic,
     LogDirectories,
     Partition,
@@ -216,8 +217,9 @@ def test_states_name_every_field_of_the_image():
     assert names(PartitionState)[2:] == names(PartitionImage)
     assert names(ClusterImage) == [
         *("next_offset", "cluster_id", "voters", "features", "next_producer_id", "brokers", "topics"),
-        *("topic_ids", "hosted", "reassigning", "reassignment_bytes_per_s"),
+        *("topic_ids", "hosted", "reassigning", "reassignment_bytes_per_s", "forks"),
     ]
+    assert names(ForkState) == names(ForkImage)
 
 
 def test_a_snapshot_keeps_the_crc_of_the_first_batch_once_the_cluster_works_at_a_version_that_knows_it():

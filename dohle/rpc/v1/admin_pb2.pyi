@@ -218,20 +218,22 @@ class DeletedTopic(_message.Message):
     def __init__(self, name: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., topic_id: _Optional[bytes] = ...) -> None: ...
 
 class ForkTopicRequest(_message.Message):
-    __slots__ = ("source", "name", "timestamp_ms", "offset", "points", "timeout_ms")
+    __slots__ = ("source", "name", "timestamp_ms", "offset", "points", "timeout_ms", "topic_id")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_MS_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     source: str
     name: str
     timestamp_ms: int
     offset: int
     points: _containers.RepeatedCompositeFieldContainer[ForkPoint]
     timeout_ms: int
-    def __init__(self, source: _Optional[str] = ..., name: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., offset: _Optional[int] = ..., points: _Optional[_Iterable[_Union[ForkPoint, _Mapping]]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    topic_id: bytes
+    def __init__(self, source: _Optional[str] = ..., name: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., offset: _Optional[int] = ..., points: _Optional[_Iterable[_Union[ForkPoint, _Mapping]]] = ..., timeout_ms: _Optional[int] = ..., topic_id: _Optional[bytes] = ...) -> None: ...
 
 class ForkPoint(_message.Message):
     __slots__ = ("partition", "offset")
@@ -242,16 +244,16 @@ class ForkPoint(_message.Message):
     def __init__(self, partition: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class ForkTopicResponse(_message.Message):
-    __slots__ = ("topic_id", "ends", "replication_factor", "metadata_offset")
-    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("whole", "ends", "replication_factor", "metadata_offset")
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
     ENDS_FIELD_NUMBER: _ClassVar[int]
     REPLICATION_FACTOR_FIELD_NUMBER: _ClassVar[int]
     METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
-    topic_id: bytes
+    whole: bool
     ends: _containers.RepeatedCompositeFieldContainer[ForkPoint]
     replication_factor: int
     metadata_offset: int
-    def __init__(self, topic_id: _Optional[bytes] = ..., ends: _Optional[_Iterable[_Union[ForkPoint, _Mapping]]] = ..., replication_factor: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
+    def __init__(self, whole: _Optional[bool] = ..., ends: _Optional[_Iterable[_Union[ForkPoint, _Mapping]]] = ..., replication_factor: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class CreatePartitionsRequest(_message.Message):
     __slots__ = ("topics", "validate_only", "timeout_ms")
