@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dohle.cli.delete_records import delete_records
+from dohle.cli.fork import fork
 from dohle.cli.output import counted, leader_text, print_json, print_table, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.cli.topic_offsets import offsets
@@ -28,6 +29,7 @@ def topic() -> None:
 
 topic.add_command(delete_records)
 topic.add_command(offsets)
+topic.add_command(fork)
 
 
 def _ask(bootstrap: str, timeout_s: float, question: Callable[[Admin], Awaitable[T]]) -> T:
