@@ -55,6 +55,8 @@ class Forks:
         self._controller = controller
         self._broker_epoch = broker_epoch
         self._made: dict[PartitionKey, Log] = {}
+        self._said: dict[PartitionKey, controller_pb2.ForkedReplica] = {}
+        """That replicas have been made. The controller may rely on each of them, whether or not it has answered."""
         self._wanted = asyncio.Event()
 
     def look(self) -> None:
@@ -74,6 +76,7 @@ class Forks:
         """Deletes what was made for forks that have come to nothing. `acting` is the caller's, who then acts."""
         for key in [key for key in self._made if key.topic_id not in image.forks]:
             made = self._made.pop(key)
+            self._said.pop(key, None)
             partition = image.partition(key)
             if partition is None or self._surroundings.me not in partition.assigned_replicas:
                 log.info("%s was forked, and the fork came to nothing: it is deleted", made.name)
@@ -117,6 +120,7 @@ class Forks:
     async def _tell(self, said: list[controller_pb2.ForkedReplica]) -> None:
         if not said:
             return
+        self._said |= {PartitionKey(TopicId(one.topic_id), one.partition): one for one in said if not one.failure.code}
         request = controller_pb2.ConfirmForksRequest(
             broker_id=self._surroundings.me, broker_epoch=self._broker_epoch(), replicas=said
         )
@@ -127,6 +131,9 @@ class Forks:
 
     async def _say(self, fork: ForkImage, number: int) -> controller_pb2.ForkedReplica | None:
         """Makes a replica; returns what there is to say of it. None where that is to be seen later."""
+        said = self._said_before(fork, number)
+        if said is not None:
+            return said
         said = controller_pb2.ForkedReplica(topic_id=fork.topic_id, partition=number, source_leader_epoch=-1)
         wanted = fork.partitions[number]
         leading = self._source_led(fork, number)
@@ -140,11 +147,13 @@ class Forks:
                 return None
             said.end, said.checked_from = wanted.end, wanted.checked_from
             if wanted.end == UNSET:
-                said.end = await _cut(fork, wanted, source.log)
+                present = self._present(fork, number)  # an earlier process may have said where it is cut
+                said.end = await _cut(fork, wanted, source.log) if present is None else present.log_end_offset
                 said.checked_from = _compared_from(source.log, said.end)
             made = await self._make(fork, number, source.log, said.end)
             if made is None:
                 return None
+            said.log_dir = self._dirs.folder_of(made).directory_id
             if said.checked_from != UNSET:
                 said.checksum = await headers_checksum(made, said.checked_from, said.end)
             if wanted.end != UNSET and said.checksum != wanted.checksum:
@@ -152,6 +161,19 @@ class Forks:
         except DohleError as error:
             await self._drop(fork, number)
             said.failure.CopyFrom(common_pb2.Failure(code=error.code, message=error.message))
+        return said
+
+    def _said_before(self, fork: ForkImage, number: int) -> controller_pb2.ForkedReplica | None:
+        """Returns what was said of a replica that is there as it was, unless it was cut elsewhere meanwhile."""
+        key, wanted = PartitionKey(fork.topic_id, number), fork.partitions[number]
+        said = self._said.get(key)
+        if said is None or wanted.end not in (UNSET, said.end):
+            return None
+        made = self._present(fork, number)
+        if made is None or made is not self._made.get(key) or made.damage is not None:
+            return None
+        leading = self._source_led(fork, number)
+        said.source_leader_epoch = -1 if leading is None else leading.leader_epoch  # a later one, it may be
         return said
 
     def _source(self, fork: ForkImage, number: int) -> Partition:
@@ -190,7 +212,9 @@ class Forks:
     async def _drop(self, fork: ForkImage, number: int) -> None:
         """Deletes what was made of a replica, if anything was and no topic has it."""
         async with self._replicas.acting:
-            made = self._made.pop(PartitionKey(TopicId(fork.topic_id), number), None)
+            key = PartitionKey(TopicId(fork.topic_id), number)
+            self._said.pop(key, None)
+            made = self._made.pop(key, None)
             if made is None:
                 return
             if fork.topic_id in self._replicas.image.forks and self._dirs.log(made.key) is made:

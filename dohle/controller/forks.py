@@ -118,7 +118,8 @@ def confirm_forks(image: ClusterImage, request: ConfirmForksRequest) -> Decision
 
     What nobody waits for any more is passed over. Raises BrokerIdNotRegistered, StaleBrokerEpoch, NotController.
     """
-    node_id = registered(image, NodeId(request.broker_id), request.broker_epoch).node_id
+    broker = registered(image, NodeId(request.broker_id), request.broker_epoch)
+    node_id = broker.node_id
     records: list[MetadataRecord] = []
     ended: dict[TopicId, EndedFork] = {}
     heard: set[tuple[TopicId, int]] = set()
@@ -132,8 +133,10 @@ def confirm_forks(image: ClusterImage, request: ConfirmForksRequest) -> Decision
             continue
         if node_id in (*before.confirmed, *before.unable):
             continue
-        heard.add((topic_id, said.partition))
         able = not said.failure.code
+        if able and said.log_dir not in broker.online_log_dirs:
+            continue  # it was said before that directory failed
+        heard.add((topic_id, said.partition))
         if before.end == UNSET:
             if not _leads_source(image, fork, said.partition, node_id, said.source_leader_epoch):
                 continue  # metadata will tell it who does

@@ -135,7 +135,7 @@ class ConfirmForksRequest(_message.Message):
     def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ForkedReplica, _Mapping]]] = ...) -> None: ...
 
 class ForkedReplica(_message.Message):
-    __slots__ = ("topic_id", "partition", "source_leader_epoch", "end", "checked_from", "checksum", "failure")
+    __slots__ = ("topic_id", "partition", "source_leader_epoch", "end", "checked_from", "checksum", "failure", "log_dir")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     SOURCE_LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +143,7 @@ class ForkedReplica(_message.Message):
     CHECKED_FROM_FIELD_NUMBER: _ClassVar[int]
     CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    LOG_DIR_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     source_leader_epoch: int
@@ -150,7 +151,8 @@ class ForkedReplica(_message.Message):
     checked_from: int
     checksum: int
     failure: _common_pb2.Failure
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., source_leader_epoch: _Optional[int] = ..., end: _Optional[int] = ..., checked_from: _Optional[int] = ..., checksum: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+    log_dir: bytes
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., source_leader_epoch: _Optional[int] = ..., end: _Optional[int] = ..., checked_from: _Optional[int] = ..., checksum: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., log_dir: _Optional[bytes] = ...) -> None: ...
 
 class ConfirmForksResponse(_message.Message):
     __slots__ = ()

@@ -86,10 +86,12 @@ class Plan:
         if not 0 < version < LOG_DIRECTORIES_VERSION:
             topology = topology.with_disks(_chance(seed, "disks"))
         mix = Mix.drawn(_chance(seed, "mix")).letting_go(_chance(seed, "letting go"))
-        mix = mix.compacting(_chance(seed, "compacting"))
+        mix = mix.compacting(_chance(seed, "compacting")).forking(_chance(seed, "forking"))
         faults = _drawn_faults(_chance(seed, "faults"), topology, storm_s)
         if mix.compacted is not None:
             faults = tuple(sorted((*faults, *_drawn_swaps(_chance(seed, "swaps"), topology, storm_s)), key=_time))
+        if mix.forking_every_s:
+            faults = tuple(sorted((*faults, *_drawn_links(_chance(seed, "links"), topology, storm_s)), key=_time))
         often = any(KINDS[fault.kind].needs_snapshots for fault in faults)
         return cls(
             seed,
@@ -142,7 +144,16 @@ def _time(fault: PlannedFault) -> float:
 
 def _drawn_swaps(chance: Random, topology: Topology, storm_s: float) -> list[PlannedFault]:
     """Deaths at moments that only a topic has which is compacted."""
-    possible = sorted(name for name, kind in KINDS.items() if kind.needs_compaction)
+    return _drawn_deaths(chance, topology, storm_s, [name for name, kind in KINDS.items() if kind.needs_compaction])
+
+
+def _drawn_links(chance: Random, topology: Topology, storm_s: float) -> list[PlannedFault]:
+    """Deaths at moments that only a topic has which is forked."""
+    return _drawn_deaths(chance, topology, storm_s, [name for name, kind in KINDS.items() if kind.needs_forks])
+
+
+def _drawn_deaths(chance: Random, topology: Topology, storm_s: float, kinds: list[str]) -> list[PlannedFault]:
+    possible = sorted(kinds)
     faults: list[PlannedFault] = []
     for _ in range(chance.randint(1, _MOST_SWAPS)):
         kind, at_s = chance.choice(possible), chance.uniform(_BEFORE_SWAPS * storm_s, storm_s * (1 - _CALM_END))

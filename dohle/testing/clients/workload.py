@@ -18,6 +18,7 @@ from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.testing.clients.deleter import Deleter, Deletions
 from dohle.testing.clients.drainer import Drainer
 from dohle.testing.clients.finaliser import Finaliser
+from dohle.testing.clients.forker import Forker
 from dohle.testing.clients.housekeeper import Housekeeper
 from dohle.testing.clients.mover import Mover
 from dohle.testing.clients.operator import Operator
@@ -43,6 +44,7 @@ _CHANGES_OF_THE_MINIMUM = 0.4
 _GAMBLES = 0.4
 _LETS_GO = 0.25
 _COMPACTS = 1 / 6
+_FORKS = 1 / 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Mix:
     retention_bytes: int = -1  # of the topic's partitions; -1: all is retained
     retention_ms: int = -1  # likewise
     compacted: Compacted | None = None  # a topic that is
+    forking_every_s: float = 0.0  # on average; the topic is forked; 0: never
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -124,6 +127,10 @@ class Mix:
         """Returns the mix with a topic that is compacted, or as it is."""
         return replace(self, compacted=Compacted.drawn(chance)) if chance.random() < _COMPACTS else self
 
+    def forking(self, chance: Random) -> Mix:
+        """Returns the mix with a client that forks the topic, or as it is."""
+        return replace(self, forking_every_s=chance.choice((1.0, 3.0, 8.0))) if chance.random() < _FORKS else self
+
 
 class Workload:
     """The clients of one run."""
@@ -137,6 +144,7 @@ class Workload:
         self.finaliser: Finaliser | None = None  # likewise, if nodes are upgraded
         self.rebalancer: Rebalancer | None = None
         self.drainer: Drainer | None = None
+        self.forker: Forker | None = None
         self.deletions = Deletions()
         self._world = world
         self._mix = mix
@@ -250,6 +258,9 @@ class Workload:
             client = self._client("deleter")
             deleter = Deleter(client, TOPIC, mix.partitions, mix.deleting_every_s, self.deletions)
             self._begin(client, deleter.run(self._is_over))
+        if mix.forking_every_s:
+            self.forker = Forker(self._client("forker"), TOPIC, mix.forking_every_s)
+            self._begin(self.forker.client, self.forker.run(self._is_over))
         if mix.remakes_a_topic:
             client = self._client("remaker")
             self.remaker = Remaker(client, replication_factor)

@@ -14,10 +14,11 @@ from dohle.testing.faults.process_faults import return_one_by_one
 from dohle.testing.world.disk import Moment
 
 _PATIENCE_S = 10.0
-_STEPS_OF_A_SWAP = 12
+_STEPS = {Moment.SWAP: 12, Moment.LINK: 40}
+"""How often a moment comes, about, while what it belongs to is under way."""
 _LOOK_S = 0.5
 """How long the storm may be over before that is noticed."""
-_ANYWHERE = (Moment.TRUNCATION, Moment.VOTE, Moment.ROLL, Moment.SNAPSHOT, Moment.SWAP)
+_ANYWHERE = (Moment.TRUNCATION, Moment.VOTE, Moment.ROLL, Moment.SNAPSHOT, Moment.SWAP, Moment.LINK)
 _SHARE_OF_ALL = 0.3
 _CUT_OFF_STEPS = 45
 """Tenths of a second: longer than a session."""
@@ -30,7 +31,7 @@ def death_at(moment: Moment, *, power: bool) -> Fault:
         everyone = blow.chance.random() < _SHARE_OF_ALL
         struck: list[int] = []
         sprung = asyncio.Event()
-        steps = blow.chance.randrange(_STEPS_OF_A_SWAP) if moment is Moment.SWAP else 0
+        steps = blow.chance.randrange(_STEPS[moment]) if moment in _STEPS else 0
 
         def spring(node_id: int, how: str = "it comes") -> None:
             if not struck and not blow.over and blow.world.machines[node_id].process is not None:

@@ -26,6 +26,23 @@ class Ledger:
         self._written: dict[_Place, tuple[BatchHeader, _Place]] = {}
         self._sequences: dict[tuple[int, int, int], int] = {}
 
+    def forked(self, end: int) -> Ledger | None:
+        """Returns that of a fork of this log, cut at `end`: the same below. None where nothing committed ends there."""
+        fork = Ledger()
+        fork._committed = [batch for batch in self._committed if batch.next_offset <= end]
+        if fork.end != end:
+            return None
+        fork._written = {place: known for place, known in self._written.items() if place[0] < end}
+        for batch in fork._committed:
+            if batch.producer_id >= 0:
+                fork._sequences[batch.producer_id, batch.producer_epoch, batch.base_sequence] = batch.base_offset
+        return fork
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch of what was committed last, -1 if nothing was."""
+        return self._committed[-1].partition_leader_epoch if self._committed else -1
+
     @property
     def end(self) -> int:
         """Everything below was committed at some time."""

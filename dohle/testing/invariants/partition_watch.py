@@ -24,7 +24,8 @@ from dohle.broker.following import Following
 from dohle.broker.leading import Leading
 from dohle.broker.partition import Partition
 from dohle.model.ids import NodeId, PartitionKey, id_text
-from dohle.model.image import EMPTY_IMAGE, ClusterImage, PartitionImage, TopicImage
+from dohle.model.image import EMPTY_IMAGE, ClusterImage, ForkImage, PartitionImage, TopicImage
+from dohle.model.metadata import UNSET
 from dohle.storage.checkpoints import LogKey
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder
@@ -124,6 +125,8 @@ class PartitionWatch:
                 shared.topic, shared.image = topic, partition
                 shared.gambles = shared.gambles or not shared.is_strict
                 shared.fewest_copies = min(shared.fewest_copies, shared.least_copies)
+                if was is None and topic.topic_id in before.forks:
+                    self._forked(shared, before.forks[topic.topic_id])
                 if was is not None:
                     self._tell_all(shared.name, eligible_wrongly(topic, number, before.topics[topic.topic_id]))
                 self._replicas_moved(shared, was)
@@ -141,6 +144,26 @@ class PartitionWatch:
         self._tell_all("metadata", placed_while_draining(image))
         if image.topics is not before.topics:
             self._shared = {key: shared for key, shared in self._shared.items() if key.topic_id in image.topics}
+
+    def _forked(self, shared: _Shared, fork: ForkImage) -> None:
+        """The partition begins with what its source has below the cut, and nothing else."""
+        source = self._shared.get(PartitionKey(fork.source_id, shared.key.partition))
+        end = fork.partitions[shared.key.partition].end
+        if source is None or end == UNSET or not source.is_strict:
+            return
+        shared.log_start = min(source.log_start, end)
+        if self._deletions is not None:
+            self._deletions.asked[shared.name] = self._deletions.asked.get(source.name, 0)
+        ledger = source.ledger.forked(end)
+        if ledger is None:
+            self._violated(f"{shared.name}: it is a fork of {source.name}, cut at {end}, where nothing committed ends")
+            return
+        shared.ledger = ledger
+        if shared.image.leader_epoch <= ledger.last_epoch:
+            self._violated(
+                f"{shared.name}: its first leader epoch is {shared.image.leader_epoch}, and its log has"
+                f" {ledger.last_epoch} already"
+            )
 
     def _look_at_offline(self, image: ClusterImage) -> None:
         for broker in image.brokers_in_order():
