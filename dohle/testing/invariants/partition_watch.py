@@ -125,11 +125,11 @@ class PartitionWatch:
                 shared.topic, shared.image = topic, partition
                 shared.gambles = shared.gambles or not shared.is_strict
                 shared.fewest_copies = min(shared.fewest_copies, shared.least_copies)
-                if was is None and topic.topic_id in before.forks:
-                    self._forked(shared, before.forks[topic.topic_id])
                 if was is not None:
                     self._tell_all(shared.name, eligible_wrongly(topic, number, before.topics[topic.topic_id]))
                 self._replicas_moved(shared, was)
+                if was is None and topic.topic_id in before.forks:
+                    self._forked(shared, before.forks[topic.topic_id])
                 shared.epochs.setdefault(partition.leader_epoch, image.next_offset)
                 if was is not None and partition != was:
                     self._tell_all(shared.name, led_wrongly(partition, topic, was, image, before))
@@ -164,6 +164,7 @@ class PartitionWatch:
                 f"{shared.name}: its first leader epoch is {shared.image.leader_epoch}, and its log has"
                 f" {ledger.last_epoch} already"
             )
+        self._look_at_members(shared)
 
     def _look_at_offline(self, image: ClusterImage) -> None:
         for broker in image.brokers_in_order():

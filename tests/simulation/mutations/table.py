@@ -14,6 +14,7 @@ from tests.simulation.mutations.directories import DIRECTORIES
 from tests.simulation.mutations.drains import DRAINS
 from tests.simulation.mutations.eligible import ELIGIBLE
 from tests.simulation.mutations.fencing import FENCING
+from tests.simulation.mutations.forks import FORKS
 from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.leading import LEADING
 from tests.simulation.mutations.neighbours import NEIGHBOURS
@@ -50,6 +51,7 @@ MUTATIONS = (
     *STORAGE,
     *DELETIONS,
     *COMPACTION,
+    *FORKS,
     *DAMAGE,
     *DIRECTORIES,
     *ROOM,
