@@ -48,6 +48,7 @@ from dohle.model.metadata import (
 from dohle.model.metadata_batch import MetadataBatch
 from dohle.model.produced import validate_produced_batch
 from dohle.model.recompression import recompressed, wanted_codec
+from dohle.model.snapshot_names import check_writable
 from dohle.model.topic_config import TopicConfig
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.v1 import common_pb2, controller_pb2
@@ -193,6 +194,7 @@ class Broker:
         """
         try:
             partition = self.replicas.partition(key)
+            check_writable(partition.name.topic)
             leading = partition.leading()
             codec = wanted_codec(leading.log.config)
             if codec is not None and not keeps_offset:

@@ -13,6 +13,7 @@ from dohle.broker.leading import Leading
 from dohle.broker.replicas import Replicas, check_leader_epoch
 from dohle.model.errors import OffsetNotAvailable, OffsetOutOfRange, PolicyViolation
 from dohle.model.ids import PartitionKey
+from dohle.model.snapshot_names import check_writable
 from dohle.runtime.clock import Clock
 
 WATERMARK = -1
@@ -58,6 +59,7 @@ class Deletions:
 def _foreseen(leading: Leading, before_offset: int, leader_epoch: int) -> Deletion:
     check_leader_epoch(leader_epoch, leading)
     log = leading.log
+    check_writable(log.key[0])
     policy = log.config.cleanup_policy
     if "delete" not in policy:
         raise PolicyViolation(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dohle.cli.delete_records import delete_records
-from dohle.cli.fork import fork
+from dohle.cli.fork import fork, restore, snapshot, snapshots
 from dohle.cli.output import counted, leader_text, print_json, print_table, size_text
 from dohle.cli.session import bootstrap_option, json_option, run_async, timeout_option
 from dohle.cli.topic_offsets import offsets
 from dohle.model.errors import DohleError
 from dohle.model.ids import id_text
+from dohle.model.snapshot_names import is_snapshot
 
 if TYPE_CHECKING:
     from dohle.client.admin import Admin
@@ -28,8 +29,8 @@ def topic() -> None:
 
 
 topic.add_command(delete_records)
-topic.add_command(offsets)
-topic.add_command(fork)
+for command in (offsets, fork, snapshot, restore, snapshots):
+    topic.add_command(command)
 
 
 def _ask(bootstrap: str, timeout_s: float, question: Callable[[Admin], Awaitable[T]]) -> T:
@@ -106,7 +107,7 @@ def create(
 @json_option
 def list_command(bootstrap: str, timeout_s: float, as_json: bool) -> None:
     """List all topics."""
-    topics = _ask(bootstrap, timeout_s, lambda admin: admin.list_topics())
+    topics = [one for one in _ask(bootstrap, timeout_s, lambda admin: admin.list_topics()) if not is_snapshot(one.name)]
     if as_json:
         print_json([topic_json(found) for found in topics])
     elif topics:

@@ -7,6 +7,7 @@ answered, and repeated only if it certainly did not happen; NetworkException and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -48,6 +49,7 @@ from dohle.model.errors import (
     UnknownServerError,
 )
 from dohle.model.ids import TopicPartition, new_id
+from dohle.model.snapshot_names import PREFIX, is_snapshot
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import admin_pb2, broker_pb2
 from dohle.runtime.clock import Clock
@@ -164,6 +166,37 @@ class Admin:
                 return ForkedTopic(name, request.topic_id, ends, answer.replication_factor)
             if self._seams.clock.now() >= deadline:
                 raise RequestTimedOut(f"topic {source} is still being forked: {name} may be there later")
+
+    async def snapshot_topic(
+        self,
+        source: str,
+        name: str,
+        *,
+        offset: int | None = None,
+        offsets: Mapping[int, int] | None = None,
+        timestamp_ms: int | None = None,
+    ) -> ForkedTopic:
+        """Makes a snapshot of a topic, which nobody writes to, and of which nothing goes before it is deleted.
+
+        It is a fork under a name of its own kind; otherwise as `fork_topic`, which raises TopicAlreadyExists where
+        there is a snapshot `name`.
+        """
+        return await self.fork_topic(
+            source, f"{PREFIX}{name}", offset=offset, offsets=offsets, timestamp_ms=timestamp_ms
+        )
+
+    async def restore_topic(self, snapshot: str, name: str) -> ForkedTopic:
+        """Makes a topic that begins with all that a snapshot has, with its source's configuration; as `fork_topic`."""
+        return await self.fork_topic(f"{PREFIX}{snapshot}", name)
+
+    async def list_snapshots(self) -> list[TopicDescription]:
+        """Returns all snapshots, by name; each with that name."""
+        found = [topic for topic in await self.list_topics() if is_snapshot(topic.name)]
+        return [replace(topic, name=topic.name.removeprefix(PREFIX)) for topic in found]
+
+    async def delete_snapshot(self, name: str) -> None:
+        """Deletes a snapshot. Raises UnknownTopicOrPartition."""
+        await self.delete_topic(f"{PREFIX}{name}")
 
     async def delete_topics(self, names: Sequence[str]) -> dict[str, DohleError | None]:
         """Deletes topics and all their records. Returns by name why a topic was not deleted, None where it was."""

@@ -24,6 +24,7 @@ from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId, new_id
 from dohle.model.image import ClusterImage, TopicImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, TopicOverride
+from dohle.model.snapshot_names import check_writable, is_snapshot
 from dohle.model.topic_config import check_topic_name, config_key, validate_overrides
 from dohle.rpc.v1 import admin_pb2
 
@@ -67,6 +68,8 @@ def create_topics(
                 )
                 continue
             check_new_name(image, topic.name)
+            if is_snapshot(topic.name):
+                raise InvalidTopic(f"{topic.name}: names like this are those of snapshots: choose another one")
             overrides = _entries(topic.configs)
             validate_overrides(overrides)
             assignments = _assignments(image, topic, defaults, random, room)
@@ -120,6 +123,7 @@ def create_partitions(
         try:
             _check_named_once(wanted.topic, counts)
             topic = existing_topic(image, wanted.topic)
+            check_writable(topic.name)
             present = len(topic.partitions)
             if wanted.total_count <= present:
                 raise InvalidPartitions(
@@ -149,6 +153,7 @@ def alter_configs(
         try:
             _check_named_once(wanted.topic, counts)
             topic = existing_topic(image, wanted.topic)
+            check_writable(topic.name)
             changes = _override_changes(topic, wanted)
         except DohleError as error:
             answer.failure.CopyFrom(failure_of(error))

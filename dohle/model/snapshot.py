@@ -35,7 +35,7 @@ from dohle.model.metadata import (
     TopicState,
 )
 from dohle.model.metadata_batch import MetadataBatch, decode_metadata, encode_metadata
-from dohle.model.topic_config import DEFAULTS, TopicConfig
+from dohle.model.snapshot_names import config_of
 
 SUFFIX = ".checkpoint"
 RECORDS_A_BATCH = 256
@@ -256,7 +256,7 @@ class _ImageDraft:
         if (topic := self._topic) is None:
             return
         try:
-            config = TopicConfig.from_overrides(self._overrides) if self._overrides else DEFAULTS
+            config = config_of(topic.name, self._overrides)
         except InvalidConfig as error:
             raise _Contradiction(f"overrides of topic {topic.name}: {error}") from error
         image = TopicImage(

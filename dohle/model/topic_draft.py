@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from dohle.model.ids import TopicId
 from dohle.model.image import PartitionImage, TopicImage
-from dohle.model.topic_config import DEFAULTS, TopicConfig
+from dohle.model.snapshot_names import config_of
+from dohle.model.topic_config import TopicConfig
 
 
 class Contradiction(Exception):
@@ -44,6 +45,6 @@ class TopicDraft:
     def finish(self) -> TopicImage:
         config = self.config
         if config is None:
-            config = TopicConfig.from_overrides(self.overrides) if self.overrides else DEFAULTS
+            config = config_of(self.name, self.overrides)
         partitions = tuple(self.partitions)
         return TopicImage(self.topic_id, self.name, self.created_at, partitions, self.overrides, config)

@@ -4,7 +4,13 @@ import pytest
 
 from dohle.controller.draining import drain_broker
 from dohle.controller.forks import begin_fork, confirm_forks, settle_fork
-from dohle.controller.topics import TopicDefaults, create_topics, delete_topics
+from dohle.controller.topics import (
+    TopicDefaults,
+    alter_configs,
+    create_partitions,
+    create_topics,
+    delete_topics,
+)
 from dohle.model.errors import (
     DohleError,
     InvalidPartitions,
@@ -14,6 +20,7 @@ from dohle.model.errors import (
     LeaderNotAvailable,
     NotEnoughReplicas,
     OffsetOutOfRange,
+    PolicyViolation,
     ReassignmentInProgress,
     StaleBrokerEpoch,
     TopicAlreadyExists,
@@ -22,11 +29,15 @@ from dohle.model.errors import (
 )
 from dohle.model.metadata import UNSET
 from dohle.rpc.v1.admin_pb2 import (
+    AlterConfigsRequest,
+    AlterTopicConfigs,
+    CreatePartitionsRequest,
     CreateTopicsRequest,
     DeleteTopicsRequest,
     DrainBrokerRequest,
     ForkPoint,
     ForkTopicRequest,
+    NewPartitions,
     NewTopic,
 )
 from dohle.rpc.v1.common_pb2 import Failure
@@ -269,3 +280,31 @@ def test_an_earlier_incarnation_says_nothing(cluster):
     with pytest.raises(StaleBrokerEpoch):
         confirm_forks(cluster.image, request)
     assert issubclass(StaleBrokerEpoch, DohleError)
+
+
+def test_a_snapshot_retains_all_and_takes_no_change_and_what_is_restored_has_its_sources_config(cluster):
+    cluster.topic("c", [1, 2, 3], **{"cleanup.policy": "compact", "retention.ms": "5"})
+    begin(cluster, name="__snapshot.s", source="c")
+    for node in (1, 2, 3):
+        said = ForkedReplica(topic_id=F, end=4, checked_from=4, log_dir=cluster.image.brokers[node].directory_id)
+        epoch = cluster.image.brokers[node].broker_epoch
+        request = ConfirmForksRequest(broker_id=node, broker_epoch=epoch, replicas=[said])
+        cluster.take(confirm_forks(cluster.image, request))
+    assert settle(cluster).failure is None
+    snapshot, source = cluster.image.topic_named("__snapshot.s"), cluster.image.topic_named("c")
+    assert (snapshot.config.cleanup_policy, snapshot.config.retention_ms) == (("delete",), -1)
+    assert snapshot.overrides == source.overrides
+    changes = AlterConfigsRequest(topics=[AlterTopicConfigs(topic="__snapshot.s", remove=["retention.ms"])])
+    refused = cluster.take(alter_configs(cluster.image, changes)).topics[0].failure
+    assert refused.code == PolicyViolation.code
+    more = CreatePartitionsRequest(topics=[NewPartitions(topic="__snapshot.s", total_count=5)])
+    refused = cluster.take(create_partitions(cluster.image, more, random=cluster.random)).topics[0].failure
+    assert refused.code == PolicyViolation.code
+    begin(cluster, name="again", source="__snapshot.s", topic_id=b"another-of-16byt")
+    assert cluster.image.forks[b"another-of-16byt"].source_id == snapshot.topic_id
+
+
+def test_names_of_snapshots_are_for_snapshots(cluster):
+    request = CreateTopicsRequest(topics=[NewTopic(name="__snapshot.s", partitions=1, replication_factor=1)])
+    made = cluster.take(create_topics(cluster.image, request, defaults=TopicDefaults(), random=cluster.random))
+    assert made.topics[0].failure.code == InvalidTopic.code
