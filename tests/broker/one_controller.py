@@ -9,6 +9,7 @@ from typing import Any
 from dohle.controller.brokers import ShutdownSteps, allocate_producer_ids, fence_brokers, heartbeat
 from dohle.controller.decision import MOST_CHANGES, Decision
 from dohle.controller.failed_dirs import fail_log_dirs
+from dohle.controller.forks import EndedFork, begin_fork, confirm_forks, settle_fork
 from dohle.controller.isr import IsrProposals
 from dohle.controller.registration import register_broker
 from dohle.model.errors import DohleError
@@ -19,7 +20,7 @@ from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, 
 from dohle.model.metadata_batch import encode_metadata
 from dohle.model.snapshot import encode_snapshot
 from dohle.rpc.methods import service
-from dohle.rpc.v1 import common_pb2, controller_pb2
+from dohle.rpc.v1 import admin_pb2, common_pb2, controller_pb2
 from dohle.runtime.network import Address, Service
 from tests.broker.logs import CLUSTER
 
@@ -35,6 +36,7 @@ class OneController:
         self.image: ClusterImage = EMPTY_IMAGE
         self.held: set[int] = set()  # brokers that stay fenced for now
         self.snapshots_sent = 0
+        self.ended_forks: list[EndedFork] = []
         self.refusals: list[DohleError] = []  # of those who come to follow
         self.hold_back = False  # what is committed is not told to brokers that follow
         self._log_start = 0
@@ -98,6 +100,9 @@ class OneController:
                 for number, nodes in enumerate(replicas)
             ),
         )
+
+    def fork(self, request: admin_pb2.ForkTopicRequest) -> None:
+        self._decide(begin_fork(self.image, request))
 
     def remove(self, topic_id: TopicId) -> None:
         self.commit(RemoveTopic(topic_id))
@@ -185,6 +190,13 @@ class OneController:
     async def fail_log_dirs(self, request: Any, _context: object) -> Any:
         return self._decide(fail_log_dirs(self.image, request))
 
+    async def confirm_forks(self, request: Any, _context: object) -> Any:
+        self.ended_forks += self._decide(confirm_forks(self.image, request))
+        for topic_id in sorted(self.image.forks):
+            ended = self._decide(settle_fork(self.image, topic_id, gives_up=False))
+            self.ended_forks += [] if ended is None else [ended]
+        return controller_pb2.ConfirmForksResponse()
+
     async def allocate_producer_ids(self, request: Any, _context: object) -> Any:
         return self._decide(allocate_producer_ids(self.image, request))
 
@@ -210,13 +222,16 @@ class _Asked:
     async def fail_log_dirs(self, request: Any, context: object) -> Any:
         return await self._controller.fail_log_dirs(request, context)
 
+    async def confirm_forks(self, request: Any, context: object) -> Any:
+        return await self._controller.confirm_forks(request, context)
+
     async def allocate_producer_ids(self, request: Any, context: object) -> Any:
         return await self._controller.allocate_producer_ids(request, context)
 
     async def create_topics(self, request: Any, _context: object) -> Any:
         raise AssertionError(f"no broker here passes an operator's request on: {request}")
 
-    delete_topics = create_partitions = alter_configs = create_topics
+    fork_topic = delete_topics = create_partitions = alter_configs = create_topics
     alter_partition_reassignments = list_partition_reassignments = create_topics
     elect_leaders = unregister_broker = drain_broker = describe_partition_history = create_topics
     describe_quorum = add_voter = remove_voter = transfer_controller = create_topics

@@ -84,6 +84,13 @@ class FakeAdmin:
         return admin_pb2.DeleteTopicsResponse(topics=answers)
 
     @answered
+    def fork_topic(self, request):
+        if len(self.requests) % 2:
+            return admin_pb2.ForkTopicResponse()
+        ends = [admin_pb2.ForkPoint(partition=1, offset=7)]
+        return admin_pb2.ForkTopicResponse(whole=True, ends=ends, replication_factor=3)
+
+    @answered
     def create_partitions(self, request):
         return admin_pb2.CreatePartitionsResponse(topics=[admin_pb2.CreatedPartitions(topic=request.topics[0].topic)])
 
@@ -369,6 +376,23 @@ async def test_a_broker_is_drained_and_is_not(nodes: Nodes) -> None:
     async with nodes.client() as admin:
         assert await admin.drain_broker(5) == DrainedBroker(changed=True, replicas=5)
         assert await admin.drain_broker(5, cancel=True) == DrainedBroker(changed=False, replicas=5)
+
+
+async def test_a_fork_is_asked_for_until_it_is_whole_and_is_the_same_one(nodes: Nodes) -> None:
+    async with nodes.client() as admin:
+        made = await admin.fork_topic("t", "f", offsets={1: 9})
+        assert (made.name, made.ends, made.replication_factor) == ("f", {1: 7}, 3)
+        await admin.snapshot_topic("t", "s", timestamp_ms=5)
+        await admin.restore_topic("s", "r")
+    asked = [request for fake in nodes.admins for request in fake.requests]
+    assert len({request.topic_id for request in asked}) == 3
+    assert all(request.topic_id == made.topic_id for request in asked if request.name == "f")
+    assert {(request.source, request.name) for request in asked} == {
+        ("t", "f"),
+        ("t", "__snapshot.s"),
+        ("__snapshot.s", "r"),
+    }
+    assert [request.timestamp_ms for request in asked if request.HasField("timestamp_ms")] in ([5], [5, 5])
 
 
 async def test_a_broker_is_unregistered(nodes: Nodes) -> None:
