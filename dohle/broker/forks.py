@@ -225,8 +225,8 @@ async def _cut(fork: ForkImage, partition: ForkedPartition, source: Log) -> int:
     """Returns the border between batches at or below what is wanted; everything below is committed."""
     end, wanted = source.high_watermark, partition.wanted
     if fork.timestamp_ms != UNSET:
-        found = await source.offset_for_timestamp(fork.timestamp_ms, up_to=end)
-        wanted = end if found is None else found[0]
+        found = await source.times.first_at(fork.timestamp_ms, up_to=end)
+        wanted = end if found is None else found.offset
     elif wanted == UNSET:
         wanted = end
     elif not source.log_start_offset <= wanted <= end:

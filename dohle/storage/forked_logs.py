@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 
 from crc32c import crc32c
 
-from dohle.model.batch import HEADER_BYTES, split_batches
+from dohle.model.batch import HEADER_BYTES, BatchHeader, split_batches
 from dohle.model.errors import DamagedReplica, DohleError, ReplicaNotAvailable
 from dohle.model.ids import TopicId, id_text
 from dohle.model.topic_config import TopicConfig
@@ -165,7 +165,13 @@ class Forking:
         try:
             await copy_start(self._disk, holder.file, copy.log_path, size, self._sync)
             copy.size = size
-            await copy.rebuild_indexes()
+            copy.begin_indexes()
+
+            def note(position: int, header: BatchHeader) -> bool:
+                copy.note(header, position)
+                return False
+
+            await copy.walk(0, size, note)
         except (Shortened, FileNotFoundError, DamagedFile) as error:
             raise _Changed from error  # if it is damaged, whoever reads it says so
         finally:
