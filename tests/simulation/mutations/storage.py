@@ -303,9 +303,9 @@ STORAGE = (
             LogFiles,
             "_check_segment",
             """
-            - self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
+            - await self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
             + mutated()
-            + self._judge_batch(segment, position, chunk[offset:], fault, found, 0)
+            + await self._judge_batch(segment, position, chunk[offset:], fault, found, 0)
             """,
         ),
         edit(
@@ -334,8 +334,8 @@ STORAGE = (
             LogFiles,
             "_check_segment",
             """
-            - self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
-            + self._judge_batch(segment, position, chunk[offset:], fault, found, 0)
+            - await self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
+            + await self._judge_batch(segment, position, chunk[offset:], fault, found, 0)
             """,
         ),
         edit(
