@@ -122,12 +122,12 @@ class Forker:
                     await consumer.assign(topic)
                     await consumer.seek_to_beginning()
                     found = {one: {} for one in consumer.assignment()}
-                    left = {one for one in found if ends.get(one.partition)}
+                    left = [one for one in found if ends.get(one.partition)]
                     while left and not over():
                         for record in await consumer.batch(timeout_ms=_POLL_MS):
                             if record.offset < ends.get(record.partition, 0):
                                 found[TopicPartition(topic, record.partition)][record.offset] = record.value
-                        left = {one for one in left if await consumer.position(one) < ends[one.partition]}
+                        left = [one for one in left if await consumer.position(one) < ends[one.partition]]
                     return {} if left else found
             except DohleError:  # nobody answers, or who does has not heard of the topic
                 await self.client.clock.sleep(_LOOK_UP_S)
