@@ -67,6 +67,7 @@ def what_some_have(plan: Plan) -> dict[str, bool]:
         "another minimum": mix.operating_every_s > 0 and mix.changes_the_minimum,
         "rebalancing": mix.rebalancing_every_s > 0,
         "draining": mix.draining_every_s > 0,
+        "forks": mix.forking_every_s > 0,
         **{f"a reader of {wish.value}": wish.value in mix.readers for wish in Wish},
     }
 
