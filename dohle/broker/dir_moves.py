@@ -134,7 +134,7 @@ class DirMoves:
                 " read before this node has started again with a sound disk"
             )
         if partition.log.damage is not None:
-            raise DamagedReplica(f"{name} is damaged ({partition.log.damage}): it will be filled anew from its leader")
+            raise DamagedReplica(f"{name} is damaged ({partition.log.damage}): it is to be repaired first")
         present = self._moves.get(name)
         if present is not None and not present.state.is_over:
             raise ReassignmentInProgress(f"{name} is on its way to {present.target}: cancel that first")

@@ -92,11 +92,12 @@ class Replicas:
             controller_pb2.HeldReplica(
                 topic_id=replica.topic_id,
                 partition=replica.key[1],
-                last_epoch=replica.durable_epoch,
+                # one that lost what it had acknowledged has no end by which it would be whole again
+                last_epoch=-1 if replica.recovered.lost else replica.durable_epoch,
                 durable_end=replica.durable_end,
                 cut_bytes=replica.recovered.cut_bytes,
                 proven=replica.proven,
-                damaged=not replica.has_end,
+                damaged=not replica.has_end or replica.recovered.lost,
                 log_dir=index,
             )
             for index, folder in enumerate(folders)

@@ -8,6 +8,7 @@ import struct
 
 import click
 
+from dohle.cli.log_repair import repair
 from dohle.cli.log_verify import verify
 from dohle.cli.output import counted, print_json
 from dohle.cli.record_text import record_json
@@ -25,6 +26,7 @@ def log() -> None:
 
 
 log.add_command(verify)
+log.add_command(repair)
 
 
 @log.command()

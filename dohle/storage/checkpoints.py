@@ -157,7 +157,7 @@ class Checkpoints:
         columns = {name: {key: offsets[at] for key, offsets in state.items()} for at, name in enumerate(_COLUMNS)}
         columns[CLEANED] = {key: offset for key, offset in columns[CLEANED].items() if offset}
         changed = {name: offsets for name, offsets in columns.items() if offsets != self._written[name]}
-        texts = {f"{self._folder}/{name}": _encode_offsets(offsets) for name, offsets in changed.items()}
+        texts = {f"{self._folder}/{name}": encode_offsets(offsets) for name, offsets in changed.items()}
         await write_files(self._disk, texts, [self._folder])
         former = self._written[LOG_STARTS]
         self._written.update(changed)
@@ -232,7 +232,7 @@ async def write_files(disk: Disk, texts: Mapping[str, str], folders: Iterable[st
     await disk.sync([], list(folders))
 
 
-def _encode_offsets(offsets: Mapping[LogKey, int]) -> str:
+def encode_offsets(offsets: Mapping[LogKey, int]) -> str:
     lines = "".join(f"{topic} {partition} {offset}\n" for (topic, partition), offset in offsets.items())
     return f"0\n{len(offsets)}\n{lines}"
 

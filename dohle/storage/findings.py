@@ -2,7 +2,8 @@
 
 `recovery-findings` lists, as the checkpoints do, a version, a count, and a line `topic partition proven cut_bytes
 cut_offset` for each log that cut a torn tail or is not proven; and, from version 1 on, a checksum of all that, for a
-replica that lacks something must not lead because a byte is another.
+replica that lacks something must not lead because a byte is another. In place of `proven`, which is 0 or 1, stands
+`lost` where an offline repair has cut what was durable.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dohle.storage.checkpoints import LogKey
 from dohle.storage.opened import Recovery
 
 FINDINGS_FILE = "recovery-findings"
+_LOST = "lost"
 
 
 def merge(earlier: Recovery, latest: Recovery) -> Recovery:
@@ -26,12 +28,13 @@ def merge(earlier: Recovery, latest: Recovery) -> Recovery:
         proven=earlier.proven and latest.proven,
         cut_bytes=earlier.cut_bytes + latest.cut_bytes,
         cut_offset=min(offsets, default=-1),
+        lost=earlier.lost or latest.lost,
     )
 
 
 def encode_findings(findings: Mapping[LogKey, Recovery]) -> str:
     lines = "".join(
-        f"{topic} {partition} {int(one.proven)} {one.cut_bytes} {one.cut_offset}\n"
+        f"{topic} {partition} {_LOST if one.lost else int(one.proven)} {one.cut_bytes} {one.cut_offset}\n"
         for (topic, partition), one in findings.items()
     )
     body = f"1\n{len(findings)}\n{lines}"
@@ -51,7 +54,8 @@ def decode_findings(path: str, data: bytes) -> dict[LogKey, Recovery]:
         lines = text.splitlines()
         for line in lines[2:]:
             topic, partition, proven, cut_bytes, cut_offset = line.split(" ")
-            findings[topic, int(partition)] = Recovery(False, proven == "1", int(cut_bytes), int(cut_offset))
+            is_proven, is_lost = proven == "1", proven == _LOST
+            findings[topic, int(partition)] = Recovery(False, is_proven, int(cut_bytes), int(cut_offset), is_lost)
         if lines[0] not in ("0", "1"):
             raise ValueError(f"version {lines[0]} is unknown")
         if int(lines[1]) != len(findings):

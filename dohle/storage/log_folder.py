@@ -191,7 +191,7 @@ class LogFolder:
         for log in self.logs.values():
             if log.damage is not None:
                 logger.error(
-                    "%s: %s; once another replica is in sync without it, it is set aside and filled anew",
+                    "%s: %s; once another replica is in sync without it, it is repaired or filled anew",
                     log.folder,
                     log.damage,
                 )

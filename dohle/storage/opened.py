@@ -35,6 +35,7 @@ class Recovery:
     proven: bool  # every append was fsynced since the last clean stop, before it counted
     cut_bytes: int = 0  # of a torn tail
     cut_offset: int = -1  # where it was cut, -1 if nothing was
+    lost: bool = False  # what was durable was cut too, by an operator's word: it is no member before it has caught up
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 
 from dohle import Admin, Consumer
 from dohle.cli.replica_files import differing
 from dohle.model.errors import CorruptMessage, DamagedReplica
-from dohle.model.ids import TopicPartition
+from dohle.model.ids import NO_NODE, TopicPartition
 from tests.integration.clusters import until
 from tests.integration.load import read_all, write_some
 
@@ -81,6 +83,55 @@ def test_rot_that_nobody_reads_is_found_by_scrubbing(make_cluster):
     assert sorted(asyncio.run(read_all(cluster.bootstrap, "cold")).values()) == sorted(values)
     cluster.down()
     assert differing([str(cluster.data(node) / "cold-0") for node in cluster.node_ids], COUNT) == []
+
+
+def test_a_replica_that_was_cut_offline_catches_up_before_it_counts(trio, written):
+    topic, _ = written
+    cut = next(node for node in trio.node_ids if node != trio.partition(topic).leader)
+    folder = trio.data(cut) / f"{topic}-0"
+    assert "in use by another process" in trio.dohle("log", "repair", str(folder)).stderr
+    trio.down(cut)
+    content = _damage(folder)
+    left = trio.dohle("log", "repair", str(folder))
+    assert left.returncode == 1
+    offset = left.stdout.split("--to ")[1].split()[0]
+    assert trio.dohle("log", "repair", str(folder), "--to", offset, "--dry-run").returncode == 0
+    assert (folder / f"{0:020d}.log").read_bytes() == bytes(content)
+    done = json.loads(trio.done("log", "repair", str(folder), "--to", offset, "--json"))
+    assert done["replicas"][0]["lost"] == {"first": int(offset), "last": COUNT - 1}
+    assert (Path(done["kept"]) / folder.name / f"{0:020d}.log").read_bytes() == bytes(content)
+    trio.done("log", "verify", str(folder))
+    trio.up(cut)
+    trio.until_healthy()
+    trio.down()
+    folders = [str(trio.data(node) / f"{topic}-0") for node in trio.node_ids]
+    assert differing(folders, COUNT) == []
+    trio.up()
+
+
+@pytest.mark.parametrize("may_lead", [False, True])
+def test_the_only_replica_that_was_cut_offline_leads_only_if_that_is_said(trio, may_lead):
+    topic = f"damage.cut.{may_lead}"
+    trio.done("topic", "create", topic, "-p", "1", "-r", "1")
+    for part in range(6):
+        _write_part(trio, topic, part)
+    leader = trio.partition(topic).leader
+    folder = trio.data(leader) / f"{topic}-0"
+    trio.down(leader)
+    _damage(folder)
+    offset = trio.dohle("log", "repair", str(folder)).stdout.split("--to ")[1].split()[0]
+    trio.done("log", "repair", str(folder), "--to", offset, *(["--may-lead"] if may_lead else []))
+    trio.up(leader)
+    if may_lead:
+        until(lambda: trio.partition(topic).leader == leader, "it leads")
+        assert len(asyncio.run(read_all(trio.bootstrap, topic))) == int(offset)
+    else:
+        until(lambda: any("missing or damaged" in trio.log(node) for node in trio.node_ids), "the controller says so")
+        assert trio.partition(topic).leader == NO_NODE
+        trio.down(leader)
+        trio.up(leader)
+        assert trio.partition(topic).leader == NO_NODE, "a restart does not make up for it"
+    trio.done("topic", "delete", topic, "--yes")
 
 
 def test_the_only_replica_refuses_what_is_damaged_and_serves_the_rest(trio):

@@ -74,7 +74,7 @@ async def _tell_damage(disk: Disk, folder: str, report: Report) -> None:
             0,
             f"a read has found that {damage}",
             expected="no such note",
-            meaning="the replica is set aside and filled anew once another is in sync; where there is none, see "
+            meaning="the replica is repaired or filled anew once another is in sync; where there is none, see "
             "production.md, and delete this file once the segment is put back in place",
         )
 

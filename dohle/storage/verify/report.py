@@ -15,8 +15,8 @@ MOST_FAULTS = 200
 
 UNREADABLE = "the node cannot read it either, and takes the whole log directory for failed"
 LOST = (
-    "these records cannot be read here; the node notices when it comes to them, sets the replica aside, and fills it "
-    "anew once another is in sync"
+    "these records cannot be read here; the node notices when it comes to them, and repairs the replica by what its "
+    "leader has once another is in sync"
 )
 
 

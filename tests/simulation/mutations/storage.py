@@ -444,7 +444,7 @@ STORAGE = (
             Replicas,
             "held",
             """
-            - damaged=not replica.has_end,
+            - damaged=not replica.has_end or replica.recovered.lost,
             + damaged=not replica.has_end and not mutated(),
             """,
         ),
