@@ -117,7 +117,7 @@ async def swapped_in(disk: Disk, folder: str, names: Sequence[str]) -> list[Swap
     for base_offset in named_offsets(names, LOG_SUFFIX + SWAP_SUFFIX):
         segment = Segment(disk, folder, base_offset, index_interval_bytes=0, ending=SWAP_SUFFIX)
         end, damage = await _end_of(segment)
-        if damage is None and end not in bases:  # the active segment is never compacted, so that another follows
+        if damage is None and end not in bases:  # the active one is never replaced, so that another follows
             damage = DamagedFile(segment.log_path, segment.size, f"it ends at offset {end}, where no segment begins")
         is_taken = damage is None or base_offset not in bases
         if damage is not None:
