@@ -129,3 +129,23 @@ async def test_nobody_writes_to_a_snapshot() -> None:
     with pytest.raises(PolicyViolation, match="stays as it is"):
         leader.broker.deletions.foreseen(FORK, 3, -1)
     assert leader.log(FORK).config.retention_ms == -1
+
+
+@in_virtual_time
+async def test_a_leader_that_has_said_where_it_cuts_says_the_same_until_metadata_tells_otherwise() -> None:
+    """The controller may have heard it, and its answer or the metadata may be late."""
+    cluster = await filled()
+    leader = cluster.leader()
+    cluster.controller.hold_back = True  # nobody hears what becomes of the fork
+    forks = leader.broker.forks
+    cluster.controller.fork(ForkTopicRequest(source="t", name="f", topic_id=FORK.topic_id))
+    fork = cluster.controller.image.forks[FORK.topic_id]
+    leader.broker.replicas.image = cluster.controller.image
+    first = await forks._say(fork, 0)
+    assert first is not None
+    assert first.end == RECORDS
+    await produce(cluster)
+    assert leader.log().high_watermark == 2 * RECORDS
+    second = await forks._say(fork, 0)
+    assert second is not None
+    assert (second.end, second.checksum) == (first.end, first.checksum)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dohle.broker import forks as broker_forks
-from dohle.broker.forks import Forks
 from dohle.controller import forks
 from dohle.model.fork_draft import ForksDraft
 from dohle.storage import shared_files
@@ -84,27 +83,6 @@ FORKS = (
             """,
         ),
         scenario=scenarios.a_topic_is_forked,
-    ),
-    mutation(
-        "fork: cut anew at each try",
-        "fork",
-        "a replica of which the controller may have heard is not made anew with another end",
-        edit(
-            Forks,
-            "_said_before",
-            """
-            - if said is None or wanted.end not in (UNSET, said.end):
-            + if said is None or wanted.end not in (UNSET, said.end) or mutated():
-            """,
-        ),
-        edit(
-            Forks,
-            "_say",
-            """
-            - said.end = await _cut(fork, wanted, source.log) if present is None else present.log_end_offset
-            + said.end = await _cut(fork, wanted, source.log) if mutated() else present.log_end_offset
-            """,
-        ),
     ),
     mutation(
         "fork: epochs of its source from above the cut",
