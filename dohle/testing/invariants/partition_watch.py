@@ -148,9 +148,11 @@ class PartitionWatch:
     def _forked(self, shared: _Shared, fork: ForkImage) -> None:
         """The partition begins with what its source has below the cut, and nothing else."""
         source = self._shared.get(PartitionKey(fork.source_id, shared.key.partition))
-        end = fork.partitions[shared.key.partition].end
-        if source is None or end == UNSET or not source.is_strict:
+        if source is None or not source.is_strict:
             return
+        end = fork.partitions[shared.key.partition].end
+        if end == UNSET:  # the cut was committed together with the topic, to which nobody has written yet
+            end = self._look(shared, shared.image.in_sync_replicas[0]).end
         shared.log_start = min(source.log_start, end)
         if self._deletions is not None:
             self._deletions.asked[shared.name] = self._deletions.asked.get(source.name, 0)
