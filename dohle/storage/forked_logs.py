@@ -123,7 +123,13 @@ class Forking:
             opened = await LogFiles(self._disk, folder, written).open(clean=True, now=self._clock.now())
         if opened.damage is not None or opened.log_end_offset != cut or not opened.recovered.clean:
             raise DamagedReplica(f"{source.name} cannot be forked at {cut}: {opened.damage or 'its files do not fit'}")
-        return self._open_log((new.topic, new.partition), folder, new.topic_id, new.config, opened)
+        made = self._open_log((new.topic, new.partition), folder, new.topic_id, new.config, opened)
+        try:
+            await _check_copy(made, holder.base_offset, cut)
+        except DohleError:
+            await made.close()
+            raise
+        return made
 
     def _begin(self, folder: str, new: NewLog, epochs: EpochCache) -> list[File]:
         if not is_there(self._disk, self._path):  # what is made where it was mounted would be lost from sight
@@ -188,6 +194,16 @@ def _check(source: Log, cut: int) -> None:
         raise ReplicaNotAvailable(
             f"{source.name} has offsets {source.first_offset} to {source.durable_end}, and not all below {cut}"
         )
+
+
+async def _check_copy(log: Log, start: int, end: int) -> None:
+    """Raises DamagedReplica where a batch in [start, end) is bad: what is copied must not hand damage on."""
+    while start < end:
+        data = await log.read(start, _CHECKED_BYTES, up_to=end, for_replica=True)
+        if not data:
+            break
+        for _, header in split_batches(data):
+            start = header.next_offset
 
 
 async def headers_checksum(log: Log, start: int, end: int) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dohle.model.batch import read_header
-from dohle.model.errors import ReplicaNotAvailable, StorageFailure
+from dohle.model.errors import DamagedReplica, ReplicaNotAvailable, StorageFailure
 from dohle.model.ids import TopicId
 from dohle.model.topic_config import TopicConfig
 from dohle.storage.forked_logs import headers_checksum
@@ -217,3 +217,15 @@ async def test_a_crash_at_any_step_leaves_no_fork_or_a_whole_one(seed: int, at: 
         assert await content(fork) == [one for one in expected if one[0] < cut]
         assert fork.log_end_offset == cut
     await world.tasks.close()
+
+
+async def test_what_is_copied_is_checked_and_damage_is_not_handed_on(world: World) -> None:
+    source = await written(world)
+    names = world.disk.list(PATH)
+    last = source.sealed.all[-1].base_offset
+    active = [name for name in world.disk.list(f"{PATH}/t-0") if name.endswith(".log")][-1]
+    world.disk.files[f"{PATH}/t-0/{active}"].cached[100] ^= 1
+    with pytest.raises(DamagedReplica):
+        await forked(world, source, 120)
+    assert world.disk.list(PATH) == names
+    assert (await forked(world, source, last)).log_end_offset == last

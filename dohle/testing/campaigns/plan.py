@@ -86,8 +86,10 @@ class Plan:
         if not 0 < version < LOG_DIRECTORIES_VERSION:
             topology = topology.with_disks(_chance(seed, "disks"))
         mix = Mix.drawn(_chance(seed, "mix")).letting_go(_chance(seed, "letting go"))
-        mix = mix.compacting(_chance(seed, "compacting")).forking(_chance(seed, "forking"))
+        mix = mix.compacting(_chance(seed, "compacting"))
         faults = _drawn_faults(_chance(seed, "faults"), topology, storm_s)
+        if not any("rot" in fault.kind for fault in faults):  # which a fork would share, and invariants not tell apart
+            mix = mix.forking(_chance(seed, "forking"))
         if mix.compacted is not None:
             faults = tuple(sorted((*faults, *_drawn_swaps(_chance(seed, "swaps"), topology, storm_s)), key=_time))
         if mix.forking_every_s:

@@ -88,6 +88,8 @@ class _Shared:
     log_start: int = 0  # the greatest that a leader's log has had
     fewest_copies: int = sys.maxsize  # the least that the effective min.insync.replicas has ever been
     gambles: bool = False  # it was not strict at some time
+    kin: dict[str, None] = field(default_factory=dict)
+    """The names of all logs that may share files with this one, its own among them; they are the same object's."""
 
     @property
     def is_strict(self) -> bool:
@@ -148,6 +150,9 @@ class PartitionWatch:
     def _forked(self, shared: _Shared, fork: ForkImage) -> None:
         """The partition begins with what its source has below the cut, and nothing else."""
         source = self._shared.get(PartitionKey(fork.source_id, shared.key.partition))
+        if source is not None:
+            shared.kin = source.kin
+            shared.kin[shared.name] = None
         if source is None or not source.is_strict:
             return
         end = fork.partitions[shared.key.partition].end
@@ -226,7 +231,7 @@ class PartitionWatch:
         shared = self._shared.get(key)
         if shared is None:
             name = f"{topic.name}-{key.partition}"
-            shared = self._shared[key] = _Shared(key, name, topic, partition, {})
+            shared = self._shared[key] = _Shared(key, name, topic, partition, {}, kin={name: None})
         return shared
 
     # brokers
@@ -432,7 +437,11 @@ class PartitionWatch:
 
     def _is_harmed(self, shared: _Shared, node_id: NodeId) -> bool:
         machine = self._world.machines[node_id]
-        return machine.harmed or any(machine.rots(f"{path}/{shared.name}") for path in machine.config.log_directories)
+        paths = machine.config.log_directories
+        if machine.harmed or any(machine.rots(f"{path}/{shared.name}") for path in paths):
+            return True
+        kin = [name for name in shared.kin if name != shared.name]
+        return any(machine.has_rotted(f"{path}/{name}") for path in paths for name in kin)
 
     def _look(self, shared: _Shared, node_id: NodeId) -> SureLog:
         disk = shared.disks[node_id]

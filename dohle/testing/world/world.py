@@ -78,6 +78,10 @@ class Machine:
         """Whether the replica in this folder does."""
         return path in self._rotten and self.disk.folder(path) is self._rotten[path]
 
+    def has_rotted(self, path: str) -> bool:
+        """Whether a replica in a folder of this name did at some time: what shared its files still may."""
+        return path in self._rotten
+
     def has_sound_headers(self, path: str) -> bool:
         """Whether the headers of batches in this folder are what they were, whatever their records are."""
         folder = self.disk.folder(path)
