@@ -188,6 +188,10 @@ class ControllerService:
                     answer.may_shut_down = await self._shutdowns.emptied(node_id, request.broker_epoch)
                 return answer
         except TimeoutError:
+            # nobody decides: the broker has no controller, and is to know it
+            if not self._controller.quorum.is_leader:
+                unknown = NotController("no active controller is known here")
+                return controller_pb2.HeartbeatResponse(failure=failure_of(unknown), leader_id=-1)
             broker = self._controller.committed.brokers.get(node_id)
             is_current = broker is not None and broker.broker_epoch == request.broker_epoch
             return controller_pb2.HeartbeatResponse(fenced=broker is None or broker.fenced or not is_current)

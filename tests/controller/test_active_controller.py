@@ -271,6 +271,26 @@ async def test_after_an_early_fencing_a_second_of_steady_beats_is_due(cluster: C
     assert 0.9 < await until(lambda: not broker.fenced) < 2.0
 
 
+async def test_a_voter_that_knows_no_active_controller_answers_no_beat_as_one(cluster: Cluster) -> None:
+    await cluster.start(3)
+    broker = TestBroker(cluster, 1)
+    await broker.join()
+    await cluster.agreed()
+    left, *others = cluster.voters
+    for voter in others:
+        await voter.kill()
+    await until(lambda: left.part.quorum.leader_id < 0)
+    stream = broker.network.stream(left.address, METHODS["Heartbeat"], lane=Lane.CONTROL)
+    beat = controller_pb2.HeartbeatRequest(
+        hello=broker.identity.hello(), broker_epoch=broker.epoch, metadata_offset=broker.epoch + 1, wants_shutdown=True
+    )
+    await stream.send(beat)
+    answer = await stream.receive()
+    stream.close()
+    assert answer is not None
+    assert answer.failure.code == NotController.code, "the broker would believe that it has a session"
+
+
 async def test_a_controller_that_takes_office_fences_whoever_died_with_the_last_one(cluster: Cluster) -> None:
     old = await cluster.start(3)
     brokers = [TestBroker(cluster, node_id) for node_id in (1, 2)]

@@ -80,3 +80,17 @@ async def a_controller_dies_while_it_empties_a_broker(leaving: Leaving) -> None:
     leaving.stage.world.kill(leaving.controller)
     await leaving.may_stop()
     assert not leaving.leads, f"the next controller has it stop, and it leads {leaving.leads} partitions"
+
+
+@scenario_in(Topology.combined(3))
+async def a_broker_is_stopped_without_a_majority_of_controllers(stage: Stage) -> None:
+    controller = stage.controller()
+    node_id, other = stage.others(controller)
+    process = stage.world.machines[node_id].process
+    assert process is not None
+    for gone in (controller, other):
+        stage.world.kill(gone)
+    await stage.passes(3)
+    process.stop(lambda: None)
+    await stage.passes(2.5)
+    assert process.over, "it waits for a controller that is not there"

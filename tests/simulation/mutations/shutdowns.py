@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dohle.controller.brokers import ShutdownSteps
+from dohle.controller.controller_service import ControllerService
 from dohle.controller.shutdowns import Shutdowns
 from tests.simulation.mutations import shutdown_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
@@ -51,5 +52,19 @@ SHUTDOWNS = (
             """,
         ),
         scenario=scenarios.a_controller_dies_while_it_empties_a_broker,
+    ),
+    mutation(
+        "shutdown: a voter that knows no active controller passes for one",
+        "amendment 9",
+        "without a controller a broker stops after a second",
+        edit(
+            ControllerService,
+            "_beat",
+            """
+            - if not self._controller.quorum.is_leader:
+            + if not self._controller.quorum.is_leader and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_broker_is_stopped_without_a_majority_of_controllers,
     ),
 )
