@@ -73,7 +73,6 @@ ENTRANCES = {
     "dohle": "the SDK's surface",
     "dohle.__main__": "python -m dohle",
     "dohle.cli.main": "the `dohle` command",
-    "dohle.kafka.framing": "the surface of the Kafka protocol, on which a listener stands",
     "dohle.testing.pytest_plugin": "pytest loads it by its entry point",
     "dohle.sync": "the SDK's surface for code without asyncio",
 }

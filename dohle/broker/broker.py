@@ -31,6 +31,7 @@ from dohle.broker.scrubber import Scrubber
 from dohle.broker.surroundings import Surroundings
 from dohle.broker.traffic import Traffic
 from dohle.broker.waiting import Produced
+from dohle.model.batch import Bytes
 from dohle.model.codecs import Codec
 from dohle.model.errors import DohleError
 from dohle.model.ids import NodeId, PartitionKey, new_id
@@ -186,7 +187,7 @@ class Broker:
     # what clients ask
 
     async def produce(
-        self, key: PartitionKey, batch: bytes, acks: int, timeout_s: float, *, keeps_offset: bool = False
+        self, key: PartitionKey, batch: Bytes, acks: int, timeout_s: float, *, keeps_offset: bool = False
     ) -> asyncio.Future[Produced] | None:
         """Appends `batch` and returns its acknowledgement; None for acks=0. Raises what `Leading.append` raises.
 
@@ -215,11 +216,11 @@ class Broker:
         partition.bytes_in.count(len(batch), now)
         return future
 
-    async def _in_codec(self, batch: bytes, codec: Codec, config: TopicConfig) -> bytes:
+    async def _in_codec(self, batch: Bytes, codec: Codec, config: TopicConfig) -> Bytes:
         header = validate_produced_batch(batch, config, self._surroundings.clock.wall_ms())
         if header.codec == codec:
             return batch
-        return bytes(await self._workers.run(partial(recompressed, batch, codec)))
+        return await self._workers.run(partial(recompressed, batch, codec))
 
     async def ask_controller(self, method: str, request: Any, *, timeout_s: float) -> Any:
         """Passes an operator's request on to the active controller and returns its answer.

@@ -22,6 +22,7 @@ from typing import Protocol
 from dohle.broker.in_sync import InSyncSet, Proposal
 from dohle.broker.lag import AppendHistory
 from dohle.broker.waiting import Acknowledgements, Produced
+from dohle.model.batch import Bytes
 from dohle.model.errors import (
     CorruptMessage,
     DamagedReplica,
@@ -158,7 +159,7 @@ class Leading:
     # appends
 
     def append(
-        self, batch: bytes, acks: int, deadline: float, now: float, wall_ms: int, *, keeps_offset: bool = False
+        self, batch: Bytes, acks: int, deadline: float, now: float, wall_ms: int, *, keeps_offset: bool = False
     ) -> asyncio.Future[Produced] | None:
         """Appends one produced batch and returns its acknowledgement, or None for acks=0.
 

@@ -199,6 +199,13 @@ class Reads:
             return FoundOffset(-1, -1, leading.leader_epoch)
         return FoundOffset(found.offset, found.timestamp, leading.leader_epoch)
 
+    def end_of_epoch(self, key: PartitionKey, leader_epoch: int, current_leader_epoch: int) -> tuple[int, int]:
+        """Returns the largest epoch known that is not above `leader_epoch`, and the offset where it ended; (-1, -1)
+        where that is not known (rule 2)."""
+        leading = self._replicas.partition(key).leading()
+        check_leader_epoch(current_leader_epoch, leading)
+        return leading.log.end_offset_for_epoch(leader_epoch)
+
 
 def any_data(answers: Sequence[Fetched]) -> bool:
     return any(answer.batches for answer in answers)

@@ -37,12 +37,15 @@ folder_option = click.option(
 )
 
 
+_BASE_PORT_HELP = f"gRPC port of its first node; HTTP is 1000 above, Kafka 2000.  [default: {BASE_PORT}]"
+
+
 @click.command()
 @folder_option
 @click.option(
     "--nodes", type=int, help="How many nodes a new cluster gets, or one that is there grows to.  [default: 3]"
 )
-@click.option("--base-port", type=int, help=f"gRPC port of its first node; HTTP is 1000 above.  [default: {BASE_PORT}]")
+@click.option("--base-port", type=int, help=_BASE_PORT_HELP)
 @click.option("--racks", metavar="A,B,…", help="A rack for each of its nodes.")
 @click.option("--watch", is_flag=True, help="Stay, and show the cluster's state; Ctrl-C leaves the cluster running.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -192,7 +195,7 @@ def _report(cluster: LocalCluster, started: list[int], seconds: float, voters: S
     for node in state.nodes:
         assert node.process is not None, "a cluster that started has a process for each node"
         began = " (started)" if node.node_id in started else ""
-        ports = f"gRPC localhost:{node.grpc_port}, http://localhost:{node.http_port}/metrics"
+        ports = f"gRPC localhost:{node.grpc_port}, Kafka localhost:{node.kafka_port}, http://localhost:{node.http_port}/metrics"
         click.echo(f"node {node.node_id}  {ports}, pid {node.process.pid}{began}")
     if started:
         click.echo(f"Ready after {seconds:.1f} s; data and logs in {_path(state.folder)}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dohle.cluster.local_state import LocalState
 
 _WATCH_INTERVAL_S = 0.5
-_NODE_COLUMNS = ("NODE", "ADDRESS", "RACK", "STATE", "ROLE", "LEADS", "REPLICAS")
+_NODE_COLUMNS = ("NODE", "ADDRESS", "RACK", "STATE", "ROLE", "LEADS", "REPLICAS", "KAFKA")
 _UNHEALTHY_COLUMNS = ("PARTITION", "LEADER", "IN SYNC", "ASSIGNED", "MISSING", "BEHIND BY")
 _MOST_SHOWN = 20
 _WATCH_LINES = 12  # of the live view, beside the rows of its tables
@@ -168,11 +168,21 @@ def node_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
             _role(node.node_id, description.controller_id, voters),
             node.leaders,
             node.replicas,
+            _address(node, "KAFKA"),
         )
         for node in description.nodes
     ]
     rows += [
-        (voter.node_id, str(voter.address), "-", "-", _role(voter.node_id, description.controller_id, voters), "-", "-")
+        (
+            voter.node_id,
+            str(voter.address),
+            "-",
+            "-",
+            _role(voter.node_id, description.controller_id, voters),
+            "-",
+            "-",
+            "-",
+        )
         for voter in description.voters
         if voter.node_id not in brokers
     ]
@@ -190,8 +200,8 @@ def _role(node_id: int, controller_id: int, voters: set[int]) -> str:
     return "active controller" if node_id == controller_id else "controller" if node_id in voters else "broker"
 
 
-def _address(node: NodeDescription) -> str:
-    return next((str(endpoint.address) for endpoint in node.endpoints if endpoint.listener == "GRPC"), "-")
+def _address(node: NodeDescription, listener: str = "GRPC") -> str:
+    return next((str(endpoint.address) for endpoint in node.endpoints if endpoint.listener == listener), "-")
 
 
 def unhealthy_columns(description: ClusterDescription) -> tuple[str, ...]:
@@ -230,6 +240,7 @@ def to_json(description: ClusterDescription, pids: Mapping[int, int], lags: Lags
             {
                 "node_id": node.node_id,
                 "address": _address(node),
+                "kafka_address": _address(node, "KAFKA"),
                 "rack": node.rack,
                 "fenced": node.fenced,
                 "shutting_down": node.shutting_down,

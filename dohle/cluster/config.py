@@ -61,8 +61,24 @@ class NodeConfig:
     host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 for all")
     advertised_host: str = _setting("", "The name by which clients and nodes reach this one; empty: host")
     grpc_port: int = _port(7092, "Port of the gRPC services")
-    kafka_port: int = _port(9092, "Port kept free for the Kafka protocol; nothing listens there yet")
+    kafka_port: int = _port(9092, "Port for Kafka's clients")
+    kafka_advertised_address: str = _setting(
+        "", "Where Kafka's clients are told to reach this node, host:port; empty: advertised_host and kafka_port"
+    )
     http_port: int = _port(8092, "Port of /metrics, /healthz and /readyz")
+
+    max_connections: int = _setting(10_000, "Connections of Kafka's clients, in all", least=1)
+    max_connections_per_ip: int = _setting(0, "Connections of Kafka's clients from one address; 0: no bound", least=0)
+    connections_max_idle_ms: int = _duration(600_000, "A Kafka client's connection is closed when silent for so long")
+    socket_request_max_bytes: int = _setting(
+        100 << 20, "The largest request of a Kafka client", "bytes", least=1 << 10, most=2**31 - 1
+    )
+    queued_max_request_bytes: int = _setting(
+        256 << 20, "Requests of Kafka's clients that are not answered yet, all together", "bytes", least=1 << 20
+    )
+    auto_create_topics_enable: bool = _setting(
+        True, "Whether a topic is made when a Kafka client asks for it and it does not exist"
+    )
 
     heartbeat_interval_ms: int = _duration(200, "How often a broker tells the controller that it lives")
     session_timeout_ms: int = _duration(3000, "A broker that is silent for so long is fenced")
@@ -173,6 +189,16 @@ class NodeConfig:
             raise ConfigurationError(
                 f"host = {self.host!r} is no address that others can reach: set advertised_host to this machine's name"
             )
+        kafka_host, _, kafka_port = self.kafka_advertised_address.rpartition(":")
+        if self.kafka_advertised_address and not (kafka_host and kafka_port.isdecimal() and int(kafka_port) <= 65_535):
+            raise ConfigurationError(
+                f"kafka_advertised_address = {self.kafka_advertised_address!r}: expected host:port, as in broker-1:9092"
+            )
+        if kafka_host in WILDCARD_HOSTS and self.kafka_advertised_address:
+            raise ConfigurationError(
+                f"kafka_advertised_address = {self.kafka_advertised_address!r} is no address that clients can reach:"
+                " give this machine's name"
+            )
         ids = [voter.node_id for voter in self.voters]
         if len(set(ids)) < len(ids):
             raise ConfigurationError("voters names a node twice")
@@ -202,6 +228,12 @@ class NodeConfig:
     def reachable_host(self) -> str:
         """What others are told to connect to."""
         return self.advertised_host or self.host
+
+    @property
+    def kafka_reachable(self) -> Address:
+        """Where Kafka's clients are told to connect to."""
+        host, _, port = self.kafka_advertised_address.rpartition(":")
+        return Address(host.strip("[]"), int(port)) if host else Address(self.reachable_host, self.kafka_port)
 
     @property
     def grpc_address(self) -> Address:

@@ -106,13 +106,15 @@ def to_toml(values: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for name, value in values.items():
         field = _FIELDS[name]
-        text = str(value) if isinstance(value, int) else _toml_string(to_text(value))
+        text = to_text(value) if isinstance(value, int) else _toml_string(to_text(value))
         lines += [f"# {field.metadata['doc']}", f"{name} = {text}"]
     return "\n".join(lines) + "\n"
 
 
 def to_text(value: Any) -> str:
     """Returns `value` as a flag or an environment variable would give it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
@@ -170,6 +172,8 @@ def _parse(key: str, raw: Any, origin: str) -> Any:
         parse, expected = _voters, "node@host:port,node@host:port,…"
     elif isinstance(default, tuple):
         parse, expected = _words, "words with commas between them"
+    elif isinstance(default, bool):
+        parse, expected = _switch, "true or false"
     elif isinstance(default, int):
         parse, expected = _number, "a whole number"
     else:
@@ -191,6 +195,13 @@ def _number(raw: Any) -> int:
     if not isinstance(raw, int) or isinstance(raw, bool):
         raise TypeError(raw)
     return raw
+
+
+def _switch(raw: Any) -> bool:
+    value = {"true": True, "false": False}.get(raw.strip().lower()) if isinstance(raw, str) else raw
+    if not isinstance(value, bool):
+        raise TypeError(raw)
+    return value
 
 
 def _string(raw: Any) -> str:

@@ -25,14 +25,13 @@ from dataclasses import dataclass, replace
 
 from dohle.cluster.config import Voter
 from dohle.cluster.config_sources import ENVIRONMENT_PREFIX, NOTED_VARIABLE, READY_VARIABLE, load_config, to_toml
-from dohle.cluster.local_state import STATE_FILE, LocalNode, LocalState, load_state
+from dohle.cluster.local_state import KAFKA_OFFSET, STATE_FILE, LocalNode, LocalState, load_state
 from dohle.cluster.process_identity import ProcessIdentity
 from dohle.model.errors import ConfigurationError, DataFolderError, DohleError
 from dohle.runtime.network import Address
 
 BASE_PORT = 7092
 _HTTP_OFFSET = 1000
-_KAFKA_OFFSET = 2000
 _MOST_NODES = 100
 _START_PATIENCE_S = 30.0
 _STOP_PATIENCE_S = 15.0  # longer than a controlled shutdown may take
@@ -287,8 +286,8 @@ def plan(folder: str, nodes: int, base_port: int, racks: Sequence[str], cluster_
     """Returns a new cluster of nodes 1, 2, 3, …; node 1 has the base port. Raises ConfigurationError."""
     if not 1 <= nodes <= _MOST_NODES:
         raise ConfigurationError(f"{nodes} nodes: expected 1 to {_MOST_NODES}")
-    if not 1 <= base_port <= 65_535 - _KAFKA_OFFSET - nodes:
-        raise ConfigurationError(f"base port {base_port}: expected 1 to {65_535 - _KAFKA_OFFSET - nodes}")
+    if not 1 <= base_port <= 65_535 - KAFKA_OFFSET - nodes:
+        raise ConfigurationError(f"base port {base_port}: expected 1 to {65_535 - KAFKA_OFFSET - nodes}")
     if racks and len(racks) != nodes:
         raise ConfigurationError(f"{len(racks)} racks for {nodes} nodes: name one rack for each node, or none")
     members = tuple(
@@ -330,7 +329,7 @@ def free_base_port(nodes: int) -> int:
     candidates = list(range(20_192, 30_000, 10))
     random.SystemRandom().shuffle(candidates)  # so that two who look at the same moment hardly ever find the same
     for base_port in candidates:
-        wanted = [base_port + offset + i for offset in (0, _HTTP_OFFSET, _KAFKA_OFFSET) for i in range(nodes)]
+        wanted = [base_port + offset + i for offset in (0, _HTTP_OFFSET, KAFKA_OFFSET) for i in range(nodes)]
         if all(_is_free(port) for port in wanted):
             return base_port
     raise ConfigurationError("no free ports between 20192 and 32000")
@@ -348,7 +347,7 @@ def last_lines(path: str, count: int, start: int = 0) -> list[str]:
 
 def _check_ports_of_new(nodes: Sequence[LocalNode]) -> None:
     for node in nodes:
-        ports = {"gRPC": node.grpc_port, "HTTP": node.http_port, "Kafka": node.grpc_port + _KAFKA_OFFSET}
+        ports = {"gRPC": node.grpc_port, "HTTP": node.http_port, "Kafka": node.kafka_port}
         for purpose, port in ports.items():
             if not _is_free(port):
                 raise ConfigurationError(
@@ -402,7 +401,7 @@ def _settings(
         "voters": voters,
         "rack": node.rack,
         "grpc_port": node.grpc_port,
-        "kafka_port": node.grpc_port + _KAFKA_OFFSET,
+        "kafka_port": node.kafka_port,
         "http_port": node.http_port,
         "default_replication_factor": min(3, len(state.nodes)),
     }

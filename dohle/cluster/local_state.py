@@ -17,6 +17,10 @@ STATE_FILE = "cluster.json"
 _FORMAT = 1
 
 
+KAFKA_OFFSET = 2000
+"""How far above its gRPC port a node has the one for Kafka's clients."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalNode:
     """One node of a local cluster; its paths lie in the cluster's folder."""
@@ -26,6 +30,10 @@ class LocalNode:
     http_port: int
     rack: str
     process: ProcessIdentity | None = None
+
+    @property
+    def kafka_port(self) -> int:
+        return self.grpc_port + KAFKA_OFFSET
 
     @property
     def name(self) -> str:

@@ -13,9 +13,11 @@ Runs in the simulator as it is: what belongs to a real process (signals, logging
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from dohle.broker.broker import Broker, BrokerSettings
 from dohle.broker.compaction import CompactionSettings
@@ -68,6 +70,21 @@ class Seams:
     workers: Workers
 
 
+class Door(Protocol):
+    """Another way for clients to the broker, beside the gRPC services: what its owner makes for the real world."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What clients and other nodes are told of it."""
+        ...
+
+    async def open(self, broker: Broker) -> None:
+        """Begins to answer, out of a broker that has registered."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Node:
     """One start of one node. `on_failure` is told of what it cannot go on after; its owner then stops it.
 
@@ -81,6 +98,7 @@ class Node:
         *,
         on_failure: OnFailure,
         features: tuple[FeatureRange, ...] = SUPPORTED_FEATURES,
+        doors: Sequence[Door] = (),
     ) -> None:
         self.config = config
         self.features = features
@@ -95,6 +113,7 @@ class Node:
         self._ready_at: float | None = None
         self._seams = seams
         self._on_failure = on_failure
+        self._doors = doors
         self._tasks = Tasks(f"node {config.node_id}", self._fail)
         self._parts = AsyncExitStack()  # what is up, to be taken down in the opposite order
         self._serving = AsyncExitStack()  # what ends before any part does
@@ -127,6 +146,8 @@ class Node:
             services += [late.service for late in rpcs_of_broker]
         server = await seams.network.serve(config.grpc_address, services, listener=LISTENER)
         self._serving.push_async_callback(server.stop, _STOP_GRACE_S)
+        for door in self._doors:
+            self._serving.push_async_callback(door.close)
         self._serving.push_async_callback(self._leave)
         self._serving.push_async_callback(self._hand_over)
         log.info("node %d of cluster %s listens on %s", config.node_id, folder.cluster_id, server.address)
@@ -140,6 +161,8 @@ class Node:
             for late, implementation in zip(rpcs_of_broker, self._served_by(self.broker), strict=True):
                 late.begin(implementation)
             await self.broker.start()
+            for door in self._doors:
+                await door.open(self.broker)
 
     async def wait_until_ready(self) -> None:
         """Returns once this node serves: unfenced, if it is a broker."""
@@ -255,6 +278,7 @@ class Node:
                 endpoints=(
                     Endpoint(LISTENER, host, config.grpc_port, SECURITY_PROTOCOL),
                     Endpoint(HTTP_LISTENER, host, config.http_port, SECURITY_PROTOCOL),
+                    *(door.endpoint for door in self._doors),
                 ),
                 rack=config.rack,
                 heartbeat_interval_ms=config.heartbeat_interval_ms,

@@ -23,6 +23,7 @@ import uvloop
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.config_sources import NOTED_VARIABLE, READY_VARIABLE, load_config, parse_flags
 from dohle.cluster.http import HttpServer
+from dohle.cluster.kafka_door import KafkaDoor
 from dohle.cluster.node import Node, Seams
 from dohle.cluster.pages import pages_of
 from dohle.model.errors import DohleError
@@ -81,12 +82,15 @@ async def _run(config: NodeConfig, ready_descriptor: int | None) -> int:
         random=random.Random(random.SystemRandom().getrandbits(128)),  # noqa: S311 - ids and delays, no secrets
         workers=ThreadWorkers(),
     )
-    node = Node(config, seams, on_failure=end)
+    kafka = KafkaDoor(config, seams.clock, on_failure=end) if config.is_broker else None
+    node = Node(config, seams, on_failure=end, doors=() if kafka is None else (kafka,))
     http = HttpServer(pages_of(node))
 
     async def start() -> None:
         try:
             await http.start(Address(config.host, config.http_port))
+            if kafka is not None:
+                await kafka.bind()
             await node.start()
             await node.wait_until_ready()
         except DohleError as error:

@@ -14,6 +14,7 @@ from dohle.broker.leading import Leading
 from dohle.broker.partition import Partition
 from dohle.listeners.as_known import history_as_known, quorum_as_known
 from dohle.listeners.broker_service import failure
+from dohle.listeners.passing_on import passed_on
 from dohle.model.errors import DamagedReplica, DohleError, StorageFailure, UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
 from dohle.model.image import BrokerImage, ClusterImage, TopicImage
@@ -23,9 +24,6 @@ from dohle.runtime.disk import Disk
 from dohle.runtime.network import RequestContext
 from dohle.storage.log_folder import LogFolder
 
-DEFAULT_TIMEOUT_S = 30.0
-_CATCH_UP_S = 1.0
-
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
@@ -33,19 +31,11 @@ Response = TypeVar("Response", bound=Message)
 def _passed_on(
     request_type: type[Request], response_type: type[Response]
 ) -> Callable[[AdminService, Request, RequestContext], Coroutine[Any, Any, Response]]:
-    """Returns the rpc that the active controller answers, which has one of the same name.
-
-    An answer with a metadata offset is of a change: this broker waits a little until it has that itself, so that who
-    has changed something reads it here.
-    """
+    """Returns the rpc that the active controller answers, which has one of the same name."""
     method = request_type.DESCRIPTOR.name.removesuffix("Request")
-    is_change = "metadata_offset" in response_type.DESCRIPTOR.fields_by_name
 
     async def rpc(service: AdminService, request: Any, _context: RequestContext) -> Response:
-        timeout_s = request.timeout_ms / 1000 if request.timeout_ms > 0 else DEFAULT_TIMEOUT_S
-        answer = await service._broker.ask_controller(method, request, timeout_s=timeout_s)
-        if is_change:
-            await service._broker.metadata.reached(answer.metadata_offset, _CATCH_UP_S)
+        answer = await passed_on(service._broker, method, request, timeout_ms=request.timeout_ms)
         assert isinstance(answer, response_type), f"{method} is answered by {answer.DESCRIPTOR.full_name}"
         return answer
 

@@ -16,8 +16,7 @@ class ByteBudget:
 
     async def take(self, size_bytes: int) -> None:
         """Returns once `size_bytes` fit."""
-        if not self._waiting and self._fits(size_bytes):
-            self._taken += size_bytes
+        if self.take_if_fits(size_bytes):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size_bytes, turn))
@@ -27,6 +26,22 @@ class ByteBudget:
             if turn.done() and not turn.cancelled():
                 self.give_back(size_bytes)
             raise
+
+    def take_if_fits(self, size_bytes: int) -> bool:
+        """Takes them without a wait, or returns False."""
+        fits = not self._waiting and self._fits(size_bytes)
+        if fits:
+            self._taken += size_bytes
+        return fits
+
+    def take_now(self, size_bytes: int) -> None:
+        """Counts what is there already, whether it fits or not; others wait the longer."""
+        self._taken += size_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """How much fits; 0 also where more is out than may be."""
+        return max(0, self._most_bytes - self._taken)
 
     def give_back(self, size_bytes: int) -> None:
         self._taken -= size_bytes

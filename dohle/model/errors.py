@@ -12,10 +12,12 @@
     │   ├── BrokerNotAvailable              8
     │   ├── ReplicaNotAvailable             9
     │   ├── NetworkException               13  may have happened
+    │   ├── CoordinatorNotAvailable        15
     │   ├── NotEnoughReplicas              19
     │   ├── NotEnoughReplicasAfterAppend   20  may have happened
     │   ├── NotController                  41
     │   ├── StorageFailure                 56  may have happened
+    │   ├── FetchSessionIdNotFound         70
     │   ├── FencedLeaderEpoch              74
     │   ├── UnknownLeaderEpoch             75
     │   ├── OffsetNotAvailable             78
@@ -41,6 +43,7 @@
     ├── OutOfOrderSequenceNumber       45
     ├── DuplicateSequenceNumber        46
     ├── InvalidProducerEpoch           47
+    ├── TransactionalIdAuthorizationFailed 53
     ├── OperationNotAttempted          55
     ├── UnknownProducerId              59
     ├── ReassignmentInProgress         60
@@ -57,6 +60,7 @@
     ├── BrokerIdNotRegistered         102
     ├── InconsistentClusterId         104
     ├── IneligibleReplica             107
+    ├── UnsupportedEndpointType       115
     ├── InvalidRegistration           119
     ├── VoterNotFound                 127
     └── LocalError (codes below -1, which never reach Kafka's wire)
@@ -175,6 +179,18 @@ class NetworkException(Retriable):
 
     code = 13
     definite = False
+
+
+class CoordinatorNotAvailable(Retriable):
+    """There is no coordinator for this group or transactional id."""
+
+    code = 15
+
+
+class FetchSessionIdNotFound(Retriable):
+    """There is no such fetch session."""
+
+    code = 70
 
 
 class NotEnoughReplicas(Retriable):
@@ -352,6 +368,18 @@ class InvalidProducerEpoch(DohleError):
     """A newer epoch of this producer id has been seen."""
 
     code = 47
+
+
+class TransactionalIdAuthorizationFailed(DohleError):
+    """The producer may not use this transactional id, or names none where one is needed."""
+
+    code = 53
+
+
+class UnsupportedEndpointType(DohleError):
+    """This kind of endpoint is not told of here."""
+
+    code = 115
 
 
 class OperationNotAttempted(DohleError):

@@ -206,7 +206,7 @@ class Log:
 
     # Appends
 
-    def append_as_leader(self, batch: bytes | bytearray, leader_epoch: int, now_ms: int) -> Appended:
+    def append_as_leader(self, batch: Bytes, leader_epoch: int, now_ms: int) -> Appended:
         """Appends one valid batch, stamped with the next offset, the epoch and, where the topic says so, the time.
 
         A bytearray is stamped in place. Raises StorageFailure (nothing was kept of the batch), DamagedReplica,

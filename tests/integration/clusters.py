@@ -42,6 +42,7 @@ class Cluster:
             new_cluster_id=id_text(new_id(random.SystemRandom())),
         )
         self.bootstrap = self.local.state.bootstrap
+        self.kafka_bootstrap = ",".join(f"127.0.0.1:{node.kafka_port}" for node in self.local.state.nodes)
         self.node_ids = [node.node_id for node in self.local.state.nodes]
 
     # commands
@@ -115,6 +116,9 @@ class Cluster:
 
     def port(self, node_id: int) -> int:
         return self.local.state.node(node_id).grpc_port
+
+    def kafka_port(self, node_id: int) -> int:
+        return self.local.state.node(node_id).kafka_port
 
     def data(self, node_id: int) -> Path:
         return Path(self.local.state.data_dir(self.local.state.node(node_id)))

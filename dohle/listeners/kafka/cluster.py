@@ -1,0 +1,168 @@
+"""Metadata and DescribeCluster: brokers, topics, who leads what; and topics that are made by being asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
+
+from dohle.broker.broker import Broker
+from dohle.kafka.declaration import NO_UUID
+from dohle.kafka.messages.cluster import (
+    DescribeClusterRequest,
+    DescribeClusterResponse,
+    MetadataRequest,
+    MetadataResponse,
+)
+from dohle.listeners.kafka.apis import Caller
+from dohle.listeners.kafka.topics_known import LISTENER, KafkaNode, TopicsKnown, wire_code
+from dohle.listeners.passing_on import passed_on
+from dohle.model.errors import (
+    DohleError,
+    InvalidRequest,
+    LeaderNotAvailable,
+    TopicAlreadyExists,
+    UnknownTopicOrPartition,
+    UnsupportedEndpointType,
+    error_for,
+)
+from dohle.model.ids import NO_NODE, NodeId, TopicId
+from dohle.model.image import PartitionImage, TopicImage
+from dohle.model.topic_config import check_topic_name
+from dohle.rpc.v1 import admin_pb2
+
+log = logging.getLogger(__name__)
+
+_FIRST_BY_ID: Final = 12
+_FIRST_WITH_NONE: Final = 1
+_CREATION_MS: Final = 5000
+_CLUSTER_DEFAULT: Final = -1
+_BROKERS: Final = 1
+
+_Topic = MetadataResponse.Topic
+
+
+class Cluster:
+    """What clients ask of the cluster; `creates_topics`: also of topics that do not exist yet."""
+
+    def __init__(self, broker: Broker, known: TopicsKnown, *, creates_topics: bool) -> None:
+        self._broker = broker
+        self._known = known
+        self._creates_topics = creates_topics
+
+    async def metadata(self, request: MetadataRequest, caller: Caller) -> MetadataResponse:
+        nodes = self._known.nodes(caller)
+        up = frozenset(node.node_id for node in nodes)
+        return MetadataResponse(
+            brokers=[
+                MetadataResponse.Broker(node_id=node.node_id, host=node.host, port=node.port, rack=node.rack)
+                for node in nodes
+            ],
+            cluster_id=self._broker.image.cluster_id,
+            controller_id=self._known.controller(nodes),
+            topics=[one async for one in self._topics(request, caller, up)],
+        )
+
+    async def _topics(self, request: MetadataRequest, caller: Caller, up: frozenset[NodeId]) -> AsyncIterator[_Topic]:
+        asked = request.topics
+        if asked is None or (caller.api_version < _FIRST_WITH_NONE and not asked):
+            for topic in self._broker.image.topics_in_order():
+                yield _described(topic, up)
+            return
+        if any(one.name is None or one.topic_id != NO_UUID for one in asked) and caller.api_version < _FIRST_BY_ID:
+            raise InvalidRequest(f"version {caller.api_version} of Metadata cannot ask for topics by their ids")
+        missing = [one.name for one in asked if one.name and self._broker.image.topic_named(one.name) is None]
+        failures = await self._create(missing, allowed=request.allow_auto_topic_creation)
+        for one in asked:
+            by_id = one.topic_id != NO_UUID
+            try:
+                found = self._known.topic(one.name or "", one.topic_id, by_id=by_id)
+            except DohleError as error:
+                told = failures.get(one.name or "", error)
+                name = None if by_id else one.name
+                yield _Topic(error_code=wire_code(told), name=name, topic_id=one.topic_id, partitions=[])
+            else:
+                yield _described(found, up)
+
+    async def _create(self, names: Iterable[str], *, allowed: bool) -> dict[str, DohleError]:
+        """Makes those topics, if that is to be, and returns why some were not made."""
+        failures: dict[str, DohleError] = {}
+        wanted: list[str] = []
+        for name in dict.fromkeys(names):
+            try:
+                check_topic_name(name)
+            except DohleError as error:
+                failures[name] = error
+            else:
+                wanted.append(name)
+        if not (wanted and allowed and self._creates_topics):
+            return failures
+        request = admin_pb2.CreateTopicsRequest(
+            topics=[
+                admin_pb2.NewTopic(name=name, partitions=_CLUSTER_DEFAULT, replication_factor=_CLUSTER_DEFAULT)
+                for name in wanted
+            ],
+            timeout_ms=_CREATION_MS,
+        )
+        try:
+            answer = await passed_on(self._broker, "CreateTopics", request, timeout_ms=_CREATION_MS)
+        except DohleError as error:
+            log.warning("topics %s that a Kafka client asked for were not made: %s", ", ".join(wanted), error.message)
+            return failures | dict.fromkeys(wanted, UnknownTopicOrPartition(error.message))
+        for made in answer.topics:
+            if not made.failure.code:
+                log.info("topic %s was made, since a Kafka client asked for it", made.name)
+            elif made.failure.code != TopicAlreadyExists.code:
+                log.warning("topic %s that a Kafka client asked for was not made: %s", made.name, made.failure.message)
+                failures[made.name] = error_for(made.failure.code, made.failure.message)
+        return failures
+
+    async def describe_cluster(self, request: DescribeClusterRequest, caller: Caller) -> DescribeClusterResponse:
+        cluster_id = self._broker.image.cluster_id or ""
+        if request.endpoint_type != _BROKERS:
+            error = UnsupportedEndpointType("only brokers are told of here: endpoint type 1")
+            return DescribeClusterResponse(
+                error_code=error.code, error_message=error.message, cluster_id=cluster_id, brokers=[]
+            )
+        nodes = self._known.nodes(caller)
+        brokers = [_broker(node) for node in nodes]
+        if request.include_fenced_brokers:
+            for broker in self._broker.image.brokers_in_order():
+                endpoint = broker.endpoint(LISTENER)
+                if broker.fenced and endpoint is not None:
+                    node = KafkaNode(broker.node_id, endpoint.host, endpoint.port, broker.rack or None)
+                    brokers.append(_broker(node, fenced=True))
+        return DescribeClusterResponse(
+            error_code=0,
+            cluster_id=cluster_id,
+            controller_id=self._known.controller(nodes),
+            brokers=brokers,
+        )
+
+
+def _broker(node: KafkaNode, *, fenced: bool = False) -> DescribeClusterResponse.Broker:
+    return DescribeClusterResponse.Broker(
+        broker_id=node.node_id, host=node.host, port=node.port, rack=node.rack, is_fenced=fenced
+    )
+
+
+def _described(topic: TopicImage, up: frozenset[NodeId]) -> _Topic:
+    return _Topic(
+        error_code=0,
+        name=topic.name,
+        topic_id=TopicId(topic.topic_id),
+        partitions=[_partition(number, partition, up) for number, partition in enumerate(topic.partitions)],
+    )
+
+
+def _partition(number: int, partition: PartitionImage, up: frozenset[NodeId]) -> _Topic.Partition:
+    is_led = partition.leader in up
+    return _Topic.Partition(
+        error_code=0 if is_led else LeaderNotAvailable.code,
+        partition_index=number,
+        leader_id=partition.leader if is_led else NO_NODE,
+        leader_epoch=partition.leader_epoch,
+        replica_nodes=list(partition.assigned_replicas),
+        isr_nodes=list(partition.in_sync_replicas),
+        offline_replicas=[node for node in partition.assigned_replicas if node not in up],
+    )

@@ -1,0 +1,68 @@
+"""The table of the APIs that are served: what is in it is advertised, and nothing else is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dohle.broker.broker import Broker
+from dohle.kafka.messages.cluster import ApiVersionsRequest, DescribeClusterRequest, MetadataRequest
+from dohle.kafka.messages.configs import DescribeConfigsRequest, IncrementalAlterConfigsRequest
+from dohle.kafka.messages.fetch import FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest
+from dohle.kafka.messages.groups import FindCoordinatorRequest
+from dohle.kafka.messages.produce import InitProducerIdRequest, ProduceRequest
+from dohle.kafka.messages.topics import (
+    CreatePartitionsRequest,
+    CreateTopicsRequest,
+    DeleteRecordsRequest,
+    DeleteTopicsRequest,
+)
+from dohle.listeners.byte_budget import ByteBudget
+from dohle.listeners.kafka.apis import Apis, ServedApi
+from dohle.listeners.kafka.cluster import Cluster
+from dohle.listeners.kafka.configs import Configs
+from dohle.listeners.kafka.coordinators import find_coordinator
+from dohle.listeners.kafka.fetch import Fetching
+from dohle.listeners.kafka.offsets import Offsets
+from dohle.listeners.kafka.produce import Producing
+from dohle.listeners.kafka.topics import Topics
+from dohle.listeners.kafka.topics_known import TopicsKnown
+from dohle.listeners.kafka.versions import Versions
+
+
+@dataclass(frozen=True, slots=True)
+class ServedSettings:
+    """`tells_reached_address`: a client is told of this node under the address at which it has reached it."""
+
+    creates_topics: bool = True
+    tells_reached_address: bool = True
+
+
+def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -> Apis:
+    """Returns what is served out of `broker`; `answers` bounds the bytes that clients have not taken yet."""
+    known = TopicsKnown(broker, tells_reached_address=settings.tells_reached_address)
+    cluster = Cluster(broker, known, creates_topics=settings.creates_topics)
+    producing = Producing(broker, known)
+    offsets = Offsets(broker, known)
+    topics = Topics(broker, known)
+    configs = Configs(broker, known)
+    apis: dict[int, ServedApi] = {}
+    for api in (
+        # versions 0 to 2 are refused: without them in the list, old versions of librdkafka stop compressing
+        ServedApi(ProduceRequest, begin=producing.produce, advertised_from=0),
+        ServedApi(FetchRequest, Fetching(broker, known, answers).fetch, is_large=True),
+        ServedApi(ListOffsetsRequest, offsets.list_offsets),
+        ServedApi(MetadataRequest, cluster.metadata),
+        ServedApi(FindCoordinatorRequest, find_coordinator),
+        ServedApi(ApiVersionsRequest, Versions(apis).answer),
+        ServedApi(CreateTopicsRequest, topics.create),
+        ServedApi(DeleteTopicsRequest, topics.delete),
+        ServedApi(DeleteRecordsRequest, topics.delete_records),
+        ServedApi(InitProducerIdRequest, producing.init_producer_id),
+        ServedApi(OffsetForLeaderEpochRequest, offsets.of_leader_epochs),
+        ServedApi(DescribeConfigsRequest, configs.describe),
+        ServedApi(CreatePartitionsRequest, topics.create_partitions),
+        ServedApi(IncrementalAlterConfigsRequest, configs.alter),
+        ServedApi(DescribeClusterRequest, cluster.describe_cluster),
+    ):
+        apis[api.request.API.key] = api
+    return apis

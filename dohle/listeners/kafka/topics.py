@@ -1,0 +1,216 @@
+"""CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any, Final
+
+from dohle.broker.broker import Broker
+from dohle.kafka.declaration import NO_UUID
+from dohle.kafka.messages.topics import (
+    CreatePartitionsRequest,
+    CreatePartitionsResponse,
+    CreateTopicsRequest,
+    CreateTopicsResponse,
+    DeleteRecordsRequest,
+    DeleteRecordsResponse,
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+)
+from dohle.listeners.kafka.apis import Caller
+from dohle.listeners.kafka.configs import config_source, described_values
+from dohle.listeners.kafka.topics_known import TopicsKnown, by_name, wire_code
+from dohle.listeners.passing_on import passed_on
+from dohle.model.errors import (
+    DohleError,
+    InvalidConfig,
+    InvalidReplicaAssignment,
+    InvalidRequest,
+    error_for,
+)
+from dohle.rpc.v1 import admin_pb2
+
+_MOST_WAIT_S: Final = 60.0
+_FIRST_BY_ID: Final = 6
+_NOTHING: Final = -1
+
+_Created = CreateTopicsResponse.Topic
+
+
+class Topics:
+    """Changes of topics, which go on to the active controller, and deletions of records, which this broker makes."""
+
+    def __init__(self, broker: Broker, known: TopicsKnown) -> None:
+        self._broker = broker
+        self._known = known
+
+    async def _asked(self, method: str, request: Any, timeout_ms: int, names: list[str]) -> dict[str, Any]:
+        """Returns by name what the controller answered of each topic; a DohleError for each if it did not."""
+        if not names:
+            return {}
+        try:
+            answer = await passed_on(self._broker, method, request, timeout_ms=timeout_ms)
+        except DohleError as error:
+            return dict.fromkeys(names, error)
+        return {getattr(one, "name", None) or one.topic: one for one in answer.topics}
+
+    async def create(self, request: CreateTopicsRequest, _caller: Caller) -> CreateTopicsResponse:
+        refused: dict[str, DohleError] = {}
+        twice = _twice([topic.name for topic in request.topics])
+        wanted: list[admin_pb2.NewTopic] = []
+        for topic in request.topics:
+            try:
+                if topic.name in twice:
+                    raise InvalidRequest(f"topic {topic.name} is named twice in one request")
+                wanted.append(_new_topic(topic))
+            except DohleError as error:
+                refused[topic.name] = error
+        answered = await self._asked(
+            "CreateTopics",
+            admin_pb2.CreateTopicsRequest(
+                topics=wanted, validate_only=request.validate_only, timeout_ms=request.timeout_ms
+            ),
+            request.timeout_ms,
+            [topic.name for topic in wanted],
+        )
+        names = dict.fromkeys(topic.name for topic in request.topics)
+        overrides = {topic.name: topic.configs for topic in request.topics}
+        return CreateTopicsResponse(
+            topics=[_created(name, refused.get(name) or answered[name], overrides[name]) for name in names]
+        )
+
+    async def delete(self, request: DeleteTopicsRequest, caller: Caller) -> DeleteTopicsResponse:
+        response = DeleteTopicsResponse(responses=[])
+        wanted: dict[str, DeleteTopicsResponse.Topic] = {}
+        asked = [(one.name, one.topic_id) for one in request.topics]
+        if caller.api_version < _FIRST_BY_ID:
+            asked = [(name, NO_UUID) for name in request.topic_names]
+        for name, topic_id in asked:
+            answer = DeleteTopicsResponse.Topic(name=name, topic_id=topic_id, error_code=0)
+            response.responses.append(answer)
+            try:
+                if name is not None and topic_id != NO_UUID:
+                    raise InvalidRequest("a topic is deleted by its name or its id, not by both")
+                found = self._known.topic(name or "", topic_id, by_id=topic_id != NO_UUID)
+                if found.name in wanted:
+                    raise InvalidRequest(f"topic {found.name} is named twice in one request")
+            except DohleError as error:
+                answer.error_code, answer.error_message = wire_code(error), error.message
+            else:
+                answer.name, answer.topic_id = found.name, found.topic_id
+                wanted[found.name] = answer
+        names = list(wanted)
+        answered = await self._asked(
+            "DeleteTopics",
+            admin_pb2.DeleteTopicsRequest(topics=names, timeout_ms=request.timeout_ms),
+            request.timeout_ms,
+            names,
+        )
+        for name, answer in wanted.items():
+            answer.error_code, answer.error_message = _outcome(answered[name])
+        return response
+
+    async def create_partitions(self, request: CreatePartitionsRequest, _caller: Caller) -> CreatePartitionsResponse:
+        refused: dict[str, DohleError] = {}
+        twice = _twice([topic.name for topic in request.topics])
+        for topic in request.topics:
+            if topic.name in twice:
+                refused[topic.name] = InvalidRequest(f"topic {topic.name} is named twice in one request")
+            elif topic.assignments is not None:
+                refused[topic.name] = InvalidReplicaAssignment(
+                    "new partitions are placed by the controller: leave the assignments out, and move replicas after"
+                )
+        wanted = [topic for topic in request.topics if topic.name not in refused]
+        answered = await self._asked(
+            "CreatePartitions",
+            admin_pb2.CreatePartitionsRequest(
+                topics=[admin_pb2.NewPartitions(topic=topic.name, total_count=topic.count) for topic in wanted],
+                validate_only=request.validate_only,
+                timeout_ms=request.timeout_ms,
+            ),
+            request.timeout_ms,
+            [topic.name for topic in wanted],
+        )
+        response = CreatePartitionsResponse(results=[])
+        for name in dict.fromkeys(topic.name for topic in request.topics):
+            code, message = _outcome(refused.get(name) or answered[name])
+            response.results.append(CreatePartitionsResponse.Result(name=name, error_code=code, error_message=message))
+        return response
+
+    async def delete_records(self, request: DeleteRecordsRequest, _caller: Caller) -> DeleteRecordsResponse:
+        timeout_s = min(max(request.timeout_ms, 0) / 1000, _MOST_WAIT_S)
+
+        async def delete(
+            name: str, asked: DeleteRecordsRequest.Topic.Partition
+        ) -> DeleteRecordsResponse.Topic.Partition:
+            answer = DeleteRecordsResponse.Topic.Partition(
+                partition_index=asked.partition_index, low_watermark=_NOTHING, error_code=0
+            )
+            try:
+                key = self._known.key(self._known.topic(name, b"", by_id=False), asked.partition_index)
+                found = await self._broker.deletions.delete(key, asked.offset, _NOTHING, timeout_s)
+            except DohleError as error:
+                answer.error_code = wire_code(by_name(error, by_id=False))
+            else:
+                answer.low_watermark = found.log_start_offset
+            return answer
+
+        response = DeleteRecordsResponse(topics=[])
+        for topic in request.topics:
+            # side by side: one that waits for a replica keeps none of the others
+            answers = await asyncio.gather(*(delete(topic.name, one) for one in topic.partitions))
+            response.topics.append(DeleteRecordsResponse.Topic(name=topic.name, partitions=answers))
+        return response
+
+
+def _twice(names: list[str]) -> set[str]:
+    return {name for name, times in Counter(names).items() if times > 1}
+
+
+def _new_topic(topic: CreateTopicsRequest.Topic) -> admin_pb2.NewTopic:
+    without_value = [config.name for config in topic.configs if config.value is None]
+    if without_value:
+        raise InvalidConfig(f"{', '.join(without_value)}: null is no value; leave out what is to be the default")
+    if topic.assignments and (topic.num_partitions, topic.replication_factor) != (_NOTHING, _NOTHING):
+        raise InvalidRequest("both assignments and a number of partitions or replicas are given: give one of them")
+    return admin_pb2.NewTopic(
+        name=topic.name,
+        partitions=topic.num_partitions,
+        replication_factor=topic.replication_factor,
+        configs=[admin_pb2.ConfigEntry(name=config.name, value=config.value) for config in topic.configs],
+        assignments=[
+            admin_pb2.ReplicaAssignment(partition=one.partition_index, replicas=one.broker_ids)
+            for one in topic.assignments
+        ],
+    )
+
+
+def _created(name: str, answered: Any, configs: list[CreateTopicsRequest.Topic.Config]) -> _Created:
+    code, message = _outcome(answered)
+    if code:
+        return _Created(name=name, error_code=code, error_message=message)
+    overrides = {config.name: config.value or "" for config in configs}
+    return _Created(
+        name=name,
+        topic_id=answered.topic_id or NO_UUID,
+        error_code=0,
+        error_message=None,
+        num_partitions=answered.partitions,
+        replication_factor=answered.replication_factor,
+        configs=[
+            _Created.Config(
+                name=key, value=value, read_only=False, config_source=config_source(key, overrides), is_sensitive=False
+            )
+            for key, value in described_values(overrides)
+        ],
+    )
+
+
+def _outcome(answered: Any) -> tuple[int, str | None]:
+    """Returns code and message, of an error or of the controller's answer for one topic."""
+    if isinstance(answered, DohleError):
+        return wire_code(answered), answered.message
+    if not answered.failure.code:
+        return 0, None
+    return wire_code(error_for(answered.failure.code)), answered.failure.message
