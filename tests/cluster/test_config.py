@@ -117,3 +117,27 @@ def test_a_written_file_is_read_back_the_same(tmp_path):
     config = NodeConfig(data_dir='/a "b"\\c', voters=(Voter(1, Address("::1", 7)),), rack="r")
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     assert load_config(_file(tmp_path, to_toml(values))).config == config
+
+
+def test_kafkas_clients_are_told_one_address():
+    assert NodeConfig().kafka_reachable == ("127.0.0.1", 9092)
+    assert NodeConfig(advertised_host="a", kafka_port=1).kafka_reachable == ("a", 1)
+    given = NodeConfig(advertised_host="a", kafka_advertised_address="[::1]:19092")
+    assert given.kafka_reachable == ("::1", 19092)
+
+
+@pytest.mark.parametrize("address", ["a", ":9092", "a:", "a:b", "a:70000", "0.0.0.0:9092"])
+def test_an_address_that_kafkas_clients_cannot_use_is_refused(address):
+    with pytest.raises(ConfigurationError, match="kafka_advertised_address"):
+        NodeConfig(kafka_advertised_address=address)
+
+
+def test_a_switch_is_true_or_false(tmp_path):
+    path = tmp_path / "node.toml"
+    path.write_text(to_toml({"auto_create_topics_enable": False}))
+    assert "auto_create_topics_enable = false" in path.read_text()
+    assert not load_config(str(path)).config.auto_create_topics_enable
+    assert load_config(str(path), {}, {"auto_create_topics_enable": "True"}).config.auto_create_topics_enable
+    for wrong in ("1", "yes", ""):
+        with pytest.raises(ConfigurationError, match="expected true or false"):
+            load_config(None, {"DOHLE_AUTO_CREATE_TOPICS_ENABLE": wrong})

@@ -130,6 +130,8 @@ class KafkaListener:
 
     def admits(self, connection: KafkaConnection) -> bool:
         """Whether there may be one more from there; if so, it is one."""
+        if self._server is None:
+            return False  # it came while the port was being closed
         host, settings = connection.peer.host, self._settings
         if len(self.connections) >= settings.max_connections:
             self.complain(connection.peer, f"there are {settings.max_connections} connections (max_connections)")
