@@ -18,15 +18,16 @@ from dohle.broker.broker import Broker
 from dohle.broker.leading import Leading
 from dohle.cluster.node import Node
 from dohle.controller.part import ControllerPart
+from dohle.listeners.kafka.listener import KafkaListener
 from dohle.model.ids import NodeId
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def registry_of(node: Node) -> CollectorRegistry:
-    """Returns a registry with all that there is to know of `node`."""
+def registry_of(node: Node, kafka: KafkaListener | None = None) -> CollectorRegistry:
+    """Returns a registry with all that there is to know of `node`, and of its port for Kafka's clients."""
     registry = CollectorRegistry()
-    registry.register(NodeCollector(node))
+    registry.register(NodeCollector(node, kafka))
     ProcessCollector(registry=registry)
     return registry
 
@@ -39,8 +40,9 @@ def exposition(registry: CollectorRegistry) -> bytes:
 class NodeCollector(Collector):
     """Reads a node's state at each scrape."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, kafka: KafkaListener | None) -> None:
         self._node = node
+        self._kafka = kafka
 
     def describe(self) -> list[Metric]:
         return []  # what there is depends on the node's state, and is not to be gathered at registration
@@ -73,6 +75,8 @@ class NodeCollector(Collector):
             yield from _of_replicas(node.broker)
             yield from _of_replication(node.broker)
             yield from _of_traffic(node.broker)
+        if self._kafka is not None:
+            yield from _of_kafka(self._kafka)
 
 
 def _of_controller(part: ControllerPart) -> Iterator[Metric]:
@@ -246,3 +250,14 @@ def _of_traffic(broker: Broker) -> Iterator[Metric]:
         ("dohle_refilled_replicas", "Damaged replicas that were set aside and filled anew", repairs.refilled),
     ):
         yield CounterMetricFamily(name, doc, float(value))
+
+
+def _of_kafka(listener: KafkaListener) -> Iterator[Metric]:
+    connections = float(len(listener.connections))
+    yield GaugeMetricFamily("dohle_kafka_connections", "Connections of Kafka's clients", connections)
+    turned_away = float(listener.turned_away)
+    yield CounterMetricFamily("dohle_kafka_turned_away", "Connections refused or cut, the log says why", turned_away)
+    requests = CounterMetricFamily("dohle_kafka_requests", "Requests of Kafka's clients", labels=["api"])
+    for name in sorted(listener.asked):
+        requests.add_metric([name], float(listener.asked[name]))
+    yield requests

@@ -12,15 +12,17 @@ from dohle.cluster.node import Node
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from dohle.listeners.kafka.listener import KafkaListener
 
-def pages_of(node: Node) -> Mapping[str, Callable[[], Page]]:
+
+def pages_of(node: Node, kafka: KafkaListener | None = None) -> Mapping[str, Callable[[], Page]]:
     """Returns the pages by path."""
 
     @cache
     def registry() -> CollectorRegistry:
         from dohle.cluster.metrics import registry_of
 
-        return registry_of(node)
+        return registry_of(node, kafka)
 
     def metrics() -> Page:
         # imported at the first scrape: a node that nobody scrapes starts without it, and the others start faster

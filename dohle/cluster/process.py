@@ -84,7 +84,7 @@ async def _run(config: NodeConfig, ready_descriptor: int | None) -> int:
     )
     kafka = KafkaDoor(config, seams.clock, on_failure=end) if config.is_broker else None
     node = Node(config, seams, on_failure=end, doors=() if kafka is None else (kafka,))
-    http = HttpServer(pages_of(node))
+    http = HttpServer(pages_of(node, None if kafka is None else kafka.listener))
 
     async def start() -> None:
         try:

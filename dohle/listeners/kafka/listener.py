@@ -56,7 +56,7 @@ class KafkaListener:
         self.apis: Apis = {}
         self.asked: Counter[str] = Counter()  # requests by the name of their API
         self.connections: dict[KafkaConnection, None] = {}
-        self.refused = 0  # connections over a limit, and those closed for what came
+        self.turned_away = 0  # connections over a limit, and those closed for what came
         self._settings = settings
         self._clock = clock
         self._tasks = Tasks("kafka listener", on_failure)
@@ -160,7 +160,7 @@ class KafkaListener:
 
     def complain(self, peer: Address, why: str) -> None:
         """Says in the log why a client was turned away, once a second at most."""
-        self.refused += 1
+        self.turned_away += 1
         now = self.now()
         if now - self._complained_at < _COMPLAINT_S:
             self._unsaid += 1

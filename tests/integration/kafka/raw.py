@@ -12,7 +12,8 @@ from dohle.kafka.messages import api
 from dohle.kafka.messages.cluster import MetadataRequest, MetadataResponse
 from dohle.kafka.messages.fetch import FetchRequest, FetchResponse
 from dohle.kafka.messages.produce import ProduceRequest, ProduceResponse
-from tests.integration.clusters import Cluster
+from dohle.model.errors import NotLeaderOrFollower, UnknownTopicId, UnknownTopicOrPartition
+from tests.integration.clusters import Cluster, until
 
 A = TypeVar("A", bound=Response)
 PATIENCE_S = 20.0
@@ -89,8 +90,11 @@ class RawKafka:
 
 
 def leader_of(cluster: Cluster, topic: str) -> RawKafka:
-    """Returns a connection to who leads partition 0."""
-    return RawKafka(cluster.kafka_port(cluster.partition(topic).leader))
+    """Returns a connection to who leads partition 0, once it does: it may hear of that later than others."""
+    connection = RawKafka(cluster.kafka_port(cluster.partition(topic).leader))
+    not_yet = (UnknownTopicOrPartition.code, NotLeaderOrFollower.code, UnknownTopicId.code)
+    until(lambda: connection.fetch(topic, 0, max_wait_ms=0).error_code not in not_yet, f"{topic} is led")
+    return connection
 
 
 def produce_request(topic: str, topic_id: bytes, batch: bytes | None, *, acks: int = -1) -> ProduceRequest:

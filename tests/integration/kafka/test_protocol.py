@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -547,3 +549,14 @@ def test_a_node_that_stops_hands_over_and_closes_its_connections(trio: Cluster, 
         assert connection.is_closed()
     with leader_of(trio, topic) as connection:
         assert connection.produce(topic, a_batch()).base_offset == 1
+
+
+def test_what_clients_ask_is_counted(trio: Cluster, topic: str) -> None:
+    node = trio.local.state.nodes[0]
+    with RawKafka(node.kafka_port) as connection:
+        connection.topic(topic)
+        with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/metrics", timeout=10) as page:
+            told = page.read().decode()
+    assert 'dohle_kafka_requests_total{api="Metadata"}' in told
+    assert re.search(r"^dohle_kafka_connections [1-9]", told, re.MULTILINE)
+    assert "dohle_kafka_turned_away_total" in told
