@@ -43,6 +43,7 @@ from dohle.storage.recovery import batch_fault, dead_of, is_explained_by_a_crash
 from dohle.storage.segment import (
     INDEX_SUFFIX,
     LOG_SUFFIX,
+    MOST_BYTES,
     TIME_INDEX_SUFFIX,
     Segment,
     named_offsets,
@@ -314,10 +315,11 @@ def _size(disk: Disk, path: str) -> int:
         file.close()
 
 
-async def _copy(disk: Disk, path: str, target: str) -> File:
+async def _copy(disk: Disk, path: str, target: str, size: int = MOST_BYTES) -> File:
     source, copy = disk.open(path), disk.open(target, create=True)
+    copy.truncate(0)  # left over from a crash
     try:
-        while chunk := await source.read_at(copy.size(), _CHUNK_BYTES):
+        while chunk := await source.read_at(copy.size(), min(_CHUNK_BYTES, size - copy.size())):
             copy.append([chunk])
     finally:
         source.close()
@@ -344,11 +346,11 @@ async def _change(disk: Disk, plan: Plan) -> None:
         if not path.endswith(DAMAGE_FILE):
             disk.delete(path)
     files: list[File] = []
-    if plan.truncated is not None:
-        path, position = plan.truncated
-        files.append(disk.open(path))
-        files[0].truncate(position)
     renames: list[tuple[str, str]] = []
+    if plan.truncated is not None:  # another log may have the same file under another name
+        path, position = plan.truncated
+        renames.append((path + ".tmp", path))
+        files.append(await _copy(disk, path, path + ".tmp", position))
     for path, content in plan.files.items():
         renames.append((path + ".tmp", path))
         files.append(disk.open(path + ".tmp", create=True))

@@ -184,3 +184,14 @@ async def test_a_repair_that_loses_its_power_is_begun_again_and_forgets_no_loss(
     assert await all_batches(log) == before[: 3 * len(before) // 10]
     await world.stop()
     assert await is_sound(world)
+
+
+async def test_a_file_that_another_log_shares_is_not_cut() -> None:
+    world, log = await filled()
+    rot(world, 3, 5000)
+    await found(log, 3)
+    await world.stop()
+    shared = world.disk.files[world.path(f"{3:020d}.log")]  # which a fork has under another name
+    before = bytes(shared.cached)
+    assert (await repaired(world, up_to=3)).lost == (3, 10)
+    assert bytes(shared.cached) == before
