@@ -3,7 +3,7 @@
     1  <base>.log.cleaned, .index.cleaned and .timeindex.cleaned are written, and synced with their names
     2  <base>.log.cleaned becomes <base>.log.swap, durably: from now on that is the segment
     3  the files of the segments in whose place it comes are renamed to ….deleted, durably
-    4  its indexes and then its batches get their names, durably
+    4  its indexes get their names, durably, and then its batches
 
 A start deletes what was cleaned and came no further, and goes on from step 3 where it finds a `.swap`: whatever lies in
 its offsets goes, and indexes are built again when they are used first; but a damaged one does not take the place of
@@ -79,10 +79,13 @@ class CleanedFiles:
         self._disk.rename(self._path + LOG_SUFFIX + CLEANED_SUFFIX, self._path + LOG_SUFFIX + SWAP_SUFFIX)
         await self._disk.sync([], [self._folder])
 
-    def settle(self) -> None:
-        """Step 4, but for the sync."""
+    def settle_indexes(self) -> None:
+        """The first half of step 4, but for the sync."""
         for suffix in _INDEXES:
             self._disk.rename(self._path + suffix + CLEANED_SUFFIX, self._path + suffix)
+
+    def settle(self) -> None:
+        """The second half, but for the sync."""
         self._disk.rename(self._path + LOG_SUFFIX + SWAP_SUFFIX, self._path + LOG_SUFFIX)
 
     def close(self) -> None:

@@ -59,6 +59,8 @@ class Swaps:
                 await files.commit()
                 log.sealed.rename(group)
                 await self._disk.sync([], [log.folder])
+                files.settle_indexes()
+                await self._disk.sync([], [log.folder])
                 files.settle()
                 log.sealed.replace(group, written, self._clock.now() + log.config.file_delete_delay_ms / 1000)
                 await self._disk.sync([], [log.folder])
