@@ -23,7 +23,7 @@ _ONE_MORE = 0.3
 """How often a partition gets one replica more than topics have."""
 _OF_A_PLAN = 0.3
 """How often what is asked for is bound to the state that it was made on."""
-_THROTTLES = (None, None, 0, 20_000, 500_000)
+_THROTTLES = (None, None, 0, 100_000, 500_000)
 
 
 @dataclass(slots=True)
