@@ -7,7 +7,7 @@ after the other, as a follower or a consumer does that goes on where it stopped.
 calls take that bytes of that size need, by each of the ways to read that there are: preadv that gives up where it
 would wait for the device (into a new buffer, and into one that is used again), pread, and a mapped file; of these the
 latter two may wait. Then the same batches go to 1 and to 1,000 logs of a directory, in turn, each group commit
-included. Medians of rounds that alternate.
+included, and to as many plain files. Medians of rounds that alternate.
 """
 
 from __future__ import annotations
@@ -135,7 +135,26 @@ async def throughput(logs: Sequence[Log]) -> tuple[float, float]:
     return BATCHES * BATCH_BYTES / 1e6 / seconds, (time.process_time() - cpu) / BATCHES * 1e6
 
 
-async def many(logs: LogFolder) -> None:
+async def disk_alone(disk: RealDisk, folder: str, count: int) -> float:
+    """Returns MB/s of the same pieces, appended to `count` plain files, with a sync of those that were written."""
+    files = [disk.open(f"{folder}/yardstick-{count}-{number}", create=True) for number in range(count)]
+    piece = bytes(a_batch(BATCH_BYTES))
+    began = time.perf_counter()
+    for start in range(0, BATCHES, AT_ONCE):
+        written = {}
+        for number in range(start, start + AT_ONCE):
+            file = files[number % count]
+            file.append([piece])
+            written[file.path] = file
+        await disk.sync(list(written.values()))
+    seconds = time.perf_counter() - began
+    for file in files:
+        file.close()
+        disk.delete(file.path)
+    return BATCHES * BATCH_BYTES / 1e6 / seconds
+
+
+async def many(disk: RealDisk, logs: LogFolder) -> None:
     made = {
         count: await logs.create_logs(
             [NewLog(f"many-{count}", number, measures.TOPIC_ID, TopicConfig()) for number in range(count)]
@@ -143,15 +162,18 @@ async def many(logs: LogFolder) -> None:
         for count in LOGS
     }
     found: dict[int, list[tuple[float, float]]] = {count: [] for count in LOGS}
+    alone: dict[int, list[float]] = {count: [] for count in LOGS}
     for _ in range(ROUNDS):
         for count in LOGS:
             found[count].append(await throughput(made[count]))
+            alone[count].append(await disk_alone(disk, logs.path, count))
     rows = []
     rates = {count: statistics.median(rate for rate, _ in readings) for count, readings in found.items()}
     for count, readings in found.items():
         cpu = statistics.median(cpu for _, cpu in readings)
-        rows.append((f"{count:,}", f"{rates[count]:.0f}", f"{rates[count] / rates[LOGS[0]]:.2f}", f"{cpu:.0f}"))
-    print_table(("LOGS", "MB/S", "OF ONE", "CPU A BATCH, US"), rows)
+        disk_mb_s, of_one = statistics.median(alone[count]), rates[count] / rates[LOGS[0]]
+        rows.append((f"{count:,}", f"{rates[count]:.0f}", f"{of_one:.2f}", f"{cpu:.0f}", f"{disk_mb_s:.0f}"))
+    print_table(("LOGS", "MB/S", "OF ONE", "CPU A BATCH, US", "PLAIN FILES, MB/S"), rows)
 
 
 async def run() -> None:
@@ -159,7 +181,7 @@ async def run() -> None:
         disk = RealDisk()
         opened = await measures.format_and_open(disk, folder)
         await costs(opened[0])
-        await many(opened[0])
+        await many(disk, opened[0])
         await measures.close(*opened)
         disk.close()
 
