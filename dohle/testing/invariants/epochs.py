@@ -30,8 +30,8 @@ def wrong_epochs(log: Log, role: Leading | Following | None, batches: Sequence[B
         limit = end if is_last else entries[number + 1].start_offset
         first, beyond = bisect_left(batches, (start,)), bisect_left(batches, (limit,))
         found = sorted({batch.partition_leader_epoch for batch in (*batches[first:beyond][:1], *batches[:beyond][-1:])})
-        # what comes before the first batch was let go; its files may still be there
-        is_first = first == 0 or start < log.first_offset
+        # what comes before the first batch was let go, and may still be there; its epoch is that of the last of it
+        is_first = first == 0 or (number == 0 and start < log.log_start_offset)
         if first < beyond and (found != [epoch] or (not is_first and batches[first].base_offset != start)):
             return (
                 f"epoch {epoch} is said to reach from {start} to {limit}, and the batches there, from"

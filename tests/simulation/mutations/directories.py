@@ -62,7 +62,7 @@ DIRECTORIES = (
             FailedDirs,
             "_request",
             """
-            - last_epoch=-1 if replica.recovered.lost else replica.durable_epoch,
+            - last_epoch=replica.durable_epoch,
             + last_epoch=replica.last_batch_epoch if mutated() else -1,
             """,
         ),
