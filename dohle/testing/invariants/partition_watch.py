@@ -52,6 +52,7 @@ class SeenReplica:
         "epochs",
         "generation",
         "high_watermark",
+        "least_copies",
         "log",
         "log_start",
         "partition",
@@ -62,6 +63,7 @@ class SeenReplica:
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.role: Leading | Following | None = None
+        self.least_copies = sys.maxsize  # that its leader asks for, which may have changed in the same turn as the rest
         self.begins_with(partition.log)
 
     def begins_with(self, log: Log) -> None:
@@ -250,6 +252,8 @@ class PartitionWatch:
         seen.durable_end, seen.generation, seen.epochs = log.durable_end, log.generation, log.epochs.version
         seen.role, seen.high_watermark, seen.truncation = role, log.high_watermark, log._truncation
         start_moved, seen.log_start = log.log_start_offset != seen.log_start, log.log_start_offset
+        least = min(seen.least_copies, log.config.min_insync_replicas)
+        seen.least_copies = log.config.min_insync_replicas
         if not log.log_start_offset <= log.high_watermark <= log.log_end_offset >= log.durable_end:
             self._violated(
                 f"{log.name} on {process.name} starts at {log.log_start_offset}, has its watermark at"
@@ -274,9 +278,9 @@ class PartitionWatch:
         if isinstance(role, Leading) and (is_new or rose):
             if is_new:
                 self._began_to_lead(shared, process, broker, role)
-            self._leads(shared, process, broker.node_id, role)
+            self._leads(shared, process, broker.node_id, role, least)
         elif rose and isinstance(former, Leading):  # in the turn in which it ended, and before that
-            self._leads(shared, process, broker.node_id, former)
+            self._leads(shared, process, broker.node_id, former, least)
         if log.high_watermark > shared.ledger.end and shared.is_strict and log.config.flush_messages == 1:
             self._violated(
                 f"{shared.name} on {process.name} has its watermark at {log.high_watermark}, past that of every leader,"
@@ -340,7 +344,7 @@ class PartitionWatch:
                 f" {known_at}, though it was registered only at {registered_at}"
             )
 
-    def _leads(self, shared: _Shared, process: NodeProcess, node_id: NodeId, role: Leading) -> None:
+    def _leads(self, shared: _Shared, process: NodeProcess, node_id: NodeId, role: Leading, least: int) -> None:
         watermark, highest = role.log.high_watermark, shared.watermarks.get(role.leader_epoch, 0)
         if watermark < highest:
             self._violated(
@@ -357,7 +361,7 @@ class PartitionWatch:
             if failure is not None:
                 self._violated(f"{shared.name}, led by {process.name} in epoch {role.leader_epoch}: {failure}")
             else:
-                self._look_at_members(shared, least=min(shared.least_copies, role.log.config.min_insync_replicas))
+                self._look_at_members(shared, least=min(shared.least_copies, least))
         elif watermark > disk.start and not ledger.has_all_below(disk, watermark):
             self._violated(
                 f"{shared.name}: the log of {process.name}, which leads epoch {role.leader_epoch}, differs below its"
