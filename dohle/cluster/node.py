@@ -78,6 +78,10 @@ class Door(Protocol):
         """What clients and other nodes are told of it."""
         ...
 
+    async def bind(self) -> None:
+        """Takes the port without listening yet. Raises ConfigurationError if it is in use."""
+        ...
+
     async def open(self, broker: Broker) -> None:
         """Begins to answer, out of a broker that has registered."""
         ...
@@ -144,10 +148,11 @@ class Node:
         rpcs_of_broker = [LateService(descriptor, f"node {config.node_id} is starting") for descriptor in _OF_BROKER]
         if config.is_broker:
             services += [late.service for late in rpcs_of_broker]
-        server = await seams.network.serve(config.grpc_address, services, listener=LISTENER)
-        self._serving.push_async_callback(server.stop, _STOP_GRACE_S)
         for door in self._doors:
             self._serving.push_async_callback(door.close)
+            await door.bind()
+        server = await seams.network.serve(config.grpc_address, services, listener=LISTENER)
+        self._serving.push_async_callback(server.stop, _STOP_GRACE_S)
         self._serving.push_async_callback(self._leave)
         self._serving.push_async_callback(self._hand_over)
         log.info("node %d of cluster %s listens on %s", config.node_id, folder.cluster_id, server.address)

@@ -89,8 +89,6 @@ async def _run(config: NodeConfig, ready_descriptor: int | None) -> int:
     async def start() -> None:
         try:
             await http.start(Address(config.host, config.http_port))
-            if kafka is not None:
-                await kafka.bind()
             await node.start()
             await node.wait_until_ready()
         except DohleError as error:
