@@ -49,7 +49,7 @@ def _flipped(at):
     return flip
 
 
-@pytest.mark.parametrize("door", ["grpc_port", "http_port"])
+@pytest.mark.parametrize("door", ["grpc_port", "http_port", "kafka_port"])
 @pytest.mark.parametrize("shared", [False, True], ids=["exclusive", "shared"])
 def test_a_port_in_use(solo, door, shared):
     """Shared: gRPC would join a socket with SO_REUSEPORT without a word, and get half of the connections."""

@@ -530,17 +530,6 @@ def test_another_protocol_on_the_port_is_closed_and_named_in_the_log(trio: Clust
     until(lambda: "looks like HTTP" in trio.log(2), "the log says so")
 
 
-def test_a_port_that_is_in_use_is_said_before_anything_else(make_cluster: object) -> None:
-    cluster: Cluster = make_cluster(nodes=1)  # type: ignore[operator]
-    cluster.up()
-    other: Cluster = make_cluster(nodes=1)  # type: ignore[operator]
-    other.up()
-    other.down()
-    complaint = other.fails_to_start(1, "--kafka-port", str(cluster.kafka_port(1)))
-    assert "kafka_port" in complaint
-    assert "is in use" in complaint
-
-
 def test_a_node_that_stops_hands_over_and_closes_its_connections(trio: Cluster, topic: str) -> None:
     known = trio.partition(topic)
     with leader_of(trio, topic) as connection:
