@@ -365,7 +365,8 @@ def test_members_that_leave_below_the_minimum_with_all_their_data(cluster: Clust
     controller = cluster.part(1).controller
     image, key = controller.committed, cluster.replica(1).key
     topic = image.topics[key.topic_id]
-    alone = dataclasses.replace(topic.partitions[0], in_sync_replicas=(topic.partitions[0].leader,))
+    before = topic.partitions[0]
+    alone = dataclasses.replace(before, in_sync_replicas=(before.leader,), partition_epoch=before.partition_epoch + 1)
     topics = image.topics.insert(key.topic_id, dataclasses.replace(topic, partitions=(alone,)))
     controller.committed = dataclasses.replace(image, topics=topics, next_offset=image.next_offset + 1)
     assert fell(cluster.look_at(1), "have left the in-sync set")

@@ -37,9 +37,11 @@ def test_a_fault_takes_effect_and_no_promise_is_broken(kind: str) -> None:
     shape = SHAPE if KINDS[kind].targets(SHAPE) else WITH_DISKS
     node_id = KINDS[kind].targets(shape)[-1]
     faults = (PlannedFault(3.0, kind, node_id, 1.0, 11), PlannedFault(7.0, kind, node_id, 0.5, 12))
-    mix = Plan.drawn(1).mix
-    outcome = run_plan(Plan(3, shape, mix, storm_s=16.0, faults=faults, snapshot_bytes=500))
-    assert not outcome.violations, "\n".join((*outcome.timeline, *outcome.violations))
+    for seed in (1, 2):  # not every mix has every moment
+        outcome = run_plan(Plan(3, shape, Plan.drawn(seed).mix, storm_s=16.0, faults=faults, snapshot_bytes=500))
+        assert not outcome.violations, "\n".join((*outcome.timeline, *outcome.violations))
+        if kind in outcome.faults:
+            break
     assert outcome.faults[kind] >= 1
     assert set(outcome.faults) <= {kind, "kill"}  # where the second finds nothing to hit any more
 

@@ -131,7 +131,7 @@ async def test_a_damaged_log_says_how_to_have_it_copied_again(world: World, capl
     await world.start()
     assert (await world.log()).damage is not None
     assert f"{log.folder}: {log.folder}/00000000000000000000.log is damaged at byte 0" in caplog.text
-    assert "it is set aside and filled anew" in caplog.text
+    assert "it is repaired or filled anew" in caplog.text
 
 
 async def test_checkpoints_are_written_every_second_and_only_if_something_changed(world: World) -> None:

@@ -128,7 +128,7 @@ class SureLog:
                 self._way = way
                 break
         if folder is not self._folder:
-            self._successor_owes = max(self.end, 1) if self._has_held else self.end  # which may begin there, and be empty
+            self._successor_owes = max(self.end, 1) if self._has_held else self.end  # where an empty one begins
             self._has_held = False
             self._folder, self._version = folder, (-1, -1)
             self._forget_from(0)

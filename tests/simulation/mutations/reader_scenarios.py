@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from dohle import Consumer
-from dohle.model.errors import DohleError, FencedLeaderEpoch, NotLeaderOrFollower, OffsetNotAvailable
+from dohle.model.errors import (
+    DohleError,
+    FencedLeaderEpoch,
+    NotLeaderOrFollower,
+    OffsetNotAvailable,
+    OffsetOutOfRange,
+)
 from dohle.rpc.methods import methods_of
 from dohle.rpc.v1 import broker_pb2
 from dohle.runtime.network import Address, Lane
@@ -129,6 +135,20 @@ async def a_leader_that_is_read_is_cut_off(stage: Stage) -> None:
     await stage.until(lambda: stage.partition().leader not in (leader, -1), "another leads")
     await stage.written(3, client="another")
     await stage.until(lambda: len(read) == 6, "the reader has found the new leader", 15.0)
+
+
+@scenario_in(RACKED)
+async def a_leader_that_is_cut_off_is_asked_for_what_it_does_not_have(stage: Stage) -> None:
+    await _two_followers(stage)
+    await stage.written(3)
+    leader = stage.partition().leader
+    outside = await _fetched(stage, leader, 9, 0)
+    assert outside.failure.code == OffsetOutOfRange.code
+    stage.cut(leader, *stage.others(leader))
+    await stage.until(lambda: stage.partition().leader not in (leader, -1), "another leads")
+    await stage.passes(6)
+    outside = await _fetched(stage, leader, 9, 0)
+    assert outside.failure.code == NotLeaderOrFollower.code, "a deposed leader says what is out of range"
 
 
 async def _two_followers(stage: Stage) -> tuple[int, int]:

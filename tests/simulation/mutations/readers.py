@@ -169,6 +169,7 @@ READERS = (
             + if not mutated():
             """,
         ),
+        scenario=scenarios.a_leader_that_is_cut_off_is_asked_for_what_it_does_not_have,
     ),
     mutation(
         "follower read: a silent one is read for ever",
