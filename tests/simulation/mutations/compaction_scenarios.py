@@ -9,6 +9,7 @@ from dohle.model.records import decode_records
 from dohle.storage.log import Log
 from dohle.testing.clients.sim_client import seams_of
 from dohle.testing.world.disk import Moment
+from tests.simulation.mutations.reassignment_scenarios import to
 from tests.simulation.mutations.replication_scenarios import comes_back
 from tests.simulation.mutations.stage import Stage, scenario
 from tests.simulation.mutations.voter_scenarios import comes_back_wiped
@@ -236,15 +237,9 @@ async def a_replica_is_filled_from_a_compacted_one(stage: Stage) -> None:
     filled = stage.follower()
     await comes_back_wiped(stage, filled)
     await comes_back(stage, filled)
-    await stage.passes(1.0)
-    for node_id in stage.others(filled):
-        stage.world.kill(node_id)
-        await stage.passes(5.0)
-        stage.world.start(node_id)
-        await comes_back(stage, node_id)
-        if stage.partition().leader == filled:
-            break
-    assert stage.partition().leader == filled, "it leads"
+    await stage.asks(to(filled, *stage.others(filled)))
+    await stage.asks(lambda admin: admin.elect_leaders({"t": [0]}))
+    await stage.until(lambda: stage.partition().leader == filled, "it leads")
     goes_on.append(True)
     await stage.until(lambda: len(delivered) == 3, "the producer goes on", 20.0)
     expected[b"key-0"] = delivered[2].offset, b"2"

@@ -93,10 +93,13 @@ async def a_follower_is_slow_to_make_its_fork(stage: Stage) -> None:
 
 @scenario_in(APART)
 async def a_follower_loses_its_disk_after_it_has_made_its_fork(stage: Stage) -> None:
-    """Another one is slow, so that the topic is not there yet."""
+    """Another one is slow, so that the topic is not there yet; but it is waited for, and two are enough.
+
+    Who has lost its disk may say that it can share nothing, before it has got the source again.
+    """
     await _written(stage, {"min.insync.replicas": "2"})
     loses, slow = stage.followers()
-    stage.world.machines[slow].disk.faults.least_sync_s = 6.0
+    stage.world.machines[slow].disk.faults.least_sync_s = 1.0
     outcome = stage.tells(lambda admin: admin.fork_topic("t", "f"))
     image = stage.broker(slow).metadata
 
