@@ -132,8 +132,8 @@ async def test_a_broker_that_starts_on_a_full_disk_begins_once_there_is_room() -
     assert not cluster.failures
 
 
-@in_virtual_time
-async def test_a_damaged_replica_begins_anew_once_there_is_room() -> None:
+async def damaged_without_room(damage: Damage) -> tuple[Cluster, Node]:
+    """Returns the follower whose log is damaged while its disk is full."""
     cluster = await Cluster.started()
     cluster.controller.topic(TOPIC_ID, [[1, 2, 3]], overrides={"min.insync.replicas": "2"})
     leader = await cluster.led()
@@ -141,9 +141,38 @@ async def test_a_damaged_replica_begins_anew_once_there_is_room() -> None:
     await cluster.healed()
     follower = next(node for node in cluster.nodes.values() if node is not leader)
     fills_up(follower, PATH)
-    follower.log().damage = Damage("segment", 0, "rot", (0, 1))
+    follower.log().damage = damage
+    return cluster, follower
+
+
+@in_virtual_time
+async def test_a_damaged_replica_is_repaired_once_there_is_room(caplog: pytest.LogCaptureFixture) -> None:
+    cluster, follower = await damaged_without_room(Damage("segment", 0, "rot", (0, 1)))
+    log = follower.log()
+    await asyncio.sleep(60)
+    said = [line for line in caplog.messages if "it is repaired once there is room" in line]
+    assert 5 <= len(said) <= 25, "it says what it waits for, and looks every few seconds"
+    assert log.damage is not None
+    assert follower.node_id not in cluster.isr()
+    await produce(cluster.leader())
+    has_room(follower)
+    await until(lambda: log.damage is None)
+    await cluster.healed()
+    assert follower.log() is log
+    repairs = follower.broker.replicas.repairs
+    assert (repairs.repaired, repairs.refilled) == (1, 0)
+    assert folders(follower, PATH) == [f"{PATH}/t-0"]
+    assert not [name for name in follower.disk.list(f"{PATH}/t-0") if "cleaned" in name], "no try left anything"
+    assert not cluster.failures
+
+
+@in_virtual_time
+async def test_a_damaged_replica_that_cannot_be_repaired_begins_anew_once_there_is_room() -> None:
+    cluster, follower = await damaged_without_room(Damage("segment", 0, "rot", None))
     await until(lambda: KEY in follower.broker.replicas.unmade)
     assert KEY not in follower.broker.replicas.partitions
     has_room(follower)
     await cluster.healed()
+    repairs = follower.broker.replicas.repairs
+    assert (repairs.repaired, repairs.refilled) == (0, 1)
     assert not cluster.failures

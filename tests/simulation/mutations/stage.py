@@ -69,7 +69,9 @@ class Stage:
         return part is not None and isinstance(part.quorum._node._role, Leader)
 
     def controller(self) -> int:
-        return next(node_id for node_id in self.world.machines if self.leads_quorum(node_id))
+        leading = [node_id for node_id in self.world.machines if self.leads_quorum(node_id)]
+        assert leading, "no controller is active"
+        return leading[0]
 
     def others(self, node_id: int) -> list[int]:
         return [other for other in self.world.machines if other != node_id]
