@@ -34,6 +34,9 @@ from dohle.storage.room import DiskFull
 from dohle.storage.segment import MOST_BYTES, Segment
 
 _CHUNK_BYTES = 128 << 10
+_HARDLY_CLEANED = 1
+"""What `cleaned_to` is from the first try on: true of any log, as its first record is the only one below. Not 0: if its
+topic is not compacted any more, the next try would copy what compactions have left of its own."""
 
 Fetch = Callable[[int, int], Awaitable[bytes]]
 """Returns whole batches of another replica that are committed, from an offset on, of about so many bytes."""
@@ -107,9 +110,10 @@ class Repairer:
     async def _replace_compacted(
         self, log: Log, damage: Damage, beyond: int, fetch: Fetch, pace: Pace, done: Repaired
     ) -> bool:
-        reached = max(beyond, log.cleaned_to or log.log_end_offset)  # how far is not known of one that says nothing
+        is_known = log.cleaned_to > _HARDLY_CLEANED
+        reached = max(beyond, log.cleaned_to if is_known else log.log_end_offset)
         with self._commit.replacing():
-            log.cleaned_to = 0  # of what is not compacted at the other replica nothing is left out here
+            log.cleaned_to = _HARDLY_CLEANED  # of what is not compacted at the other replica nothing is left out here
             await self._checkpoints.write()
         return await self._replace(log, damage, 0, reached, partial(_Rewriting, fetch, pace, done, False))
 

@@ -1,6 +1,7 @@
 """Repair in place: what has rotted is taken from another replica, all else stays, and no crash leaves a mixture."""
 
 import asyncio
+import errno
 from random import Random
 
 import pytest
@@ -12,6 +13,7 @@ from dohle.storage.compaction.batches import Gone, beginning_at
 from dohle.storage.log import Log
 from dohle.storage.opened import Damage
 from dohle.storage.repair import CannotRepair, Repaired
+from dohle.storage.room import DiskFull
 from dohle.storage.verify.directory import verify_directory
 from tests.storage.world import PATH, World, batch
 
@@ -217,7 +219,33 @@ async def test_of_a_compacted_log_everything_is_taken_up_to_where_it_was_compact
     assert done is not None
     assert (done.segments, done.copied_bytes) == (2, 0), "no older value comes back that a tombstone had deleted"
     assert peer.asked == [0, 1, 2, 3, 4, 5]
-    assert log.cleaned_to == 0, "what the other one had not compacted is compacted here again"
+    assert log.cleaned_to == 1, "what the other one had not compacted is compacted here again"
+    assert await all_batches(log) == before
+    await world.stop()
+
+
+@pytest.mark.parametrize("by", ["leader away", "full disk", "crash"])
+async def test_a_try_that_came_to_nothing_does_not_forget_that_the_log_was_compacted(by: str) -> None:
+    """Its topic is not compacted any more. Were its own batches copied, values would come in that were deleted here."""
+    world, log = await filled()
+    before = await all_batches(log)
+    log.cleaned_to = 6
+    rot(world, 3, 5000)
+    await found(log, 3)
+    peer = Peer(before)
+    peer.failing = by != "full disk"
+    if by == "full disk":
+        world.disk.fault = lambda operation, _: OSError(errno.ENOSPC, "no room") if operation == "append" else None
+    with pytest.raises(DiskFull if by == "full disk" else NetworkException):
+        await repair(world, log, peer)
+    world.disk.fault = lambda *_: None
+    peer.failing = False
+    if by == "crash":
+        log = await world.crash(Random(1))
+    assert log.damage is not None
+    done = await repair(world, log, peer)
+    assert done is not None
+    assert done.copied_bytes == 0
     assert await all_batches(log) == before
     await world.stop()
 
