@@ -355,8 +355,10 @@ class PartitionWatch:
         self._tell_all(shared.name, not_counted(shared.image, shared.leading))
         if not shared.is_strict or role.log.config.flush_messages != 1:
             return
-        disk, ledger = self._look(shared, node_id), shared.ledger
-        if watermark > ledger.end:
+        disk, ledger = self._witness(shared, node_id, watermark), shared.ledger
+        if disk is None:
+            shared.gambles = True  # nobody can say any more what it has committed
+        elif watermark > ledger.end:
             failure = ledger.commit(disk, watermark, role.leader_epoch)
             if failure is not None:
                 self._violated(f"{shared.name}, led by {process.name} in epoch {role.leader_epoch}: {failure}")
@@ -369,6 +371,18 @@ class PartitionWatch:
             )
 
     # disks
+
+    def _witness(self, shared: _Shared, leader: NodeId, watermark: int) -> SureLog | None:
+        """Returns the disk that tells what a leader has below its watermark: its own, if that does not rot.
+
+        A start takes a log for sound that ends where it stopped, and does not read it: rot shows when it is read. Then it
+        is the disk of another member, which must have as much.
+        """
+        if not self._is_harmed(shared, leader):
+            return self._look(shared, leader)
+        sound = [node for node in shared.image.in_sync_replicas if not self._is_harmed(shared, node)]
+        disks = [self._look(shared, node) for node in sound if node != leader]
+        return next((disk for disk in disks if disk.end >= watermark), None)
 
     def _look_at_members(self, shared: _Shared, least: int = 0) -> None:
         """Every sound member of the in-sync set and every eligible replica has all that is committed, and `least` disks
