@@ -375,7 +375,7 @@ class PartitionWatch:
     def _witness(self, shared: _Shared, leader: NodeId, watermark: int) -> SureLog | None:
         """Returns the disk that tells what a leader has below its watermark: its own, if that does not rot.
 
-        A start takes a log for sound that ends where it stopped, and does not read it: rot shows when it is read. Then it
+        A start takes a log that ends where it stopped for sound, and does not read it: rot shows later. Until then it
         is the disk of another member, which must have as much.
         """
         if not self._is_harmed(shared, leader):
