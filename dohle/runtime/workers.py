@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -70,22 +72,25 @@ class ThreadWorkers:
 class AsideProcess:
     """A child process, which ends with this one. See `aside_process` for what it does."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], answers: asyncio.StreamReader, work: asyncio.StreamWriter
+    ) -> None:
         self._process = process
+        self._answers = answers
+        self._work = work
 
     @classmethod
     async def start(cls, make: Callable[[], object]) -> AsideProcess:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "dohle.runtime.aside_process"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": _import_paths()},
-                start_new_session=True,  # an interrupt of the terminal is the node's to see to
-            )
-        except OSError as error:
-            raise LostWorker(f"no process could be started: {error}") from error
-        self = cls(process)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.to_thread(_begin, theirs)
+                self = cls(process, *await asyncio.open_unix_connection(sock=ours))
+            except BaseException as error:
+                ours.close()  # which ends the process, if there is one
+                if isinstance(error, OSError):
+                    raise LostWorker(f"no process could be started: {error}") from error
+                raise
         try:
             await self.run(make)
         except BaseException:
@@ -94,23 +99,34 @@ class AsideProcess:
         return self
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
         frame = pickle.dumps((work, arguments))
         try:
-            stdin.writelines((FRAME.pack(len(frame)), frame))
-            await stdin.drain()
-            (size,) = FRAME.unpack(await stdout.readexactly(FRAME.size))
-            result: T = pickle.loads(await stdout.readexactly(size))  # noqa: S301 - from our own child
+            if self._work.is_closing():  # to some event loops it is a mistake to write then
+                raise ConnectionResetError("its end of the connection is closed")
+            self._work.writelines((FRAME.pack(len(frame)), frame))
+            await self._work.drain()
+            (size,) = FRAME.unpack(await self._answers.readexactly(FRAME.size))
+            result: T = pickle.loads(await self._answers.readexactly(size))  # noqa: S301 - from our own child
         except (OSError, asyncio.IncompleteReadError) as error:
             raise LostWorker(f"the process of {work.__qualname__} has ended: {error}") from error
         return result
 
     async def close(self) -> None:
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
+        self._work.close()
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+
+
+def _begin(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    """Starts the process. Not by the event loop: uvloop forks, and a copy of gRPC's threads at work may crash before it
+    is another program; what `subprocess` does from a thread runs nothing of this process in the new one."""
+    return subprocess.Popen(
+        (sys.executable, "-P", "-m", "dohle.runtime.aside_process"),
+        stdin=theirs.fileno(),
+        stdout=theirs.fileno(),
+        env={**os.environ, "PYTHONPATH": _import_paths()},
+        start_new_session=True,  # an interrupt of the terminal is the node's to see to
+    )
 
 
 def _import_paths() -> str:

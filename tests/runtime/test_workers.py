@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
@@ -27,9 +28,13 @@ async def test_work_is_done_on_a_value_in_a_process_that_gives_way() -> None:
 async def test_a_process_that_ends_is_told_of() -> None:
     workers = ThreadWorkers()
     aside = await workers.aside(list)
-    with pytest.raises(LostWorker):
-        await aside.run(list.remove, 7)  # which raises there
+    for _ in range(3):  # however much later
+        with pytest.raises(LostWorker):
+            await aside.run(list.remove, 7)  # which raises there
+        await asyncio.sleep(0)
     await aside.close()
+    with pytest.raises(LostWorker):
+        await aside.run(list.copy)
     workers.close()
 
 
