@@ -98,9 +98,15 @@ class Forker:
     async def _compare(self, made: ForkedTopic, over: Callable[[], bool]) -> None:
         of_fork = await self._read(made.name, made.ends, over)
         of_source = await self._read(self.topic, made.ends, over)
+        try:
+            starts = await self._starts()
+        except DohleError:  # nobody answers now
+            return
         for name, records in of_fork.items():
-            source = of_source.get(TopicPartition(self.topic, name.partition), {})
-            begins = max(min(records, default=0), min(source, default=0))
+            of = TopicPartition(self.topic, name.partition)
+            source = of_source.get(of, {})
+            # some may have been deleted while the source was read
+            begins = max(min(records, default=0), min(source, default=0), starts.get(of, 0))
             here = {offset: value for offset, value in records.items() if offset >= begins}
             there = {offset: value for offset, value in source.items() if offset >= begins}
             if not here or not there:
@@ -110,6 +116,11 @@ class Forker:
                 f" {sorted(here.items() - there.items())[:3]} in place of {sorted(there.items() - here.items())[:3]}"
             )
             self.compared += len(here)
+
+    async def _starts(self) -> dict[TopicPartition, int]:
+        async with self._consumer() as consumer:
+            await consumer.assign(self.topic)
+            return await consumer.beginning_offsets()
 
     async def _read(self, topic: str, ends: Mapping[int, int], over: Callable[[], bool]) -> _Found:
         """Returns what lies below `ends`; nothing of what cannot be read now."""
