@@ -281,6 +281,8 @@ class PartitionWatch:
             self._leads(shared, process, broker.node_id, role, least)
         elif rose and isinstance(former, Leading):  # in the turn in which it ended, and before that
             self._leads(shared, process, broker.node_id, former, least)
+        elif rose and is_new and log.config.flush_messages == 1:
+            self._led_for_a_moment(shared, process, broker.node_id, log)
         if log.high_watermark > shared.ledger.end and shared.is_strict and log.config.flush_messages == 1:
             self._violated(
                 f"{shared.name} on {process.name} has its watermark at {log.high_watermark}, past that of every leader,"
@@ -343,6 +345,14 @@ class PartitionWatch:
                 f"{shared.name}: {process.name} leads in epoch {role.leader_epoch}, which was known at metadata offset"
                 f" {known_at}, though it was registered only at {registered_at}"
             )
+
+    def _led_for_a_moment(self, shared: _Shared, process: NodeProcess, node_id: NodeId, log: Log) -> None:
+        """A leadership may begin and end in one turn, in which a broker takes several changes of the metadata."""
+        disk = self._witness(shared, node_id, log.high_watermark)
+        if disk is not None and shared.is_strict and log.high_watermark > shared.ledger.end:
+            failure = shared.ledger.commit(disk, log.high_watermark, log.epochs.latest)
+            if failure is not None:
+                self._violated(f"{shared.name} on {process.name}, which may have led for a moment: {failure}")
 
     def _leads(self, shared: _Shared, process: NodeProcess, node_id: NodeId, role: Leading, least: int) -> None:
         watermark, highest = role.log.high_watermark, shared.watermarks.get(role.leader_epoch, 0)
