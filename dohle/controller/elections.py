@@ -176,7 +176,8 @@ class Revisions:
         proven = proven_after(self._image, doubts, proven)
         outcome = _Outcome(leader, members, doubts, proven, eligible, last, replicas)
         allowed = self._image.topics[key.topic_id].config.unclean_leader_election_enable
-        if leader == NO_NODE and allowed and (unclean := may_lead_uncleanly(self._image, before, lost)) != NO_NODE:
+        barred = lost | {node for node in before.assigned_replicas if node not in replicas.assigned}  # it goes
+        if leader == NO_NODE and allowed and (unclean := may_lead_uncleanly(self._image, before, barred)) != NO_NODE:
             alarms.append(_leads_uncleanly(before, unclean))
             outcome = self._alone(outcome, unclean)
         return (None if outcome == _Outcome.of(before) else outcome), tuple(alarms)

@@ -3,7 +3,7 @@
 import pytest
 
 from dohle.controller.reassignment import alter_partition_reassignments, list_partition_reassignments
-from dohle.controller.topics import delete_topics
+from dohle.controller.topics import alter_configs, delete_topics
 from dohle.model.errors import (
     InvalidReplicaAssignment,
     InvalidRequest,
@@ -16,7 +16,10 @@ from dohle.model.errors import (
 )
 from dohle.model.ids import NO_NODE
 from dohle.rpc.v1.admin_pb2 import (
+    AlterConfigsRequest,
     AlterPartitionReassignmentsRequest,
+    AlterTopicConfigs,
+    ConfigEntry,
     DeleteTopicsRequest,
     ListPartitionReassignmentsRequest,
     WantedReassignment,
@@ -133,6 +136,18 @@ def test_cancelling_is_refused_while_too_few_of_the_others_are_in_sync(cluster):
     before = cluster.partition("t")
     assert cluster.reassign("t", None).code == NotEnoughReplicas.code
     assert cluster.partition("t") == before
+
+
+def test_a_replica_that_a_cancel_removes_does_not_lead_even_uncleanly(cluster):
+    cluster.topic("one", [2])
+    cluster.fence(2)
+    allowed = ConfigEntry(name="unclean.leader.election.enable", value="true")
+    request = AlterConfigsRequest(topics=[AlterTopicConfigs(topic="one", set=[allowed])])
+    cluster.take(alter_configs(cluster.image, request))
+    assert not cluster.reassign("one", [1]).code
+    assert not cluster.reassign("one", None).code
+    assert cluster.sets("one") == ((2,), (), ())
+    assert cluster.led("one")[0] == NO_NODE
 
 
 def test_the_same_again_is_no_conflict_and_changes_nothing(cluster):
