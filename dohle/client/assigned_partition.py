@@ -31,6 +31,7 @@ class AssignedPartition:
         "paused",
         "position",
         "preferred",
+        "refused",
         "reset_to",
         "retry_at",
         "stopped",
@@ -51,6 +52,7 @@ class AssignedPartition:
         self.retry_at = 0.0
         self.missing_since: float | None = None
         self.preferred = PreferredReplica()
+        self.refused: tuple[int, int] | None = None  # the position that a leader did not have, and its epoch
 
     @property
     def source(self) -> int:
@@ -75,6 +77,20 @@ class AssignedPartition:
         self.stopped = False
         self.retry_at = 0.0
         self.generation += 1
+        self.refused = None
+
+    def refuse(self) -> None:
+        """The leader has no such offset: goes on where `reset_to` says."""
+        assert self.position is not None, "what has no position is not asked for"
+        refused = (self.position, self.leader_epoch)
+        self.move_to(None)
+        self.refused = refused
+
+    def begin_at(self, offset: int, leader_epoch: int) -> None:
+        """Goes on where the leader of that epoch says: at what a former leader did not have, which may have been about
+        to delete it and been deposed, or else at `offset`."""
+        is_former = self.refused is not None and self.refused[1] < leader_epoch
+        self.move_to(self.refused[0] if self.refused is not None and is_former else offset)
 
     def rewind(self) -> None:
         """Forgets what was read ahead."""

@@ -112,7 +112,7 @@ class Fetcher:
             offsets = await self.lookup.at(placed, reset_to)
             for partition, generation in placed.items():
                 if partition.generation == generation and partition.position is None:
-                    partition.move_to(offsets[partition.name])
+                    partition.begin_at(offsets[partition.name], partition.leader_epoch)
         self.wake()
 
     def close(self) -> None:
@@ -138,7 +138,11 @@ class Fetcher:
         homeless = [partition for partition in self.assigned.values() if partition.needs_offset]
         settled = True
         for reset_to in dict.fromkeys(partition.reset_to for partition in homeless):
-            asked = {partition: partition.generation for partition in homeless if partition.reset_to == reset_to}
+            asked = {
+                partition: (partition.generation, partition.leader_epoch)
+                for partition in homeless
+                if partition.reset_to == reset_to
+            }
             if reset_to is None:
                 self._stop_all(list(asked), _no_position(asked))
                 continue
@@ -150,8 +154,8 @@ class Fetcher:
                         settled = False
                     else:
                         self._stop_all([partition], outcome)
-                elif partition.generation == asked[partition]:
-                    partition.move_to(outcome.offset)
+                elif partition.generation == asked[partition][0]:
+                    partition.begin_at(outcome.offset, asked[partition][1])
         self.wake()
         return settled
 
@@ -297,7 +301,9 @@ class Fetcher:
                 log.warning(
                     "%s has no offset %s; going on where auto_offset_reset says", partition.name, partition.position
                 )
-                self.move(partition, None)
+                self.ahead.sought(partition)
+                partition.refuse()
+                self.wake()
             case OffsetOutOfRange():
                 self.stop(
                     partition,

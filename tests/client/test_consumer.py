@@ -158,6 +158,30 @@ async def test_an_offset_that_is_gone_resets_to_what_is_left(make_cluster: MakeC
         assert await read(consumer, 1) == VALUES[100:101]
 
 
+async def test_an_offset_that_a_former_leader_alone_has_not_is_read_from_the_next(make_cluster: MakeCluster) -> None:
+    """It has begun to delete, nobody else has, and it is deposed before the reader has asked where to go on."""
+    cluster = await make_cluster(brokers=2)
+    cluster.fill(0, VALUES)
+    partition, former = cluster.topics[TOPIC][0], cluster.brokers[0]
+    partition.log_start_offset = 100
+    answered = former._read
+
+    def refuse_and_be_deposed(entry):
+        answer = answered(entry)
+        if answer.failure.code == OffsetOutOfRange.code:
+            cluster.elect(0, 1)
+            partition.log_start_offset = 20
+        return answer
+
+    former._read = refuse_and_be_deposed
+    async with Consumer(cluster.bootstrap) as consumer:
+        await consumer.assign(TOPIC)
+        consumer.seek(FIRST, 50)
+        assert await read(consumer, 1) == VALUES[50:51]
+        consumer.seek(FIRST, 5)
+        assert await read(consumer, 1) == VALUES[20:21]
+
+
 async def test_without_a_reset_a_missing_position_and_an_offset_that_is_gone_are_errors(
     make_cluster: MakeCluster,
 ) -> None:
