@@ -38,6 +38,8 @@ WATERMARK_DELAY_S = 0.5
 """How long a moved watermark waits for a push to travel with,"""
 READ_WATERMARK_DELAY_S = 0.005
 """and how long where consumers read the follower."""
+_WAITS_S = 1.0
+"""Somebody is taken to wait for what the stream carries so long after the last push."""
 
 Bytes = bytes | bytearray | memoryview
 FollowerStream = Stream[replication_pb2.LeaderMessage, replication_pb2.FollowerMessage]
@@ -391,9 +393,13 @@ class PushSession:
             feed.next_offset = reached
             self._lags(feed)
         feed.unacknowledged.append(chunk)
-        self._catch_up_window.read(chunk.size_bytes)
+        self._catch_up_window.read(chunk.size_bytes, reached - start)
+        self._catch_up_window.lacks(self._lacked_records, self._clock.now())
         self._chunks.append(chunk)
         self._work.set()
+
+    def _lacked_records(self) -> int:
+        return sum(feed.leading.log.log_end_offset - feed.next_offset for feed in self._lagging.values())
 
     # what the follower says
 
@@ -427,7 +433,9 @@ class PushSession:
             self._rejoin_if_prompt(feed, now)
         while feed.unacknowledged and feed.unacknowledged[0].end_offset <= acknowledgement.durable_end:
             chunk = feed.unacknowledged.popleft()
-            self._catch_up_window.durable(chunk.size_bytes, chunk.sent_at, now)
+            self._catch_up_window.durable(
+                chunk.size_bytes, chunk.sent_at, now, others_wait=now - self._window.sent_at < _WAITS_S
+            )
             self._behind.set()
         feed.leading.acknowledged(self._follower, feed, acknowledgement.durable_end, acknowledgement.durable_start, now)
 

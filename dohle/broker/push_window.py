@@ -37,10 +37,13 @@ class PushWindow:
     def __init__(self) -> None:
         self._flying: deque[_Flying] = deque()
         self._sent = self._received = 0
+        self.sent_at = float("-inf")
+        """When the last push went."""
 
     def send(self, lane: Lane, ends: dict[PartitionKey, int], now: float) -> int:
         """Returns the number of the push that goes now."""
         self._sent += 1
+        self.sent_at = now
         self._flying.append(_Flying(self._sent, lane, now, ends))
         return self._sent
 

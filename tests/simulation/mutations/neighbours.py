@@ -34,6 +34,20 @@ NEIGHBOURS = (
         scenario=scenarios.a_follower_is_far_behind,
     ),
     mutation(
+        "catch-up: the rests stay long",
+        "decision 0027",
+        "who is written to as fast as it is filled is given shorter and shorter rests",
+        edit(
+            CatchUpWindow,
+            "lacks",
+            """
+            - if self._lacked - lacked >= self._sent_records / 2:
+            + if mutated() or self._lacked - lacked >= self._sent_records / 2:
+            """,
+        ),
+        scenario=scenarios.a_follower_is_far_behind_what_is_written_fast,
+    ),
+    mutation(
         "pushes: all wait for a slow partition",
         "decision 0027",
         "a partition whose pushes are slow to become durable is pushed by itself",
