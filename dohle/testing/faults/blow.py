@@ -60,17 +60,18 @@ class Blow:
     def is_alone(self) -> bool:
         """Whether the node may have the only copy that counts of something that was to have several.
 
-        Of the others a directory has failed, or they are neither in sync nor eligible yet. One more loss would be one
-        more than the topology bears.
+        Of the others a directory has failed, or they are neither in sync nor eligible yet, or nobody knows: there is no
+        active controller. One more loss would be one more than the topology bears.
         """
-        if any(self.world.machines[node_id].disk.faults.failed for node_id in self.others()):
+        images = self.committed()
+        if not images or any(self.world.machines[node_id].disk.faults.failed for node_id in self.others()):
             return True
         copies = self.world.topology.min_in_sync_replicas
         return any(
             partition.in_sync_replicas == (self.node_id,)
             and not partition.eligible_replicas
             and topic.effective_min_insync(number) >= copies > 1
-            for image in self.committed()
+            for image in images
             for topic in image.topics_in_order()
             for number, partition in enumerate(topic.partitions)
         )
