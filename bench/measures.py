@@ -150,7 +150,7 @@ def idle_node(made: LocalCluster, seconds: float) -> tuple[float, float]:
     time.sleep(seconds)
     after = [cpu_s(pid) for pid in pids]
     shares = [100 * (late - early) / seconds for early, late in zip(before, after, strict=True)]
-    return max(_rss_mb(pid) for pid in pids), max(shares)
+    return max(rss_mb(pid) for pid in pids), max(shares)
 
 
 def cpu_s(pid: int) -> float:
@@ -159,7 +159,8 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def _rss_mb(pid: int) -> float:
+def rss_mb(pid: int) -> float:
+    """Returns the resident memory of a process, in MB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1e3
