@@ -16,6 +16,7 @@ from dohle.cli.lags import Lags, lag_words, lags_of
 from dohle.cli.output import counted, leader_text, print_json, print_table, reader_is_gone, rich_table
 from dohle.cli.session import bootstrap_option, json_option, local_state, run_async, timeout_option
 from dohle.cli.shortages import shortage_words, shortages_of
+from dohle.listeners.kafka.addresses import SOLE_LISTENER, is_listener
 from dohle.model.errors import BrokerNotAvailable, DohleError
 from dohle.model.ids import TopicPartition, id_text
 
@@ -168,7 +169,7 @@ def node_rows(description: ClusterDescription) -> list[tuple[object, ...]]:
             _role(node.node_id, description.controller_id, voters),
             node.leaders,
             node.replicas,
-            _address(node, "KAFKA"),
+            _kafka_words(node),
         )
         for node in description.nodes
     ]
@@ -200,8 +201,20 @@ def _role(node_id: int, controller_id: int, voters: set[int]) -> str:
     return "active controller" if node_id == controller_id else "controller" if node_id in voters else "broker"
 
 
-def _address(node: NodeDescription, listener: str = "GRPC") -> str:
-    return next((str(endpoint.address) for endpoint in node.endpoints if endpoint.listener == listener), "-")
+def _address(node: NodeDescription) -> str:
+    return next((str(endpoint.address) for endpoint in node.endpoints if endpoint.listener == "GRPC"), "-")
+
+
+def _kafka_addresses(node: NodeDescription) -> dict[str, str]:
+    """Returns what Kafka's clients are told of the node, by listener."""
+    return {one.listener: str(one.address) for one in node.endpoints if is_listener(one.listener)}
+
+
+def _kafka_words(node: NodeDescription) -> str:
+    told = _kafka_addresses(node)
+    if told.keys() <= {SOLE_LISTENER}:
+        return told.get(SOLE_LISTENER, "-")
+    return ", ".join(f"{listener} {address}" for listener, address in told.items())
 
 
 def unhealthy_columns(description: ClusterDescription) -> tuple[str, ...]:
@@ -240,7 +253,7 @@ def to_json(description: ClusterDescription, pids: Mapping[int, int], lags: Lags
             {
                 "node_id": node.node_id,
                 "address": _address(node),
-                "kafka_address": _address(node, "KAFKA"),
+                "kafka_addresses": _kafka_addresses(node),
                 "rack": node.rack,
                 "fenced": node.fenced,
                 "shutting_down": node.shutting_down,

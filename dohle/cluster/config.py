@@ -10,6 +10,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dohle.cluster.kafka_addresses import (
+    DEFAULT_KAFKA_PORT,
+    WILDCARD_HOSTS,
+    ListenerPlan,
+    NamedAddress,
+    check_kafka_addresses,
+    check_ports,
+    listener_plans,
+)
 from dohle.model.errors import ConfigurationError
 from dohle.runtime.network import Address
 from dohle.storage.headroom import LEAST_FREE_BYTES
@@ -17,7 +26,6 @@ from dohle.storage.strays import DAY_MS, RETENTION_MS
 
 CONTROLLER = "controller"
 BROKER = "broker"
-WILDCARD_HOSTS = ("0.0.0.0", "::", "")  # noqa: S104 - recognised here, not bound
 
 
 class Voter(NamedTuple):
@@ -61,9 +69,18 @@ class NodeConfig:
     host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 for all")
     advertised_host: str = _setting("", "The name by which clients and nodes reach this one; empty: host")
     grpc_port: int = _port(7092, "Port of the gRPC services")
-    kafka_port: int = _port(9092, "Port for Kafka's clients")
+    kafka_port: int = _port(DEFAULT_KAFKA_PORT, "Port for Kafka's clients, where kafka_listeners names none")
     kafka_advertised_address: str = _setting(
         "", "Where Kafka's clients are told to reach this node, host:port; empty: advertised_host and kafka_port"
+    )
+    kafka_listeners: tuple[NamedAddress, ...] = _setting(
+        (), "Several ports for Kafka's clients: INTERNAL://host:9092,EXTERNAL://host:19092; no host: that of the node"
+    )
+    kafka_advertised_listeners: tuple[NamedAddress, ...] = _setting(
+        (), "Where clients of each of them are told to reach this node, NAME://host:port; one left out: advertised_host"
+    )
+    external_host: str = _setting(
+        "localhost", "The host that clients of a listener named EXTERNAL are told, unless it is advertised"
     )
     http_port: int = _port(8092, "Port of /metrics, /healthz and /readyz")
 
@@ -183,22 +200,12 @@ class NodeConfig:
                 )
 
     def _check_addresses(self) -> None:
-        if len({self.grpc_port, self.kafka_port, self.http_port}) < 3:
-            raise ConfigurationError("grpc_port, kafka_port and http_port must differ from each other")
+        check_ports(self)
         if self.advertised_host in WILDCARD_HOSTS and self.host in WILDCARD_HOSTS:
             raise ConfigurationError(
                 f"host = {self.host!r} is no address that others can reach: set advertised_host to this machine's name"
             )
-        kafka_host, _, kafka_port = self.kafka_advertised_address.rpartition(":")
-        if self.kafka_advertised_address and not (kafka_host and kafka_port.isdecimal() and int(kafka_port) <= 65_535):
-            raise ConfigurationError(
-                f"kafka_advertised_address = {self.kafka_advertised_address!r}: expected host:port, as in broker-1:9092"
-            )
-        if kafka_host in WILDCARD_HOSTS and self.kafka_advertised_address:
-            raise ConfigurationError(
-                f"kafka_advertised_address = {self.kafka_advertised_address!r} is no address that clients can reach:"
-                " give this machine's name"
-            )
+        check_kafka_addresses(self)
         ids = [voter.node_id for voter in self.voters]
         if len(set(ids)) < len(ids):
             raise ConfigurationError("voters names a node twice")
@@ -230,10 +237,9 @@ class NodeConfig:
         return self.advertised_host or self.host
 
     @property
-    def kafka_reachable(self) -> Address:
-        """Where Kafka's clients are told to connect to."""
-        host, _, port = self.kafka_advertised_address.rpartition(":")
-        return Address(host.strip("[]"), int(port)) if host else Address(self.reachable_host, self.kafka_port)
+    def kafka(self) -> tuple[ListenerPlan, ...]:
+        """The listeners for Kafka's clients."""
+        return listener_plans(self)
 
     @property
     def grpc_address(self) -> Address:

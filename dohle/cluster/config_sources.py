@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dohle.cluster.config import NodeConfig, Voter
+from dohle.cluster.kafka_addresses import parse_named_address
 from dohle.model.errors import ConfigurationError
 from dohle.runtime.network import Address
 
@@ -168,8 +169,8 @@ def _unknown(
 def _parse(key: str, raw: Any, origin: str) -> Any:
     default = _FIELDS[key].default
     parse: Callable[[Any], Any]
-    if key == "voters":
-        parse, expected = _voters, "node@host:port,node@host:port,…"
+    if key in _LISTS:
+        parse, expected = _LISTS[key]
     elif isinstance(default, tuple):
         parse, expected = _words, "words with commas between them"
     elif isinstance(default, bool):
@@ -217,5 +218,14 @@ def _words(raw: Any) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _voters(raw: Any) -> tuple[Voter, ...]:
-    return tuple(parse_voter(word) for word in _words(raw))
+def _each(parse: Callable[[str], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda raw: tuple(parse(word) for word in _words(raw))
+
+
+_LISTENERS = _each(parse_named_address), "NAME://host:port,NAME://host:port,…"
+_LISTS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "voters": (_each(parse_voter), "node@host:port,node@host:port,…"),
+    "kafka_listeners": _LISTENERS,
+    "kafka_advertised_listeners": _LISTENERS,
+}
+"""Settings that are lists of more than words: how they are read, and what is expected of them."""

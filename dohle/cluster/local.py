@@ -360,7 +360,7 @@ def _check_ports(folder: str, nodes: Sequence[LocalNode]) -> None:
     # threads of a killed process may keep its ports for a moment longer than it is seen to run
     deadline = time.monotonic() + _PORTS_PATIENCE_S
     for node in nodes:
-        for port in (node.grpc_port, node.http_port):  # no Kafka port: nothing listens there yet
+        for port in (node.grpc_port, node.http_port):  # Kafka's may be others by now, in the node's file
             while not (free := _is_free(port)) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
             if not free:

@@ -74,12 +74,12 @@ class Door(Protocol):
     """Another way for clients to the broker, beside the gRPC services: what its owner makes for the real world."""
 
     @property
-    def endpoint(self) -> Endpoint:
-        """What clients and other nodes are told of it."""
+    def endpoints(self) -> Sequence[Endpoint]:
+        """What clients and other nodes are told of it, once it is bound."""
         ...
 
     async def bind(self) -> None:
-        """Takes the port without listening yet. Raises ConfigurationError if it is in use."""
+        """Takes its ports without listening yet. Raises ConfigurationError if one is in use."""
         ...
 
     async def open(self, broker: Broker) -> None:
@@ -283,7 +283,7 @@ class Node:
                 endpoints=(
                     Endpoint(LISTENER, host, config.grpc_port, SECURITY_PROTOCOL),
                     Endpoint(HTTP_LISTENER, host, config.http_port, SECURITY_PROTOCOL),
-                    *(door.endpoint for door in self._doors),
+                    *(endpoint for door in self._doors for endpoint in door.endpoints),
                 ),
                 rack=config.rack,
                 heartbeat_interval_ms=config.heartbeat_interval_ms,

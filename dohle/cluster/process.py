@@ -30,6 +30,7 @@ from dohle.model.errors import DohleError
 from dohle.rpc.grpc_network import GrpcNetwork
 from dohle.runtime.clock import LoopClock
 from dohle.runtime.files import RealDisk
+from dohle.runtime.interfaces import local_interfaces
 from dohle.runtime.network import Address
 from dohle.runtime.tasks import Tasks
 from dohle.runtime.workers import ThreadWorkers
@@ -82,7 +83,7 @@ async def _run(config: NodeConfig, ready_descriptor: int | None) -> int:
         random=random.Random(random.SystemRandom().getrandbits(128)),  # noqa: S311 - ids and delays, no secrets
         workers=ThreadWorkers(),
     )
-    kafka = KafkaDoor(config, seams.clock, on_failure=end) if config.is_broker else None
+    kafka = KafkaDoor(config, seams.clock, interfaces=local_interfaces(), on_failure=end) if config.is_broker else None
     node = Node(config, seams, on_failure=end, doors=() if kafka is None else (kafka,))
     http = HttpServer(pages_of(node, None if kafka is None else kafka.listener))
 

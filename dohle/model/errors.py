@@ -18,6 +18,7 @@
     │   ├── NotController                  41
     │   ├── StorageFailure                 56  may have happened
     │   ├── FetchSessionIdNotFound         70
+    │   ├── ListenerNotFound               72
     │   ├── FencedLeaderEpoch              74
     │   ├── UnknownLeaderEpoch             75
     │   ├── OffsetNotAvailable             78
@@ -217,6 +218,12 @@ class StorageFailure(Retriable):
 
     code = 56
     definite = False
+
+
+class ListenerNotFound(Retriable):
+    """The partition's leader has no listener of the name of that on which it was asked."""
+
+    code = 72
 
 
 class FencedLeaderEpoch(Retriable):

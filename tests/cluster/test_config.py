@@ -119,13 +119,6 @@ def test_a_written_file_is_read_back_the_same(tmp_path):
     assert load_config(_file(tmp_path, to_toml(values))).config == config
 
 
-def test_kafkas_clients_are_told_one_address():
-    assert NodeConfig().kafka_reachable == ("127.0.0.1", 9092)
-    assert NodeConfig(advertised_host="a", kafka_port=1).kafka_reachable == ("a", 1)
-    given = NodeConfig(advertised_host="a", kafka_advertised_address="[::1]:19092")
-    assert given.kafka_reachable == ("::1", 19092)
-
-
 @pytest.mark.parametrize("address", ["a", ":9092", "a:", "a:b", "a:70000", "0.0.0.0:9092"])
 def test_an_address_that_kafkas_clients_cannot_use_is_refused(address):
     with pytest.raises(ConfigurationError, match="kafka_advertised_address"):

@@ -63,6 +63,7 @@ def test_a_port_in_use(solo, door, shared):
         complaint = solo.fails_to_start(1)
     assert str(port) in complaint
     assert "in use" in complaint
+    assert door in complaint, "it says what to set"
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from dohle.kafka.declaration import Request, Response
+from dohle.listeners.kafka.addresses import SOLE_LISTENER
 from dohle.runtime.network import Address
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: `client_id` as in the request, `reached` is where this connection reached the node."""
+    """Who asks: `client_id` as in the request, `reached` is where this connection reached the node, on `listener`."""
 
     client_id: str | None
     api_version: int
     address: Address
     reached: Address
+    listener: str = SOLE_LISTENER
 
 
 Answer: TypeAlias = Callable[[Any, Caller], Coroutine[Any, Any, Response | None]]

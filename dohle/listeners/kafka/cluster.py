@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from dohle.broker.broker import Broker
@@ -15,19 +16,20 @@ from dohle.kafka.messages.cluster import (
     MetadataResponse,
 )
 from dohle.listeners.kafka.apis import Caller
-from dohle.listeners.kafka.topics_known import LISTENER, KafkaNode, TopicsKnown, wire_code
+from dohle.listeners.kafka.topics_known import KafkaNode, TopicsKnown, wire_code
 from dohle.listeners.passing_on import passed_on
 from dohle.model.errors import (
     DohleError,
     InvalidRequest,
     LeaderNotAvailable,
+    ListenerNotFound,
     TopicAlreadyExists,
     UnknownTopicOrPartition,
     UnsupportedEndpointType,
     error_for,
 )
 from dohle.model.ids import NO_NODE, NodeId, TopicId
-from dohle.model.image import PartitionImage, TopicImage
+from dohle.model.image import ClusterImage, PartitionImage, TopicImage
 from dohle.model.topic_config import check_topic_name
 from dohle.rpc.v1 import admin_pb2
 
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_BY_ID: Final = 12
 _FIRST_WITH_NONE: Final = 1
+_FIRST_WITH_LISTENER_ERROR: Final = 6
 _CREATION_MS: Final = 5000
 _CLUSTER_DEFAULT: Final = -1
 _BROKERS: Final = 1
@@ -52,7 +55,7 @@ class Cluster:
 
     async def metadata(self, request: MetadataRequest, caller: Caller) -> MetadataResponse:
         nodes = self._known.nodes(caller)
-        up = frozenset(node.node_id for node in nodes)
+        reached = _Reached(self._broker.image, frozenset(node.node_id for node in nodes), caller.api_version)
         return MetadataResponse(
             brokers=[
                 MetadataResponse.Broker(node_id=node.node_id, host=node.host, port=node.port, rack=node.rack)
@@ -60,14 +63,14 @@ class Cluster:
             ],
             cluster_id=self._broker.image.cluster_id,
             controller_id=self._known.controller(nodes),
-            topics=[one async for one in self._topics(request, caller, up)],
+            topics=[one async for one in self._topics(request, caller, reached)],
         )
 
-    async def _topics(self, request: MetadataRequest, caller: Caller, up: frozenset[NodeId]) -> AsyncIterator[_Topic]:
+    async def _topics(self, request: MetadataRequest, caller: Caller, reached: _Reached) -> AsyncIterator[_Topic]:
         asked = request.topics
         if asked is None or (caller.api_version < _FIRST_WITH_NONE and not asked):
             for topic in self._broker.image.topics_in_order():
-                yield _described(topic, up)
+                yield _described(topic, reached)
             return
         if any(one.name is None or one.topic_id != NO_UUID for one in asked) and caller.api_version < _FIRST_BY_ID:
             raise InvalidRequest(f"version {caller.api_version} of Metadata cannot ask for topics by their ids")
@@ -82,7 +85,7 @@ class Cluster:
                 name = None if by_id else one.name
                 yield _Topic(error_code=wire_code(told), name=name, topic_id=one.topic_id, partitions=[])
             else:
-                yield _described(found, up)
+                yield _described(found, reached)
 
     async def _create(self, names: Iterable[str], *, allowed: bool) -> dict[str, DohleError]:
         """Makes those topics, if that is to be, and returns why some were not made."""
@@ -127,11 +130,7 @@ class Cluster:
         nodes = self._known.nodes(caller)
         brokers = [_broker(node) for node in nodes]
         if request.include_fenced_brokers:
-            for broker in self._broker.image.brokers_in_order():
-                endpoint = broker.endpoint(LISTENER)
-                if broker.fenced and endpoint is not None:
-                    node = KafkaNode(broker.node_id, endpoint.host, endpoint.port, broker.rack or None)
-                    brokers.append(_broker(node, fenced=True))
+            brokers += [_broker(node, fenced=True) for node in self._known.fenced_nodes(caller)]
         return DescribeClusterResponse(
             error_code=0,
             cluster_id=cluster_id,
@@ -146,23 +145,40 @@ def _broker(node: KafkaNode, *, fenced: bool = False) -> DescribeClusterResponse
     )
 
 
-def _described(topic: TopicImage, up: frozenset[NodeId]) -> _Topic:
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """Which brokers the caller finds on its listener."""
+
+    image: ClusterImage
+    nodes: frozenset[NodeId]
+    api_version: int
+
+    def leads(self, leader: NodeId) -> int:
+        """Returns 0, or the code that says why the caller cannot turn to this leader."""
+        if leader in self.nodes:
+            return 0
+        broker = self.image.brokers.get(leader)
+        is_elsewhere = broker is not None and not broker.fenced and self.api_version >= _FIRST_WITH_LISTENER_ERROR
+        return ListenerNotFound.code if is_elsewhere else LeaderNotAvailable.code
+
+
+def _described(topic: TopicImage, reached: _Reached) -> _Topic:
     return _Topic(
         error_code=0,
         name=topic.name,
         topic_id=TopicId(topic.topic_id),
-        partitions=[_partition(number, partition, up) for number, partition in enumerate(topic.partitions)],
+        partitions=[_partition(number, partition, reached) for number, partition in enumerate(topic.partitions)],
     )
 
 
-def _partition(number: int, partition: PartitionImage, up: frozenset[NodeId]) -> _Topic.Partition:
-    is_led = partition.leader in up
+def _partition(number: int, partition: PartitionImage, reached: _Reached) -> _Topic.Partition:
+    error_code = reached.leads(partition.leader)
     return _Topic.Partition(
-        error_code=0 if is_led else LeaderNotAvailable.code,
+        error_code=error_code,
         partition_index=number,
-        leader_id=partition.leader if is_led else NO_NODE,
+        leader_id=NO_NODE if error_code else partition.leader,
         leader_epoch=partition.leader_epoch,
         replica_nodes=list(partition.assigned_replicas),
         isr_nodes=list(partition.in_sync_replicas),
-        offline_replicas=[node for node in partition.assigned_replicas if node not in up],
+        offline_replicas=[node for node in partition.assigned_replicas if node not in reached.nodes],
     )

@@ -48,10 +48,11 @@ class _Waiting:
 
 
 class KafkaConnection(asyncio.BufferedProtocol):
-    """A connection of `listener`, which owns it."""
+    """A connection of `listener`, which owns it, by the port that is called `name`."""
 
-    def __init__(self, listener: KafkaListener, scratch: memoryview, most_frame_bytes: int) -> None:
+    def __init__(self, listener: KafkaListener, scratch: memoryview, most_frame_bytes: int, name: str) -> None:
         self._listener = listener
+        self._name = name
         self._reader = FrameReader(scratch, most_frame_bytes)
         self._tasks = Tasks("kafka connection", self._failed)
         self._frames: deque[tuple[memoryview, int]] = deque()  # whole ones that are not begun yet
@@ -209,7 +210,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         client_id, request = decode_request(api.request, start.api_version, frame)
         self._waiting.append(waiting)
         self._listener.count(api)
-        caller = Caller(client_id, start.api_version, self.peer, self.reached)
+        caller = Caller(client_id, start.api_version, self.peer, self.reached, self._name)
         if api.begin is None:
             assert api.answer is not None, f"nobody answers {api.request.API.name}"
             rest: Coroutine[Any, Any, Response | None] | None = api.answer(request, caller)

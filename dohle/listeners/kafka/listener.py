@@ -1,8 +1,9 @@
-"""KafkaListener: a port that speaks Kafka's protocol, and the connections that it has.
+"""KafkaListener: the ports that speak Kafka's protocol, and the connections that they have.
 
 Keeps: at most so many connections, in all and from one address; a budget for the bytes of requests, and one for
-answers that clients have not taken; connections that are silent for too long are closed. The port is taken before the
-node registers, so that one in use is said in time, and listens only once there is a broker to answer.
+answers that clients have not taken; connections that are silent for too long are closed. All of that counts over all
+ports. A port is taken before the node registers, so that one in use is said in time, and listens only once there is a
+broker to answer.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import asyncio
 import errno
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from dohle.broker.broker import Broker
 from dohle.listeners.byte_budget import ByteBudget
+from dohle.listeners.kafka.addresses import SOLE_LISTENER
 from dohle.listeners.kafka.apis import Apis, ServedApi
 from dohle.listeners.kafka.connection import KafkaConnection
 from dohle.listeners.kafka.frames import SCRATCH_BYTES
@@ -33,6 +36,11 @@ _LOOK_S: Final = 1.0
 _COMPLAINT_S: Final = 1.0
 _STOP_S: Final = 0.2
 _STOP_STEPS: Final = 20
+_ALL_HOSTS: Final = {"": ("::", "0.0.0.0"), "::": ("::", "0.0.0.0")}  # noqa: S104 - what these two mean
+"""A socket on :: is of IPv6 alone here, so that no client's address is an IPv4 one in disguise."""
+_TCP: Final = 6
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""Of an address of a name that this machine has not, as ::1 of localhost where there is no IPv6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +69,40 @@ class KafkaListener:
         self._clock = clock
         self._tasks = Tasks("kafka listener", on_failure)
         self._from: Counter[str] = Counter()  # connections by address
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._complained_at = float("-inf")
         self._unsaid = 0
 
-    async def bind(self, address: Address) -> Address:
-        """Takes the port, without listening yet; returns where. Raises ConfigurationError if it is in use."""
+    async def bind(self, address: Address, listener: str = SOLE_LISTENER) -> list[Address]:
+        """Takes a port of that name, without listening yet; returns where.
+
+        A name may stand for several addresses, of which this machine must have one. Raises ConfigurationError if it has
+        none, or the port is in use.
+        """
+        bound: list[Address] = []
+        failure: OSError | None = None
+        for host in await _hosts(address):
+            try:
+                server = await self._server_on(host, address.port, listener)
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise _refused(address, listener, error) from error
+                failure = error
+            else:
+                self._servers.append(server)
+                bound += [Address(*socket.getsockname()[:2]) for socket in server.sockets]
+        if not bound:
+            assert failure is not None, "a name stands for some address"
+            raise _refused(address, listener, failure) from failure
+        return bound
+
+    async def _server_on(self, host: str, port: int, listener: str) -> asyncio.Server:
+        def connection() -> KafkaConnection:
+            return KafkaConnection(self, self._scratch, self._settings.socket_request_max_bytes, listener)
+
         loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(
-                lambda: KafkaConnection(self, self._scratch, self._settings.socket_request_max_bytes),
-                address.host,
-                address.port,
-                reuse_port=False,
-                backlog=_BACKLOG,
-                start_serving=False,
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise ConfigurationError(
-                    f"kafka_port {address.port} is in use on {address.host}: stop what listens there, or set kafka_port"
-                ) from error
-            raise ConfigurationError(
-                f"cannot listen on {address} for Kafka's clients: {error.strerror}; set host and kafka_port"
-            ) from error
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return Address(host, port)
+        return await loop.create_server(connection, host, port, reuse_port=False, backlog=_BACKLOG, start_serving=False)
 
     async def open(self, broker: Broker) -> None:
         """Begins to answer out of `broker`."""
@@ -95,16 +110,17 @@ class KafkaListener:
 
     async def serve(self, apis: Apis) -> None:
         """Begins to answer what is in `apis`."""
-        assert self._server is not None, "bound first"
+        assert self._servers, "bound first"
         self.apis = apis
-        await self._server.start_serving()
+        for server in self._servers:
+            await server.start_serving()
         self._tasks.spawn(self._look_at_the_time(), "time")
 
     async def close(self) -> None:
         """Takes no more connections, lets what is asked be answered for a moment, and drops the rest."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
         for _ in range(_STOP_STEPS):
             if all(connection.is_idle for connection in self.connections):
                 break
@@ -130,8 +146,8 @@ class KafkaListener:
 
     def admits(self, connection: KafkaConnection) -> bool:
         """Whether there may be one more from there; if so, it is one."""
-        if self._server is None:
-            return False  # it came while the port was being closed
+        if not self._servers:
+            return False  # it came while the ports were being closed
         host, settings = connection.peer.host, self._settings
         if len(self.connections) >= settings.max_connections:
             self.complain(connection.peer, f"there are {settings.max_connections} connections (max_connections)")
@@ -168,3 +184,37 @@ class KafkaListener:
         more = f" ({self._unsaid} others were turned away since the last such line)" if self._unsaid else ""
         log.warning("Kafka connection from %s closed: %s%s", peer, why, more)
         self._complained_at, self._unsaid = now, 0
+
+
+async def _hosts(address: Address) -> Sequence[str]:
+    """Returns the addresses that a host's name stands for here."""
+    if address.host in _ALL_HOSTS:
+        return _ALL_HOSTS[address.host]
+    try:
+        found = await _resolved(address.host, address.port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {address} for Kafka's clients: {address.host} is no name or address that is known here"
+            f" ({error.strerror})"
+        ) from error
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+async def _resolved(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, proto=_TCP)
+
+
+def _refused(address: Address, listener: str, error: OSError) -> ConfigurationError:
+    of_sole = listener == SOLE_LISTENER
+    if error.errno != errno.EADDRINUSE:
+        what = "host and kafka_port" if of_sole else f"the address of {listener} in kafka_listeners"
+        return ConfigurationError(f"cannot listen on {address} for Kafka's clients: {error.strerror}; set {what}")
+    where = f"port {address.port} is in use on {address.host}"
+    if of_sole:
+        return ConfigurationError(
+            f"kafka_{where}: stop what listens there, or give this node a port of its own for Kafka's clients:"
+            " kafka_port in its configuration file, DOHLE_KAFKA_PORT or --kafka-port"
+        )
+    return ConfigurationError(
+        f"{where}: stop what listens there, or give listener {listener} another one in kafka_listeners"
+    )

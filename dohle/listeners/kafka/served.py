@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dohle.broker.broker import Broker
@@ -17,6 +18,7 @@ from dohle.kafka.messages.topics import (
     DeleteTopicsRequest,
 )
 from dohle.listeners.byte_budget import ByteBudget
+from dohle.listeners.kafka.addresses import SOLE_LISTENER
 from dohle.listeners.kafka.apis import Apis, ServedApi
 from dohle.listeners.kafka.cluster import Cluster
 from dohle.listeners.kafka.configs import Configs
@@ -31,15 +33,15 @@ from dohle.listeners.kafka.versions import Versions
 
 @dataclass(frozen=True, slots=True)
 class ServedSettings:
-    """`tells_reached_address`: a client is told of this node under the address at which it has reached it."""
+    """`told_as_reached`: the listeners whose clients are told the address at which they reached this node."""
 
     creates_topics: bool = True
-    tells_reached_address: bool = True
+    told_as_reached: Collection[str] = (SOLE_LISTENER,)
 
 
 def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -> Apis:
     """Returns what is served out of `broker`; `answers` bounds the bytes that clients have not taken yet."""
-    known = TopicsKnown(broker, tells_reached_address=settings.tells_reached_address)
+    known = TopicsKnown(broker, told_as_reached=settings.told_as_reached)
     cluster = Cluster(broker, known, creates_topics=settings.creates_topics)
     producing = Producing(broker, known)
     offsets = Offsets(broker, known)

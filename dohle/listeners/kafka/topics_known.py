@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from dohle.broker.broker import Broker
+from dohle.listeners.kafka.addresses import is_tellable, told_address
 from dohle.listeners.kafka.apis import Caller
 from dohle.model.errors import DohleError, UnknownTopicId, UnknownTopicOrPartition
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
-from dohle.model.image import PartitionImage, TopicImage
-from dohle.model.metadata import Endpoint
+from dohle.model.image import BrokerImage, PartitionImage, TopicImage
+from dohle.runtime.network import Address
 
-LISTENER: Final = "KAFKA"
-"""The name of the endpoint that a broker registers for this door."""
 _LEAST_CODE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaNode:
-    """A live broker and where the caller reaches it."""
+    """A broker and where the caller reaches it."""
 
     node_id: NodeId
     host: str
@@ -28,11 +28,11 @@ class KafkaNode:
 
 
 class TopicsKnown:
-    """`tells_reached_address`: this node's own address is the one at which the caller has reached it."""
+    """`told_as_reached`: the listeners on which this node's address is the one at which the caller has reached it."""
 
-    def __init__(self, broker: Broker, *, tells_reached_address: bool) -> None:
+    def __init__(self, broker: Broker, *, told_as_reached: Collection[str]) -> None:
         self._broker = broker
-        self._tells_reached_address = tells_reached_address
+        self._told_as_reached = told_as_reached
 
     def topic(self, name: str, topic_id: bytes, *, by_id: bool) -> TopicImage:
         """Raises UnknownTopicId or UnknownTopicOrPartition, by how the topic is named."""
@@ -56,19 +56,27 @@ class TopicsKnown:
         return self._broker.image.partition(key)
 
     def nodes(self, caller: Caller) -> list[KafkaNode]:
-        """Returns the brokers that serve Kafka's clients now, by their number."""
+        """Returns the brokers that serve the caller's listener now, by their number."""
+        return self._nodes(caller, fenced=False)
+
+    def fenced_nodes(self, caller: Caller) -> list[KafkaNode]:
+        """Returns those that are registered with it and do not serve now, by their number."""
+        return self._nodes(caller, fenced=True)
+
+    def _nodes(self, caller: Caller, *, fenced: bool) -> list[KafkaNode]:
         found: list[KafkaNode] = []
         for broker in self._broker.image.brokers_in_order():
-            endpoint = broker.endpoint(LISTENER)
-            if not broker.fenced and endpoint is not None:
-                host, port = self._address(broker.node_id, endpoint, caller)
-                found.append(KafkaNode(broker.node_id, host, port, broker.rack or None))
+            address = self._address(broker, caller) if broker.fenced == fenced else None
+            if address is not None:
+                found.append(KafkaNode(broker.node_id, address.host, address.port, broker.rack or None))
         return found
 
-    def _address(self, node_id: NodeId, endpoint: Endpoint, caller: Caller) -> tuple[str, int]:
-        if node_id == self._broker.node_id and self._tells_reached_address:
+    def _address(self, broker: BrokerImage, caller: Caller) -> Address | None:
+        own_id = self._broker.node_id
+        told_as_reached = caller.listener in self._told_as_reached and is_tellable(caller.reached.host)
+        if broker.node_id == own_id and told_as_reached:
             return caller.reached
-        return endpoint.host, endpoint.port
+        return told_address(broker, caller.listener, caller.reached, self._broker.image.brokers.get(own_id))
 
     def controller(self, nodes: list[KafkaNode]) -> NodeId:
         """Returns who is told to be the controller: a broker that is up, for any of them passes on what it is asked."""

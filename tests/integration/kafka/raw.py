@@ -24,8 +24,8 @@ FIRST_BY_ID = 13
 class RawKafka:
     """A connection to one broker."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection((host, port), PATIENCE_S)
         self._file = self._socket.makefile("rb")
         self._sent = 0
 

@@ -115,7 +115,7 @@ class Door:
 async def opened(**settings: int) -> AsyncIterator[Door]:
     failures: list[BaseException] = []
     listener = KafkaListener(KafkaSettings(**settings), LoopClock(), failures.append)
-    address = await listener.bind(Address("127.0.0.1", 0))
+    [address] = await listener.bind(Address("127.0.0.1", 0))
     apis = Scripted()
     await listener.serve(apis.table)
     async with asyncio.timeout(30):
