@@ -21,8 +21,10 @@ from dohle.model.topic_config import TOPIC_KEYS, ConfigType, config_key
 from dohle.rpc.v1 import admin_pb2
 
 _TOPIC: Final = 2
+_BROKER: Final = 4
 _APPEND: Final = 2
 _OF_TOPIC: Final = 1
+_OF_FILE: Final = 4
 _DEFAULT: Final = 5
 
 _Result = DescribeConfigsResponse.Result
@@ -48,6 +50,9 @@ class Configs:
             )
             response.results.append(result)
             try:
+                if resource.resource_type == _BROKER:
+                    result.configs = [self._own_number(resource)]
+                    continue
                 _check_type(resource.resource_type)
                 topic = self._known.topic(resource.resource_name, b"", by_id=False)
             except DohleError as error:
@@ -60,6 +65,22 @@ class Configs:
                 if keys is None or name in keys
             ]
         return response
+
+    def _own_number(self, resource: DescribeConfigsRequest.Resource) -> _Result.Config:
+        """Returns what a client learns by it who answers; of another broker there is nothing to say."""
+        own = str(self._broker.node_id)
+        if resource.resource_name != own:
+            raise InvalidRequest(f"this is broker {own}: ask broker {resource.resource_name} for its configuration")
+        return _Result.Config(
+            name="node.id",
+            value=own,
+            read_only=True,
+            config_source=_OF_FILE,
+            is_sensitive=False,
+            synonyms=[],
+            config_type=ConfigType.INT.value,
+            documentation=None,
+        )
 
     async def alter(self, request: IncrementalAlterConfigsRequest, _caller: Caller) -> IncrementalAlterConfigsResponse:
         response = IncrementalAlterConfigsResponse(responses=[])
