@@ -12,6 +12,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "down": ("dohle.cli.local:down", "Stop the local cluster."),
     "status": ("dohle.cli.status:status", "Show nodes, controller and partitions that lack replicas."),
     "cluster": ("dohle.cli.cluster:cluster", "See and change the cluster: its controllers, replicas and leaders."),
+    "doctor": ("dohle.cli.doctor:doctor", "Say why a Kafka client does not get through."),
     "explain": ("dohle.cli.explain:explain", "Say who leads a partition and why, and who lags."),
     "topic": ("dohle.cli.topic:topic", "Create, list, describe, delete and configure topics."),
     "produce": ("dohle.cli.produce:produce", "Write lines or JSON from standard input to a topic."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +10,7 @@ from dohle.broker.broker import Broker
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.kafka_addresses import EXTERNAL, WILDCARD_HOSTS, ListenerPlan
 from dohle.cluster.node import SECURITY_PROTOCOL
-from dohle.listeners.kafka.addresses import in_network, is_listener
+from dohle.listeners.kafka.addresses import in_network, is_listener, is_loopback
 from dohle.listeners.kafka.listener import KafkaListener, KafkaSettings
 from dohle.listeners.kafka.served import ServedSettings
 from dohle.model.image import BrokerImage
@@ -141,16 +140,6 @@ class KafkaDoor:
 
     async def close(self) -> None:
         await self.listener.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this host is the machine itself, wherever that is said."""
-    if host.rstrip(".").lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _any_elsewhere(brokers: Sequence[BrokerImage], listener: str) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.config_sources import load_config, parse_flags, to_toml
 from dohle.cluster.kafka_addresses import NamedAddress
-from dohle.cluster.kafka_door import MOST_NETWORKS, KafkaDoor, is_loopback
+from dohle.cluster.kafka_door import MOST_NETWORKS, KafkaDoor
+from dohle.listeners.kafka.addresses import is_loopback
 from dohle.model.errors import ConfigurationError
 from dohle.model.metadata import Endpoint
 from dohle.runtime.clock import LoopClock

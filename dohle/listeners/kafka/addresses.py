@@ -44,6 +44,12 @@ def is_tellable(host: str) -> bool:
     return found is not None and not found.is_link_local and not found.is_unspecified
 
 
+def is_loopback(host: str) -> bool:
+    """Whether this host is the machine itself, wherever that is said."""
+    found = _parsed(host)
+    return host.rstrip(".").lower() == "localhost" if found is None else found.is_loopback
+
+
 def told_address(broker: BrokerImage, listener: str, reached: Address, answering: BrokerImage | None) -> Address | None:
     """Returns where `broker` is reached on `listener` by who has reached `answering` at `reached`; None: nowhere."""
     registered = broker.endpoint(listener)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -89,10 +90,18 @@ def test_a_client_is_told_the_addresses_of_the_listener_that_it_came_by(
         assert [(one.node_id, one.host, one.port) for one in moved.node_endpoints] == external
     assert "INTERNAL dohle-1:9092, EXTERNAL localhost:" in cluster.done("status")
     assert "DOHLE_EXTERNAL_HOST" in cluster.log(1), "what cannot be known is said"
+    said = cluster.done("doctor", "--from", f"localhost:{ports[1]}")
+    assert "All is well: 3 nodes" in said
+    inside = cluster.dohle("doctor", "--from", f"127.0.0.1:{cluster.kafka_port(1)}")
+    assert inside.returncode == 1
+    assert "dohle-3 does not resolve here" in inside.stdout
+    assert "its line in kafka_advertised_listeners" in inside.stdout
     cluster.down(3)
     with RawKafka(ports[0]) as outside:
         until(lambda: len(brokers(outside)) == 2, "who is gone is not told of")
         assert described(outside)[-1] == (*external[2], True)
+    gone = cluster.dohle("doctor", "--from", f"127.0.0.1:{ports[0]}", "--json")
+    assert (gone.returncode, json.loads(gone.stdout)["fenced"]) == (1, [3])
 
 
 def test_a_leader_without_the_listener_is_said(make_cluster: Make) -> None:
@@ -134,3 +143,35 @@ def test_a_listener_on_all_addresses_tells_each_client_what_it_can_reach(make_cl
         for node in cluster.node_ids:
             with RawKafka(cluster.kafka_port(node), host) as connection:
                 assert brokers(connection) == told
+
+
+def test_the_doctor_knows_the_doors_of_a_real_node(trio: Cluster) -> None:
+    node = trio.local.state.nodes[0]
+    assert "All is well: 3 nodes" in trio.done("doctor", "--from", f"127.0.0.1:{node.kafka_port}")
+    for port, spoken in ((node.grpc_port, "speaks gRPC"), (node.http_port, "speaks HTTP")):
+        outcome = trio.dohle("doctor", "--from", f"127.0.0.1:{port}", "--timeout", "2")
+        assert outcome.returncode == 1
+        assert spoken in outcome.stdout
+
+
+def test_the_doctor_sees_nodes_that_are_told_at_each_others_addresses(make_cluster: Make) -> None:
+    cluster = make_cluster()
+    ports = [cluster.kafka_port(node_id) for node_id in cluster.node_ids]
+    for node_id, told in ((1, ports[0]), (2, ports[2]), (3, ports[1])):
+        configure(
+            cluster,
+            node_id,
+            f"kafka_port = {ports[node_id - 1]}",
+            f'kafka_advertised_address = "127.0.0.1:{told}"',
+        )
+    cluster.up()
+    cluster.until_healthy()
+    outcome = cluster.dohle("doctor", "--from", f"127.0.0.1:{ports[0]}", "--json")
+    assert outcome.returncode == 1
+    visits = json.loads(outcome.stdout)["visits"]
+    assert [(one["node_id"], one["answers_as"], one["ok"]) for one in visits] == [
+        (None, 1, True),
+        (1, 1, True),
+        (2, 3, False),
+        (3, 2, False),
+    ]
