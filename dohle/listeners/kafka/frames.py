@@ -14,6 +14,9 @@ from dohle.model.errors import MalformedMessage
 SCRATCH_BYTES: Final = 128 << 10
 _SIZE_BYTES: Final = 4
 _FIRST_BYTES: Final = 64 << 10
+_PROXY: Final = (b"PROX", b"\r\n\r\n")
+_PRINTABLE: Final = range(0x20, 0x7F)
+"""Four of these would be a frame of half a gigabyte at the least."""
 _HTTP: Final = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC", b"CONN")
 
 
@@ -104,4 +107,6 @@ def looks_like(head: bytes) -> str | None:
         return "HTTP/2, as gRPC has it"
     if head[:2] == b"\x16\x03":
         return "TLS, which is not served yet"
-    return None
+    if head in _PROXY:
+        return "a load balancer's PROXY protocol, which is not served: switch it off there"
+    return f"text: {head!r}" if all(byte in _PRINTABLE for byte in head) else None

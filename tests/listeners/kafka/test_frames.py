@@ -82,6 +82,9 @@ def test_a_length_out_of_bounds_is_refused(size: int) -> None:
         (b"GET / HTTP/1.1\r\n", "HTTP"),
         (b"PRI * HTTP/2.0\r\n\r\n", "gRPC"),
         (b"\x16\x03\x01\x02\x00\x01\x00", "TLS"),
+        (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", "PROXY"),
+        (b"\r\n\r\n\x00\r\nQUIT\n", "PROXY"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-"),
     ],
 )
 def test_another_protocol_is_told_by_its_name(first: bytes, named: str) -> None:
@@ -90,4 +93,5 @@ def test_another_protocol_is_told_by_its_name(first: bytes, named: str) -> None:
 
 
 def test_a_request_of_kafka_looks_like_nothing_else() -> None:
-    assert looks_like(struct.pack(">i", 40)) is None
+    for size in (0, 40, 100 << 20, 0x1FFFFFFF):
+        assert looks_like(struct.pack(">i", size)) is None
