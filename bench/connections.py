@@ -6,7 +6,7 @@ Opens 5,000 connections, by default, to the node that leads a topic of three rea
 versions and metadata, and says what one costs in memory, beside one of a bare server on the same loop. 500 records a
 second are produced by Kafka's protocol with acks=all meanwhile: the p99, from when each was due, with the idle
 connections and without them, in turn, and while another process connects as fast as it can, up to 10,000 times a
-second. A node that nobody has asked is asked each API once and once more. Last, what declaring every message of the
+second: to the bare server, which tells what that process takes of the cores, and to the node. A node that nobody has asked is asked each API once and once more. Last, what declaring every message of the
 protocol adds to a process that has what a node imports.
 """
 
@@ -98,12 +98,19 @@ def _idle(port: int, count: int) -> Iterator[None]:
             one.close()
 
 
-def bare_kb_each(count: int) -> float:
-    """Returns what a connection costs a server on the same loop that does nothing but answer what it reads."""
+@contextmanager
+def _bare_server() -> Iterator[tuple[int, int]]:
+    """A server on the same loop that does nothing but answer what it reads: its process and its port."""
     with subprocess.Popen([sys.executable, "-c", _BARE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
-        port = int(server.stdout.readline())
-        held = []
+        yield server.pid, int(server.stdout.readline())
+        server.communicate(b"")
+
+
+def bare_kb_each(count: int) -> float:
+    """Returns what a connection costs that server."""
+    held: list[socket.socket] = []
+    with _bare_server() as (pid, port):
 
         def connect() -> None:
             one = socket.create_connection(("127.0.0.1", port))
@@ -113,13 +120,12 @@ def bare_kb_each(count: int) -> float:
 
         for _ in range(50):
             connect()
-        before = _rss_kb(server.pid)
+        before = _rss_kb(pid)
         for _ in range(count):
             connect()
-        each = (_rss_kb(server.pid) - before) / count
+        each = (_rss_kb(pid) - before) / count
         for one in held:
             one.close()
-        server.communicate(b"")
     return each
 
 
@@ -174,12 +180,20 @@ async def _leader(made: LocalCluster) -> int:
         return (await admin.describe_topic(TOPIC)).partitions[0].leader
 
 
+def _flooded_p99_ms(port: int, flooded: int) -> tuple[float, float]:
+    """Returns the p99 of produce to `port` while another process floods `flooded`, and its connects a second."""
+    command = [sys.executable, "-m", "bench.connections", "--flood", str(flooded), str(SECONDS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as flooding:
+        p99_ms = uvloop.run(produce_p99_ms(port, TOPIC))
+        return p99_ms, int(flooding.communicate()[0]) / SECONDS
+
+
 def idle_and_flood(count: int, rounds: int) -> None:
     alone: list[float] = []
     beside: list[float] = []
-    flooded: list[float] = []
-    rates: list[float] = []
-    with measures.cluster() as made:
+    elsewhere: list[tuple[float, float]] = []
+    flooded: list[tuple[float, float]] = []
+    with measures.cluster() as made, _bare_server() as (_, bare_port):
         node = made.state.node(uvloop.run(_leader(made)))
         assert node.process is not None
         port, pid = node.kafka_port, node.process.pid
@@ -192,10 +206,8 @@ def idle_and_flood(count: int, rounds: int) -> None:
             alone.append(uvloop.run(produce_p99_ms(port, TOPIC)))
             with _idle(port, count):
                 beside.append(uvloop.run(produce_p99_ms(port, TOPIC)))
-            command = [sys.executable, "-m", "bench.connections", "--flood", str(port), str(SECONDS)]
-            with subprocess.Popen(command, stdout=subprocess.PIPE) as flooding:
-                flooded.append(uvloop.run(produce_p99_ms(port, TOPIC)))
-                rates.append(int(flooding.communicate()[0]) / SECONDS)
+            elsewhere.append(_flooded_p99_ms(port, bare_port))
+            flooded.append(_flooded_p99_ms(port, port))
         grown = (_rss_kb(pid) - before) / 1e3
     bare = bare_kb_each(count)
     print_table(
@@ -210,10 +222,15 @@ def idle_and_flood(count: int, rounds: int) -> None:
             for name, found in (
                 ("alone", alone),
                 (f"beside {count:,} idle", beside),
-                (f"beside {statistics.median(rates):,.0f} connects/s", flooded),
+                (f"beside {_per_s(elsewhere)} to the bare server", [p99 for p99, _ in elsewhere]),
+                (f"beside {_per_s(flooded)} to its own port", [p99 for p99, _ in flooded]),
             )
         ],
     )
+
+
+def _per_s(floods: Sequence[tuple[float, float]]) -> str:
+    return f"{statistics.median(rate for _, rate in floods):,.0f} connects/s"
 
 
 def _spread(found: Sequence[float], alone: Sequence[float]) -> str:
