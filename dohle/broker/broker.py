@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -222,11 +223,13 @@ class Broker:
             return batch
         return await self._workers.run(partial(recompressed, batch, codec))
 
-    async def ask_controller(self, method: str, request: Any, *, timeout_s: float) -> Any:
+    async def ask_controller(
+        self, method: str, request: Any, *, timeout_s: float, on_lost: Callable[[], None] = lambda: None
+    ) -> Any:
         """Passes an operator's request on to the active controller and returns its answer.
 
-        An attempt without an answer may have been taken. Where it was to make topics the next one knows them by their
-        ids; each has ids of its own, for what it made may be deleted by the time of the next.
+        An attempt without an answer may have been taken: `on_lost` is told of it. Where it was to make topics the next
+        one knows them by their ids; each has ids of its own, for what it made may be deleted by the time of the next.
         """
 
         def draw_topic_ids() -> None:
@@ -234,7 +237,7 @@ class Broker:
                 for topic in request.topics:
                     topic.topic_ids.append(new_id(self._surroundings.random))
 
-        return await self.controller.call(method, request, timeout_s=timeout_s, prepare=draw_topic_ids)
+        return await self.controller.call(method, request, timeout_s=timeout_s, prepare=draw_topic_ids, on_lost=on_lost)
 
     # life
 

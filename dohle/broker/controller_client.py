@@ -118,11 +118,12 @@ class ControllerClient:
         *,
         timeout_s: float | None = None,
         prepare: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> Any:
         """Returns the active controller's answer, or raises the DohleError that it answered with.
 
-        Asks until one answers, and calls `prepare` before each attempt; with `timeout_s`, raises RequestTimedOut once
-        that has passed without one.
+        Asks until one answers, and calls `prepare` before each attempt, `on_lost` after one that may have been taken
+        and has no answer; with `timeout_s`, raises RequestTimedOut once that has passed without one.
         """
         deadline = None if timeout_s is None else self._clock.now() + timeout_s
         failures = 0
@@ -135,12 +136,16 @@ class ControllerClient:
                 )
             node_id, address = self.believed
             prepare()
+            sent = False
             try:
                 await self.reach(node_id)
+                sent = True
                 return await self._network.call(
                     address, METHODS[method], request, lane=Lane.CONTROL, timeout_s=min(ATTEMPT_S, remaining)
                 )
             except (NotController, NetworkException, RequestTimedOut) as error:
                 self.failed(node_id, error)
+                if sent and not error.definite:
+                    on_lost()
             failures += 1
             await self.pause(failures)

@@ -257,14 +257,14 @@ class ControllerService:
         self, request: admin_pb2.AddVoterRequest, _context: RequestContext
     ) -> admin_pb2.AddVoterResponse:
         await self._controller.leader_found()
-        changed = await self._voter_changes.add(NodeId(request.node_id))
+        changed = await self._voter_changes.add(NodeId(request.node_id), request.directory_id)
         return admin_pb2.AddVoterResponse(changed=changed, metadata_offset=self._controller.committed.next_offset)
 
     async def remove_voter(
         self, request: admin_pb2.RemoveVoterRequest, _context: RequestContext
     ) -> admin_pb2.RemoveVoterResponse:
         await self._controller.leader_found()
-        changed = await self._voter_changes.remove(NodeId(request.node_id))
+        changed = await self._voter_changes.remove(NodeId(request.node_id), request.directory_id)
         return admin_pb2.RemoveVoterResponse(changed=changed, metadata_offset=self._controller.committed.next_offset)
 
     async def transfer_controller(

@@ -13,10 +13,11 @@ from collections import Counter
 
 from dohle.controller.decision import Decision, failure_of
 from dohle.controller.elections import Revisions, enough_remain
-from dohle.controller.replica_sets import moving_to, taken_back
+from dohle.controller.replica_sets import ReplicaSets, moving_to, taken_back
 from dohle.model.errors import (
     DohleError,
     InvalidReplicaAssignment,
+    InvalidReplicationFactor,
     InvalidRequest,
     InvalidUpdateVersion,
     NoReassignmentInProgress,
@@ -40,7 +41,7 @@ ANY_EPOCH = -1
 def alter_partition_reassignments(
     image: ClusterImage, request: admin_pb2.AlterPartitionReassignmentsRequest
 ) -> Decision[admin_pb2.AlterPartitionReassignmentsResponse]:
-    """Decides on a plan: either all of it begins, or none, and every part says why not."""
+    """Decides on a plan: either all of it begins, or none, unless each part stands by itself; each says why not."""
     if len(request.partitions) > MOST_REASSIGNMENTS:
         raise InvalidRequest(
             f"{len(request.partitions)} reassignments in one request: at most {MOST_REASSIGNMENTS} are taken; split it"
@@ -56,11 +57,11 @@ def alter_partition_reassignments(
         try:
             if counts[wanted.topic, wanted.partition] > 1:
                 raise InvalidRequest(f"{_name(wanted)} is named twice in one plan: name it once")
-            _alter(image, revisions, wanted)
+            _alter(image, revisions, wanted, request)
         except DohleError as error:
             answer.failure.CopyFrom(failure_of(error))
             refused = True
-    if refused:
+    if refused and not request.each_by_itself:
         untouched = OperationNotAttempted("nothing was changed, since other parts of the plan are refused")
         for answer in response.partitions:
             if not answer.failure.code:
@@ -111,7 +112,12 @@ def _name(wanted: admin_pb2.WantedReassignment) -> str:
     return f"{wanted.topic}-{wanted.partition}"
 
 
-def _alter(image: ClusterImage, revisions: Revisions, wanted: admin_pb2.WantedReassignment) -> None:
+def _alter(
+    image: ClusterImage,
+    revisions: Revisions,
+    wanted: admin_pb2.WantedReassignment,
+    request: admin_pb2.AlterPartitionReassignmentsRequest,
+) -> None:
     topic = image.topic_named(wanted.topic)
     if topic is None:
         raise UnknownTopicOrPartition(f"there is no topic {wanted.topic}")
@@ -133,11 +139,15 @@ def _alter(image: ClusterImage, revisions: Revisions, wanted: admin_pb2.WantedRe
     if before.is_reassigning and targets == before.target_replicas:
         return  # asked for again
     _check_targets(image, topic, before, targets, _name(wanted))
-    if before.is_reassigning:
+    if request.keep_replication_factor and len(targets) != before.replication_factor:
+        raise InvalidReplicationFactor(
+            f"{_name(wanted)} has {before.replication_factor} replicas, and the plan names {len(targets)}"
+        )
+    if before.is_reassigning and not request.replace:
         raise ReassignmentInProgress(
             f"{_name(wanted)} is on its way to brokers {list(before.target_replicas)}: wait for its end, or cancel it"
         )
-    revisions.revise(key, before, replicas=moving_to(before, targets))
+    _revise(image, revisions, key, before, moving_to(before, targets), _name(wanted))
 
 
 def _cancel(image: ClusterImage, revisions: Revisions, key: PartitionKey, before: PartitionImage, name: str) -> None:
@@ -145,7 +155,18 @@ def _cancel(image: ClusterImage, revisions: Revisions, key: PartitionKey, before
         raise NoReassignmentInProgress(
             f"{name} is not being reassigned: its replicas are {list(before.assigned_replicas)}"
         )
-    replicas = taken_back(before)
+    _revise(image, revisions, key, before, taken_back(before), name)
+
+
+def _revise(
+    image: ClusterImage,
+    revisions: Revisions,
+    key: PartitionKey,
+    before: PartitionImage,
+    replicas: ReplicaSets,
+    name: str,
+) -> None:
+    """Raises NotEnoughReplicas where too few of those who are in sync would stay."""
     members = [node for node in before.in_sync_replicas if node in replicas.assigned]
     leaves = len(members) < len(before.in_sync_replicas)
     if not members or (leaves and not enough_remain(image, key, members)):

@@ -31,8 +31,8 @@ def replica_sets(partition: PartitionImage) -> ReplicaSets:
 
 
 def moving_to(partition: PartitionImage, targets: tuple[NodeId, ...]) -> ReplicaSets:
-    """Returns the sets with which a reassignment of a partition at rest begins."""
-    present = partition.assigned_replicas
+    """Returns the sets with which a reassignment begins; of one that runs, what it adds elsewhere is given up."""
+    present = taken_back(partition).assigned
     removing = tuple([node for node in present if node not in targets])
     return ReplicaSets((*targets, *removing), tuple([node for node in targets if node not in present]), removing)
 

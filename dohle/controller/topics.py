@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from dohle.controller.decision import Decision, failure_of
 from dohle.controller.elections import Revisions
@@ -25,7 +26,7 @@ from dohle.model.image import ClusterImage, TopicImage
 from dohle.model.image_apply import apply_batch
 from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, TopicOverride
 from dohle.model.snapshot_names import check_writable, is_snapshot
-from dohle.model.topic_config import check_topic_name, config_key, validate_overrides
+from dohle.model.topic_config import ConfigType, check_topic_name, config_key, validate_overrides
 from dohle.rpc.v1 import admin_pb2
 
 MOST_PARTITIONS = 10_000
@@ -98,10 +99,12 @@ def delete_topics(
     response = admin_pb2.DeleteTopicsResponse()
     records: list[MetadataRecord] = []
     counts = Counter(request.topics)
-    for name in request.topics:
+    if len(request.topic_ids) not in (0, len(request.topics)):
+        raise InvalidRequest("give an id for each of the topics, or none at all")
+    for name, topic_id in zip_longest(request.topics, request.topic_ids, fillvalue=b""):
         try:
             _check_named_once(name, counts)
-            topic = existing_topic(image, name)
+            topic = existing_topic(image, name, topic_id)
         except DohleError as error:
             response.topics.append(admin_pb2.DeletedTopic(name=name, failure=failure_of(error)))
             continue
@@ -122,7 +125,7 @@ def create_partitions(
         answer = response.topics.add(topic=wanted.topic)
         try:
             _check_named_once(wanted.topic, counts)
-            topic = existing_topic(image, wanted.topic)
+            topic = existing_topic(image, wanted.topic, wanted.topic_id)
             check_writable(topic.name)
             present = len(topic.partitions)
             if wanted.total_count <= present:
@@ -132,7 +135,10 @@ def create_partitions(
             _check_partitions(wanted.total_count, MOST_PARTITIONS)
             _check_partitions(wanted.total_count - present, room)
             replication_factor = len(topic.partitions[0].target_replicas)
-            assignments = _placed(image, wanted.total_count - present, replication_factor, random)
+            if wanted.assignments:
+                assignments = _added_by_hand(image, wanted, present, replication_factor)
+            else:
+                assignments = _placed(image, wanted.total_count - present, replication_factor, random)
         except DohleError as error:
             answer.failure.CopyFrom(failure_of(error))
             continue
@@ -214,11 +220,13 @@ def check_new_name(image: ClusterImage, name: str) -> None:
         raise TopicAlreadyExists(f"topic {name} is being forked")
 
 
-def existing_topic(image: ClusterImage, name: str) -> TopicImage:
-    """Raises UnknownTopicOrPartition."""
+def existing_topic(image: ClusterImage, name: str, topic_id: bytes = b"") -> TopicImage:
+    """Raises UnknownTopicOrPartition, also where an id is given and the topic of that name is another one."""
     topic = image.topic_named(name)
     if topic is None:
         raise UnknownTopicOrPartition(f"there is no topic {name}")
+    if topic_id and topic.topic_id != topic_id:
+        raise UnknownTopicOrPartition(f"the topic {name} that was asked for is gone; there is another one of that name")
     return topic
 
 
@@ -274,14 +282,35 @@ def _assigned_by_hand(image: ClusterImage, topic: admin_pb2.NewTopic, room: int)
     if topic.partitions != _DEFAULT or topic.replication_factor != _DEFAULT:
         raise InvalidRequest("with replicas assigned by hand, leave partitions and replication factor at -1")
     _check_partitions(len(topic.assignments), room)
-    chosen = {entry.partition: tuple(NodeId(node) for node in entry.replicas) for entry in topic.assignments}
-    if sorted(chosen) != list(range(len(topic.assignments))):
-        raise InvalidReplicaAssignment("name every partition from 0 on exactly once")
-    assignments = [chosen[number] for number in range(len(chosen))]
-    for number, replicas in enumerate(assignments):
+    return _checked_by_hand(image, topic.assignments, 0, len(topic.assignments[0].replicas))
+
+
+def _added_by_hand(
+    image: ClusterImage, wanted: admin_pb2.NewPartitions, present: int, replication_factor: int
+) -> list[tuple[NodeId, ...]]:
+    added = wanted.total_count - present
+    if len(wanted.assignments) != added:
+        raise InvalidReplicaAssignment(
+            f"{added} partitions are added to {wanted.topic}, and replicas are given for {len(wanted.assignments)}"
+        )
+    return _checked_by_hand(image, wanted.assignments, present, replication_factor)
+
+
+def _checked_by_hand(
+    image: ClusterImage, entries: Sequence[admin_pb2.ReplicaAssignment], first: int, replication_factor: int
+) -> list[tuple[NodeId, ...]]:
+    """Returns the replicas of the partitions from `first` on, in their order. Raises InvalidReplicaAssignment."""
+    chosen = {entry.partition: tuple(NodeId(node) for node in entry.replicas) for entry in entries}
+    if sorted(chosen) != list(range(first, first + len(entries))):
+        raise InvalidReplicaAssignment(f"name every partition from {first} on exactly once")
+    assignments = [chosen[number] for number in sorted(chosen)]
+    for number, replicas in enumerate(assignments, first):
         unknown = [node for node in replicas if node not in image.brokers]
-        if not replicas or len(replicas) != len(assignments[0]):
-            raise InvalidReplicaAssignment("every partition needs the same number of replicas, at least one")
+        if not replicas or len(replicas) != replication_factor:
+            raise InvalidReplicaAssignment(
+                f"partition {number} needs as many replicas as the others, {max(1, replication_factor)}:"
+                f" {list(replicas)} are given"
+            )
         if len(set(replicas)) != len(replicas):
             raise InvalidReplicaAssignment(f"partition {number} names a broker twice: {list(replicas)}")
         if unknown:
@@ -313,12 +342,17 @@ def _entries(entries: Sequence[admin_pb2.ConfigEntry]) -> dict[str, str]:
 
 
 def _override_changes(topic: TopicImage, wanted: admin_pb2.AlterTopicConfigs) -> list[TopicOverride]:
-    changes: dict[str, str | None] = {**_entries(wanted.set)}
+    changes: dict[str, str | None] = dict.fromkeys(topic.overrides) if wanted.replace else {}
+    changes |= _entries(wanted.set)
     for name in wanted.remove:
         config_key(name)
-        if name in changes:
+        if changes.get(name) is not None:
             raise InvalidConfig(f"{name} is both set and taken back to its default: choose one")
         changes[name] = None
+    for entry in wanted.append:
+        changes[entry.name] = ",".join([*(items := _items(topic, entry.name)), *_new(entry.value, items)])
+    for entry in wanted.subtract:
+        changes[entry.name] = ",".join(_new(",".join(_items(topic, entry.name)), entry.value.split(",")))
     result = {name: value for name, value in {**topic.overrides, **changes}.items() if value is not None}
     validate_overrides(result)
     return [
@@ -326,3 +360,18 @@ def _override_changes(topic: TopicImage, wanted: admin_pb2.AlterTopicConfigs) ->
         for name, value in sorted(changes.items())
         if topic.overrides.get(name) != value
     ]
+
+
+def _items(topic: TopicImage, name: str) -> list[str]:
+    """Returns what the topic's list has. Raises InvalidConfig where the key is no list's."""
+    key = config_key(name)
+    if key.type is not ConfigType.LIST:
+        raise InvalidConfig(f"{name} is no list, so nothing can be appended to it or subtracted from it")
+    text = topic.overrides.get(name, key.default_text)
+    return text.split(",") if text else []
+
+
+def _new(text: str, items: Collection[str]) -> list[str]:
+    """Returns the items of a list that are not among those."""
+    taken = [item.strip() for item in items]
+    return [item for item in dict.fromkeys(one.strip() for one in text.split(",")) if item not in taken]

@@ -52,14 +52,18 @@ class VoterChanges:
             learners=[self._replica(key, address) for key, address in quorum.learners().items()],
         )
 
-    async def add(self, node_id: NodeId) -> bool:
+    async def add(self, node_id: NodeId, directory_id: bytes = b"") -> bool:
         """Gives the connected controller `node_id` a vote once it has the log; tells whether it had none.
+
+        With a directory's id: only if it is connected with that data folder.
 
         Raises VoterNotFound if there is none, BrokerNotAvailable while it lags, UnsupportedVersion or InvalidRequest if
         it may not be.
         """
         self._controller.pending  # noqa: B018 - raises NotController
         key, address = self._learner(node_id)
+        if directory_id and key.directory_id != directory_id:
+            raise VoterNotFound(f"node {node_id} has another data folder than the one that is named: {key}")
         if key in map(_key, self._quorum.voters):
             return False
         await self._caught_up(key)
@@ -78,12 +82,16 @@ class VoterChanges:
 
         return await self._controller.change(decide)
 
-    async def remove(self, node_id: NodeId) -> bool:
-        """Takes the vote of `node_id` away; tells whether it had one, so that it may be asked for again. Raises
-        InvalidRequest if it may not be."""
+    async def remove(self, node_id: NodeId, directory_id: bytes = b"") -> bool:
+        """Takes the vote of `node_id` away; tells whether it had one, so that it may be asked for again. With a
+        directory's id: only the vote of that data folder. Raises InvalidRequest if it may not be."""
 
         def decide(image: ClusterImage) -> Decision[bool]:
-            left = tuple(voter for voter in image.voters if voter.node_id != node_id)
+            left = tuple(
+                voter
+                for voter in image.voters
+                if voter.node_id != node_id or (directory_id and voter.directory_id != directory_id)
+            )
             if len(left) == len(image.voters):
                 return Decision((), False)
             if not left:

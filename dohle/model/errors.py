@@ -45,6 +45,7 @@
     ├── DuplicateSequenceNumber        46
     ├── InvalidProducerEpoch           47
     ├── TransactionalIdAuthorizationFailed 53
+    ├── SecurityDisabled               54
     ├── OperationNotAttempted          55
     ├── UnknownProducerId              59
     ├── ReassignmentInProgress         60
@@ -61,8 +62,10 @@
     ├── BrokerIdNotRegistered         102
     ├── InconsistentClusterId         104
     ├── IneligibleReplica             107
+    ├── MismatchedEndpointType        114
     ├── UnsupportedEndpointType       115
     ├── InvalidRegistration           119
+    ├── DuplicateVoter                126
     ├── VoterNotFound                 127
     └── LocalError (codes below -1, which never reach Kafka's wire)
         ├── CorruptLog                   -100
@@ -381,6 +384,24 @@ class TransactionalIdAuthorizationFailed(DohleError):
     """The producer may not use this transactional id, or names none where one is needed."""
 
     code = 53
+
+
+class SecurityDisabled(DohleError):
+    """Nothing is configured here that would allow or forbid anything to anybody."""
+
+    code = 54
+
+
+class MismatchedEndpointType(DohleError):
+    """This endpoint is of another kind than the one that is asked for."""
+
+    code = 114
+
+
+class DuplicateVoter(DohleError):
+    """The controller has its vote already."""
+
+    code = 126
 
 
 class UnsupportedEndpointType(DohleError):

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any
 
-from dohle.controller.brokers import ShutdownSteps, allocate_producer_ids, fence_brokers, heartbeat
+from dohle.controller.brokers import (
+    ShutdownSteps,
+    allocate_producer_ids,
+    fence_brokers,
+    heartbeat,
+    unregister_broker,
+)
 from dohle.controller.decision import MOST_CHANGES, Decision
 from dohle.controller.failed_dirs import fail_log_dirs
+from dohle.controller.features import update_features
 from dohle.controller.forks import EndedFork, begin_fork, confirm_forks, settle_fork
 from dohle.controller.isr import IsrProposals
+from dohle.controller.leader_elections import wanted_elections
+from dohle.controller.reassignment import alter_partition_reassignments, list_partition_reassignments
 from dohle.controller.registration import register_broker
-from dohle.model.errors import DohleError
+from dohle.controller.topics import TopicDefaults, alter_configs, create_partitions, create_topics, delete_topics
+from dohle.model.errors import DohleError, NetworkException
 from dohle.model.ids import ClusterId, NodeId, PartitionKey, TopicId
 from dohle.model.image import EMPTY_IMAGE, ClusterImage
 from dohle.model.image_apply import apply_batch
-from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, TopicOverride, Voter, bootstrap_records
+from dohle.model.metadata import (
+    NEWEST_METADATA_VERSION,
+    MetadataRecord,
+    Partition,
+    RemoveTopic,
+    Topic,
+    TopicOverride,
+    Voter,
+    bootstrap_records,
+)
 from dohle.model.metadata_batch import encode_metadata
 from dohle.model.snapshot import encode_snapshot
 from dohle.rpc.methods import service
@@ -39,6 +59,10 @@ class OneController:
         self.ended_forks: list[EndedFork] = []
         self.refusals: list[DohleError] = []  # of those who come to follow
         self.hold_back = False  # what is committed is not told to brokers that follow
+        self.operated: list[tuple[str, Any]] = []  # what operators asked for
+        self.lost_answers: dict[str, int] = {}  # by rpc: so many of the next answers
+        self.quorum = admin_pb2.DescribeQuorumResponse(leader_id=NODE)
+        self.random = Random(1)
         self._log_start = 0
         self._batches: list[tuple[int, bytes]] = []
         self._grew: list[asyncio.Event] = []
@@ -200,6 +224,46 @@ class OneController:
     async def allocate_producer_ids(self, request: Any, _context: object) -> Any:
         return self._decide(allocate_producer_ids(self.image, request))
 
+    async def operate(self, method: str, request: Any) -> Any:
+        """Carries out what an operator asked for; of `lost_answers` the first so many with that are never sent."""
+        self.operated.append((method, request))
+        answer = self._operated(method, request)
+        if "metadata_offset" in answer.DESCRIPTOR.fields_by_name:
+            answer.metadata_offset = self.image.next_offset
+        if self.lost_answers.get(method, 0):
+            self.lost_answers[method] -= 1
+            raise NetworkException("the answer is lost")
+        return answer
+
+    def _operated(self, method: str, request: Any) -> Any:
+        match method:
+            case "CreateTopics":
+                decided: Any = create_topics(
+                    self.image, request, defaults=TopicDefaults(replication_factor=1), random=self.random
+                )
+            case "CreatePartitions":
+                decided = create_partitions(self.image, request, random=self.random)
+            case "ElectLeaders":
+                return self._carry_out(wanted_elections(request).next)
+            case "UpdateFeatures":
+                decided = update_features(self.image, request, {}, NEWEST_METADATA_VERSION)
+            case "DescribeQuorum":
+                return self.quorum
+            case "AddVoter" | "RemoveVoter":
+                return {"AddVoter": admin_pb2.AddVoterResponse, "RemoveVoter": admin_pb2.RemoveVoterResponse}[method]()
+            case _:
+                decided = _DECISIONS[method](self.image, request)
+        return self._decide(decided)
+
+
+_DECISIONS: Mapping[str, Callable[[ClusterImage, Any], Decision[Any]]] = {
+    "DeleteTopics": delete_topics,
+    "AlterConfigs": alter_configs,
+    "UnregisterBroker": unregister_broker,
+    "AlterPartitionReassignments": alter_partition_reassignments,
+    "ListPartitionReassignments": list_partition_reassignments,
+}
+
 
 class _Asked:
     """The service: it looks the rpcs up at each call, so that a test may put others in their place."""
@@ -229,13 +293,45 @@ class _Asked:
         return await self._controller.allocate_producer_ids(request, context)
 
     async def create_topics(self, request: Any, _context: object) -> Any:
-        raise AssertionError(f"no broker here passes an operator's request on: {request}")
+        return await self._controller.operate("CreateTopics", request)
 
-    fork_topic = delete_topics = create_partitions = alter_configs = create_topics
-    alter_partition_reassignments = list_partition_reassignments = create_topics
-    elect_leaders = unregister_broker = drain_broker = describe_partition_history = create_topics
-    describe_quorum = add_voter = remove_voter = transfer_controller = create_topics
-    describe_features = update_features = create_topics
+    async def delete_topics(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("DeleteTopics", request)
+
+    async def create_partitions(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("CreatePartitions", request)
+
+    async def alter_configs(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("AlterConfigs", request)
+
+    async def elect_leaders(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("ElectLeaders", request)
+
+    async def unregister_broker(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("UnregisterBroker", request)
+
+    async def alter_partition_reassignments(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("AlterPartitionReassignments", request)
+
+    async def list_partition_reassignments(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("ListPartitionReassignments", request)
+
+    async def update_features(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("UpdateFeatures", request)
+
+    async def describe_quorum(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("DescribeQuorum", request)
+
+    async def add_voter(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("AddVoter", request)
+
+    async def remove_voter(self, request: Any, _context: object) -> Any:
+        return await self._controller.operate("RemoveVoter", request)
+
+    async def fork_topic(self, request: Any, _context: object) -> Any:
+        raise AssertionError(f"no broker here passes this on: {request}")
+
+    drain_broker = describe_partition_history = transfer_controller = describe_features = fork_topic
 
     async def fetch_snapshot(self, stream: Any, context: object) -> None:
         await self._controller.fetch_snapshot(stream, context)

@@ -1,11 +1,14 @@
 """Reassignments: what is refused, when one ends, and what becomes of leaders and in-sync sets."""
 
+from random import Random
+
 import pytest
 
 from dohle.controller.reassignment import alter_partition_reassignments, list_partition_reassignments
 from dohle.controller.topics import alter_configs, delete_topics
 from dohle.model.errors import (
     InvalidReplicaAssignment,
+    InvalidReplicationFactor,
     InvalidRequest,
     InvalidUpdateVersion,
     NoReassignmentInProgress,
@@ -252,3 +255,70 @@ def test_a_replica_that_comes_again_is_a_new_one(cluster):
     assert cluster.partition("t").assigned_at[:2] == first[:2]
     assert cluster.partition("t").assigned_at[2] > first[2]
     assert cluster.partition("t").leader != NO_NODE
+
+
+def replaced(cluster, replicas, **options):
+    wanted = WantedReassignment(topic="t", replicas=replicas, partition_epoch=-1)
+    request = AlterPartitionReassignmentsRequest(partitions=[wanted], replace=True, **options)
+    return cluster.take(alter_partition_reassignments(cluster.image, request)).partitions[0].failure
+
+
+def test_what_runs_may_go_elsewhere_and_what_it_added_there_is_given_up(cluster):
+    cluster.reassign("t", [1, 4, 5])
+    cluster.propose("t", [1, 2, 3, 4])
+    at = cluster.partition("t").assigned_at
+    assert not replaced(cluster, [1, 5, 6]).code
+    assert cluster.sets("t") == ((1, 5, 6, 2, 3), (5, 6), (2, 3))
+    assert cluster.partition("t").in_sync_replicas == (1, 2, 3)
+    assert cluster.partition("t").leader_epoch == 1
+    assert cluster.partition("t").assigned_at[1] == at[2]  # broker 5 goes on where it is
+    assert cluster.image.replica_count(4) == 0
+    cluster.propose("t", [1, 5, 6, 2, 3])
+    assert cluster.sets("t") == ((1, 5, 6), (), ())
+
+
+def test_back_to_where_it_was_is_a_cancel_in_other_words(cluster):
+    cluster.reassign("t", [4, 5, 6])
+    assert not replaced(cluster, [3, 2, 1]).code
+    assert cluster.sets("t") == ((3, 2, 1), (), ())
+
+
+def test_what_runs_goes_elsewhere_only_if_enough_stay_in_sync(cluster):
+    cluster.reassign("t", [4, 5, 6])
+    cluster.propose("t", [1, 4])
+    assert replaced(cluster, [2, 3, 5]).code == NotEnoughReplicas.code
+    assert cluster.sets("t") == ((4, 5, 6, 1, 2, 3), (4, 5, 6), (1, 2, 3))
+
+
+def test_another_number_of_replicas_is_refused_where_it_is_to_stay(cluster):
+    assert replaced(cluster, [1, 2], keep_replication_factor=True).code == InvalidReplicationFactor.code
+    assert not replaced(cluster, [1, 2, 4], keep_replication_factor=True).code
+    assert not replaced(cluster, [1, 5, 6], keep_replication_factor=True).code
+    assert replaced(cluster, [1, 2, 3, 4], keep_replication_factor=True).code == InvalidReplicationFactor.code
+
+
+def test_parts_that_stand_by_themselves_begin_whatever_is_refused_beside_them(cluster):
+    good = WantedReassignment(topic="t", replicas=[1, 2, 4], partition_epoch=-1)
+    bad = WantedReassignment(topic="t", partition=7, replicas=[1, 2, 4], partition_epoch=-1)
+    request = AlterPartitionReassignmentsRequest(partitions=[bad, good], each_by_itself=True)
+    answer = cluster.take(alter_partition_reassignments(cluster.image, request))
+    assert [one.failure.code for one in answer.partitions] == [UnknownTopicOrPartition.code, 0]
+    assert cluster.sets("t") == ((1, 2, 4, 3), (4,), (3,))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_asked_for_in_whatever_order_ends_where_it_was_sent_last(cluster, seed):
+    random = Random(seed)
+    for _ in range(12):
+        targets = random.sample(range(1, 7), random.randint(2, 4))
+        refused = replaced(cluster, targets).code
+        partition = cluster.partition("t")
+        if not refused:
+            assert partition.target_replicas == tuple(targets)
+        members = set(partition.in_sync_replicas)
+        members |= {node for node in partition.assigned_replicas if random.random() < 0.4}
+        cluster.propose("t", sorted(members))  # the cluster checks every image
+    if cluster.partition("t").is_reassigning:
+        wanted = cluster.partition("t").target_replicas
+        cluster.propose("t", sorted(cluster.partition("t").assigned_replicas))
+        assert cluster.sets("t") == (wanted, (), ())

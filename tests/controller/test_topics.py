@@ -223,6 +223,60 @@ def test_replicas_go_to_a_broker_that_is_down_only_for_want_of_others_and_begin_
         assert partition.leader in (1, 2)
 
 
+def by_hand(cluster, total, *assignments):
+    added = [ReplicaAssignment(partition=number, replicas=nodes) for number, nodes in assignments]
+    wanted = NewPartitions(topic="t", total_count=total, assignments=added)
+    request = CreatePartitionsRequest(topics=[wanted])
+    return cluster.take(create_partitions(cluster.image, request, random=cluster.random)).topics[0].failure
+
+
+def test_partitions_that_are_added_may_be_placed_by_hand(cluster):
+    cluster.topic("t", [1, 2])
+    cluster.fence(3)
+    assert not by_hand(cluster, 3, (1, [2, 1]), (2, [3, 1])).code
+    assert cluster.partition("t", 1).assigned_replicas == (2, 1)
+    assert cluster.partition("t", 2).assigned_replicas == (3, 1)
+    assert cluster.partition("t", 2).in_sync_replicas == (1,)
+
+
+@pytest.mark.parametrize(
+    ("total", "assignments", "error"),
+    [
+        (1, [(1, [1, 2])], InvalidPartitions),
+        (3, [(1, [1, 2])], InvalidReplicaAssignment),
+        (2, [(1, [1, 2]), (2, [1, 2])], InvalidReplicaAssignment),
+        (2, [(0, [1, 2])], InvalidReplicaAssignment),
+        (2, [(1, [1])], InvalidReplicaAssignment),
+        (2, [(1, [])], InvalidReplicaAssignment),
+        (2, [(1, [1, 1])], InvalidReplicaAssignment),
+        (2, [(1, [1, 9])], InvalidReplicaAssignment),
+        (2, [(1, [3, 4])], InvalidReplicaAssignment),
+    ],
+)
+def test_partitions_cannot_be_placed_like_this(cluster, total, assignments, error):
+    cluster.topic("t", [1, 2])
+    cluster.start(4)
+    cluster.fence(3, 4)
+    before = cluster.image
+    assert by_hand(cluster, total, *assignments).code == error.code
+    assert cluster.image == before
+
+
+def test_a_topic_that_is_another_one_is_neither_deleted_nor_grown(cluster):
+    cluster.topic("t", [1, 2])
+    topic_id, other = cluster.image.topic_ids["t"], bytes(16)
+    request = DeleteTopicsRequest(topics=["t"], topic_ids=[other])
+    assert cluster.take(delete_topics(cluster.image, request)).topics[0].failure.code == UnknownTopicOrPartition.code
+    wanted = NewPartitions(topic="t", total_count=3, topic_id=other)
+    decided = create_partitions(cluster.image, CreatePartitionsRequest(topics=[wanted]), random=cluster.random)
+    assert decided.answer.topics[0].failure.code == UnknownTopicOrPartition.code
+    assert not decided.records
+    with pytest.raises(InvalidRequest):
+        delete_topics(cluster.image, DeleteTopicsRequest(topics=["t"], topic_ids=[topic_id, other]))
+    request = DeleteTopicsRequest(topics=["t"], topic_ids=[topic_id])
+    assert not cluster.take(delete_topics(cluster.image, request)).topics[0].failure.code
+
+
 def test_a_topic_cannot_grow_while_no_broker_is_available(cluster):
     cluster.topic("t", [1, 2, 3])
     cluster.fence(1, 2, 3)
@@ -270,3 +324,34 @@ def test_only_validating_a_configuration_changes_nothing(cluster):
     assert not alter(cluster, "t", [("retention.ms", "5")], validate_only=True).code
     assert dict(cluster.image.topic_named("t").overrides) == {}
     assert alter(cluster, "none").code == UnknownTopicOrPartition.code
+
+
+def change(cluster, **fields):
+    entries = {
+        name: [ConfigEntry(name=key, value=value) for key, value in entries]
+        for name, entries in fields.items()
+        if name != "replace"
+    }
+    wanted = AlterTopicConfigs(topic="t", replace=fields.get("replace", False), **entries)
+    return cluster.take(alter_configs(cluster.image, AlterConfigsRequest(topics=[wanted]))).topics[0].failure
+
+
+def test_a_whole_configuration_is_replaced(cluster):
+    cluster.topic("t", [1], retention_ms="5", segment_ms="7")
+    assert not change(cluster, replace=True, set=[("retention.ms", "6"), ("min.insync.replicas", "2")]).code
+    assert dict(cluster.image.topic_named("t").overrides) == {"retention.ms": "6", "min.insync.replicas": "2"}
+    assert not change(cluster, replace=True).code
+    assert dict(cluster.image.topic_named("t").overrides) == {}
+
+
+def test_lists_get_more_and_less(cluster):
+    cluster.topic("t", [1])
+    overrides = cluster.image.topic_named("t").overrides
+    assert "cleanup.policy" not in overrides
+    assert not change(cluster, append=[("cleanup.policy", "compact, delete")]).code
+    assert cluster.image.topic_named("t").overrides["cleanup.policy"] == "delete,compact"
+    assert not change(cluster, subtract=[("cleanup.policy", "delete")]).code
+    assert cluster.image.topic_named("t").overrides["cleanup.policy"] == "compact"
+    for field in ("append", "subtract"):
+        assert change(cluster, **{field: [("retention.ms", "1")]}).code == InvalidConfig.code
+        assert change(cluster, **{field: [("nothing.like.it", "1")]}).code == InvalidConfig.code

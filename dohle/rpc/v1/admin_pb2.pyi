@@ -192,12 +192,14 @@ class CreatedTopic(_message.Message):
     def __init__(self, name: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., topic_id: _Optional[bytes] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ...) -> None: ...
 
 class DeleteTopicsRequest(_message.Message):
-    __slots__ = ("topics", "timeout_ms")
+    __slots__ = ("topics", "timeout_ms", "topic_ids")
     TOPICS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_IDS_FIELD_NUMBER: _ClassVar[int]
     topics: _containers.RepeatedScalarFieldContainer[str]
     timeout_ms: int
-    def __init__(self, topics: _Optional[_Iterable[str]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    topic_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, topics: _Optional[_Iterable[str]] = ..., timeout_ms: _Optional[int] = ..., topic_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class DeleteTopicsResponse(_message.Message):
     __slots__ = ("topics", "metadata_offset")
@@ -266,12 +268,16 @@ class CreatePartitionsRequest(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[_Union[NewPartitions, _Mapping]]] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class NewPartitions(_message.Message):
-    __slots__ = ("topic", "total_count")
+    __slots__ = ("topic", "total_count", "assignments", "topic_id")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     topic: str
     total_count: int
-    def __init__(self, topic: _Optional[str] = ..., total_count: _Optional[int] = ...) -> None: ...
+    assignments: _containers.RepeatedCompositeFieldContainer[ReplicaAssignment]
+    topic_id: bytes
+    def __init__(self, topic: _Optional[str] = ..., total_count: _Optional[int] = ..., assignments: _Optional[_Iterable[_Union[ReplicaAssignment, _Mapping]]] = ..., topic_id: _Optional[bytes] = ...) -> None: ...
 
 class CreatePartitionsResponse(_message.Message):
     __slots__ = ("topics", "metadata_offset")
@@ -336,14 +342,20 @@ class AlterConfigsRequest(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[_Union[AlterTopicConfigs, _Mapping]]] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class AlterTopicConfigs(_message.Message):
-    __slots__ = ("topic", "set", "remove")
+    __slots__ = ("topic", "set", "remove", "replace", "append", "subtract")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     SET_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    APPEND_FIELD_NUMBER: _ClassVar[int]
+    SUBTRACT_FIELD_NUMBER: _ClassVar[int]
     topic: str
     set: _containers.RepeatedCompositeFieldContainer[ConfigEntry]
     remove: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, topic: _Optional[str] = ..., set: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., remove: _Optional[_Iterable[str]] = ...) -> None: ...
+    replace: bool
+    append: _containers.RepeatedCompositeFieldContainer[ConfigEntry]
+    subtract: _containers.RepeatedCompositeFieldContainer[ConfigEntry]
+    def __init__(self, topic: _Optional[str] = ..., set: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., remove: _Optional[_Iterable[str]] = ..., replace: _Optional[bool] = ..., append: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., subtract: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ...) -> None: ...
 
 class AlterConfigsResponse(_message.Message):
     __slots__ = ("topics", "metadata_offset")
@@ -362,16 +374,22 @@ class AlteredConfigs(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class AlterPartitionReassignmentsRequest(_message.Message):
-    __slots__ = ("partitions", "throttle_bytes_per_s", "validate_only", "timeout_ms")
+    __slots__ = ("partitions", "throttle_bytes_per_s", "validate_only", "timeout_ms", "each_by_itself", "keep_replication_factor", "replace")
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     THROTTLE_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    EACH_BY_ITSELF_FIELD_NUMBER: _ClassVar[int]
+    KEEP_REPLICATION_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
     partitions: _containers.RepeatedCompositeFieldContainer[WantedReassignment]
     throttle_bytes_per_s: int
     validate_only: bool
     timeout_ms: int
-    def __init__(self, partitions: _Optional[_Iterable[_Union[WantedReassignment, _Mapping]]] = ..., throttle_bytes_per_s: _Optional[int] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    each_by_itself: bool
+    keep_replication_factor: bool
+    replace: bool
+    def __init__(self, partitions: _Optional[_Iterable[_Union[WantedReassignment, _Mapping]]] = ..., throttle_bytes_per_s: _Optional[int] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ..., each_by_itself: _Optional[bool] = ..., keep_replication_factor: _Optional[bool] = ..., replace: _Optional[bool] = ...) -> None: ...
 
 class WantedReassignment(_message.Message):
     __slots__ = ("topic", "partition", "replicas", "cancel", "partition_epoch")
@@ -770,12 +788,14 @@ class QuorumReplica(_message.Message):
     def __init__(self, node_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., durable_end: _Optional[int] = ..., silent_ms: _Optional[int] = ...) -> None: ...
 
 class AddVoterRequest(_message.Message):
-    __slots__ = ("node_id", "timeout_ms")
+    __slots__ = ("node_id", "timeout_ms", "directory_id")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     timeout_ms: int
-    def __init__(self, node_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    directory_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
 
 class AddVoterResponse(_message.Message):
     __slots__ = ("changed", "metadata_offset")
@@ -786,12 +806,14 @@ class AddVoterResponse(_message.Message):
     def __init__(self, changed: _Optional[bool] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class RemoveVoterRequest(_message.Message):
-    __slots__ = ("node_id", "timeout_ms")
+    __slots__ = ("node_id", "timeout_ms", "directory_id")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     timeout_ms: int
-    def __init__(self, node_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    directory_id: bytes
+    def __init__(self, node_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
 
 class RemoveVoterResponse(_message.Message):
     __slots__ = ("changed", "metadata_offset")
