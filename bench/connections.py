@@ -6,8 +6,9 @@ Opens 5,000 connections, by default, to the node that leads a topic of three rea
 versions and metadata, and says what one costs in memory, beside one of a bare server on the same loop. 500 records a
 second are produced by Kafka's protocol with acks=all meanwhile: the p99, from when each was due, with the idle
 connections and without them, in turn, and while another process connects as fast as it can, up to 10,000 times a
-second: to the bare server, which tells what that process takes of the cores, and to the node. A node that nobody has asked is asked each API once and once more. Last, what declaring every message of the
-protocol adds to a process that has what a node imports.
+second: to the bare server, which tells what that process takes of the cores, and to the node. A node that nobody has
+asked is asked each API once and once more. Last, what declaring every message of the protocol adds to a process that
+has what a node imports.
 """
 
 from __future__ import annotations

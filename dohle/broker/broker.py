@@ -180,6 +180,10 @@ class Broker:
         """The monotonic time by which lags are told."""
         return self._surroundings.clock.now()
 
+    def wall_ms(self) -> int:
+        """The time of day in ms, by which people are told when something was."""
+        return self._surroundings.clock.wall_ms()
+
     def metadata_lag_s(self) -> float:
         """Returns for how long metadata may have been committed that this broker does not know."""
         silent_s = self.membership.unanswered_s if self.membership.in_doubt else 0.0  # a stream may hang and not break
@@ -207,7 +211,7 @@ class Broker:
                 await partition.may_append()
                 leading = self.replicas.partition(key).leading()
             now = self._surroundings.clock.now()
-            wall_ms = self._surroundings.clock.wall_ms()
+            wall_ms = self.wall_ms()
             future = leading.append(batch, acks, now + timeout_s, now, wall_ms, keeps_offset=keeps_offset)
         except DohleError:
             self.traffic.refused_batches += 1
@@ -218,7 +222,7 @@ class Broker:
         return future
 
     async def _in_codec(self, batch: Bytes, codec: Codec, config: TopicConfig) -> Bytes:
-        header = validate_produced_batch(batch, config, self._surroundings.clock.wall_ms())
+        header = validate_produced_batch(batch, config, self.wall_ms())
         if header.codec == codec:
             return batch
         return await self._workers.run(partial(recompressed, batch, codec))

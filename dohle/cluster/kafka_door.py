@@ -9,6 +9,7 @@ from typing import Final
 from dohle.broker.broker import Broker
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.kafka_addresses import EXTERNAL, WILDCARD_HOSTS, ListenerPlan
+from dohle.cluster.kafka_configs import kafka_configs
 from dohle.cluster.node import SECURITY_PROTOCOL
 from dohle.listeners.kafka.addresses import in_network, is_listener, is_loopback
 from dohle.listeners.kafka.listener import KafkaListener, KafkaSettings
@@ -45,6 +46,7 @@ class KafkaDoor:
                 served=ServedSettings(
                     creates_topics=config.auto_create_topics_enable,
                     told_as_reached=[plan.name for plan in self._plans if plan.advertised is None],
+                    configs=kafka_configs(config),
                 ),
             ),
             clock,

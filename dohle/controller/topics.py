@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from dohle.controller.decision import Decision, failure_of
 from dohle.controller.elections import Revisions
@@ -101,7 +100,7 @@ def delete_topics(
     counts = Counter(request.topics)
     if len(request.topic_ids) not in (0, len(request.topics)):
         raise InvalidRequest("give an id for each of the topics, or none at all")
-    for name, topic_id in zip_longest(request.topics, request.topic_ids, fillvalue=b""):
+    for name, topic_id in zip(request.topics, request.topic_ids or [b""] * len(request.topics), strict=True):
         try:
             _check_named_once(name, counts)
             topic = existing_topic(image, name, topic_id)
@@ -282,7 +281,12 @@ def _assigned_by_hand(image: ClusterImage, topic: admin_pb2.NewTopic, room: int)
     if topic.partitions != _DEFAULT or topic.replication_factor != _DEFAULT:
         raise InvalidRequest("with replicas assigned by hand, leave partitions and replication factor at -1")
     _check_partitions(len(topic.assignments), room)
-    return _checked_by_hand(image, topic.assignments, 0, len(topic.assignments[0].replicas))
+    chosen = {entry.partition: tuple(NodeId(node) for node in entry.replicas) for entry in topic.assignments}
+    if sorted(chosen) != list(range(len(topic.assignments))):
+        raise InvalidReplicaAssignment("name every partition from 0 on exactly once")
+    assignments = [chosen[number] for number in range(len(chosen))]
+    _check_by_hand(image, assignments, 0, len(assignments[0]))
+    return assignments
 
 
 def _added_by_hand(
@@ -293,17 +297,15 @@ def _added_by_hand(
         raise InvalidReplicaAssignment(
             f"{added} partitions are added to {wanted.topic}, and replicas are given for {len(wanted.assignments)}"
         )
-    return _checked_by_hand(image, wanted.assignments, present, replication_factor)
+    assignments = [tuple(NodeId(node) for node in entry.replicas) for entry in wanted.assignments]
+    _check_by_hand(image, assignments, present, replication_factor)
+    return assignments
 
 
-def _checked_by_hand(
-    image: ClusterImage, entries: Sequence[admin_pb2.ReplicaAssignment], first: int, replication_factor: int
-) -> list[tuple[NodeId, ...]]:
-    """Returns the replicas of the partitions from `first` on, in their order. Raises InvalidReplicaAssignment."""
-    chosen = {entry.partition: tuple(NodeId(node) for node in entry.replicas) for entry in entries}
-    if sorted(chosen) != list(range(first, first + len(entries))):
-        raise InvalidReplicaAssignment(f"name every partition from {first} on exactly once")
-    assignments = [chosen[number] for number in sorted(chosen)]
+def _check_by_hand(
+    image: ClusterImage, assignments: Sequence[tuple[NodeId, ...]], first: int, replication_factor: int
+) -> None:
+    """Raises InvalidReplicaAssignment unless the partitions from `first` on can have these replicas."""
     for number, replicas in enumerate(assignments, first):
         unknown = [node for node in replicas if node not in image.brokers]
         if not replicas or len(replicas) != replication_factor:
@@ -321,7 +323,6 @@ def _checked_by_hand(
             )
         if not any(image.is_active(node) for node in replicas):
             raise InvalidReplicaAssignment(f"none of partition {number}'s brokers {list(replicas)} is available")
-    return assignments
 
 
 def _new_partitions(

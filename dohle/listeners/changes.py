@@ -58,8 +58,10 @@ class _Deletion(Change):
 
     def __init__(self, request: admin_pb2.DeleteTopicsRequest, image: ClusterImage) -> None:
         super().__init__(request, image)
-        if not request.topic_ids:
-            request.topic_ids.extend(image.topic_ids.get(name, _NO_TOPIC) for name in request.topics)
+        named = list(request.topic_ids) or [b""] * len(request.topics)
+        found = [image.topic_ids.get(name, _NO_TOPIC) for name in request.topics]
+        del request.topic_ids[:]
+        request.topic_ids.extend(one or other for one, other in zip(named, found, strict=False))
 
     def recognise(self, answer: admin_pb2.DeleteTopicsResponse, _image: ClusterImage) -> None:
         there = {
@@ -94,7 +96,7 @@ class _Growth(Change):
         added = now.partitions[len(before.partitions) : wanted.total_count]
         if not added or len(now.partitions) < wanted.total_count:
             return False
-        placed = [tuple(one.replicas) for one in sorted(wanted.assignments, key=lambda one: one.partition)]
+        placed = [tuple(one.replicas) for one in wanted.assignments]
         return not placed or placed == [partition.target_replicas for partition in added]
 
 

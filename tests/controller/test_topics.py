@@ -245,7 +245,6 @@ def test_partitions_that_are_added_may_be_placed_by_hand(cluster):
         (1, [(1, [1, 2])], InvalidPartitions),
         (3, [(1, [1, 2])], InvalidReplicaAssignment),
         (2, [(1, [1, 2]), (2, [1, 2])], InvalidReplicaAssignment),
-        (2, [(0, [1, 2])], InvalidReplicaAssignment),
         (2, [(1, [1])], InvalidReplicaAssignment),
         (2, [(1, [])], InvalidReplicaAssignment),
         (2, [(1, [1, 1])], InvalidReplicaAssignment),

@@ -15,6 +15,7 @@ from dohle.kafka.messages.cluster import (
     MetadataRequest,
     MetadataResponse,
 )
+from dohle.listeners.kafka.acls import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
 from dohle.listeners.kafka.apis import Caller
 from dohle.listeners.kafka.topics_known import KafkaNode, TopicsKnown, wire_code
 from dohle.listeners.passing_on import passed_on
@@ -23,6 +24,7 @@ from dohle.model.errors import (
     InvalidRequest,
     LeaderNotAvailable,
     ListenerNotFound,
+    MismatchedEndpointType,
     TopicAlreadyExists,
     UnknownTopicOrPartition,
     UnsupportedEndpointType,
@@ -41,6 +43,8 @@ _FIRST_WITH_LISTENER_ERROR: Final = 6
 _CREATION_MS: Final = 5000
 _CLUSTER_DEFAULT: Final = -1
 _BROKERS: Final = 1
+_CONTROLLERS: Final = 2
+_NOT_ASKED: Final = -(1 << 31)
 
 _Topic = MetadataResponse.Topic
 
@@ -64,13 +68,16 @@ class Cluster:
             cluster_id=self._broker.image.cluster_id,
             controller_id=self._known.controller(nodes),
             topics=[one async for one in self._topics(request, caller, reached)],
+            cluster_authorized_operations=(
+                CLUSTER_OPERATIONS if request.include_cluster_authorized_operations else _NOT_ASKED
+            ),
         )
 
     async def _topics(self, request: MetadataRequest, caller: Caller, reached: _Reached) -> AsyncIterator[_Topic]:
         asked = request.topics
         if asked is None or (caller.api_version < _FIRST_WITH_NONE and not asked):
             for topic in self._broker.image.topics_in_order():
-                yield _described(topic, reached)
+                yield _described(topic, reached, request)
             return
         if any(one.name is None or one.topic_id != NO_UUID for one in asked) and caller.api_version < _FIRST_BY_ID:
             raise InvalidRequest(f"version {caller.api_version} of Metadata cannot ask for topics by their ids")
@@ -85,7 +92,7 @@ class Cluster:
                 name = None if by_id else one.name
                 yield _Topic(error_code=wire_code(told), name=name, topic_id=one.topic_id, partitions=[])
             else:
-                yield _described(found, reached)
+                yield _described(found, reached, request)
 
     async def _create(self, names: Iterable[str], *, allowed: bool) -> dict[str, DohleError]:
         """Makes those topics, if that is to be, and returns why some were not made."""
@@ -122,8 +129,8 @@ class Cluster:
 
     async def describe_cluster(self, request: DescribeClusterRequest, caller: Caller) -> DescribeClusterResponse:
         cluster_id = self._broker.image.cluster_id or ""
-        if request.endpoint_type != _BROKERS:
-            error = UnsupportedEndpointType("only brokers are told of here: endpoint type 1")
+        error = _wrong_endpoint(request.endpoint_type)
+        if error is not None:
             return DescribeClusterResponse(
                 error_code=error.code, error_message=error.message, cluster_id=cluster_id, brokers=[]
             )
@@ -136,7 +143,20 @@ class Cluster:
             cluster_id=cluster_id,
             controller_id=self._known.controller(nodes),
             brokers=brokers,
+            cluster_authorized_operations=(
+                CLUSTER_OPERATIONS if request.include_cluster_authorized_operations else _NOT_ASKED
+            ),
         )
+
+
+def _wrong_endpoint(endpoint_type: int) -> DohleError | None:
+    if endpoint_type == _BROKERS:
+        return None
+    if endpoint_type == _CONTROLLERS:
+        return MismatchedEndpointType(
+            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+        )
+    return UnsupportedEndpointType(f"Unsupported endpoint type {endpoint_type}")
 
 
 def _broker(node: KafkaNode, *, fenced: bool = False) -> DescribeClusterResponse.Broker:
@@ -162,12 +182,13 @@ class _Reached:
         return ListenerNotFound.code if is_elsewhere else LeaderNotAvailable.code
 
 
-def _described(topic: TopicImage, reached: _Reached) -> _Topic:
+def _described(topic: TopicImage, reached: _Reached, request: MetadataRequest) -> _Topic:
     return _Topic(
         error_code=0,
         name=topic.name,
         topic_id=TopicId(topic.topic_id),
         partitions=[_partition(number, partition, reached) for number, partition in enumerate(topic.partitions)],
+        topic_authorized_operations=(TOPIC_OPERATIONS if request.include_topic_authorized_operations else _NOT_ASKED),
     )
 
 

@@ -6,11 +6,29 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dohle.broker.broker import Broker
+from dohle.kafka.messages.acls import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 from dohle.kafka.messages.cluster import ApiVersionsRequest, DescribeClusterRequest, MetadataRequest
-from dohle.kafka.messages.configs import DescribeConfigsRequest, IncrementalAlterConfigsRequest
+from dohle.kafka.messages.configs import (
+    AlterConfigsRequest,
+    DescribeConfigsRequest,
+    IncrementalAlterConfigsRequest,
+    ListConfigResourcesRequest,
+)
 from dohle.kafka.messages.fetch import FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest
 from dohle.kafka.messages.groups import FindCoordinatorRequest
+from dohle.kafka.messages.placement import (
+    AlterPartitionReassignmentsRequest,
+    ElectLeadersRequest,
+    ListPartitionReassignmentsRequest,
+)
 from dohle.kafka.messages.produce import InitProducerIdRequest, ProduceRequest
+from dohle.kafka.messages.quorum import (
+    AddRaftVoterRequest,
+    DescribeQuorumRequest,
+    RemoveRaftVoterRequest,
+    UnregisterBrokerRequest,
+    UpdateFeaturesRequest,
+)
 from dohle.kafka.messages.topics import (
     CreatePartitionsRequest,
     CreateTopicsRequest,
@@ -18,14 +36,18 @@ from dohle.kafka.messages.topics import (
     DeleteTopicsRequest,
 )
 from dohle.listeners.byte_budget import ByteBudget
+from dohle.listeners.kafka.acls import create_acls, delete_acls, describe_acls
 from dohle.listeners.kafka.addresses import SOLE_LISTENER
 from dohle.listeners.kafka.apis import Apis, ServedApi
+from dohle.listeners.kafka.broker_configs import BrokerConfig
 from dohle.listeners.kafka.cluster import Cluster
 from dohle.listeners.kafka.configs import Configs
 from dohle.listeners.kafka.coordinators import find_coordinator
 from dohle.listeners.kafka.fetch import Fetching
 from dohle.listeners.kafka.offsets import Offsets
+from dohle.listeners.kafka.placement import Placement
 from dohle.listeners.kafka.produce import Producing
+from dohle.listeners.kafka.quorum import QuorumAdmin
 from dohle.listeners.kafka.topics import Topics
 from dohle.listeners.kafka.topics_known import TopicsKnown
 from dohle.listeners.kafka.versions import Versions
@@ -37,6 +59,9 @@ class ServedSettings:
 
     creates_topics: bool = True
     told_as_reached: Collection[str] = (SOLE_LISTENER,)
+    tells_reached_address: bool = True
+    configs: tuple[BrokerConfig, ...] = ()
+    """This broker's, as Kafka's clients are told them."""
 
 
 def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -> Apis:
@@ -46,7 +71,9 @@ def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -
     producing = Producing(broker, known)
     offsets = Offsets(broker, known)
     topics = Topics(broker, known)
-    configs = Configs(broker, known)
+    configs = Configs(broker, known, settings.configs)
+    placement = Placement(broker)
+    quorum = QuorumAdmin(broker)
     apis: dict[int, ServedApi] = {}
     for api in (
         # versions 0 to 2 are refused: without them in the list, old versions of librdkafka stop compressing
@@ -55,16 +82,29 @@ def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -
         ServedApi(ListOffsetsRequest, offsets.list_offsets),
         ServedApi(MetadataRequest, cluster.metadata),
         ServedApi(FindCoordinatorRequest, find_coordinator),
-        ServedApi(ApiVersionsRequest, Versions(apis).answer),
+        ServedApi(ApiVersionsRequest, Versions(apis, lambda: broker.image).answer),
         ServedApi(CreateTopicsRequest, topics.create),
         ServedApi(DeleteTopicsRequest, topics.delete),
         ServedApi(DeleteRecordsRequest, topics.delete_records),
         ServedApi(InitProducerIdRequest, producing.init_producer_id),
         ServedApi(OffsetForLeaderEpochRequest, offsets.of_leader_epochs),
+        ServedApi(DescribeAclsRequest, describe_acls),
+        ServedApi(CreateAclsRequest, create_acls),
+        ServedApi(DeleteAclsRequest, delete_acls),
         ServedApi(DescribeConfigsRequest, configs.describe),
+        ServedApi(AlterConfigsRequest, configs.alter_whole),
         ServedApi(CreatePartitionsRequest, topics.create_partitions),
+        ServedApi(ElectLeadersRequest, placement.elect),
         ServedApi(IncrementalAlterConfigsRequest, configs.alter),
+        ServedApi(AlterPartitionReassignmentsRequest, placement.reassign),
+        ServedApi(ListPartitionReassignmentsRequest, placement.reassignments),
+        ServedApi(DescribeQuorumRequest, quorum.describe),
+        ServedApi(UpdateFeaturesRequest, quorum.update_features),
         ServedApi(DescribeClusterRequest, cluster.describe_cluster),
+        ServedApi(UnregisterBrokerRequest, quorum.unregister_broker),
+        ServedApi(ListConfigResourcesRequest, configs.list_resources),
+        ServedApi(AddRaftVoterRequest, quorum.add_voter),
+        ServedApi(RemoveRaftVoterRequest, quorum.remove_voter),
     ):
         apis[api.request.API.key] = api
     return apis

@@ -19,15 +19,15 @@ from dohle.kafka.messages.topics import (
     DeleteTopicsResponse,
 )
 from dohle.listeners.kafka.apis import Caller
-from dohle.listeners.kafka.configs import config_source, described_values
-from dohle.listeners.kafka.topics_known import TopicsKnown, by_name, wire_code
-from dohle.listeners.passing_on import passed_on
+from dohle.listeners.kafka.asking import asked
+from dohle.listeners.kafka.topic_configs import config_source, described_values
+from dohle.listeners.kafka.topics_known import TopicsKnown, by_name, failed, wire_code
 from dohle.model.errors import (
     DohleError,
     InvalidConfig,
-    InvalidReplicaAssignment,
     InvalidRequest,
-    error_for,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
 )
 from dohle.rpc.v1 import admin_pb2
 
@@ -35,7 +35,10 @@ _MOST_WAIT_S: Final = 60.0
 _FIRST_BY_ID: Final = 6
 _NOTHING: Final = -1
 
+_CLUSTERS_OWN: Final = frozenset({"__cluster_metadata"})
+
 _Created = CreateTopicsResponse.Topic
+_Deleted = DeleteTopicsResponse.Topic
 
 
 class Topics:
@@ -50,7 +53,7 @@ class Topics:
         if not names:
             return {}
         try:
-            answer = await passed_on(self._broker, method, request, timeout_ms=timeout_ms)
+            answer = await asked(self._broker, method, request, timeout_ms)
         except DohleError as error:
             return dict.fromkeys(names, error)
         return {getattr(one, "name", None) or one.topic: one for one in answer.topics}
@@ -62,15 +65,15 @@ class Topics:
         for topic in request.topics:
             try:
                 if topic.name in twice:
-                    raise InvalidRequest(f"topic {topic.name} is named twice in one request")
+                    raise InvalidRequest("Duplicate topic name.")
+                if topic.name in _CLUSTERS_OWN:
+                    raise InvalidRequest(f"Creation of internal topic {topic.name} is prohibited.")
                 wanted.append(_new_topic(topic))
             except DohleError as error:
                 refused[topic.name] = error
         answered = await self._asked(
             "CreateTopics",
-            admin_pb2.CreateTopicsRequest(
-                topics=wanted, validate_only=request.validate_only, timeout_ms=request.timeout_ms
-            ),
+            admin_pb2.CreateTopicsRequest(topics=wanted, validate_only=request.validate_only),
             request.timeout_ms,
             [topic.name for topic in wanted],
         )
@@ -81,53 +84,57 @@ class Topics:
         )
 
     async def delete(self, request: DeleteTopicsRequest, caller: Caller) -> DeleteTopicsResponse:
+        """Deletes topics by their names, from version 6 on also by their ids; one that is named twice stays."""
         response = DeleteTopicsResponse(responses=[])
-        wanted: dict[str, DeleteTopicsResponse.Topic] = {}
-        asked = [(one.name, one.topic_id) for one in request.topics]
+        asked_for = [(one.name, one.topic_id) for one in request.topics]
         if caller.api_version < _FIRST_BY_ID:
-            asked = [(name, NO_UUID) for name in request.topic_names]
-        for name, topic_id in asked:
-            answer = DeleteTopicsResponse.Topic(name=name, topic_id=topic_id, error_code=0)
+            asked_for = [(name, NO_UUID) for name in request.topic_names]
+        wanted: dict[str, _Deleted] = {}
+        ids: dict[str, bytes] = {}
+        times = Counter(asked_for)
+        for name, topic_id in times:
+            answer = _Deleted(name=name, topic_id=topic_id, error_code=0)
             response.responses.append(answer)
             try:
-                if name is not None and topic_id != NO_UUID:
-                    raise InvalidRequest("a topic is deleted by its name or its id, not by both")
-                found = self._known.topic(name or "", topic_id, by_id=topic_id != NO_UUID)
-                if found.name in wanted:
-                    raise InvalidRequest(f"topic {found.name} is named twice in one request")
+                found = self._deletable(name, topic_id)
+                if times[name, topic_id] > 1:
+                    raise InvalidRequest("Duplicate topic name." if name is not None else "Duplicate topic id.")
+                if found in wanted:
+                    wanted[found].error_code = InvalidRequest.code
+                    raise InvalidRequest("The provided topic name maps to an ID that was already supplied.")
             except DohleError as error:
-                answer.error_code, answer.error_message = wire_code(error), error.message
+                answer.error_code, answer.error_message = failed(error)
             else:
-                answer.name, answer.topic_id = found.name, found.topic_id
-                wanted[found.name] = answer
-        names = list(wanted)
+                wanted[found], ids[found] = answer, b"" if topic_id == NO_UUID else topic_id
+        names = [name for name, answer in wanted.items() if not answer.error_code]
         answered = await self._asked(
             "DeleteTopics",
-            admin_pb2.DeleteTopicsRequest(topics=names, timeout_ms=request.timeout_ms),
+            admin_pb2.DeleteTopicsRequest(topics=names, topic_ids=[ids[name] for name in names]),
             request.timeout_ms,
             names,
         )
-        for name, answer in wanted.items():
-            answer.error_code, answer.error_message = _outcome(answered[name])
+        for name in names:
+            _tell_deletion(wanted[name], name, answered[name], by_id=bool(ids[name]))
         return response
 
+    def _deletable(self, name: str | None, topic_id: bytes) -> str:
+        """Returns the name of the topic that is meant. Raises InvalidRequest, UnknownTopicId."""
+        if name is None and topic_id == NO_UUID:
+            raise InvalidRequest("Neither topic name nor id were specified.")
+        if name is None:
+            return self._known.topic("", topic_id, by_id=True).name
+        if topic_id != NO_UUID:
+            raise InvalidRequest("You may not specify both topic name and topic id.")
+        return name
+
     async def create_partitions(self, request: CreatePartitionsRequest, _caller: Caller) -> CreatePartitionsResponse:
-        refused: dict[str, DohleError] = {}
         twice = _twice([topic.name for topic in request.topics])
-        for topic in request.topics:
-            if topic.name in twice:
-                refused[topic.name] = InvalidRequest(f"topic {topic.name} is named twice in one request")
-            elif topic.assignments is not None:
-                refused[topic.name] = InvalidReplicaAssignment(
-                    "new partitions are placed by the controller: leave the assignments out, and move replicas after"
-                )
+        refused = dict.fromkeys(sorted(twice), InvalidRequest("Duplicate topic name."))
         wanted = [topic for topic in request.topics if topic.name not in refused]
         answered = await self._asked(
             "CreatePartitions",
             admin_pb2.CreatePartitionsRequest(
-                topics=[admin_pb2.NewPartitions(topic=topic.name, total_count=topic.count) for topic in wanted],
-                validate_only=request.validate_only,
-                timeout_ms=request.timeout_ms,
+                topics=[_new_partitions(topic) for topic in wanted], validate_only=request.validate_only
             ),
             request.timeout_ms,
             [topic.name for topic in wanted],
@@ -186,6 +193,22 @@ def _new_topic(topic: CreateTopicsRequest.Topic) -> admin_pb2.NewTopic:
     )
 
 
+def _new_partitions(topic: CreatePartitionsRequest.Topic) -> admin_pb2.NewPartitions:
+    assignments = [admin_pb2.ReplicaAssignment(replicas=one.broker_ids) for one in topic.assignments or ()]
+    if topic.assignments is not None and not assignments:
+        assignments = [admin_pb2.ReplicaAssignment()]  # placed by hand, and nowhere: the controller says what is wrong
+    return admin_pb2.NewPartitions(topic=topic.name, total_count=topic.count, assignments=assignments)
+
+
+def _tell_deletion(answer: _Deleted, name: str, answered: Any, *, by_id: bool) -> None:
+    code, message = _outcome(answered)
+    if by_id and code == UnknownTopicOrPartition.code:
+        code = UnknownTopicId.code
+    answer.error_code, answer.error_message = code, message
+    if not code:
+        answer.name, answer.topic_id = name, answered.topic_id
+
+
 def _created(name: str, answered: Any, configs: list[CreateTopicsRequest.Topic.Config]) -> _Created:
     code, message = _outcome(answered)
     if code:
@@ -209,8 +232,4 @@ def _created(name: str, answered: Any, configs: list[CreateTopicsRequest.Topic.C
 
 def _outcome(answered: Any) -> tuple[int, str | None]:
     """Returns code and message, of an error or of the controller's answer for one topic."""
-    if isinstance(answered, DohleError):
-        return wire_code(answered), answered.message
-    if not answered.failure.code:
-        return 0, None
-    return wire_code(error_for(answered.failure.code)), answered.failure.message
+    return failed(answered if isinstance(answered, DohleError) else answered.failure)

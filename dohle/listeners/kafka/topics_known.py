@@ -9,9 +9,10 @@ from typing import Final
 from dohle.broker.broker import Broker
 from dohle.listeners.kafka.addresses import is_tellable, told_address
 from dohle.listeners.kafka.apis import Caller
-from dohle.model.errors import DohleError, UnknownTopicId, UnknownTopicOrPartition
+from dohle.model.errors import DohleError, UnknownTopicId, UnknownTopicOrPartition, error_for
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId
 from dohle.model.image import BrokerImage, PartitionImage, TopicImage
+from dohle.rpc.v1 import common_pb2
 from dohle.runtime.network import Address
 
 _LEAST_CODE: Final = -1
@@ -90,6 +91,13 @@ class TopicsKnown:
 def wire_code(error: DohleError) -> int:
     """Returns the error's code in Kafka's protocol: -1 for those that only Dohle has."""
     return max(error.code, _LEAST_CODE)
+
+
+def failed(outcome: DohleError | common_pb2.Failure) -> tuple[int, str | None]:
+    """Returns the code and the message that a client is told; (0, None) for a failure that is none."""
+    if isinstance(outcome, DohleError):
+        return wire_code(outcome), outcome.message
+    return (wire_code(error_for(outcome.code)), outcome.message) if outcome.code else (0, None)
 
 
 def by_name(error: DohleError, *, by_id: bool) -> DohleError:

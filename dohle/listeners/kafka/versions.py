@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from dohle.kafka.messages.cluster import ApiVersionsRequest, ApiVersionsResponse
 from dohle.listeners.kafka.apis import Apis, Caller
 from dohle.model.errors import InvalidRequest, UnsupportedVersion
+from dohle.model.image import EMPTY_IMAGE, ClusterImage
+from dohle.model.metadata import SUPPORTED_FEATURES
 
 API_VERSIONS: Final = ApiVersionsRequest.API.key
 _FIRST_WITH_NAMES: Final = 3
@@ -15,16 +18,29 @@ _SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
 class Versions:
-    """Answers ApiVersions."""
+    """Answers ApiVersions; `image` is of what the cluster works at."""
 
-    def __init__(self, apis: Apis) -> None:
+    def __init__(self, apis: Apis, image: Callable[[], ClusterImage] = lambda: EMPTY_IMAGE) -> None:
         self._apis = apis
+        self._image = image
 
     async def answer(self, request: ApiVersionsRequest, caller: Caller) -> ApiVersionsResponse:
         names = (request.client_software_name, request.client_software_version)
         if caller.api_version >= _FIRST_WITH_NAMES and not all(map(_SOFTWARE.fullmatch, names)):
             return ApiVersionsResponse(error_code=InvalidRequest.code, api_keys=[])
-        return ApiVersionsResponse(error_code=0, api_keys=[_version(self._apis, key) for key in self._apis])
+        response = ApiVersionsResponse(error_code=0, api_keys=[_version(self._apis, key) for key in self._apis])
+        image = self._image()
+        if image.features:
+            response.supported_features = [
+                ApiVersionsResponse.SupportedFeature(name=name, min_version=least, max_version=most)
+                for name, least, most in SUPPORTED_FEATURES
+            ]
+            response.finalized_features_epoch = image.next_offset - 1
+            response.finalized_features = [
+                ApiVersionsResponse.FinalizedFeature(name=name, max_version_level=level, min_version_level=level)
+                for name, level in image.features.items()
+            ]
+        return response
 
 
 def unsupported_api_versions(apis: Apis) -> ApiVersionsResponse:
