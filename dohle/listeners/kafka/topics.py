@@ -49,14 +49,17 @@ class Topics:
         self._known = known
 
     async def _asked(self, method: str, request: Any, timeout_ms: int, names: list[str]) -> dict[str, Any]:
-        """Returns by name what the controller answered of each topic; a DohleError for each if it did not."""
+        """Returns by name what the controller answered of each topic; a DohleError for each if it did not.
+
+        `names` are those of the request, whose order the answer has.
+        """
         if not names:
             return {}
         try:
             answer = await asked(self._broker, method, request, timeout_ms)
         except DohleError as error:
             return dict.fromkeys(names, error)
-        return {getattr(one, "name", None) or one.topic: one for one in answer.topics}
+        return dict(zip(names, answer.topics, strict=True))
 
     async def create(self, request: CreateTopicsRequest, _caller: Caller) -> CreateTopicsResponse:
         refused: dict[str, DohleError] = {}
