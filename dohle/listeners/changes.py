@@ -21,6 +21,7 @@ from dohle.model.errors import (
     DohleError,
     ElectionNotNeeded,
     InvalidPartitions,
+    OperationNotAttempted,
     UnknownTopicOrPartition,
 )
 from dohle.model.ids import NO_NODE, NodeId, TopicId
@@ -113,6 +114,32 @@ class _Election(Change):
                 one.leader, one.leader_epoch = now.leader, now.leader_epoch
 
 
+class _Moves(Change):
+    def recognise(self, answer: admin_pb2.AlterPartitionReassignmentsResponse, image: ClusterImage) -> None:
+        refused = [
+            (one, wanted)
+            for one, wanted in zip(answer.partitions, self.request.partitions, strict=False)
+            if one.failure.code
+        ]
+        done = [
+            one
+            for one, wanted in refused
+            if _is_so(wanted, image)
+            and (one.failure.code == OperationNotAttempted.code or not _is_so(wanted, self.before))
+        ]
+        if self.request.each_by_itself or len(done) == len(refused):
+            for one in done:
+                one.ClearField("failure")
+
+
+def _is_so(wanted: admin_pb2.WantedReassignment, image: ClusterImage) -> bool:
+    """Whether the partition has the replicas that it is to have, or will have them."""
+    partition = _partition(image, wanted.topic, wanted.partition)
+    if partition is None:
+        return False
+    return not partition.is_reassigning if wanted.cancel else partition.target_replicas == tuple(wanted.replicas)
+
+
 class _Farewell(Change):
     def is_done(self, error: DohleError) -> Any:
         was_there = NodeId(self.request.node_id) in self.before.brokers
@@ -129,6 +156,7 @@ def _partition(image: ClusterImage, topic: str, number: int) -> PartitionImage |
 _KINDS: dict[str, type[Change]] = {
     "DeleteTopics": _Deletion,
     "CreatePartitions": _Growth,
+    "AlterPartitionReassignments": _Moves,
     "ElectLeaders": _Election,
     "UnregisterBroker": _Farewell,
 }

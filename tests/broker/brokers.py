@@ -92,7 +92,10 @@ class Node:
         )
         network = SlowNetwork(cluster.world.network(self.name), cluster.random, cluster.network_s)
         settings = BrokerSettings(
-            endpoints=(Endpoint("GRPC", *self.address, "PLAINTEXT"),),
+            endpoints=(
+                Endpoint("GRPC", *self.address, "PLAINTEXT"),
+                Endpoint("KAFKA", self.name, 9092, "PLAINTEXT"),
+            ),
             rack=f"rack{self.node_id}" if cluster.racked else "",
             replica_lag_time_max_ms=cluster.lag_ms,
         )

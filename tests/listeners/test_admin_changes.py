@@ -8,8 +8,16 @@ from typing import Any, cast
 import pytest
 
 from dohle.listeners.admin_service import AdminService
-from dohle.model.errors import BrokerIdNotRegistered, BrokerNotAvailable, ElectionNotNeeded, InvalidPartitions
+from dohle.model.errors import (
+    BrokerIdNotRegistered,
+    BrokerNotAvailable,
+    ElectionNotNeeded,
+    InvalidPartitions,
+    NoReassignmentInProgress,
+    OperationNotAttempted,
+)
 from dohle.model.ids import NodeId, PartitionKey, TopicId
+from dohle.model.metadata import ReplicasChange
 from dohle.rpc.methods import handler_name, methods_of
 from dohle.rpc.v1 import admin_pb2, controller_pb2
 from dohle.runtime.network import RequestContext
@@ -211,3 +219,49 @@ async def test_a_broker_whom_a_lost_attempt_has_forgotten_is_forgotten() -> None
     assert NodeId(3) not in controller.image.brokers
     with pytest.raises(BrokerIdNotRegistered):
         await service.unregister_broker(admin_pb2.UnregisterBrokerRequest(node_id=3), CONTEXT)
+
+
+def part(number: int, replicas: list[int], *, cancel: bool = False, epoch: int = -1) -> admin_pb2.WantedReassignment:
+    return admin_pb2.WantedReassignment(
+        topic="old", partition=number, replicas=replicas, cancel=cancel, partition_epoch=epoch
+    )
+
+
+async def moved(*parts: admin_pb2.WantedReassignment, **options: bool) -> list[int]:
+    """Has replicas of partitions 0 to 2 of [1, 2] moved, of which 0 is on its way to 3 and stays so, by a first attempt
+    whose answer is lost; returns the codes of the second one's."""
+    cluster = await Cluster.started()
+    controller, node = cluster.controller, cluster.nodes[2]
+    await cluster.nodes[3].stop()
+    controller.topic(TopicId(b"n" * 16), [[1, 2], [1, 2], [1, 2]], name="old")
+    key = PartitionKey(TopicId(b"n" * 16), 0)
+    partition = controller.image.partition(key)
+    assert partition is not None
+    nodes = tuple(map(NodeId, (3, 1)))
+    on_its_way = ReplicasChange(
+        key.topic_id, 0, (*nodes, NodeId(2)), nodes[:1], (NodeId(2),), NodeId(1), 0, 1, partition.in_sync_replicas, ()
+    )
+    controller.commit(on_its_way)
+    await until(lambda: node.broker.image.next_offset == controller.image.next_offset)
+    controller.lost_answers["AlterPartitionReassignments"] = 1
+    request = admin_pb2.AlterPartitionReassignmentsRequest(partitions=parts, **options)
+    answer = await AdminService(node.broker, node.disk).alter_partition_reassignments(request, CONTEXT)
+    assert [method for method, _ in controller.operated] == ["AlterPartitionReassignments"] * 2
+    return [one.failure.code for one in answer.partitions]
+
+
+@in_virtual_time
+async def test_what_a_lost_attempt_has_taken_back_is_taken_back() -> None:
+    assert await moved(part(0, [], cancel=True)) == [0]
+
+
+@in_virtual_time
+async def test_a_plan_that_a_lost_attempt_has_begun_is_begun_as_a_whole() -> None:
+    assert await moved(part(1, [2, 1], epoch=0), part(2, [1], epoch=0), part(0, [], cancel=True, epoch=1)) == [0, 0, 0]
+
+
+@in_virtual_time
+async def test_a_plan_that_is_refused_is_refused_each_time() -> None:
+    refused = [NoReassignmentInProgress.code, OperationNotAttempted.code]
+    assert await moved(part(1, [], cancel=True), part(2, [2, 1])) == refused
+    assert await moved(part(1, [], cancel=True), part(0, [], cancel=True), each_by_itself=True) == [refused[0], 0]

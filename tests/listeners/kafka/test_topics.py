@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,7 @@ from dohle.model.errors import (
     InvalidRequest,
     InvalidTopic,
     MismatchedEndpointType,
+    NotController,
     RequestTimedOut,
     SecurityDisabled,
     TopicAlreadyExists,
@@ -308,3 +310,43 @@ async def test_everybody_may_do_everything_and_is_told_so_if_asked() -> None:
         )
         assert metadata.cluster_authorized_operations == cluster
         assert {one.topic_authorized_operations for one in metadata.topics} == {topic}
+
+
+@in_virtual_time
+@pytest.mark.parametrize("version", DescribeClusterRequest.API.versions)
+async def test_brokers_that_are_fenced_are_told_of_if_asked(version: int) -> None:
+    served = await ServedBroker.started()
+    controller = served.cluster.controller
+    controller.held.add(3)
+    controller.fence(3)
+    await until(lambda: served.node.broker.image.next_offset == controller.image.next_offset)
+
+    async def brokers(**asked: bool) -> list[tuple[int, bool]]:
+        request = DescribeClusterRequest(include_cluster_authorized_operations=False, **asked)
+        response = await served.ask(request, DescribeClusterResponse, version)
+        assert response.controller_id in (1, 2)
+        return [(one.broker_id, one.is_fenced) for one in response.brokers]
+
+    assert await brokers() == [(1, False), (2, False)]
+    if version >= 2:
+        assert await brokers(include_fenced_brokers=True) == [(1, False), (2, False), (3, True)]
+
+
+@in_virtual_time
+async def test_without_a_controller_a_request_ends_with_its_time() -> None:
+    served = await with_topics()
+
+    async def nobody(_method: str, _request: object) -> object:
+        raise NotController("no active controller is known here")
+
+    served.cluster.controller.operate = nobody  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    for asked in (
+        created(served, new("good"), timeout_ms=1500),
+        deleted(served, ("t", NO_UUID), timeout_ms=1500),
+        grown(served, ("t", 2, None), timeout_ms=1500),
+    ):
+        before = loop.time()
+        answered: Any = await asked
+        assert dict(answered) in ({"good": RequestTimedOut.code}, {"t": RequestTimedOut.code})
+        assert 1.5 <= loop.time() - before < 2.0
