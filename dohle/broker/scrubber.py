@@ -1,9 +1,9 @@
 """Scrubber: reads at a bounded rate what nobody may have read for long, so that rot is found while others are sound.
 
 One pass an interval over each replica of this broker, from its first batch to where it is durable, the sealed segments
-from the device. Damage goes the way of any that a read finds (decision 0023): the log notes it, and within a tick a
-follower says so to its leader, and a leader asks to be relieved. Passes begin anew with the broker. Left out: what is
-known to be damaged, and the quorum's log, which every start reads.
+from the device, and held against their seals. Damage goes the way of any that a read finds (decision 0023): the log
+notes it, and within a tick a follower says so to its leader, and a leader asks to be relieved. Passes begin anew with
+the broker. Left out: what is known to be damaged, and the quorum's log, which every start reads.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dohle.broker.partition import Partition
 from dohle.broker.read_budget import ReadBudget
 from dohle.broker.replicas import Replicas
 from dohle.broker.traffic import Traffic
-from dohle.model.batch import end_offset
 from dohle.model.errors import DamagedReplica, DohleError, OffsetOutOfRange, UnknownTopicOrPartition
 from dohle.runtime.clock import Clock
 from dohle.storage.log import Log
+from dohle.storage.seal_scrub import SealScrub
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,13 @@ class Scrubber:
         self._traffic.scrubs += 1
 
     async def _read(self, partition: Partition) -> None:
-        offset = partition.log.first_offset
+        offset, scrub = partition.log.first_offset, SealScrub(partition.log)
         while partition.log.damage is None:
             await self._clock.sleep(self._budget.pause_s())
             try:
-                batches = await partition.read(partial(_read_at, offset))
+                if scrub.log is not partition.log:  # it lies in another directory now
+                    scrub = SealScrub(partition.log)
+                batches = await partition.read(partial(_read_at, scrub, offset))
             except OffsetOutOfRange:
                 if offset >= partition.log.first_offset:
                     return  # it was cut there
@@ -73,8 +75,10 @@ class Scrubber:
                 return
             self._budget.spend(len(batches))
             self._traffic.scrubbed_bytes += len(batches)
-            offset = end_offset(batches)
+            offset = await scrub.take(offset, batches)
 
 
-async def _read_at(offset: int, read: Log) -> bytes:
+async def _read_at(scrub: SealScrub, offset: int, read: Log) -> bytes:
+    if read is scrub.log:
+        await scrub.begin(offset)
     return await read.read(offset, _CHUNK_BYTES, up_to=read.durable_end, for_replica=True, from_device=True)

@@ -41,7 +41,8 @@ from dohle.storage.new_log import NewLog
 from dohle.storage.opened import Opened
 from dohle.storage.partition_metadata import PARTITION_FILE, encode_topic_id
 from dohle.storage.recovery import LogFiles
-from dohle.storage.segment import INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, DamagedFile, Segment, segment_name
+from dohle.storage.seals import SEALS_SUFFIX
+from dohle.storage.segment import INDEX_SUFFIXES, LOG_SUFFIX, DamagedFile, Segment, segment_name
 from dohle.storage.shared_files import Shortened, copy_start
 
 FORKED_FILE = "forked"
@@ -149,8 +150,10 @@ class Forking:
     async def _share(self, segments: Sequence[Segment], snapshots: Sequence[str], folder: str) -> None:
         for number, segment in enumerate(segments):
             await turn(number, every=_IN_A_TURN)
-            for suffix in (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX):
-                self._link(segment.file_path(suffix), f"{folder}/{segment_name(segment.base_offset)}{suffix}")
+            for suffix in (LOG_SUFFIX, *INDEX_SUFFIXES):
+                path = segment.file_path(suffix)
+                if suffix != SEALS_SUFFIX or self._disk.exists(path):  # older segments have none
+                    self._link(path, f"{folder}/{segment_name(segment.base_offset)}{suffix}")
         for path in snapshots:
             self._link(path, f"{folder}/{path.rpartition('/')[2]}")
 

@@ -38,7 +38,7 @@ from dohle.storage.log_reader import LogReader
 from dohle.storage.opened import Damage, Opened
 from dohle.storage.pushed_batches import check_pushed
 from dohle.storage.retention import RetiredSegments, first_kept
-from dohle.storage.roll import must_roll
+from dohle.storage.roll import must_roll, wants_seal
 from dohle.storage.sealed_segments import SealedSegments
 from dohle.storage.segment import DamagedFile, Segment
 from dohle.storage.time_lookup import TimeLookup
@@ -292,15 +292,24 @@ class Log:
 
     def _roll(self) -> Segment:
         """Seals the active segment and begins another at the log's end. Changes nothing where it raises OSError."""
-        old = self._segments.active
-        self._unsynced.add(old.write_indexes(seal=True))
-        if self._snapshots.latest != self._end:
-            self._unsynced.add([self._snapshots.write(self._end, self.producers, self._segments.bases)])
+        self._write_so_far(seal=True)
         new = self._new_segment(self._end)
         new.create()
         self._segments.add(new)
         self._commit.request(self)
         return new
+
+    def _write_so_far(self, *, seal: bool) -> None:
+        self._unsynced.add(self._segments.active.write_indexes(seal=seal))
+        if self._snapshots.latest != self._end:
+            self._unsynced.add([self._snapshots.write(self._end, self.producers, self._segments.bases)])
+
+    def note_progress(self, *, is_late: bool) -> None:
+        """Has a start after a kill read from here on, once the next sync is done. Raises StorageFailure."""
+        if self.is_its_own and self.has_end and wants_seal(self._segments.active, self.config, is_late=is_late):
+            with self._commit.using():
+                self._write_so_far(seal=False)
+            self._commit.request(self)
 
     def _new_segment(self, base_offset: int) -> Segment:
         return Segment(self._disk, self.folder, base_offset, index_interval_bytes=self.config.index_interval_bytes)
@@ -509,7 +518,7 @@ class Log:
         await self._leave_above(border, border, self._start)
         while self._segments.active is not segment:
             self._segments.drop_last().delete()
-        await segment.truncate_to(position, border)
+        self._unsynced.add(await segment.truncate_to(position, border))
         self._segments.unsynced[segment] = None
         self._snapshots.truncate_to(border)
         await self._snapshots.restore(self.producers, self._segments, border, self._clock.now())

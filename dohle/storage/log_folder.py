@@ -66,6 +66,7 @@ _GROUP = 128  # logs made, or synced at a stop, together: bounds the files that 
 _OPENED_GROUP = 512  # logs synced together before they are opened, which can take as long as opening some hundred
 _IN_A_TURN = 16  # logs whose files are made before the loop does what waits
 _EXPIRY_ROUNDS = 60  # checkpoints between two looks for producers that were not seen for long
+_PROGRESS_ROUNDS = 60  # until a later start is spared what was written, however little it is
 _STRAY_ROUNDS = 3600  # and for strays that were kept for long enough
 
 logger = logging.getLogger(__name__)
@@ -479,8 +480,10 @@ class LogFolder:
                 await self._look_for_room()
             now = self._clock.now()
             rounds += 1
-            for log in self.logs.values():
+            for number, log in enumerate(self.logs.values()):
                 log.flush_if_due(now)
+                with contextlib.suppress(StorageFailure):  # a start will read more, if there is one
+                    log.note_progress(is_late=(rounds + number) % _PROGRESS_ROUNDS == 0)
                 if rounds % _EXPIRY_ROUNDS == 0:
                     log.producers.expire(now, self._producer_expiration_ms)
             try:

@@ -40,8 +40,10 @@ from dohle.storage.findings import FINDINGS_FILE, decode_findings, encode_findin
 from dohle.storage.opened import Recovery
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
 from dohle.storage.recovery import batch_fault, dead_of, is_explained_by_a_crash, least_bytes
+from dohle.storage.seals import head_of
 from dohle.storage.segment import (
     INDEX_SUFFIX,
+    INDEX_SUFFIXES,
     LOG_SUFFIX,
     MOST_BYTES,
     TIME_INDEX_SUFFIX,
@@ -180,7 +182,7 @@ async def _walk_segment(segment: Segment, walk: _Walk, recovery_point: int) -> N
             return
         header: BatchHeader = read_header(chunk, at)
         walk.borders.append((walk.end, segment.base_offset, position))
-        index.note(header.last_offset, header.max_timestamp, position, header.size_bytes)
+        index.note(head_of(header), header.last_offset, header.max_timestamp, position, header.size_bytes)
         epoch = header.partition_leader_epoch
         if epoch != walk.epochs.latest:
             walk.epochs.note(epoch, header.base_offset)
@@ -209,7 +211,7 @@ def _plan_cut(plan: Plan, walk: _Walk, segments: Sequence[Segment], names: Seque
     plan.changes.append(f"{plan.truncated[0]} is cut at byte {position}, where offset {end} begins")
     for name in names:
         stem = name.partition(".")[0]
-        is_of_a_segment = name.endswith((LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX)) and stem.isdecimal()
+        is_of_a_segment = name.endswith((LOG_SUFFIX, *INDEX_SUFFIXES)) and stem.isdecimal()
         is_above = is_of_a_segment and int(stem) > base
         is_stale_index = is_of_a_segment and int(stem) == base and not name.endswith(LOG_SUFFIX)
         is_snapshot = name.endswith(SNAPSHOT_SUFFIX) and stem.isdecimal() and int(stem) > end

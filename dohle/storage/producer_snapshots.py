@@ -1,7 +1,7 @@
 """Producer snapshots: the files `<offset>.snapshot` of a log's folder, and how producer states come back from them.
 
-One is made at every roll and at a clean stop, for all batches below its offset. Those at a segment's base stay; others
-go when a newer one is there. A state is the newest whole snapshot at or below an offset plus the batches after it; one
+One is made with every seal, for all batches below its offset. Those at a segment's base stay; of the others the last
+two. A state is the newest whole snapshot at or below an offset plus the batches after it; one
 above what a log was truncated to is deleted before the log grows again.
 """
 
@@ -56,8 +56,8 @@ class ProducerSnapshots:
         except OSError:
             file.close()
             raise
-        for old in [one for one in self._offsets if one < offset and one not in bases]:
-            self._delete(old)
+        for old in [one for one in self._offsets if one < offset and one not in bases][:-1]:
+            self._delete(old)  # but the last of them, for the new one is not durable yet
         if offset not in self._offsets:
             insort(self._offsets, offset)
         return file

@@ -4,12 +4,14 @@ After a clean stop the recovery point is the log's end; indexes and producer sta
 a few small reads for the last segment, whatever the log's size. What does not fit together is treated as unclean.
 
 After an unclean stop a log to which nothing came since the last clean one is opened as after that: it ends at its
-recovery point, where a producer snapshot says that it had stopped. Of all others everything from the segment of the
-recovery point on is read from the device, batch by batch. A bad batch above the recovery point that a crash explains is
-a torn tail: it is cut, with all behind it, and reported. Any other is damage: nothing is cut, the log ends before it,
-and is neither served nor appended to. Below the recovery point everything was durable, so that what is bad or missing
-there is always damage. Indexes are built again, epochs and producer state brought up to date, and what was kept is
-synced before anybody learns where the log ends.
+recovery point, where a producer snapshot says that it had stopped. All others are read from the device, batch by batch,
+from the last seal at or below the recovery point on: what lies before it is as it was after the last sync, indexes
+included. Without a seal it is from the beginning of that segment on. A bad batch above the recovery point that a crash
+explains is a torn tail: it is cut, with all behind it, and reported. Any other is damage: nothing is cut, the log ends
+before it, and is neither served nor appended to. Below the recovery point everything was durable, so that what is bad
+or missing there is always damage. Indexes, epochs and producer state are brought up to date, and what was kept is
+synced before anybody learns where the log ends. Seals above the recovery point may speak of what a crash has taken:
+they are gone, durably, before anything is appended.
 """
 
 from __future__ import annotations
@@ -32,12 +34,15 @@ from dohle.storage.opened import UNSYNCED_FILE, Damage, Opened, Recovery
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
 from dohle.storage.producer_snapshots import ProducerSnapshots
 from dohle.storage.producer_states import ProducerStates
+from dohle.storage.seals import SEALS_SUFFIX, Seal, SealCheck, Seals, cut_seals, read_seals
 from dohle.storage.segment import (
     INDEX_SUFFIX,
+    INDEX_SUFFIXES,
     LOG_SUFFIX,
     REBUILT_SUFFIX,
     RETIRED_SUFFIX,
     TIME_INDEX_SUFFIX,
+    DamagedFile,
     Segment,
     named_offsets,
     segment_name,
@@ -72,6 +77,7 @@ class LogFiles:
         self._names: list[str] = []
         self._segments: list[Segment] = []
         self._dead: list[Segment] = []  # a crash came before they were retired: nothing needs them
+        self._seals: dict[Segment, tuple[Sequence[Seal], int]] = {}  # and how many of them the file has
         self._find_segments()
 
     def _find_segments(self) -> None:
@@ -110,6 +116,7 @@ class LogFiles:
         snapshots = ProducerSnapshots(self._disk, self._folder, named_offsets(self._names, SNAPSHOT_SUFFIX))
         marked = UNSYNCED_FILE in self._names
         begin = max(self._segments[0].base_offset, written.log_start_offset)
+        await self._read_seals()
         epochs = await self._read_epochs(begin)
         as_left = clean or segment_name(written.recovery_point) + SNAPSHOT_SUFFIX in self._names
         if as_left and epochs is not None and await self._ends_at(written.recovery_point, epochs, begin, clean):
@@ -121,7 +128,9 @@ class LogFiles:
             found, epochs = await self._recover(written.recovery_point, epochs, begin)
             cut_offset = found.end_offset if found.cut_bytes else -1
             recovered = Recovery(False, not marked, found.cut_bytes, cut_offset)
-            snapshots.truncate_to(found.end_offset)
+            if snapshots.latest > found.end_offset:
+                snapshots.truncate_to(found.end_offset)
+                await self._disk.sync([], [self._folder])  # or one is there again when another history has that offset
         growing = self._segments[-1]
         await own(self._disk, growing.log_path, growing.size, growing.close)
         segments = Segments(self._segments)
@@ -174,6 +183,22 @@ class LogFiles:
         await write_damage(self._disk, self._folder, damage)
         return damage
 
+    async def _read_seals(self) -> None:
+        """Reads those that can be believed of the segments that may grow, and takes away the others, durably."""
+        changed: list[File] = []
+        for segment in self._unsure():
+            path = segment.path + SEALS_SUFFIX
+            if path.rpartition("/")[2] in self._names:
+                there = await read_seals(self._disk, path)
+                kept = [seal for seal in there if seal.end_offset <= self._written.recovery_point]
+                stored, files = cut_seals(self._disk, path, len(kept))
+                self._seals[segment] = kept, stored
+                changed += files
+        if changed:
+            await self._disk.sync(changed, [self._folder])
+            for file in changed:
+                file.close()
+
     async def _read_epochs(self, log_start_offset: int) -> EpochCache | None:
         """Returns None where they must be gathered from the batches."""
         if EPOCHS_FILE not in self._names:
@@ -203,8 +228,9 @@ class LogFiles:
             if path.rpartition("/")[2] in self._names:
                 size = self._disk.size(path)
             stored.append(-(-size // entry_bytes))  # a size that is no multiple fails the check
-        segment.index, segment.times = OffsetIndex(stored[0]), TimeIndex(stored[1])
-        segment.newest = None
+        if segment_name(segment.base_offset) + SEALS_SUFFIX in self._names:
+            self._disk.size(segment.path + SEALS_SUFFIX)  # one that may not be read is to be known of at the start
+        segment.has_stored(*stored)
         segment.close()
 
     def _has_epoch_of(self, header: BatchHeader, epochs: EpochCache, begin: int) -> bool:
@@ -231,7 +257,27 @@ class LogFiles:
         segment = self._segments[-1]
         if not segment.size:
             return segment.base_offset == end_offset
+        kept, stored = self._seals.get(segment, ((), 0))
+        if segment in self._seals and (not kept or kept[-1].size != segment.size):
+            log.log(level, "%s%s lacks its end: the segment is read from where it ends", segment.path, SEALS_SUFFIX)
+            return False
         self._use_stored_indexes(segment)
+        if not await self._is_as_left(segment, segment.size, end_offset, kept, epochs, begin, level):
+            return False
+        segment.goes_on_with(Seals.going_on(kept, stored, is_known=len(kept) > 0))
+        return True
+
+    async def _is_as_left(
+        self,
+        segment: Segment,
+        size: int,
+        end_offset: int,
+        kept: Sequence[Seal],
+        epochs: EpochCache,
+        begin: int,
+        level: int,
+    ) -> bool:
+        """Whether the first batch, the end of the indexes, and what follows up to `size` agree that it ends there."""
         reached, newest, is_right = segment.base_offset, NO_TIMESTAMP, True
 
         def note(_: int, header: BatchHeader) -> bool:
@@ -241,15 +287,18 @@ class LogFiles:
             return not is_right or reached > end_offset
 
         try:
-            first = segment.header_in(await segment.file().read_at(0, HEADER_BYTES), 0, 0)
-            await segment.walk(await segment.resume(), segment.size, note)
+            if kept:
+                first = await segment.holds(kept[-1])
+            else:
+                first = segment.header_in(await segment.file().read_at(0, HEADER_BYTES), 0, 0)
+            await segment.walk(await segment.resume(size), size, note)
         except CorruptLog as error:
             log.log(level, "%s: %s", self._folder, error)
             return False
         segment.first_timestamp = first.max_timestamp
         if not is_right or not self._has_epoch_of(first, epochs, begin):
             return False
-        if segment.newest is None or newest > segment.newest[0]:
+        if segment.newest is None or newest > segment.newest[0] or (kept and segment.newest != kept[-1].newest):
             log.log(level, "%s%s lacks its end: the segment is read", segment.path, TIME_INDEX_SUFFIX)
             return False
         if reached != end_offset:
@@ -325,14 +374,28 @@ class LogFiles:
     async def _check_segment(
         self, segment: Segment, found: _Findings, recovery_point: int, epochs: EpochCache, gather_from: int, begin: int
     ) -> None:
-        """Reads the segment from the device, and indexes its good batches; cuts it at a torn one."""
+        """Reads the segment from the device, and indexes its good batches; cuts it at a torn one.
+
+        What lies before a seal that counts is not read, if the epochs of its batches are known.
+        """
         segment.begin_indexes()
         if not segment.size:
             return
         file = segment.file()
         await file.drop_cache()
-        position, chunk, chunk_start = 0, b"", 0
-        epoch = -1
+        kept, _ = self._seals.get(segment, ((), 0))
+        position, epoch = 0, -1
+        check = SealCheck(kept, segment_name(segment.base_offset) + SEALS_SUFFIX)
+        if kept and kept[-1].end_offset <= gather_from:
+            try:
+                await segment.holds(kept[-1])
+            except DamagedFile as error:
+                found.damage = Damage(error.file, error.position, error.reason)
+                return
+            if await self._goes_on_from_seal(segment, epochs, begin):
+                position, found.end_offset = kept[-1].size, kept[-1].end_offset
+                epoch, check = epochs.epoch_at(found.end_offset - 1), SealCheck((), "")
+        chunk, chunk_start = b"", position
         while position < segment.size:
             offset = position - chunk_start
             needed = least_bytes(chunk, offset)
@@ -345,6 +408,10 @@ class LogFiles:
                 await self._judge_batch(segment, position, chunk[offset:], fault, found, recovery_point)
                 return
             header = read_header(chunk, offset)
+            fault = check.fault(header)
+            if fault is not None:
+                found.damage = Damage(segment.log_path, position, fault)
+                return
             segment.note(header, position)
             epoch = header.partition_leader_epoch
             if header.base_offset >= gather_from:
@@ -354,6 +421,21 @@ class LogFiles:
                 return
             found.end_offset = header.next_offset
             position += header.size_bytes
+
+    async def _goes_on_from_seal(self, segment: Segment, epochs: EpochCache, begin: int) -> bool:
+        """Takes the segment up from the last seal; False, and begins its indexes anew, where they do not fit it."""
+        kept, stored = self._seals[segment]
+        seal = kept[-1]
+        paths = [segment.path + suffix for suffix in INDEX_SUFFIXES]
+        is_its_own = not any(self._disk.exists(path) and self._disk.is_shared(path) for path in paths)
+        segment.has_stored(seal.indexed, seal.timed)
+        if is_its_own and await self._is_as_left(
+            segment, seal.size, seal.end_offset, kept, epochs, begin, logging.WARNING
+        ):
+            segment.goes_on_with(Seals.going_on(kept, stored, is_known=True))
+            return True
+        segment.begin_indexes()
+        return False
 
     async def _judge_batch(
         self, segment: Segment, position: int, rest: bytes, fault: str, found: _Findings, recovery_point: int

@@ -1,7 +1,8 @@
 """Repair in place: what has rotted of a log is replaced by what another replica has there, by whole segments.
 
 Each segment that the damage touches is written anew. Where nothing was ever compacted, sound batches are copied, and of
-the others the other replica's are taken, which are the same byte for byte. Replicas of a compacted log have not the
+the others the other replica's are taken, which are the same byte for byte. If that is not the segment that was sealed,
+what is here is not its own, and all of it is taken from the other one. Replicas of a compacted log have not the
 same records; there all is taken from the other replica, from the first segment to the last that either the damage or a
 compaction reaches: among one replica's records there is then no older value of which the tombstone is gone.
 
@@ -12,6 +13,7 @@ damage is forgotten once all are durable. Until then the replica is as damaged a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +33,10 @@ from dohle.storage.log import Log
 from dohle.storage.opened import Damage
 from dohle.storage.recovery import batch_fault, least_bytes
 from dohle.storage.room import DiskFull
+from dohle.storage.seals import SEALS_SUFFIX, decode_seals, head_of, read_seals
 from dohle.storage.segment import MOST_BYTES, Segment
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 128 << 10
 _HARDLY_CLEANED = 1
@@ -138,19 +143,35 @@ class Repairer:
                 raise DiskFull(f"{log.name}: a repair needs {segment.size + LEAST_FREE_BYTES >> 20} MiB of room")
             if not is_wanted():
                 return False
+            if not await self._rewrite(log, segment, begin, is_wanted):
+                return False
+        return True
+
+    async def _rewrite(
+        self,
+        log: Log,
+        segment: Segment,
+        begin: Callable[[Log, CleanedFiles], _Rewriting],
+        is_wanted: Callable[[], bool],
+    ) -> bool:
+        """Returns whether the segment stands written anew."""
+        for copies in (True, False):
             with self._commit.using():
                 files = CleanedFiles(self._disk, log.folder, segment.base_offset)
             try:
                 rewriting = begin(log, files)
+                rewriting.copies = rewriting.copies and copies
                 with self._commit.using():
                     if not await rewriting.run(self._disk, segment, log.sealed.end_of(segment), is_wanted):
                         return False
-                if await self._swaps.run(log, [segment], files, is_wanted) is None:
-                    return False
+                if rewriting.copies and not rewriting.is_as_sealed:
+                    logger.warning("%s: its batches are another log's: all are replaced", segment.log_path)
+                    continue
+                return await self._swaps.run(log, [segment], files, is_wanted) is not None
             finally:
                 if not files.are_taken:
                     self._swaps.discard(log, files)
-        return True
+        raise AssertionError("the second time nothing is copied")
 
 
 class _Rewriting:
@@ -165,6 +186,8 @@ class _Rewriting:
         self._trusts_own = trusts_own
         self._log = log
         self._files = files
+        self.copies = trusts_own
+        self.is_as_sealed = True
         self._epoch = -1  # of the batch before
         self._offset = -1  # of the next batch
         self._indexes: IndexBuilder
@@ -173,12 +196,12 @@ class _Rewriting:
         """Writes all of `segment`, which ends at the offset `end`. Returns whether that is still wanted."""
         self._offset = segment.base_offset
         self._indexes = IndexBuilder(segment.base_offset, self._log.config.index_interval_bytes)
-        position = 0
+        position, seals = 0, await read_seals(disk, segment.file_path(SEALS_SUFFIX))
         file = disk.open(segment.log_path)
         try:
             await file.drop_cache()
             while self._offset < end:
-                if self._trusts_own:
+                if self.copies:
                     position = await self._copy(file, position, segment.size, end)
                 if self._offset < end:
                     position += await self._take(end)
@@ -186,7 +209,11 @@ class _Rewriting:
                     return False
         finally:
             file.close()
-        self._files.add_indexes(self._indexes.seal())
+        indexes = self._indexes.seal()
+        self._files.add_indexes(indexes)
+        written = decode_seals(indexes.seals)
+        if seals and written and seals[-1].end_offset == written[-1].end_offset:
+            self.is_as_sealed = seals[-1][:4] == written[-1][:4]
         self._done.segments += 1
         return True
 
@@ -217,7 +244,7 @@ class _Rewriting:
 
     async def _take(self, end: int) -> int:
         """Appends what the other replica has next. Returns how many bytes that is."""
-        batches = await self._fetch(self._offset, 1 if self._trusts_own else _CHUNK_BYTES)
+        batches = await self._fetch(self._offset, 1 if self.copies else _CHUNK_BYTES)
         await self._pace(len(batches))
         if not batches:
             raise CannotRepair(f"the leader has nothing committed at offset {self._offset}")
@@ -237,7 +264,7 @@ class _Rewriting:
             at += len(batch)
             if self._files.size > MOST_BYTES:
                 raise CannotRepair("the leader has more there than one segment holds")
-            if self._trusts_own:
+            if self.copies:
                 break
         self._done.fetched_bytes += at
         return at
@@ -251,7 +278,7 @@ class _Rewriting:
         return fault
 
     def _note(self, header: BatchHeader, position: int) -> None:
-        self._indexes.note(header.last_offset, header.max_timestamp, position, header.size_bytes)
+        self._indexes.note(head_of(header), header.last_offset, header.max_timestamp, position, header.size_bytes)
         self._offset, self._epoch = header.next_offset, header.partition_leader_epoch
 
 

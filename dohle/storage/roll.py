@@ -1,4 +1,4 @@
-"""Roll: when a log begins a new segment (Kafka's rules)."""
+"""Roll: when a log begins a new segment (Kafka's rules), and when one that grows gets another seal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from dohle.storage.segment import MOST_BYTES, Segment
 
 MOST_RELATIVE_OFFSET = 2**31 - 1
 """Relative offsets are int32 in the index."""
+
+
+_UNSEALED_BYTES = 4 << 20
+"""As much as a recovery reads at once, and some hundred times what is written with a seal."""
+
+
+def wants_seal(segment: Segment, config: TopicConfig, *, is_late: bool) -> bool:
+    """Whether a start after a kill is to be spared what came since the last seal: much, or anything that `is_late`."""
+    least = 1 if is_late else max(1, min(_UNSEALED_BYTES, config.segment_bytes // 16))
+    return segment.unsealed_bytes >= least
 
 
 def must_roll(segment: Segment, size: int, header: BatchHeader, config: TopicConfig, log_name: str) -> bool:

@@ -30,6 +30,11 @@ class SealedSegments:
         """The offset behind all of them."""
         return self._segments.active.base_offset
 
+    def holder(self, offset: int) -> Segment | None:
+        """Returns the one that holds `offset`; None where that is the one that grows."""
+        segment = self._segments.floor(offset)
+        return None if segment is self._segments.active else segment
+
     async def border(self, offset: int) -> tuple[Segment, int, int]:
         """Returns segment, position and base offset of the batch that holds `offset`, or of the next one.
 

@@ -1,4 +1,4 @@
-"""Segment: one file of batches with its two indexes; the last segment of a log is the one that grows.
+"""Segment: one file of batches with its indexes and seals; the last segment of a log is the one that grows.
 
 The files are opened when they are needed and the indexes read when something is looked up, so that a segment that
 nobody uses costs a small object. A sealed segment's indexes are complete in their files. The segment knows nothing of
@@ -13,11 +13,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterable
 
+from crc32c import crc32c
+
 from dohle.model.batch import HEADER_BYTES, LENGTH_END, NO_TIMESTAMP, BatchHeader, read_header
 from dohle.model.errors import CorruptLog, CorruptMessage
 from dohle.runtime.disk import Buffer, Disk, File
 from dohle.runtime.tasks import turn
 from dohle.storage.room import NoRoom, needing_room
+from dohle.storage.seals import SEALS_SUFFIX, Seal, SealCheck, Seals, cut_seals, head_of, read_seals
 from dohle.storage.segment_index import IndexEntry, OffsetIndex, TimeIndex
 from dohle.storage.shared_files import own
 
@@ -29,6 +32,9 @@ RETIRED_SUFFIX = ".deleted"
 
 REBUILT_SUFFIX = ".tmp"
 """Behind the names of indexes that are being built again; what a crash leaves of them goes at the next start."""
+
+INDEX_SUFFIXES = (SEALS_SUFFIX, TIME_INDEX_SUFFIX, INDEX_SUFFIX)
+"""Of the files that a segment has beside its batches."""
 
 MOST_BYTES = 2**31 - 1
 """Positions are int32 in the index."""
@@ -91,6 +97,7 @@ class Segment:
         "_grows",
         "_indexed_timestamp",
         "_indexes_changed",
+        "_is_believed",
         "_since_entry",
         "base_offset",
         "first_timestamp",
@@ -98,6 +105,7 @@ class Segment:
         "index_interval_bytes",
         "newest",
         "path",
+        "seals",
         "size",
         "times",
     )
@@ -118,6 +126,8 @@ class Segment:
         self.newest: tuple[int, int] | None = (NO_TIMESTAMP, 0)  # timestamp and relative offset; None: not read yet
         self._indexed_timestamp = NO_TIMESTAMP
         self._since_entry = 0
+        self.seals: Seals | None = Seals()  # None: not read
+        self._is_believed = True  # to be the one that was sealed
         self._indexes_changed = False  # since they were written
         self._grows = False  # since it was sealed, if it was
         self._building: asyncio.Lock | None = None  # held while the indexes are built again
@@ -138,6 +148,8 @@ class Segment:
 
     def create(self) -> File:
         """Makes the file of a new segment; its name is durable once the folder is synced."""
+        if self._disk.exists(self.file_path(SEALS_SUFFIX)):  # of one whose batches a crash has taken
+            self._disk.delete(self.file_path(SEALS_SUFFIX))
         self._file = self._disk.open(self.log_path, create=True)
         return self._file
 
@@ -156,6 +168,8 @@ class Segment:
         if position == 0:
             self.first_timestamp = timestamp
         assert self.newest is not None
+        assert self.seals is not None
+        self.seals.note(header)
         if timestamp > self.newest[0]:
             self.newest = (timestamp, last)
         if self._since_entry > self.index_interval_bytes:
@@ -175,14 +189,15 @@ class Segment:
     def write_indexes(self, *, seal: bool) -> list[File]:
         """Brings the index files up to date, and returns them, open, to be synced; none if nothing changed.
 
-        A sealed segment's time index ends with its newest timestamp.
+        The time index ends with the newest timestamp, and the seals with one of what is there. `seal`: nothing more
+        will come.
         """
+        self._index_time()
         if seal:
-            self._index_time()
             self._grows = False
         if not self._indexes_changed:
             return []
-        indexes: dict[str, OffsetIndex | TimeIndex] = {INDEX_SUFFIX: self.index, TIME_INDEX_SUFFIX: self.times}
+        indexes = self._index_files()
         for suffix, index in indexes.items():
             path = self.file_path(suffix)
             if self._disk.exists(path) and self._disk.is_shared(path):
@@ -203,6 +218,14 @@ class Segment:
         self._indexes_changed = False
         return files
 
+    def _index_files(self) -> dict[str, OffsetIndex | TimeIndex | Seals]:
+        indexes: dict[str, OffsetIndex | TimeIndex | Seals] = {INDEX_SUFFIX: self.index, TIME_INDEX_SUFFIX: self.times}
+        if self.seals is not None and self.newest is not None:
+            self.seals.add(len(self.index), len(self.times), self.newest)
+            if len(self.seals):
+                indexes[SEALS_SUFFIX] = self.seals
+        return indexes
+
     def store_indexes(self) -> list[File]:
         """As `write_indexes` of a sealed segment. On a full disk there are no files, and the indexes stay in memory.
 
@@ -214,33 +237,72 @@ class Segment:
         except NoRoom as error:
             log.warning("%s: its indexes stay in memory, for there is no room for them: %s", self.log_path, error)
             self.index.stored = self.times.stored = 0
-            for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX):
+            if self.seals is not None:
+                self.seals.stored = 0
+            for suffix in INDEX_SUFFIXES:
                 if self._disk.exists(self.file_path(suffix)):
                     self._disk.delete(self.file_path(suffix))
             return []
 
     def is_sealed_with(self, size: int, offsets: int, times: int) -> None:
         """Its files are there, of that size and with so many entries in the indexes."""
-        self.size, self.newest = size, None
+        self.size = size
+        self.has_stored(offsets, times)
+
+    def has_stored(self, offsets: int, times: int) -> None:
+        """The files of its indexes have so many entries; these, and its seals, are read once they are used."""
+        self.newest, self.seals, self._is_believed = None, None, False
         self.index, self.times = OffsetIndex(offsets), TimeIndex(times)
 
-    async def resume(self) -> int:
-        """Takes up where an earlier process stopped cleanly: reads the last entry of either index file.
+    async def resume(self, size: int) -> int:
+        """Takes up where an earlier process left it at `size`: reads the last entry of either index file.
 
         Returns the position of the last batch that is indexed. Raises DamagedFile where an entry cannot be.
         """
         entry = await self._last_entry(INDEX_SUFFIX, self.index)
         position = int.from_bytes(entry[4:], "big", signed=True)
-        if not 0 <= position <= self.size:
-            raise DamagedFile(self.path + INDEX_SUFFIX, 0, f"its last entry points to {position} of {self.size}")
+        if not 0 <= position <= size:
+            raise DamagedFile(self.path + INDEX_SUFFIX, 0, f"its last entry points to {position} of {size}")
         entry = await self._last_entry(TIME_INDEX_SUFFIX, self.times)
         if entry:
             self.newest = (int.from_bytes(entry[:8], "big", signed=True), int.from_bytes(entry[8:], "big", signed=True))
         else:
             self.newest = (NO_TIMESTAMP, 0)
         self._indexed_timestamp = self.newest[0]
-        self._since_entry = self.size - position
+        self._since_entry = size - position
         return position
+
+    # Seals
+
+    @property
+    def unsealed_bytes(self) -> int:
+        """How much came since the last seal, of a segment that grows; 0 if there will be none."""
+        seals = self.seals
+        return self.size - seals.size if seals is not None and seals.is_known else 0
+
+    async def check_seal(self) -> None:
+        """Looks whether the first batch is the one that was sealed, and whether the segment is as long as it was.
+
+        Cheap enough for whoever reads from it first. Raises DamagedFile where they are not.
+        """
+        if seals := await read_seals(self._disk, self.file_path(SEALS_SUFFIX)):
+            await self.holds(seals[-1])
+        self._is_believed = True
+
+    async def seal_check(self) -> SealCheck:
+        """Returns what all batches, from the first on, can be held against."""
+        path = self.file_path(SEALS_SUFFIX)
+        return SealCheck(await read_seals(self._disk, path), path.rpartition("/")[2])
+
+    async def holds(self, seal: Seal) -> BatchHeader:
+        """Returns the first batch's header. Raises DamagedFile where it, or the size, is not what the seal says."""
+        name = segment_name(self.base_offset) + SEALS_SUFFIX
+        if self.size < seal.size:
+            raise DamagedFile(self.log_path, self.size, f"it ends here, and had {seal.size} bytes, says {name}")
+        first = self.header_in(await self.file().read_at(0, HEADER_BYTES), 0, 0)
+        if crc32c(head_of(first)) != seal.first:
+            raise DamagedFile(self.log_path, 0, f"its first batch is not the one that {name} tells of")
+        return first
 
     async def _last_entry(self, suffix: str, index: OffsetIndex | TimeIndex) -> bytes:
         """Returns no bytes where the file has no entry."""
@@ -262,6 +324,8 @@ class Segment:
 
     async def load_indexes(self) -> None:
         """Puts both indexes into memory; builds them again, and says so, where the files are damaged."""
+        if not self._is_believed:
+            await self.check_seal()
         while self.index.missing or self.times.missing:  # others' reads may let go of the segment meanwhile
             for suffix, index in ((INDEX_SUFFIX, self.index), (TIME_INDEX_SUFFIX, self.times)):
                 if index.missing and not await self._supply(suffix, index):
@@ -280,7 +344,8 @@ class Segment:
         async with self._building:
             if self.index is not former:
                 return  # another has built them meanwhile
-            built, end = self._scratch(), 0
+            built = Segment(self._disk, "", self.base_offset, index_interval_bytes=self.index_interval_bytes)
+            end = 0
             follow = _chain(self.log_path, self.base_offset, sys.maxsize)
             while True:
                 end = await self._gather(built, end, follow)
@@ -330,9 +395,6 @@ class Segment:
             return False
         return not index.missing or index.supply(data)
 
-    def _scratch(self) -> Segment:
-        return Segment(self._disk, "", self.base_offset, index_interval_bytes=self.index_interval_bytes)
-
     async def _gather(self, built: Segment, position: int, follow: Callable[[int, BatchHeader], bool]) -> int:
         """Notes in `built` the batches from `position` on; returns where they end. The segment may grow meanwhile.
 
@@ -360,6 +422,11 @@ class Segment:
         self._indexed_timestamp = NO_TIMESTAMP
         self._since_entry = 0
         self._indexes_changed = True
+        self.seals, self._is_believed = Seals(), True
+
+    def goes_on_with(self, seals: Seals) -> None:
+        """Was checked up to where they end; what lies behind is to be noted."""
+        self.seals, self._is_believed = seals, True
 
     async def walk(self, position: int, end: int, stop: Callable[[int, BatchHeader], bool]) -> int:
         """Calls `stop` with position and header of each batch in [position, end) until it returns true.
@@ -390,6 +457,8 @@ class Segment:
     async def locate(self, offset: int) -> int:
         """Returns the position of the first batch that ends above `offset`, or the size if there is none."""
         relative = offset - self.base_offset
+        if not self._is_believed:
+            await self.check_seal()
         if not self.index.covers(relative):
             with contextlib.suppress(DamagedFile):  # what lies before the damage can be read
                 await self.load_indexes()
@@ -436,8 +505,11 @@ class Segment:
             self.newest = newest
         return self.newest[0]
 
-    async def truncate_to(self, position: int, end_offset: int) -> None:
-        """Cuts the batches from `position` on, whose first offset is `end_offset`. Nothing appends meanwhile."""
+    async def truncate_to(self, position: int, end_offset: int) -> list[File]:
+        """Cuts the batches from `position` on, whose first offset is `end_offset`. Nothing appends meanwhile.
+
+        Returns what is to be synced besides, open, and with the folder.
+        """
         await self.load_indexes()
         self._indexes_changed = True
         await own(self._disk, self.log_path, position, self.close)
@@ -448,20 +520,37 @@ class Segment:
         self.newest = self.times.newest()
         self._indexed_timestamp = self.newest[0]
         self._since_entry = 0
+        changed = await self._unseal(position)
+        seals, last = self.seals, self.index.floor(MOST_BYTES)
+        assert seals is not None
+        indexed, sealed = last.position if last is not None else 0, seals.size
 
-        def weigh(_: int, header: BatchHeader) -> bool:
+        def weigh(at: int, header: BatchHeader) -> bool:
             assert self.newest is not None
-            if header.max_timestamp > self.newest[0]:
-                self.newest = (header.max_timestamp, header.last_offset - self.base_offset)
-            self._since_entry += header.size_bytes
+            if at >= indexed:
+                if header.max_timestamp > self.newest[0]:
+                    self.newest = (header.max_timestamp, header.last_offset - self.base_offset)
+                self._since_entry += header.size_bytes
+            if at >= sealed:
+                seals.note(header)
             return False
 
-        last = self.index.floor(MOST_BYTES)
-        await self.walk(last.position if last is not None else 0, position, weigh)
+        await self.walk(min(indexed, sealed) if seals.is_known else indexed, position, weigh)
         self.first_timestamp = NO_TIMESTAMP
         if position:
             first = await self.file().read_at(0, HEADER_BYTES)
             self.first_timestamp = self.header_in(first, 0, 0).max_timestamp
+        return changed
+
+    async def _unseal(self, position: int) -> list[File]:
+        """Forgets the seals above `position`: what comes there will be another."""
+        former, path = self.seals, self.file_path(SEALS_SUFFIX)
+        there = await read_seals(self._disk, path) if former is None else former.all
+        is_known = former.is_known if former is not None else len(there) > 0
+        kept = [seal for seal in there if seal.size <= position]
+        stored, changed = cut_seals(self._disk, path, len(kept) if former is None else min(len(kept), former.stored))
+        self.seals = Seals.going_on(kept, stored, is_known=is_known or not position)
+        return changed
 
     def let_go(self) -> None:
         """Closes the file and frees the indexes of a sealed segment that nothing is to be synced of."""
@@ -469,6 +558,7 @@ class Segment:
         if not self._indexes_changed:  # else they found no room
             self.index.unload()
             self.times.unload()
+            self.seals = None
 
     def close(self) -> None:
         if self._file is not None:
@@ -487,7 +577,7 @@ class Segment:
         while self._disk.exists(self.path + LOG_SUFFIX + ending):  # of one that was compacted a moment before
             number += 1
             ending = f".{number}{RETIRED_SUFFIX}"
-        for suffix in (TIME_INDEX_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX):
+        for suffix in (*INDEX_SUFFIXES, LOG_SUFFIX):
             if self._disk.exists(self.path + suffix):
                 self._disk.rename(self.path + suffix, self.path + suffix + ending)
         self._ending = ending
@@ -495,6 +585,6 @@ class Segment:
     def delete(self) -> None:
         """Deletes the segment's files; durable once the folder is synced."""
         self.close()
-        for suffix in (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX):
+        for suffix in (LOG_SUFFIX, *INDEX_SUFFIXES):
             if self._disk.exists(self.file_path(suffix)):
                 self._disk.delete(self.file_path(suffix))

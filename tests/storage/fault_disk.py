@@ -243,14 +243,20 @@ class FaultDisk:
         self.reserves[path] = size
 
     def crash(self, random: Random) -> FaultDisk:
-        """Returns the disk after a loss of power. Folders, once made, stay."""
+        """Returns the disk after a loss of power. Folders, once made, stay; a rename has come about or not."""
         after = FaultDisk()
         after.reserves = dict(self.reserves)
         after.folders = set(self.folders)
         found: dict[Content, Content] = {}  # one that has several names is the same under all of them
+        chosen: dict[str, Content | None] = {}
         for path in sorted({*self.files, *self.durable_files}):
             cached, durable = self.files.get(path), self.durable_files.get(path)
-            content = cached if cached is durable else random.choice([cached, durable])
+            chosen[path] = cached if cached is durable else random.choice([cached, durable])
+        present = list(self.files.values())
+        for path, durable in sorted(self.durable_files.items()):
+            if chosen[path] is None and durable not in chosen.values() and durable in present:
+                chosen[path] = durable  # under another name, of which nothing has remained
+        for path, content in chosen.items():
             if content is not None:
                 if content not in found:
                     kept = found[content] = Content()

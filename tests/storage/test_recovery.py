@@ -13,6 +13,7 @@ from tests.storage.world import PATH, SEGMENT, World, batch
 
 INDEX = "00000000000000000000.index"
 TIMES = "00000000000000000000.timeindex"
+SEALS = "00000000000000000000.seals"
 RECOVERY_POINT = f"{PATH}/recovery-point-offset-checkpoint"
 
 
@@ -208,6 +209,7 @@ async def test_damage_is_seen_again_and_never_cut_at_later_starts(world: World, 
     log = await world.restart()  # so that there are index files that a clean start would trust
     log.append_as_leader(batch(), 2, 0)  # and a reason to look
     await world.kill()
+    world.disk.delete(world.path(SEALS))  # or nothing is read that lies before one
     world.bytes_of(SEGMENT)[third + byte] ^= 0x40
     size = len(world.bytes_of(SEGMENT))
     for _ in range(3):

@@ -41,6 +41,7 @@ from dohle.storage.compaction.key_map import KeyMap, key_digest
 from dohle.storage.compaction.sealed_indexes import IndexBuilder, SealedIndexes
 from dohle.storage.compaction.transactions import Transactions
 from dohle.storage.recovery import batch_fault, least_bytes
+from dohle.storage.seals import HEAD_BYTES
 
 ANY_BATCH = -1
 """In place of an offset: which of a producer's batches here is the last is not known, so that each stays."""
@@ -259,7 +260,7 @@ class Cleaning:
 
     def _add(self, last_offset: int, max_timestamp: int, batch: bytes) -> None:
         size = len(batch)
-        self._indexes.note(last_offset, max_timestamp, self._position, size)
+        self._indexes.note(batch[:HEAD_BYTES], last_offset, max_timestamp, self._position, size)
         self._position += size
         self._output.append(batch)
 

@@ -1,6 +1,6 @@
 """Swap files: how a segment that was written anew takes the place of others, whatever moment a crash comes at.
 
-    1  <base>.log.cleaned, .index.cleaned and .timeindex.cleaned are written, and synced with their names
+    1  <base>.log.cleaned, and .index, .timeindex and .seals likewise, are written, and synced with their names
     2  <base>.log.cleaned becomes <base>.log.swap, durably: from now on that is the segment
     3  the files of the segments in whose place it comes are renamed to ….deleted, durably
     4  its indexes get their names, durably, and then its batches
@@ -22,8 +22,10 @@ from dohle.model.batch import BatchHeader
 from dohle.runtime.disk import Disk, File
 from dohle.storage.compaction.sealed_indexes import SealedIndexes
 from dohle.storage.producer_snapshots import SUFFIX as SNAPSHOT_SUFFIX
+from dohle.storage.seals import SEALS_SUFFIX
 from dohle.storage.segment import (
     INDEX_SUFFIX,
+    INDEX_SUFFIXES,
     LOG_SUFFIX,
     TIME_INDEX_SUFFIX,
     DamagedFile,
@@ -35,8 +37,6 @@ from dohle.storage.segment_index import OffsetIndex, TimeIndex
 
 CLEANED_SUFFIX = ".cleaned"
 SWAP_SUFFIX = ".swap"
-
-_INDEXES = (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ class CleanedFiles:
             self.size += len(batches)
 
     def add_indexes(self, indexes: SealedIndexes) -> None:
-        for suffix, data in zip(_INDEXES, (indexes.offsets, indexes.times), strict=True):
+        contents = {INDEX_SUFFIX: indexes.offsets, TIME_INDEX_SUFFIX: indexes.times, SEALS_SUFFIX: indexes.seals}
+        for suffix, data in contents.items():
             self._make(suffix).append([data])
         self.entries = len(indexes.offsets) // OffsetIndex.ENTRY_BYTES, len(indexes.times) // TimeIndex.ENTRY_BYTES
 
@@ -81,7 +82,7 @@ class CleanedFiles:
 
     def settle_indexes(self) -> None:
         """The first half of step 4, but for the sync."""
-        for suffix in _INDEXES:
+        for suffix in INDEX_SUFFIXES:
             self._disk.rename(self._path + suffix + CLEANED_SUFFIX, self._path + suffix)
 
     def settle(self) -> None:
@@ -96,7 +97,7 @@ class CleanedFiles:
     def discard(self) -> None:
         """Deletes what is there; a start would."""
         self.close()
-        for suffix in (LOG_SUFFIX, *_INDEXES):
+        for suffix in (LOG_SUFFIX, *INDEX_SUFFIXES):
             path = self._path + suffix + CLEANED_SUFFIX
             if self._disk.exists(path):
                 self._disk.delete(path)
@@ -163,7 +164,7 @@ async def finish_swaps(disk: Disk, folder: str, names: Sequence[str]) -> None:
             disk.delete(path + SWAP_SUFFIX)
             continue
         log.info("%s: the compaction of offsets %d to %d is finished", folder, start, end - 1)
-        for suffix in (*_INDEXES, LOG_SUFFIX, SNAPSHOT_SUFFIX):
+        for suffix in (*INDEX_SUFFIXES, LOG_SUFFIX, SNAPSHOT_SUFFIX):
             for base_offset in named_offsets(names, suffix):
                 if start <= base_offset < end and (suffix != SNAPSHOT_SUFFIX or base_offset > start):
                     disk.delete(f"{folder}/{segment_name(base_offset)}{suffix}")

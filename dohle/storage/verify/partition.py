@@ -21,6 +21,7 @@ from dohle.storage.verify.batches import BatchWalk, Look
 from dohle.storage.verify.indexes import IndexCheck
 from dohle.storage.verify.producers import SnapshotCheck
 from dohle.storage.verify.report import LOST, Report
+from dohle.storage.verify.seals import SegmentSeals
 from dohle.storage.verify.stop import Stop, line_position
 
 _REGATHERED = "no record is lost; the next start gathers the epochs from all batches, and says so"
@@ -120,7 +121,10 @@ class _LogCheck:
             index = None
             if segment.size and segment in sealed and segment not in self._swapped:
                 index = IndexCheck(self._disk, segment, self.report)
-            await self._walk_segment(segment, index, snapshots)
+            seals = None
+            if segment not in self._swapped:
+                seals = SegmentSeals(self._disk, segment, self.report, self._seals_up_to(segment in sealed))
+            await self._walk_segment(segment, index, seals, snapshots)
             if not self._is_whole:
                 snapshots.forget()
         if self._is_whole and self._walk.end_offset is not None:
@@ -147,6 +151,10 @@ class _LogCheck:
         unsure = unsure_of(self._segments, self._stop.recovery_point)
         return self._segments[: len(self._segments) - len(unsure)]
 
+    def _seals_up_to(self, is_sealed: bool) -> int | None:
+        """Returns up to where seals are believed that may be those of a segment which a crash has cut."""
+        return None if is_sealed else self._stop.recovery_point or 0
+
     def _check_join(self, before: Segment | None, segment: Segment) -> None:
         """A segment begins where the one before it ends."""
         end, recovery_point = self._walk.end_offset, self._stop.recovery_point
@@ -166,10 +174,14 @@ class _LogCheck:
             self._is_whole = False
         self._walk.end_offset = segment.base_offset
 
-    async def _walk_segment(self, segment: Segment, index: IndexCheck | None, snapshots: SnapshotCheck) -> None:
+    async def _walk_segment(
+        self, segment: Segment, index: IndexCheck | None, seals: SegmentSeals | None, snapshots: SnapshotCheck
+    ) -> None:
         """Notes what is sound of it, up to the first fault."""
         if index is not None:
             await index.load()
+        if seals is not None:
+            await seals.load()
         is_whole = self._is_whole
         next_offset = segment.base_offset
 
@@ -182,6 +194,8 @@ class _LogCheck:
             next_offset = header.next_offset
             if index is not None:
                 index.note(position, header)
+            if seals is not None:
+                seals.note(position, header)
             if is_whole:
                 snapshots.note(header)
 
@@ -192,8 +206,11 @@ class _LogCheck:
             finally:
                 segment.close()
         self._is_whole = is_whole and (reached or self._walk.is_over) and self._walk.end_offset == next_offset
-        if index is not None and reached and self._is_whole:
-            index.finish()
+        if reached and self._is_whole:
+            if index is not None:
+                index.finish()
+            if seals is not None:
+                seals.finish()
 
     # Epochs
 

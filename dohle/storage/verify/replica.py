@@ -20,7 +20,7 @@ from dohle.storage.verify.partition import verify_log
 from dohle.storage.verify.report import Report
 from dohle.storage.verify.stop import Stop
 
-OF_A_SEGMENT = re.compile(r"[0-9]{20}\.(log|index|timeindex|snapshot)")
+OF_A_SEGMENT = re.compile(r"[0-9]{20}\.(log|index|timeindex|seals|snapshot)")
 _NOTES = {
     UNSYNCED_FILE: "records count here before they are fsynced: a crash may take them",
     FORKED_FILE: "it is a fork of another replica here, and nobody relies on it yet",

@@ -15,6 +15,7 @@ from dohle.model.errors import CorruptMessage
 from dohle.model.snapshot import SUFFIX as SNAPSHOT_SUFFIX
 from dohle.storage.checkpoints import HIGH_WATERMARKS, RECOVERY_POINTS
 from dohle.storage.clean_stop import FILE_NAME as CLEAN_MARK
+from dohle.storage.seals import SEALS_SUFFIX, decode_seals
 from dohle.storage.single_log import METADATA_LOG
 from dohle.testing.faults.blow import Blow
 from dohle.testing.world.disk import SimDisk
@@ -31,7 +32,7 @@ _ALL_SNAPSHOTS = 0.7
 """How often all of them rot, and not the newest alone."""
 _PATIENCE_S = 15.0
 _LOOK_S = 0.1
-_REBUILT = (".index", ".timeindex", ".snapshot", "leader-epoch-checkpoint")
+_REBUILT = (".index", ".timeindex", ".seals", ".snapshot", "leader-epoch-checkpoint")
 _LEARNT_AGAIN = (HIGH_WATERMARKS, RECOVERY_POINTS, CLEAN_MARK)
 """Where a log begins is not: who leads without knowing it shows again what was deleted."""
 
@@ -205,7 +206,12 @@ def _spoil_a_batch(blow: Blow, folder: str, checkpoint: str) -> str:
     if not segments:
         return ""
     path = f"{folder}/{segments[-1]}"
-    batches = [(start, end) for start, end, offset in _batches(disk.peek(path)) if offset <= recovery_point]
+    seals, read_from = f"{path.removesuffix('.log')}{SEALS_SUFFIX}", 0
+    if disk.exists(seals):  # what lies before the last one below the recovery point is not read
+        sure = [seal.size for seal in decode_seals(disk.peek(seals)) if seal.end_offset <= recovery_point]
+        read_from = max(sure, default=0)
+    found = _batches(disk.peek(path))
+    batches = [(start, end) for start, end, offset in found if start >= read_from and offset <= recovery_point]
     if not batches:
         return ""
     start, end = blow.chance.choice(batches)
