@@ -65,7 +65,7 @@ OPERATIONS = (
         "nobody leaves the in-sync set below min.insync.replicas by a cancel either",
         edit(
             reassignment,
-            "_cancel",
+            "_revise",
             """
             - if not members or (leaves and not enough_remain(image, key, members)):
             + if not members or (leaves and not mutated()):
