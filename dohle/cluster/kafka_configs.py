@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from dohle.cluster.config import NodeConfig
+from dohle.cluster.kafka_addresses import NamedAddress
 from dohle.listeners.kafka.broker_configs import BrokerConfig
 from dohle.model.topic_config import ConfigType
+from dohle.runtime.network import Address
 
 _INT_MAX: Final = 2**31 - 1
 _RACK_SELECTOR: Final = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
@@ -96,7 +98,12 @@ _DERIVED: Final[dict[str, tuple[ConfigType, str, Callable[[NodeConfig], str | No
     "advertised.listeners": (
         ConfigType.LIST,
         "What Kafka's clients are told to connect to.",
-        lambda config: ",".join(f"{one.name}://{one.advertised or one.bind}" for one in config.kafka),
+        lambda config: _text(
+            tuple(
+                NamedAddress(plan.name, plan.advertised or Address(config.reachable_host, plan.bind.port))
+                for plan in config.kafka
+            )
+        ),
     ),
     "controller.quorum.voters": (
         ConfigType.LIST,
@@ -106,7 +113,7 @@ _DERIVED: Final[dict[str, tuple[ConfigType, str, Callable[[NodeConfig], str | No
     "listeners": (
         ConfigType.LIST,
         "Where this node listens for Kafka's clients.",
-        lambda config: ",".join(f"{one.name}://{one.bind}" for one in config.kafka),
+        lambda config: _text(tuple(NamedAddress(plan.name, plan.bind) for plan in config.kafka)),
     ),
     "log.dirs": (
         ConfigType.LIST,

@@ -59,7 +59,6 @@ class ServedSettings:
 
     creates_topics: bool = True
     told_as_reached: Collection[str] = (SOLE_LISTENER,)
-    tells_reached_address: bool = True
     configs: tuple[BrokerConfig, ...] = ()
     """This broker's, as Kafka's clients are told them."""
 
