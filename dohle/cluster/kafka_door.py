@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -14,6 +15,7 @@ from dohle.cluster.node import SECURITY_PROTOCOL
 from dohle.listeners.kafka.addresses import in_network, is_listener, is_loopback
 from dohle.listeners.kafka.listener import KafkaListener, KafkaSettings
 from dohle.listeners.kafka.served import ServedSettings
+from dohle.model.errors import ConfigurationError
 from dohle.model.image import BrokerImage
 from dohle.model.metadata import Endpoint
 from dohle.runtime.clock import Clock
@@ -22,6 +24,9 @@ from dohle.runtime.network import Address
 from dohle.runtime.tasks import OnFailure
 
 log = logging.getLogger(__name__)
+
+_LOOPBACK: Final = "127.0.0.1"
+_LOOPBACK_6: Final = "::1"
 
 MOST_NETWORKS: Final = 16
 """In how many networks a broker registers an address: it is part of the cluster's metadata."""
@@ -88,6 +93,22 @@ class KafkaDoor:
         """Takes the ports. Raises ConfigurationError if one is in use."""
         for plan in self._plans:
             await self.listener.bind(plan.bind, plan.name)
+            if plan.bind.host == _LOOPBACK:
+                await self._bind_second_loopback(plan)
+
+    async def _bind_second_loopback(self, plan: ListenerPlan) -> None:
+        """Listens on ::1 as well, which many clients try first for `localhost`; a machine may have none."""
+        try:
+            await self.listener.bind(Address(_LOOPBACK_6, plan.bind.port), plan.name)
+        except ConfigurationError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE:
+                log.warning(
+                    "port %d is another program's on %s: clients that take localhost for that come to it; give them"
+                    " %s, or this node another port",
+                    plan.bind.port,
+                    _LOOPBACK_6,
+                    plan.bind,
+                )
 
     async def open(self, broker: Broker) -> None:
         await self.listener.open(broker)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -172,3 +174,35 @@ def test_what_cannot_be_known_is_said():
 def test_what_is_loopback():
     assert all(map(is_loopback, ("localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "::1")))
     assert not any(map(is_loopback, ("10.0.0.1", "::2", "broker-1", "localhost.example")))
+
+
+def _free_on_both():
+    """Returns a port that is free on both loopback addresses, or skips where there is but one."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as six:
+            port = six.getsockname()[1]
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+    except OSError:
+        pytest.skip("this machine has no ::1")
+
+
+async def test_localhost_is_served_by_both_of_its_addresses():
+    port = _free_on_both()
+    opened = door(NodeConfig(kafka_port=port))
+    await opened.bind()
+    await opened.listener.serve({})
+    for host in ("127.0.0.1", "::1"):
+        _, writer = await asyncio.open_connection(host, port)
+        writer.close()
+    await opened.close()
+    assert [one.host for one in opened.endpoints] == ["127.0.0.1"]
+
+
+async def test_another_program_on_the_second_one_is_warned_of(caplog):
+    port = _free_on_both()
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
+        opened = door(NodeConfig(kafka_port=port))
+        await opened.bind()
+        await opened.close()
+    assert f"port {port} is another program's on ::1" in caplog.text

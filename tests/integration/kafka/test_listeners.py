@@ -145,6 +145,16 @@ def test_a_listener_on_all_addresses_tells_each_client_what_it_can_reach(make_cl
                 assert brokers(connection) == told
 
 
+def test_localhost_may_be_the_second_loopback_address(trio: Cluster) -> None:
+    try:
+        connection = RawKafka(trio.kafka_port(2), "::1")
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    with connection:
+        told = [(node, "::1" if node == 2 else "127.0.0.1", trio.kafka_port(node)) for node in trio.node_ids]
+        assert brokers(connection) == told
+
+
 def test_the_doctor_knows_the_doors_of_a_real_node(trio: Cluster) -> None:
     node = trio.local.state.nodes[0]
     assert "All is well: 3 nodes" in trio.done("doctor", "--from", f"127.0.0.1:{node.kafka_port}")
