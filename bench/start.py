@@ -1,11 +1,15 @@
 """A start: what opening a directory of many logs costs, after a clean stop and after a kill.
 
     python -m bench.start [PARTITIONS [SEGMENTS]]
+    python -m bench.start --large [PARTITIONS [MIB]]
 
 Makes 5,000 logs of 3 segments each, by default, and opens them in new processes: after a clean stop, and after SIGKILL
 came behind one more batch in each tenth log. Each line has the time, the CPU time, the longest turn of the event loop,
 and how many bytes were read, by the system's own count. The yardstick is what a program pays that lists each folder,
 has the size of each file, and reads two small ones a log, with nothing else done about them.
+
+With `--large`: 20 logs, by default, each written to up to 64 MiB of one segment, then killed with one more
+batch of 4 KB in each; opened as they are, and without their seals, from which on a start reads.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +59,25 @@ async def fill(folder: str, partitions: int, segments: int) -> None:
             log.append_as_leader(batch, 1, 1)
     await measures.close(logs, data, tasks)
     disk.close()
+
+
+async def grow_and_die(folder: str, partitions: int, size_bytes: int) -> None:
+    """Writes that much to each log, 4 MiB a second at most, and is killed."""
+    logs, _data, _tasks = await measures.format_and_open(RealDisk(), folder)
+    batch = encode_batch([Record(None, value, timestamp_ms=1) for value in payloads(1000)[:64]])
+    new = [NewLog("t", number, measures.TOPIC_ID, TopicConfig()) for number in range(partitions)]
+    made = await logs.create_logs(new)
+    while made[0].size_bytes < size_bytes:
+        goal = made[0].size_bytes + (4 << 20)
+        while made[0].size_bytes < goal:
+            for log in made:
+                log.append_as_leader(batch, 1, 1)
+            await asyncio.sleep(0)
+        await asyncio.gather(*(log.flush() for log in made))
+        await asyncio.sleep(1.1)
+    for log in made:
+        log.append_as_leader(a_batch(), 1, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def append_and_die(folder: str) -> None:
@@ -141,8 +165,24 @@ def measure(partitions: int, segments: int) -> None:
     print(f"batches, of which {unsure / 1e6:.1f} MB were above the recovery points after the kill")
 
 
+def measure_large(partitions: int, mib: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="dohle-bench-") as folder:
+        _in_process("grow-and-die", folder, partitions, mib)
+        yard = yardstick(folder)
+        shutil.copytree(folder, f"{folder}/kept")  # a start that ends well leaves nothing to recover
+        rows = [_row("killed", _in_process("opening", f"{folder}/kept"), yard)]
+        for path in Path(folder).glob("t-*/*.seals"):
+            path.unlink()
+        rows.append(_row("killed, no seals", _in_process("opening", folder), yard))
+    print_table(("STOP", "S", "CPU, S", "x YARDSTICK'S CPU", "LONGEST TURN, MS", "MB READ"), rows)
+
+
 def main(arguments: Sequence[str]) -> int:
     match arguments:
+        case ["--large", *wanted]:
+            measure_large(*([int(one) for one in wanted] + [20, 64][len(wanted) :]))
+        case ["--grow-and-die", folder, partitions, mib]:
+            uvloop.run(grow_and_die(folder, int(partitions), int(mib) << 20))
         case ["--fill", folder, partitions, segments]:
             uvloop.run(fill(folder, int(partitions), int(segments)))
         case ["--append-and-die", folder]:

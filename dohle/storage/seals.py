@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from crc32c import crc32c
 
-from dohle.model.batch import BatchHeader
+from dohle.model.batch import LENGTH_END, BatchHeader
 from dohle.runtime.disk import Disk, File
 
 SEALS_SUFFIX = ".seals"
@@ -30,6 +30,7 @@ SEAL_BYTES = 44
 _SEAL = struct.Struct(">qiIIiiqi")
 _CRC = struct.Struct(">I")
 _HEAD = struct.Struct(">qiibI")
+_pack_head = _HEAD.pack
 HEAD_BYTES = _HEAD.size
 
 
@@ -47,25 +48,25 @@ class Seal(NamedTuple):
 
 def head_of(header: BatchHeader) -> bytes:
     """Returns the head of the batch that has this header."""
-    return _HEAD.pack(*header[:5])
+    return _pack_head(*header[:5])
 
 
 class Heads:
     """The checksum of the heads of a segment's batches, which come one after the other from the first on."""
 
-    __slots__ = ("_last", "checksum", "first", "size")
+    __slots__ = ("checksum", "first", "last", "size")
 
     def __init__(self) -> None:
         self.size = 0
         self.first = self.checksum = 0
-        self._last: BatchHeader | None = None
+        self.last: BatchHeader | None = None  # that was noted
 
     def note(self, header: BatchHeader) -> None:
-        self.checksum = crc32c(_HEAD.pack(*header[:5]), self.checksum)
+        self.checksum = crc32c(_pack_head(*header[:5]), self.checksum)
         if not self.size:
             self.first = self.checksum
-        self.size += header.size_bytes
-        self._last = header
+        self.size += header[1] + LENGTH_END
+        self.last = header
 
     def go_on_from(self, seal: Seal) -> None:
         self.size, self.first, self.checksum = seal.size, seal.first, seal.heads
@@ -101,12 +102,11 @@ class Seals:
     """Those of one segment that grows, and of which every batch is known; `stored` of them are in the file."""
 
     ENTRY_BYTES = SEAL_BYTES
-    __slots__ = ("_end_offset", "_heads", "_taken", "stored")
+    __slots__ = ("_heads", "_taken", "stored")
 
     def __init__(self) -> None:
         self._heads: Heads | None = Heads()
         self._taken: list[Seal] = []
-        self._end_offset = -1
         self.stored = 0
 
     def __len__(self) -> int:
@@ -129,13 +129,14 @@ class Seals:
     def note(self, header: BatchHeader) -> None:
         if self._heads is not None:
             self._heads.note(header)
-            self._end_offset = header.base_offset + header.last_offset_delta + 1
 
     def add(self, indexed: int, timed: int, newest: tuple[int, int]) -> None:
         """Adds one behind the last batch, unless there is one, or the batches are not known."""
         heads = self._heads
-        if heads is not None and heads.size > self.size:
-            self._taken.append(Seal(self._end_offset, heads.size, heads.first, heads.checksum, indexed, timed, newest))
+        if heads is not None and heads.last is not None and heads.size > self.size:
+            self._taken.append(
+                Seal(heads.last.next_offset, heads.size, heads.first, heads.checksum, indexed, timed, newest)
+            )
 
     @classmethod
     def going_on(cls, kept: Sequence[Seal], stored: int, *, is_known: bool) -> Seals:
@@ -147,7 +148,6 @@ class Seals:
             seals._heads = None
         elif kept and seals._heads is not None:
             seals._heads.go_on_from(kept[-1])
-            seals._end_offset = kept[-1].end_offset
         return seals
 
     def unwritten(self) -> bytes:

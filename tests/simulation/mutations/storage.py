@@ -10,6 +10,7 @@ from dohle.storage.group_commit import GroupCommit
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder
 from dohle.storage.recovery import LogFiles
+from dohle.storage.segment import Segment
 from dohle.storage.unsynced import Unsynced
 from tests.simulation.mutations import divergence_scenarios
 from tests.simulation.mutations import storage_scenarios as scenarios
@@ -29,6 +30,20 @@ STORAGE = (
             + return self._end
             """,
         ),
+    ),
+    mutation(
+        "seals: a truncation leaves those of what it cuts",
+        "storage, recovery",
+        "no seal tells of batches in whose place others may come",
+        edit(
+            Segment,
+            "_unseal",
+            """
+            - kept = [seal for seal in there if seal.size <= position]
+            + kept = [seal for seal in there if seal.size <= position or mutated()]
+            """,
+        ),
+        scenario=scenarios.a_node_is_killed_after_a_truncation_below_a_seal,
     ),
     mutation(
         "durable end: what was appended during the sync counts",

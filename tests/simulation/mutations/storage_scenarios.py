@@ -46,6 +46,19 @@ async def power_goes_in_the_first_sync_after_a_truncation(stage: Stage) -> None:
 
 
 @scenario
+async def a_node_is_killed_after_a_truncation_below_a_seal(stage: Stage) -> None:
+    old = await deposed(stage, 4)
+    stage.log(old).note_progress(is_late=True)
+    await leads_elsewhere(stage, old, 6)
+    stage.mend(old, *stage.others(old))
+    await comes_back(stage, old)
+    await stage.passes(2.0)  # what came in its place is below the recovery point
+    stage.world.kill(old)
+    stage.world.start(old)
+    await comes_back(stage, old)
+
+
+@scenario
 async def a_sync_is_under_way_at_a_truncation(stage: Stage) -> None:
     old = await deposed(stage, 1)
     await leads_elsewhere(stage, old, 1)
