@@ -49,19 +49,19 @@ class Repairs:
         self._replicas = replicas
         self._budget = ReadBudget(surroundings.clock, lambda: bytes_per_s)
         self._tries: dict[PartitionKey, int] = {}
-        self._under_way: dict[PartitionKey, None] = {}
+        self.under_way: dict[PartitionKey, None] = {}  # those that are being repaired now
 
     async def run(self, following: Following, leader: Address) -> None:
         """Repairs the damaged replica, or has it begin anew; then it subscribes again."""
         key = following.key
         partition = self._replicas.partitions.get(key)
-        if partition is None or partition.role is not following or key in self._under_way:
+        if partition is None or partition.role is not following or key in self.under_way:
             return
-        self._under_way[key] = None
+        self.under_way[key] = None
         try:
             pause_s = await self._repair(following, leader)
         finally:
-            del self._under_way[key]
+            del self.under_way[key]
         if pause_s is None:
             self._tries.pop(key, None)
             self.refilled += 1

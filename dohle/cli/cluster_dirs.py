@@ -49,11 +49,11 @@ def show(nodes: tuple[int, ...], bootstrap: str, timeout_s: float, as_json: bool
     STRAYS are replicas that were set aside there: damaged ones, and what was not the broker's any more after a start.
 
     Exit code 1 if a directory is offline or has so little room that producers are refused, if a new replica waits for
-    room, or a broker does not answer.
+    room, one is damaged, or a broker does not answer.
     """
     found, shortages = run_async(_ask(nodes, bootstrap, timeout_s))
     sound = all(not isinstance(dirs, DohleError) and not any(one.failure for one in dirs) for dirs in found.values())
-    sound = sound and not any(one.directories or one.waiting for one in shortages.values())
+    sound = sound and not any(one.directories or one.waiting or one.damaged for one in shortages.values())
     if as_json:
         print_json(
             {"sound": sound, "nodes": [_as_json(node, dirs, shortages.get(node)) for node, dirs in found.items()]}
@@ -127,7 +127,12 @@ def _as_json(node: int, dirs: list[LogDirDescription] | DohleError, shortage: Sh
                 "strays": one.strays,
                 "stray_bytes": one.stray_bytes,
                 "replicas": [
-                    {"topic": replica.topic, "partition": replica.partition, "size_bytes": replica.size_bytes}
+                    {
+                        "topic": replica.topic,
+                        "partition": replica.partition,
+                        "size_bytes": replica.size_bytes,
+                        "damage": replica.failure.message if replica.failure else None,
+                    }
                     for replica in one.replicas
                 ],
             }

@@ -163,7 +163,9 @@ def _why(node: int, told: PartitionTold) -> str:
 
 
 def _why_silent(held: ReplicaDescription | None) -> str:
-    return "" if held is not None else "its broker does not answer"
+    if held is None:
+        return "its broker does not answer"
+    return "" if held.failure is None else held.failure.message
 
 
 def _why_behind(

@@ -60,7 +60,7 @@ def status(bootstrap: str, timeout_s: float, as_json: bool, watch: bool) -> int:
         if state is None or not is_local:
             raise
         raise BrokerNotAvailable(f"{running_words(state)} ({error.message})") from error
-    health = health_of(description, shortages)
+    health = health_of(description, [node for node, one in shortages.items() if one.directories or one.waiting])
     if quorum is not None:
         complain(quorum, f"what was known up to metadata offset {description.metadata_offset}")
     if state is not None and is_local and not description.cluster_id:

@@ -432,12 +432,21 @@ class Admin:
         return [descriptions.log_dir(log_dir) for log_dir in answer.log_dirs]
 
     async def describe_shortage(self, node_id: int) -> Shortage:
-        """Returns what one broker lacks room for, of disks that are full or nearly. Raises BrokerNotAvailable."""
+        """Returns what one broker lacks room for, and which of its replicas are damaged.
+
+        Raises BrokerNotAvailable.
+        """
         request = admin_pb2.DescribeLogDirsRequest(omit_replicas=True)
         answer = await self._ask(node_id, request, admin_pb2.DescribeLogDirsResponse)
         return Shortage(
             tuple(log_dir.lacks_room for log_dir in answer.log_dirs if log_dir.lacks_room),
             {TopicPartition(one.topic, one.partition): one.reason for one in answer.waiting},
+            {
+                TopicPartition(one.topic, one.partition): one.failure.message
+                for log_dir in answer.log_dirs
+                for one in log_dir.replicas
+                if one.HasField("failure")
+            },
         )
 
     async def describe_log_dir_moves(self, node_id: int) -> list[LogDirMove]:

@@ -327,10 +327,13 @@ class LogDirDescription:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """What a broker lacks room for."""
+    """What a broker lacks: room, and what has rotted of its replicas."""
 
     directories: tuple[str, ...]  # why producers are refused in each of them, and what to do
     waiting: dict[TopicPartition, str]  # new replicas that lie nowhere yet, and why
+    damaged: dict[TopicPartition, str] = field(
+        default_factory=dict
+    )  # what is not served of them, and what becomes of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from dohle.rpc.v1 import admin_pb2, common_pb2
 from dohle.runtime.disk import Disk
 from dohle.runtime.network import RequestContext
 from dohle.storage.log_folder import LogFolder
+from dohle.storage.opened import Damage
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -145,7 +146,7 @@ class AdminService:
         replicas = self._broker.replicas
         partitions = sorted(replicas.partitions.values(), key=lambda partition: partition.name)
         if request.omit_replicas:
-            partitions = []
+            partitions = [partition for partition in partitions if partition.log.damage is not None]
         now = self._broker.now()
         directories = [self._log_dir(folder, partitions, now) for folder in self._broker.log_dirs.folders]
         offline = dict(self._broker.log_dirs.offline)
@@ -173,7 +174,11 @@ class AdminService:
             strays=len(folder.strays.sizes),
             stray_bytes=sum(folder.strays.sizes.values()),
             lacks_room=folder.headroom.words() if folder.headroom.is_low else "",
-            replicas=[_replica(one, now) for one in partitions if folder.logs.get(one.log.key) is one.log],
+            replicas=[
+                _replica(one, now, is_repaired=one.key in self._broker.replicas.repairs.under_way)
+                for one in partitions
+                if folder.logs.get(one.log.key) is one.log
+            ],
         )
         if not folder.failed:
             try:
@@ -237,9 +242,19 @@ def _configs(topic: TopicImage) -> list[admin_pb2.DescribedConfig]:
     ]
 
 
-def _replica(partition: Partition, now: float) -> admin_pb2.ReplicaDescription:
+def _damage_words(damage: Damage, *, is_repaired: bool) -> str:
+    if is_repaired:
+        becomes = "it is being repaired from its leader"
+    else:
+        becomes = "it is repaired, or filled anew, once another replica is in sync without it"
+    if damage.offsets is None:
+        return f"{damage}; nothing of it is served; {becomes}"
+    return f"{damage}; offsets {damage.offsets[0]} to {damage.offsets[1] - 1} are not served; {becomes}"
+
+
+def _replica(partition: Partition, now: float, *, is_repaired: bool) -> admin_pb2.ReplicaDescription:
     log, damage = partition.log, partition.log.damage
-    damaged = None if damage is None else DamagedReplica(str(damage))
+    damaged = None if damage is None else DamagedReplica(_damage_words(damage, is_repaired=is_repaired))
     refusal = partition.role.refusal if isinstance(partition.role, Following) else None
     return admin_pb2.ReplicaDescription(
         topic=partition.name.topic,

@@ -34,6 +34,7 @@ from dohle.client.values import (
     UnhealthyPartition,
     VoterDescription,
 )
+from dohle.model.errors import DamagedReplica
 from dohle.model.ids import TopicPartition
 from dohle.model.topic_config import NOT_CARRIED_OUT
 from dohle.runtime.network import Address
@@ -88,6 +89,18 @@ def test_nodes_that_lack_room_are_not_healthy_and_say_for_what():
         "producers are refused: /d has 5 MiB free",
         "7 new replicas (t-0, t-1, t-2, t-3, t-4, …) wait for room, and are made once there is some: /d is full",
     ]
+
+
+def test_damaged_replicas_are_named_and_not_taken_for_a_lack_of_room():
+    shortage = Shortage((), {}, {TopicPartition("t", number): "its file is bad" for number in range(12)})
+    words = shortage_words(shortage)
+    assert words[:2] == ["replica t-0 is damaged: its file is bad", "replica t-1 is damaged: its file is bad"]
+    assert words[-1] == "and 2 more replicas are damaged"
+    assert len(words) == 11
+    partition = PartitionDescription(0, 1, 0, 0, (1, 2), (1,))
+    bad = ReplicaDescription("t", bytes(16), 0, 9, 0, 5, 5, 5, True, DamagedReplica("its file is bad"))
+    told = PartitionTold(PartitionHistory((), 0, 0), partition, {1: bad}, _cluster(), None, {})
+    assert _why(1, told) == "its file is bad"
 
 
 def test_nodes_are_listed_by_number_whatever_they_are():
