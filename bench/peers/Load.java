@@ -106,8 +106,8 @@ public final class Load {
                 if (failure != null) {
                     failed[0]++;
                 } else if (due >= began + warmS * 1e9 && written.partition() < last.length) {
-                    long before = last[written.partition()];
-                    if (before != 0) longestGap[0] = Math.max(longestGap[0], (at - before) / 1e9);
+                    double since = Math.max(last[written.partition()], began + warmS * 1e9);
+                    longestGap[0] = Math.max(longestGap[0], (at - since) / 1e9);
                     last[written.partition()] = at;
                 }
             });

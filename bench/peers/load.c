@@ -7,7 +7,8 @@
  * produce: as fast as it goes for so many seconds, or so many records where RECORDS is above 0, after a warm-up that was
  * acknowledged; the time ends when the last is acknowledged. rate: record i is due at i / PER_S after the start, and its
  * latency counts from then, however late it was sent; PARTITIONS 0 leaves the choice to the client, others take turns.
- * The longest gap is the longest time between two acknowledgements of one partition. consume: from the first record on.
+ * The longest gap is the longest time without an acknowledgement of one partition, from the end of the warm-up on.
+ * consume: from the first record on.
  * Load.java does the same with the Java client. */
 #include <pthread.h>
 #include <stdio.h>
@@ -119,8 +120,9 @@ static void acknowledged(rd_kafka_t *kafka, const rd_kafka_message_t *message, v
     latency[number] = at - due[number];
     int partition = message->partition;
     if (due[number] >= counts_from && partition < MOST_PARTITIONS) {
-        if (last[partition] && at - last[partition] > longest_gap)
-            longest_gap = at - last[partition];
+        double since = last[partition] ? last[partition] : counts_from;
+        if (at - since > longest_gap)
+            longest_gap = at - since;
         last[partition] = at;
     }
 }
