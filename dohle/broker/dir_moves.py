@@ -28,6 +28,7 @@ from dohle.model.errors import (
     DamagedReplica,
     DohleError,
     InvalidRequest,
+    LogDirNotFound,
     NoReassignmentInProgress,
     OffsetOutOfRange,
     ReassignmentInProgress,
@@ -85,6 +86,7 @@ class DirMove:
     target: str
     size_bytes: int
     copied_bytes: int = 0
+    copied_to: int = -1  # the copy's end
     state: MoveState = MoveState.WAITING
     failure: DohleError | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -118,9 +120,37 @@ class DirMoves:
     def begin(self, name: TopicPartition, path: str, *, validate_only: bool = False) -> None:
         """Begins to move the replica of `name` to the directory `path`, or only says whether it could.
 
-        Raises UnknownTopicOrPartition, ReplicaNotAvailable, InvalidRequest, ReassignmentInProgress, DamagedReplica, and
-        StorageFailure if one of the two directories has failed, or there is no room.
+        Raises LogDirNotFound, UnknownTopicOrPartition, ReplicaNotAvailable, InvalidRequest, ReassignmentInProgress,
+        DamagedReplica, and StorageFailure if one of the two directories has failed, or there is no room.
         """
+        size_bytes, source = self._check(name, path)
+        if not validate_only:
+            move = DirMove(self._partition(name).key, name, source, path, size_bytes)
+            self._moves.pop(name, None)
+            self._moves[name] = move
+            self._forget_some()
+            move.task = self._surroundings.tasks.spawn(self._run(move), f"move {name} to {path}")
+
+    async def redirect(self, name: TopicPartition, path: str) -> None:
+        """As `begin`, of a replica that may lie there already, or be on its way elsewhere: then it turns round."""
+        self._target(path)
+        under_way = self._moves.get(name)
+        if under_way is None or under_way.state.is_over:
+            if self._source(name).path != path:
+                self.begin(name, path)
+        elif under_way.target != path:
+            if self._source(name).path != path:
+                self._check(name, path, turns=True)
+            with contextlib.suppress(NoReassignmentInProgress):  # it arrives at this moment
+                await self.cancel(name)
+            if self._source(name).path != path:
+                self.begin(name, path)
+
+    def _source(self, name: TopicPartition) -> LogFolder:
+        return self._dirs.folder_of(self._partition(name).log)
+
+    def _check(self, name: TopicPartition, path: str, *, turns: bool = False) -> tuple[int, str]:
+        """Returns the replica's size and where it lies. Raises what `begin` raises; `turns`: it may be on its way."""
         if self._closed:
             raise BrokerNotAvailable(f"broker {self._surroundings.me} is stopping")
         target = self._target(path)
@@ -136,7 +166,7 @@ class DirMoves:
         if partition.log.damage is not None:
             raise DamagedReplica(f"{name} is damaged ({partition.log.damage}): it is to be repaired first")
         present = self._moves.get(name)
-        if present is not None and not present.state.is_over:
+        if not turns and present is not None and not present.state.is_over:
             raise ReassignmentInProgress(f"{name} is on its way to {present.target}: cancel that first")
         if len(self.under_way) >= _MOST:
             raise InvalidRequest(f"{_MOST} replicas are on their way already: wait until some have arrived")
@@ -147,12 +177,7 @@ class DirMoves:
                 f"{path} has {free >> 20} MiB free, and {name}, what else is on its way there, and what a node needs to"
                 f" start take {needed >> 20} MiB: choose another directory, or free space"
             )
-        if not validate_only:
-            move = DirMove(partition.key, name, source.path, path, size_bytes)
-            self._moves.pop(name, None)
-            self._moves[name] = move
-            self._forget_some()
-            move.task = self._surroundings.tasks.spawn(self._run(move), f"move {name} to {path}")
+        return size_bytes, source.path
 
     def _target(self, path: str) -> LogFolder:
         target = next((folder for folder in self._dirs.folders if folder.path == path), None)
@@ -160,7 +185,7 @@ class DirMoves:
         if path in self._dirs.offline:
             raise StorageFailure(f"{path} is offline: {self._dirs.offline[path]}; online are {', '.join(online)}")
         if target is None:
-            raise InvalidRequest(
+            raise LogDirNotFound(
                 f"{path!r} is no log directory of broker {self._surroundings.me}, which has {', '.join(online)}"
             )
         if (reason := unusable(self._surroundings.disk, path)) is not None:
@@ -296,7 +321,7 @@ class _Filling:
         self._source = source
         self._budget = budget
         self._surroundings = surroundings
-        move.copied_bytes = 0
+        move.copied_bytes, move.copied_to = 0, -1
 
     async def reach_the_end(self) -> None:
         """Returns when the copy lacks little, and the rest is durable. Raises _Cut, and what disks raise."""
@@ -344,6 +369,7 @@ class _Filling:
         if batches:
             self.copy.append_as_follower(batches, original.last_epoch)
         self._move.copied_bytes += len(batches)
+        self._move.copied_to = self.copy.log_end_offset
         self._move.size_bytes = max(original.size_bytes, self._move.copied_bytes)
         return len(batches)
 

@@ -18,13 +18,15 @@
     │   ├── NotController                  41
     │   ├── StorageFailure                 56  may have happened
     │   ├── FetchSessionIdNotFound         70
+    │   ├── InvalidFetchSessionEpoch       71
     │   ├── ListenerNotFound               72
     │   ├── FencedLeaderEpoch              74
     │   ├── UnknownLeaderEpoch             75
     │   ├── OffsetNotAvailable             78
     │   ├── ThrottlingQuotaExceeded        89
     │   ├── UnknownTopicId                100
-    │   └── InconsistentTopicId           103
+    │   ├── InconsistentTopicId           103
+    │   └── FetchSessionTopicIdError      106
     ├── UnknownServerError             -1  may have happened
     ├── OffsetOutOfRange                1
     ├── MessageTooLarge                10
@@ -47,6 +49,7 @@
     ├── TransactionalIdAuthorizationFailed 53
     ├── SecurityDisabled               54
     ├── OperationNotAttempted          55
+    ├── LogDirNotFound                 57
     ├── UnknownProducerId              59
     ├── ReassignmentInProgress         60
     ├── UnsupportedCompressionType     76
@@ -197,6 +200,12 @@ class FetchSessionIdNotFound(Retriable):
     code = 70
 
 
+class InvalidFetchSessionEpoch(Retriable):
+    """The request names another epoch of its fetch session than comes next."""
+
+    code = 71
+
+
 class NotEnoughReplicas(Retriable):
     """Fewer replicas are in sync than min.insync.replicas asks for; nothing was written."""
 
@@ -263,6 +272,12 @@ class InconsistentTopicId(Retriable):
     """The topic of this name has another id here."""
 
     code = 103
+
+
+class FetchSessionTopicIdError(Retriable):
+    """The fetch session was begun with names of topics and goes on with ids, or the other way."""
+
+    code = 106
 
 
 class UnknownServerError(DohleError):
@@ -414,6 +429,12 @@ class OperationNotAttempted(DohleError):
     """The operation was not attempted."""
 
     code = 55
+
+
+class LogDirNotFound(DohleError):
+    """The broker has no log directory of this path."""
+
+    code = 57
 
 
 class UnknownProducerId(DohleError):

@@ -11,9 +11,16 @@ the device failed. Paths are strings with `/`, absolute or relative to the proce
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Buffer = bytes | bytearray | memoryview
+
+
+class Room(NamedTuple):
+    """How large a disk is, and how much can still be written to it."""
+
+    total_bytes: int
+    free_bytes: int
 
 
 class File(Protocol):
@@ -126,6 +133,10 @@ class Disk(Protocol):
 
     async def find_free_bytes(self, path: str) -> int:
         """The same, for who asks over and over: a disk that is slow to answer holds up nobody else."""
+        ...
+
+    async def find_room(self, path: str) -> Room:
+        """The same again, with the size of the disk. Raises OSError where it does not answer."""
         ...
 
     async def reserve(self, path: str, size: int) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from dohle.runtime.disk import File
+from dohle.runtime.disk import File, Room
 from dohle.runtime.open_files import EXHAUSTED, Descriptors, OpenFile, read_cached, read_from, sync_all
 from dohle.runtime.turnstile import Turnstile
 
@@ -199,6 +199,10 @@ class RealDisk:
 
     async def find_free_bytes(self, path: str) -> int:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self.free_bytes, path)
+
+    async def find_room(self, path: str) -> Room:
+        usage = await asyncio.get_running_loop().run_in_executor(self._pool, shutil.disk_usage, path)
+        return Room(usage.total, usage.free)
 
     async def reserve(self, path: str, size: int) -> None:
         descriptor = self._descriptors.call(os.open, path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -24,7 +24,7 @@ from dohle.model.errors import CorruptLog, StorageFailure
 from dohle.model.ids import DirectoryId, TopicId, id_text
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.clock import Clock
-from dohle.runtime.disk import Disk, File
+from dohle.runtime.disk import Disk, File, Room
 from dohle.runtime.progress import Progress
 from dohle.runtime.tasks import Tasks, cancel, turn
 from dohle.storage.checkpoints import (
@@ -148,6 +148,12 @@ class LogFolder:
         with contextlib.suppress(OSError):
             return self._disk.free_bytes(self.path) if is_there(self._disk, self.path) else 0
         return 0
+
+    async def room(self) -> Room:
+        """Returns how large the disk is, and how much can still be written. Raises OSError where it is away."""
+        if not is_there(self._disk, self.path):
+            raise FileNotFoundError(errno.ENOENT, "No such folder", self.path)
+        return await self._disk.find_room(self.path)
 
     # Opening
 

@@ -16,6 +16,7 @@ may be years old). Transactional state is left out.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from crc32c import crc32c
@@ -128,6 +129,11 @@ class ProducerStates:
             producer_id: max([batch.last_offset for batch in known.batches if batch.last_offset < end], default=-1)
             for producer_id, known in self._producers.items()
         }
+
+    def newest(self) -> Iterator[tuple[int, int, WrittenBatch]]:
+        """Yields each producer's id, its epoch and its last batch, by id."""
+        for producer_id, known in sorted(self._producers.items()):
+            yield producer_id, known.epoch, known.batches[-1]
 
     def expire(self, now: float, after_ms: int) -> None:
         """Forgets who was not seen for `after_ms`."""

@@ -12,7 +12,7 @@ import errno
 from collections.abc import Callable, Sequence
 from random import Random
 
-from dohle.runtime.disk import Buffer, File
+from dohle.runtime.disk import Buffer, File, Room
 
 SECTOR_BYTES = 512
 
@@ -235,6 +235,9 @@ class FaultDisk:
 
     async def find_free_bytes(self, path: str) -> int:
         return self.free_bytes(path)
+
+    async def find_room(self, path: str) -> Room:
+        return Room(self.capacity, self.free_bytes(path))
 
     async def reserve(self, path: str, size: int) -> None:
         self.check("reserve", path)

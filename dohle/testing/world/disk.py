@@ -22,7 +22,7 @@ from enum import Enum
 from functools import lru_cache
 from random import Random
 
-from dohle.runtime.disk import Buffer, File
+from dohle.runtime.disk import Buffer, File, Room
 from dohle.storage.compaction.swap_files import CLEANED_SUFFIX, SWAP_SUFFIX
 from dohle.storage.moved_logs import FUTURE_SUFFIX, MOVED_SUFFIX
 from dohle.storage.segment import RETIRED_SUFFIX
@@ -440,6 +440,9 @@ class SimDisk:
 
     async def find_free_bytes(self, path: str) -> int:
         return self.free_bytes(path)
+
+    async def find_room(self, path: str) -> Room:
+        return Room(_CAPACITY_BYTES, self.free_bytes(path))
 
     async def reserve(self, path: str, size: int) -> None:
         if self.abandoned:
