@@ -94,11 +94,11 @@ class Following:
                 raise InvalidRecord(f"a push begins at offset {base_offset} where {self.log.log_end_offset} comes next")
             self.log.append_as_follower(push.batches, self.leader_epoch, is_old=is_old)
             self.refusal = None
-        before = self.log.high_watermark
+        before = self.log.high_watermark, self.log.log_start_offset
         self.log.advance_high_watermark(push.high_watermark)
-        if self.log.high_watermark > before:
-            self._watermark_moved()
         self.log.advance_log_start(min(push.log_start_offset, self.log.high_watermark))
+        if (self.log.high_watermark, self.log.log_start_offset) != before:
+            self._watermark_moved()
         return True
 
     def acknowledgement(self) -> replication_pb2.Acknowledgement | None:

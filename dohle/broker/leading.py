@@ -96,7 +96,7 @@ class LeaderTerms:
     may_join: Callable[[NodeId, int], bool]  # of that broker epoch, unfenced and not shutting down, by the image
     ask_controller: Callable[[Proposal], None]
     check_room: Callable[[Log], None]  # raises DiskFull where producers are to write nothing
-    watermark_moved: Callable[[], None]
+    watermark_moved: Callable[[], None]  # or the log's start: readers want to know
     look_again: Callable[[float], None]  # calls `advance` after so many seconds
 
 
@@ -402,6 +402,7 @@ class Leading:
         """Lets the log begin at `offset`, which the watermark has passed; followers hear of it, and do the same."""
         assert offset <= self.log.high_watermark
         self.log.advance_log_start(offset)
+        self._terms.watermark_moved()
         for replica in self.replicas.values():
             if replica.subscriber is not None:
                 replica.subscriber.watermark_moved(is_read=is_awaited)  # pushes that tell of one tell of both

@@ -31,6 +31,11 @@ class Readers:
         self._rack = rack
         self._by_rack = by_rack
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether this broker has no session with a controller."""
+        return self._membership.fenced or self._membership.in_doubt
+
     def replica_for(self, leading: Leading, rack: str, fetch_offset: int) -> NodeId | None:
         """Returns the follower that a consumer in `rack` is to read; None if it is to stay with this leader."""
         if not rack or rack == self._rack or not self._by_rack or self._membership.in_doubt:

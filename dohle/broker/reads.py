@@ -7,12 +7,12 @@ already seen.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from dohle.broker.fetch_set import Fetched, FetchSet, FetchWanted, I, Interest, Turn
 from dohle.broker.following import Following
 from dohle.broker.readers import Readers
 from dohle.broker.replicas import Replicas, check_leader_epoch
@@ -25,7 +25,7 @@ from dohle.model.errors import (
     OffsetNotAvailable,
     OffsetOutOfRange,
 )
-from dohle.model.ids import NodeId, PartitionKey
+from dohle.model.ids import PartitionKey
 from dohle.runtime.clock import Clock
 from dohle.storage.log import Log
 from dohle.storage.time_lookup import Found
@@ -41,38 +41,11 @@ MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class FetchWanted:
-    key: PartitionKey
-    fetch_offset: int
-    max_bytes: int
-    current_leader_epoch: int = -1
-    rack: str = ""  # the reader's; empty: only a leader may answer
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """`failure` None: `batches` are whole, and the first may begin before the offset that was asked for.
-
-    `read_from` is the replica that the reader is to go on with, if it is to go elsewhere; `follows`: of a follower.
-    """
-
-    key: PartitionKey
-    high_watermark: int = -1
-    log_start_offset: int = -1
-    batches: bytes = b""
-    failure: DohleError | None = None
-    read_from: NodeId | None = None
-    follows: bool = False
-
-    @property
-    def is_news(self) -> bool:
-        """Whether a reader is waiting for this."""
-        return bool(self.batches) or self.failure is not None or self.read_from is not None
-
-
-@dataclass(frozen=True, slots=True)
 class FoundOffset:
-    """`offset` -1: no record is that late. `timestamp_ms` -1: an end of the log was asked for."""
+    """`offset` -1: no record is that late. `timestamp_ms` -1: an end of the log was asked for.
+
+    `leader_epoch` is that of the record at `offset`; of the end it is the leader's own, in which the next one comes.
+    """
 
     offset: int
     timestamp_ms: int
@@ -93,49 +66,67 @@ class Reads:
     ) -> list[Fetched]:
         """Returns one answer a partition: at once if `min_bytes` are there, or if any fails or names another replica;
         else after waiting."""
+        interests = [Interest(one) for one in wanted]
+        fetch_set = FetchSet[Interest]()
+        for interest in interests:
+            fetch_set.add(interest)
+        try:
+            answers = await self.fetch_due(fetch_set, max_wait_s=max_wait_s, min_bytes=min_bytes, max_bytes=max_bytes)
+        finally:
+            fetch_set.close()
+        return [answers[interest] for interest in interests]
+
+    async def fetch_due(
+        self, fetch_set: FetchSet[I], *, max_wait_s: float, min_bytes: int, max_bytes: int
+    ) -> dict[I, Fetched]:
+        """Returns what there is of the interests that are due, or come due while this waits, as `fetch` does.
+
+        Who is overtaken by another fetch of the set, or by its end, gets what was found until then.
+        """
         deadline = self._clock.now() + max_wait_s
-        woken = asyncio.Event()
-        # one that is not here fails when it is read
-        watched = [found for one in wanted if (found := self._replicas.partitions.get(one.key)) is not None]
-        for partition in watched:
-            partition.watch(woken.set)
+        turn = fetch_set.begin(in_doubt=self._readers.in_doubt)
         try:
             while True:
-                woken.clear()
-                answers = await self._read(wanted, min(max_bytes, MOST_BYTES))
-                found_bytes = sum(len(answer.batches) for answer in answers)
-                elsewhere = any(answer.failure is not None or answer.read_from is not None for answer in answers)
+                turn.news.clear()
+                await self._read(turn, min(max_bytes, MOST_BYTES))
                 remaining = deadline - self._clock.now()
-                if found_bytes >= min_bytes or remaining <= 0 or elsewhere:
-                    self._traffic.fetches += 1
-                    self._traffic.fetched_bytes += found_bytes
-                    self._traffic.followed_bytes += sum(len(answer.batches) for answer in answers if answer.follows)
-                    self._count(answers)
-                    return answers
-                await self._clock.wait(woken, remaining)
+                if turn.found_bytes >= min_bytes or remaining <= 0 or turn.is_urgent or turn.is_over:
+                    fetch_set.settle(turn)
+                    self._count(turn.answers.values(), turn.found_bytes)
+                    return turn.answers
+                await self._clock.wait(turn.news, remaining)
         finally:
-            for partition in watched:
-                partition.unwatch(woken.set)
+            fetch_set.end(turn)
 
-    def _count(self, answers: Sequence[Fetched]) -> None:
+    def _count(self, answers: Iterable[Fetched], found_bytes: int) -> None:
+        self._traffic.fetches += 1
+        self._traffic.fetched_bytes += found_bytes
         now = self._clock.now()
         for answer in answers:
+            if answer.follows:
+                self._traffic.followed_bytes += len(answer.batches)
             partition = self._replicas.partitions.get(answer.key) if answer.batches else None
             if partition is not None:
                 partition.bytes_out.count(len(answer.batches), now)
 
-    async def _read(self, wanted: Sequence[FetchWanted], max_bytes: int) -> list[Fetched]:
-        answers: list[Fetched] = []
-        for one in wanted:
+    async def _read(self, turn: Turn[I], max_bytes: int) -> None:
+        """Looks at what is due now; what comes due meanwhile is left for the next time."""
+        for interest in list(turn.unread):
+            if turn.is_over:
+                return
+            if interest not in turn.unread:  # it was dropped meanwhile
+                continue
+            turn.begin_to_read(interest)
+            first = max_bytes > 0 and not turn.found_bytes
             try:
-                answer = await self._read_one(one, max_bytes, first=max_bytes > 0 and not any_data(answers))
+                answer = await self._read_one(interest, max_bytes - turn.found_bytes, first=first)
             except DohleError as error:
-                answer = Fetched(one.key, failure=error)
-            max_bytes -= len(answer.batches)
-            answers.append(answer)
-        return answers
+                answer = Fetched(interest.wanted.key, failure=error)
+            turn.found(interest, answer)
 
-    async def _read_one(self, wanted: FetchWanted, max_bytes: int, *, first: bool) -> Fetched:
+    async def _read_one(self, interest: Interest, max_bytes: int, *, first: bool) -> Fetched:
+        wanted = interest.wanted
+        interest.watch(self._replicas.partitions.get(wanted.key))
         partition = self._replicas.partition(wanted.key)
         work = partial(_read_log, wanted=wanted, max_bytes=max_bytes, first=first)
         if isinstance(partition.role, Following) and wanted.rack:
@@ -174,7 +165,9 @@ class Reads:
         check_leader_epoch(current_leader_epoch, leading)
         source = leading.log
         if timestamp_ms in (EARLIEST, EARLIEST_LOCAL):
-            return FoundOffset(source.log_start_offset, -1, leading.leader_epoch)
+            return FoundOffset(source.log_start_offset, -1, source.epochs.epoch_at(source.log_start_offset))
+        if timestamp_ms == LATEST_TIERED:
+            return FoundOffset(-1, -1, -1)
         if not leading.watermark_is_current:
             raise OffsetNotAvailable(
                 f"the high watermark {source.high_watermark} has not reached the start of leader epoch"
@@ -182,8 +175,6 @@ class Reads:
             )
         if timestamp_ms == LATEST:
             return FoundOffset(source.high_watermark, -1, leading.leader_epoch)
-        if timestamp_ms == LATEST_TIERED:
-            return FoundOffset(-1, -1, leading.leader_epoch)
         high_watermark = source.high_watermark
 
         async def look(log: Log) -> Found | None:
@@ -196,8 +187,8 @@ class Reads:
         except DamagedReplica as failure:
             raise leading.found_damage(failure, self._clock.now()) from failure
         if found is None:
-            return FoundOffset(-1, -1, leading.leader_epoch)
-        return FoundOffset(found.offset, found.timestamp, leading.leader_epoch)
+            return FoundOffset(-1, -1, -1)
+        return FoundOffset(found.offset, found.timestamp, partition.log.epochs.epoch_at(found.offset))
 
     def end_of_epoch(self, key: PartitionKey, leader_epoch: int, current_leader_epoch: int) -> tuple[int, int]:
         """Returns the largest epoch known that is not above `leader_epoch`, and the offset where it ended; (-1, -1)
@@ -205,10 +196,6 @@ class Reads:
         leading = self._replicas.partition(key).leading()
         check_leader_epoch(current_leader_epoch, leading)
         return leading.log.end_offset_for_epoch(leader_epoch)
-
-
-def any_data(answers: Sequence[Fetched]) -> bool:
-    return any(answer.batches for answer in answers)
 
 
 async def _read_log(source: Log, *, wanted: FetchWanted, max_bytes: int, first: bool) -> Fetched:

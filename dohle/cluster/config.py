@@ -93,6 +93,9 @@ class NodeConfig:
     queued_max_request_bytes: int = _setting(
         256 << 20, "Requests of Kafka's clients that are not answered yet, all together", "bytes", least=1 << 20
     )
+    max_incremental_fetch_session_cache_slots: int = _setting(
+        1000, "Fetch sessions of Kafka's clients, which say once what they read; 0: none", least=0, most=100_000
+    )
     auto_create_topics_enable: bool = _setting(
         True, "Whether a topic is made when a Kafka client asks for it and it does not exist"
     )

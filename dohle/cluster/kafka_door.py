@@ -51,6 +51,7 @@ class KafkaDoor:
                 served=ServedSettings(
                     creates_topics=config.auto_create_topics_enable,
                     told_as_reached=[plan.name for plan in self._plans if plan.advertised is None],
+                    fetch_session_slots=config.max_incremental_fetch_session_cache_slots,
                     configs=kafka_configs(config),
                 ),
             ),

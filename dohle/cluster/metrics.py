@@ -261,3 +261,18 @@ def _of_kafka(listener: KafkaListener) -> Iterator[Metric]:
     for name in sorted(listener.asked):
         requests.add_metric([name], float(listener.asked[name]))
     yield requests
+    sessions = listener.clients.sessions
+    yield GaugeMetricFamily("dohle_kafka_fetch_sessions", "Fetch sessions of Kafka's clients", float(len(sessions)))
+    wanted = float(sessions.partitions)
+    yield GaugeMetricFamily("dohle_kafka_fetch_session_partitions", "Partitions that they want, in all", wanted)
+    evictions = float(sessions.evictions)
+    yield CounterMetricFamily("dohle_kafka_fetch_session_evictions", "Those that lost their place to others", evictions)
+    software = listener.clients.software
+    asked = CounterMetricFamily(
+        "dohle_kafka_client_software", "Times that clients said what they are", labels=["name", "version"]
+    )
+    for (name, version), count in software.in_order():
+        asked.add_metric([name, version], float(count))
+    yield asked
+    others = float(software.others)
+    yield CounterMetricFamily("dohle_kafka_client_software_others", "Times of those not told apart any more", others)

@@ -6,7 +6,7 @@ import asyncio
 
 from dohle.broker.broker import Broker
 from dohle.broker.deletions import Deletion
-from dohle.broker.reads import Fetched, FetchWanted
+from dohle.broker.fetch_set import Fetched, FetchWanted
 from dohle.broker.replicas import LISTENER
 from dohle.listeners.byte_budget import ByteBudget
 from dohle.listeners.produce_stream import ProduceStream, Requests

@@ -7,8 +7,8 @@ import dataclasses
 
 import pytest
 
+from dohle.broker.fetch_set import Fetched, FetchWanted
 from dohle.broker.leading import ACKS_ALL
-from dohle.broker.reads import Fetched, FetchWanted
 from dohle.model.errors import CorruptMessage, NotController, NotLeaderOrFollower
 from dohle.model.ids import NodeId
 from dohle.storage.opened import Damage

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from dohle.broker.deletions import WATERMARK
+from dohle.broker.fetch_set import Fetched, FetchWanted
 from dohle.broker.leading import ACKS_ALL
-from dohle.broker.reads import EARLIEST, Fetched, FetchWanted
+from dohle.broker.reads import EARLIEST
 from dohle.model.errors import (
     NotLeaderOrFollower,
     OffsetNotAvailable,

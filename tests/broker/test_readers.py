@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dohle.broker.reads import Fetched, FetchWanted
+from dohle.broker.fetch_set import Fetched, FetchWanted
 from dohle.model.errors import (
     FencedLeaderEpoch,
     NotLeaderOrFollower,

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from dohle.broker import replicas as replicas_module
+from dohle.broker.fetch_set import FetchWanted
 from dohle.broker.following import Following
 from dohle.broker.leading import ACKS_ALL, ACKS_LEADER, Leading
-from dohle.broker.reads import LATEST, FetchWanted
+from dohle.broker.reads import LATEST
 from dohle.model.errors import (
     DamagedReplica,
     FencedLeaderEpoch,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from dohle.broker.fetch_set import Fetched, FetchWanted
 from dohle.broker.leading import ACKS_ALL
-from dohle.broker.reads import EARLIEST, Fetched, FetchWanted
+from dohle.broker.reads import EARLIEST
 from dohle.model.errors import OffsetOutOfRange
 from dohle.storage.segment import LOG_SUFFIX, RETIRED_SUFFIX, named_offsets
 from tests.broker.brokers import KEY, Cluster, Node, until

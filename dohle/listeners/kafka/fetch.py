@@ -1,18 +1,31 @@
-"""Fetch: batches as they lie in the log. Sessions are refused, so that every request names all that it wants."""
+"""Fetch: batches as they lie in the log, in sessions of `fetch_sessions` or without one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from dohle.broker.broker import Broker
-from dohle.broker.reads import MOST_BYTES, Fetched, FetchWanted
+from dohle.broker.fetch_set import Fetched
+from dohle.broker.reads import MOST_BYTES
+from dohle.kafka.declaration import NO_UUID
 from dohle.kafka.messages.fetch import FetchRequest, FetchResponse
 from dohle.listeners.byte_budget import ByteBudget
 from dohle.listeners.kafka.apis import Caller
+from dohle.listeners.kafka.fetch_sessions import (
+    NO_SESSION,
+    FetchSession,
+    FetchSessions,
+    PartitionName,
+    SessionPartition,
+)
 from dohle.listeners.kafka.topics_known import TopicsKnown, by_name, wire_code
-from dohle.model.errors import DohleError, FencedLeaderEpoch, FetchSessionIdNotFound, NotLeaderOrFollower
-from dohle.model.ids import PartitionKey
+from dohle.model.errors import (
+    DohleError,
+    FencedLeaderEpoch,
+    InvalidFetchSessionEpoch,
+    NotLeaderOrFollower,
+    UnknownTopicId,
+)
 
 _FIRST_BY_ID: Final = 13
 _READ_COMMITTED: Final = 1
@@ -27,78 +40,120 @@ _Partition = _Topic.Partition
 class Fetching:
     """What consumers ask; `answers` is the node's budget for what they have not taken yet."""
 
-    def __init__(self, broker: Broker, known: TopicsKnown, answers: ByteBudget) -> None:
+    def __init__(self, broker: Broker, known: TopicsKnown, answers: ByteBudget, sessions: FetchSessions) -> None:
         self._broker = broker
         self._known = known
         self._answers = answers
+        self._sessions = sessions
 
     async def fetch(self, request: FetchRequest, caller: Caller) -> FetchResponse:
-        if request.session_epoch > 0:
-            return FetchResponse(error_code=FetchSessionIdNotFound.code, responses=[])
-        by_id = caller.api_version >= _FIRST_BY_ID
-        response = FetchResponse(responses=[])
-        wanted: list[FetchWanted] = []
-        asked: list[tuple[_Partition, FetchWanted]] = []
-        any_refused = False
-        for topic in request.topics:
-            answers: list[_Partition] = []
-            response.responses.append(_Topic(topic=topic.topic, topic_id=topic.topic_id, partitions=answers))
-            for partition in topic.partitions:
-                answer = _nothing(partition.partition)
-                answers.append(answer)
-                try:
-                    found = self._known.topic(topic.topic, topic.topic_id, by_id=by_id)
-                    one = _wanted(self._known.key(found, partition.partition), partition, request.rack_id)
-                except DohleError as error:
-                    answer.error_code = wire_code(error)
-                    any_refused = True
-                else:
-                    wanted.append(one)
-                    asked.append((answer, one))
-        fetched = await self._read(request, wanted, waits=not any_refused)
-        moved = False
-        for (answer, one), read in zip(asked, fetched, strict=True):
-            self._fill(answer, one.key, read, request.isolation_level, by_id=by_id)
-            moved = moved or answer.current_leader is not None
-        if moved:
-            response.node_endpoints = [
+        try:
+            session = self._sessions.begin(request, by_id=caller.api_version >= _FIRST_BY_ID)
+        except DohleError as error:
+            return FetchResponse(error_code=error.code, responses=[])
+        is_full = session.number == NO_SESSION
+        try:
+            response = await self._fetch(request, session, caller, is_full=is_full)
+            if is_full:
+                self._sessions.keep(session, request)
+            response.session_id = session.number
+            return response
+        finally:
+            if session.number == NO_SESSION:
+                session.close()
+
+    async def _fetch(
+        self, request: FetchRequest, session: FetchSession, caller: Caller, *, is_full: bool
+    ) -> FetchResponse:
+        epoch = session.epoch
+        refused = self._look_up(session)
+        found = await self._read(request, session, waits=not refused)
+        if session.epoch != epoch:
+            return FetchResponse(error_code=InvalidFetchSessionEpoch.code, responses=[])
+        answers = _Answers(self._known, request.isolation_level, by_id=session.by_id)
+        told = dict.fromkeys(session.partitions.values()) if is_full else dict.fromkeys([*refused, *found])
+        for partition in told:
+            read = refused.get(partition) or found[partition]
+            if is_full or partition.has_news(read):
+                partition.told(read)
+                answers.add(partition.name, read)
+            if isinstance(read.failure, UnknownTopicId):
+                session.lost(partition)
+        if answers.names_leaders:
+            answers.response.node_endpoints = [
                 FetchResponse.NodeEndpoint(node_id=node.node_id, host=node.host, port=node.port, rack=node.rack)
                 for node in self._known.nodes(caller)
             ]
-        return response
+        return answers.response
 
-    async def _read(self, request: FetchRequest, wanted: Sequence[FetchWanted], *, waits: bool) -> list[Fetched]:
-        if not wanted:
-            return []
+    def _look_up(self, session: FetchSession) -> dict[SessionPartition, Fetched]:
+        """Finds the partitions that the session names; returns what to answer for those that there are not."""
+        refused: dict[SessionPartition, Fetched] = {}
+        for partition in list(session.not_found):
+            topic, number = partition.name
+            try:
+                if isinstance(topic, bytes):
+                    image = self._known.topic("", topic, by_id=True)
+                else:
+                    image = self._known.topic(topic, NO_UUID, by_id=False)
+                session.found(partition, self._known.key(image, number))
+            except DohleError as error:
+                refused[partition] = Fetched(partition.wanted.key, failure=error)
+        return refused
+
+    async def _read(
+        self, request: FetchRequest, session: FetchSession, *, waits: bool
+    ) -> dict[SessionPartition, Fetched]:
+        if not session.fetch_set:
+            return {}
         most = max(min(request.max_bytes, MOST_BYTES, self._answers.free_bytes), _LEAST_ANSWER_BYTES)
-        return await self._broker.reads.fetch(
-            wanted,
+        return await self._broker.reads.fetch_due(
+            session.fetch_set,
             max_wait_s=min(max(request.max_wait_ms, 0) / 1000, _MOST_WAIT_S) if waits else 0.0,
             min_bytes=request.min_bytes,
             max_bytes=min(most, max(request.max_bytes, 0)),
         )
 
-    def _fill(self, answer: _Partition, key: PartitionKey, read: Fetched, isolation_level: int, *, by_id: bool) -> None:
+
+class _Answers:
+    """The response, as it grows by partitions."""
+
+    def __init__(self, known: TopicsKnown, isolation_level: int, *, by_id: bool) -> None:
+        self.response = FetchResponse(responses=[])
+        self.names_leaders = False
+        self._known = known
+        self._isolation_level = isolation_level
+        self._by_id = by_id
+        self._topics: dict[str | bytes, list[_Partition]] = {}
+
+    def add(self, name: PartitionName, read: Fetched) -> None:
+        partitions = self._topics.get(name.topic)
+        if partitions is None:
+            partitions = self._topics[name.topic] = []
+            topic = (
+                _Topic(topic_id=name.topic, partitions=partitions)
+                if isinstance(name.topic, bytes)
+                else _Topic(topic=name.topic, partitions=partitions)
+            )
+            self.response.responses.append(topic)
+        partitions.append(self._partition(name.partition, read))
+
+    def _partition(self, number: int, read: Fetched) -> _Partition:
+        answer = _Partition(
+            partition_index=number, error_code=0, high_watermark=_NOBODY, aborted_transactions=None, records=[]
+        )
         if read.failure is not None:
-            answer.error_code = wire_code(by_name(read.failure, by_id=by_id))
-            now = self._known.partition(key)
+            answer.error_code = wire_code(by_name(read.failure, by_id=self._by_id))
+            now = self._known.partition(read.key)
             if isinstance(read.failure, NotLeaderOrFollower | FencedLeaderEpoch) and now is not None:
                 answer.current_leader = _Partition.LeaderIdAndEpoch(leader_id=now.leader, leader_epoch=now.leader_epoch)
-            return
+                self.names_leaders = True
+            return answer
         answer.high_watermark = answer.last_stable_offset = read.high_watermark
         answer.log_start_offset = read.log_start_offset
-        answer.aborted_transactions = [] if isolation_level == _READ_COMMITTED else None
+        answer.aborted_transactions = [] if self._isolation_level == _READ_COMMITTED else None
         if read.read_from is None:
             answer.records = [read.batches]
         else:
             answer.preferred_read_replica = read.read_from
-
-
-def _wanted(key: PartitionKey, asked: FetchRequest.Topic.Partition, rack: str) -> FetchWanted:
-    return FetchWanted(key, asked.fetch_offset, asked.partition_max_bytes, asked.current_leader_epoch, rack)
-
-
-def _nothing(partition: int) -> _Partition:
-    return _Partition(
-        partition_index=partition, error_code=0, high_watermark=_NOBODY, aborted_transactions=None, records=[]
-    )
+        return answer

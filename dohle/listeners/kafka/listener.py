@@ -14,12 +14,14 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final
 
 from dohle.broker.broker import Broker
 from dohle.listeners.byte_budget import ByteBudget
 from dohle.listeners.kafka.addresses import SOLE_LISTENER
 from dohle.listeners.kafka.apis import Apis, ServedApi
+from dohle.listeners.kafka.clients import Clients
 from dohle.listeners.kafka.connection import KafkaConnection
 from dohle.listeners.kafka.frames import SCRATCH_BYTES
 from dohle.listeners.kafka.served import ServedSettings, served_apis
@@ -62,6 +64,7 @@ class KafkaListener:
         self.requests = ByteBudget(settings.queued_max_request_bytes)
         self.answers = ByteBudget(_ANSWER_BYTES)
         self.apis: Apis = {}
+        self.clients = Clients(settings.served.fetch_session_slots, clock.now, Random())  # noqa: S311 - no secrets
         self.asked: Counter[str] = Counter()  # requests by the name of their API
         self.connections: dict[KafkaConnection, None] = {}
         self.turned_away = 0  # connections over a limit, and those closed for what came
@@ -106,7 +109,7 @@ class KafkaListener:
 
     async def open(self, broker: Broker) -> None:
         """Begins to answer out of `broker`."""
-        await self.serve(served_apis(broker, self.answers, self._settings.served))
+        await self.serve(served_apis(broker, self.answers, self.clients, self._settings.served))
 
     async def serve(self, apis: Apis) -> None:
         """Begins to answer what is in `apis`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from dohle.broker.broker import Broker
@@ -14,7 +15,7 @@ from dohle.kafka.messages.fetch import (
 )
 from dohle.listeners.kafka.apis import Caller
 from dohle.listeners.kafka.topics_known import TopicsKnown, by_name, wire_code
-from dohle.model.errors import DohleError, LeaderNotAvailable, OffsetNotAvailable, UnsupportedVersion
+from dohle.model.errors import DohleError, InvalidRequest, LeaderNotAvailable, OffsetNotAvailable, UnsupportedVersion
 
 _EARLIEST_PENDING_UPLOAD: Final = -6
 _SINCE: Final = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, _EARLIEST_PENDING_UPLOAD: 11}
@@ -31,6 +32,7 @@ class Offsets:
 
     async def list_offsets(self, request: ListOffsetsRequest, caller: Caller) -> ListOffsetsResponse:
         response = ListOffsetsResponse(topics=[])
+        times = Counter((topic.name, one.partition_index) for topic in request.topics for one in topic.partitions)
         for topic in request.topics:
             answers: list[ListOffsetsResponse.Topic.Partition] = []
             response.topics.append(ListOffsetsResponse.Topic(name=topic.name, partitions=answers))
@@ -38,13 +40,14 @@ class Offsets:
                 answer = ListOffsetsResponse.Topic.Partition(partition_index=partition.partition_index, error_code=0)
                 answers.append(answer)
                 try:
+                    if times[topic.name, partition.partition_index] > 1:
+                        raise InvalidRequest(f"partition {partition.partition_index} of {topic.name} is named twice")
                     found = await self._find(topic.name, partition, caller.api_version)
                 except DohleError as error:
                     answer.error_code = wire_code(by_name(error, by_id=False))
                 else:
                     answer.offset, answer.timestamp = found.offset, found.timestamp_ms
-                    if found.offset >= 0:
-                        answer.leader_epoch = found.leader_epoch
+                    answer.leader_epoch = found.leader_epoch
         return response
 
     async def _find(self, name: str, asked: ListOffsetsRequest.Topic.Partition, version: int) -> FoundOffset:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from dohle.broker.broker import Broker
 from dohle.kafka.messages.acls import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
-from dohle.kafka.messages.cluster import ApiVersionsRequest, DescribeClusterRequest, MetadataRequest
+from dohle.kafka.messages.cluster import (
+    ApiVersionsRequest,
+    DescribeClusterRequest,
+    DescribeTopicPartitionsRequest,
+    MetadataRequest,
+)
 from dohle.kafka.messages.configs import (
     AlterConfigsRequest,
     DescribeConfigsRequest,
@@ -18,6 +23,8 @@ from dohle.kafka.messages.fetch import FetchRequest, ListOffsetsRequest, OffsetF
 from dohle.kafka.messages.groups import FindCoordinatorRequest
 from dohle.kafka.messages.placement import (
     AlterPartitionReassignmentsRequest,
+    AlterReplicaLogDirsRequest,
+    DescribeLogDirsRequest,
     ElectLeadersRequest,
     ListPartitionReassignmentsRequest,
 )
@@ -35,18 +42,23 @@ from dohle.kafka.messages.topics import (
     DeleteRecordsRequest,
     DeleteTopicsRequest,
 )
+from dohle.kafka.messages.transactions import DescribeProducersRequest
 from dohle.listeners.byte_budget import ByteBudget
 from dohle.listeners.kafka.acls import create_acls, delete_acls, describe_acls
 from dohle.listeners.kafka.addresses import SOLE_LISTENER
 from dohle.listeners.kafka.apis import Apis, ServedApi
 from dohle.listeners.kafka.broker_configs import BrokerConfig
+from dohle.listeners.kafka.clients import Clients
 from dohle.listeners.kafka.cluster import Cluster
 from dohle.listeners.kafka.configs import Configs
 from dohle.listeners.kafka.coordinators import find_coordinator
 from dohle.listeners.kafka.fetch import Fetching
+from dohle.listeners.kafka.log_dirs import LogDirectories
 from dohle.listeners.kafka.offsets import Offsets
 from dohle.listeners.kafka.placement import Placement
 from dohle.listeners.kafka.produce import Producing
+from dohle.listeners.kafka.producers_known import ProducersKnown
+from dohle.listeners.kafka.topic_pages import TopicPages
 from dohle.listeners.kafka.quorum import QuorumAdmin
 from dohle.listeners.kafka.topics import Topics
 from dohle.listeners.kafka.topics_known import TopicsKnown
@@ -59,11 +71,12 @@ class ServedSettings:
 
     creates_topics: bool = True
     told_as_reached: Collection[str] = (SOLE_LISTENER,)
+    fetch_session_slots: int = 1000
     configs: tuple[BrokerConfig, ...] = ()
     """This broker's, as Kafka's clients are told them."""
 
 
-def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -> Apis:
+def served_apis(broker: Broker, answers: ByteBudget, clients: Clients, settings: ServedSettings) -> Apis:
     """Returns what is served out of `broker`; `answers` bounds the bytes that clients have not taken yet."""
     known = TopicsKnown(broker, told_as_reached=settings.told_as_reached)
     cluster = Cluster(broker, known, creates_topics=settings.creates_topics)
@@ -71,17 +84,18 @@ def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -
     offsets = Offsets(broker, known)
     topics = Topics(broker, known)
     configs = Configs(broker, known, settings.configs)
+    directories = LogDirectories(broker)
     placement = Placement(broker)
     quorum = QuorumAdmin(broker)
     apis: dict[int, ServedApi] = {}
     for api in (
         # versions 0 to 2 are refused: without them in the list, old versions of librdkafka stop compressing
         ServedApi(ProduceRequest, begin=producing.produce, advertised_from=0),
-        ServedApi(FetchRequest, Fetching(broker, known, answers).fetch, is_large=True),
+        ServedApi(FetchRequest, Fetching(broker, known, answers, clients.sessions).fetch, is_large=True),
         ServedApi(ListOffsetsRequest, offsets.list_offsets),
         ServedApi(MetadataRequest, cluster.metadata),
         ServedApi(FindCoordinatorRequest, find_coordinator),
-        ServedApi(ApiVersionsRequest, Versions(apis, lambda: broker.image).answer),
+        ServedApi(ApiVersionsRequest, Versions(apis, lambda: broker.image, clients.software).answer),
         ServedApi(CreateTopicsRequest, topics.create),
         ServedApi(DeleteTopicsRequest, topics.delete),
         ServedApi(DeleteRecordsRequest, topics.delete_records),
@@ -92,6 +106,8 @@ def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -
         ServedApi(DeleteAclsRequest, delete_acls),
         ServedApi(DescribeConfigsRequest, configs.describe),
         ServedApi(AlterConfigsRequest, configs.alter_whole),
+        ServedApi(AlterReplicaLogDirsRequest, directories.alter),
+        ServedApi(DescribeLogDirsRequest, directories.describe),
         ServedApi(CreatePartitionsRequest, topics.create_partitions),
         ServedApi(ElectLeadersRequest, placement.elect),
         ServedApi(IncrementalAlterConfigsRequest, configs.alter),
@@ -100,8 +116,10 @@ def served_apis(broker: Broker, answers: ByteBudget, settings: ServedSettings) -
         ServedApi(DescribeQuorumRequest, quorum.describe),
         ServedApi(UpdateFeaturesRequest, quorum.update_features),
         ServedApi(DescribeClusterRequest, cluster.describe_cluster),
+        ServedApi(DescribeProducersRequest, ProducersKnown(broker, known).describe),
         ServedApi(UnregisterBrokerRequest, quorum.unregister_broker),
         ServedApi(ListConfigResourcesRequest, configs.list_resources),
+        ServedApi(DescribeTopicPartitionsRequest, TopicPages(broker, known).describe),
         ServedApi(AddRaftVoterRequest, quorum.add_voter),
         ServedApi(RemoveRaftVoterRequest, quorum.remove_voter),
     ):

@@ -8,8 +8,9 @@ from typing import Final
 
 from dohle.kafka.messages.cluster import ApiVersionsRequest, ApiVersionsResponse
 from dohle.listeners.kafka.apis import Apis, Caller
+from dohle.listeners.kafka.clients import SoftwareCounts
 from dohle.model.errors import InvalidRequest, UnsupportedVersion
-from dohle.model.image import EMPTY_IMAGE, ClusterImage
+from dohle.model.image import ClusterImage
 from dohle.model.metadata import SUPPORTED_FEATURES
 
 API_VERSIONS: Final = ApiVersionsRequest.API.key
@@ -18,16 +19,19 @@ _SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
 class Versions:
-    """Answers ApiVersions; `image` is of what the cluster works at."""
+    """Answers ApiVersions, and counts whose software asks; `image` is of what the cluster works at."""
 
-    def __init__(self, apis: Apis, image: Callable[[], ClusterImage] = lambda: EMPTY_IMAGE) -> None:
+    def __init__(self, apis: Apis, image: Callable[[], ClusterImage], software: SoftwareCounts) -> None:
         self._apis = apis
         self._image = image
+        self._software = software
 
     async def answer(self, request: ApiVersionsRequest, caller: Caller) -> ApiVersionsResponse:
         names = (request.client_software_name, request.client_software_version)
-        if caller.api_version >= _FIRST_WITH_NAMES and not all(map(_SOFTWARE.fullmatch, names)):
-            return ApiVersionsResponse(error_code=InvalidRequest.code, api_keys=[])
+        if caller.api_version >= _FIRST_WITH_NAMES:
+            if not all(map(_SOFTWARE.fullmatch, names)):
+                return ApiVersionsResponse(error_code=InvalidRequest.code, api_keys=[])
+            self._software.count(*names)
         response = ApiVersionsResponse(error_code=0, api_keys=[_version(self._apis, key) for key in self._apis])
         image = self._image()
         if image.features:

@@ -18,10 +18,12 @@ from dohle.kafka.messages.fetch import FetchRequest, FetchResponse
 from dohle.kafka.messages.produce import ProduceRequest, ProduceResponse
 from dohle.listeners.kafka import connection
 from dohle.listeners.kafka.apis import Caller, ServedApi
+from dohle.listeners.kafka.clients import SoftwareCounts
 from dohle.listeners.kafka.connection import MOST_IN_FLIGHT
 from dohle.listeners.kafka.listener import KafkaListener, KafkaSettings
 from dohle.listeners.kafka.versions import Versions
 from dohle.model.errors import InvalidRecord
+from dohle.model.image import EMPTY_IMAGE
 from dohle.runtime.clock import LoopClock
 from dohle.runtime.network import Address
 
@@ -38,7 +40,7 @@ class Scripted:
             1: ServedApi(FetchRequest, self._fetch, is_large=True),
             3: ServedApi(MetadataRequest, self._metadata),
         }
-        table[18] = ServedApi(ApiVersionsRequest, Versions(table).answer)
+        table[18] = ServedApi(ApiVersionsRequest, Versions(table, lambda: EMPTY_IMAGE, SoftwareCounts()).answer)
         self.table = table
 
     def let(self, name: str) -> None:
