@@ -29,8 +29,6 @@ from dohle.kafka.messages.configs import (
 )
 from dohle.kafka.messages.fetch import (
     FetchResponse,
-    ListOffsetsRequest,
-    ListOffsetsResponse,
     OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse,
 )
@@ -436,7 +434,6 @@ def test_what_a_fetch_is_refused(trio: Cluster, leader: RawKafka, topic: str) ->
     assert leader.fetch("no-such", 0, version=12, max_wait_ms=20_000).error_code == 3
     answer = leader.fetched(topic, 0, session_id=7, session_epoch=3)
     assert (answer.error_code, answer.responses) == (70, [])
-    assert leader.fetched(topic, 0, session_epoch=0).session_id == 0
     assert leader.fetch(topic, 0, leader_epoch=99, max_wait_ms=20_000).error_code == 75
     other = next(node for node in trio.node_ids if node != trio.partition(topic).leader)
     with RawKafka(trio.kafka_port(other)) as follower:
@@ -470,28 +467,6 @@ def test_a_reader_in_a_followers_rack_is_sent_there(make_cluster: object) -> Non
         until(lambda: data_of(near.fetch("racks", 0, rack_id=rack)), "the follower answers")
         assert [record.value for _, _, record in _records(data_of(near.fetch("racks", 0, rack_id=rack)))] == [b"near"]
         assert near.fetch("racks", 0).error_code == 6, "without a rack only the leader answers"
-
-
-@pytest.mark.parametrize("version", versions_of(2))
-def test_list_offsets(leader: RawKafka, topic: str, version: int) -> None:
-    now_ms = int(time.time() * 1000)
-    for after in (0, 3000, 1000):
-        leader.produce(topic, encode_batch([Record(None, b"v", (), now_ms + after)]))
-    partitions = [
-        ListOffsetsRequest.Topic.Partition(partition_index=0, timestamp=timestamp)
-        for timestamp in (-1, -2, now_ms + 1, now_ms + 5000, -3, -4, -5, -6)
-    ]
-    partitions.append(ListOffsetsRequest.Topic.Partition(partition_index=9, timestamp=-1))
-    request = ListOffsetsRequest(replica_id=-1, topics=[ListOffsetsRequest.Topic(name=topic, partitions=partitions)])
-    answers = leader.ask(request, version, ListOffsetsResponse).topics[0].partitions
-    told = [(one.error_code, one.offset, one.timestamp) for one in answers]
-    assert told[:4] == [(0, 3, -1), (0, 0, -1), (0, 1, now_ms + 3000), (0, -1, -1)]
-    unsupported = (35, -1, -1)
-    assert told[4] == ((0, 1, now_ms + 3000) if version >= 7 else unsupported)
-    assert told[5] == ((0, 0, -1) if version >= 8 else unsupported)
-    assert told[6] == ((0, -1, -1) if version >= 9 else unsupported)
-    assert told[7] == ((0, -1, -1) if version >= 11 else unsupported)
-    assert told[8] == (3, -1, -1)
 
 
 @pytest.mark.parametrize("version", versions_of(23))
