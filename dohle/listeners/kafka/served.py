@@ -58,8 +58,8 @@ from dohle.listeners.kafka.offsets import Offsets
 from dohle.listeners.kafka.placement import Placement
 from dohle.listeners.kafka.produce import Producing
 from dohle.listeners.kafka.producers_known import ProducersKnown
-from dohle.listeners.kafka.topic_pages import TopicPages
 from dohle.listeners.kafka.quorum import QuorumAdmin
+from dohle.listeners.kafka.topic_pages import TopicPages
 from dohle.listeners.kafka.topics import Topics
 from dohle.listeners.kafka.topics_known import TopicsKnown
 from dohle.listeners.kafka.versions import Versions

@@ -7,6 +7,7 @@ from typing import Final
 from dohle.broker.broker import Broker
 from dohle.kafka.declaration import NO_UUID
 from dohle.kafka.messages.cluster import DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse
+from dohle.listeners.kafka.acls import TOPIC_OPERATIONS
 from dohle.listeners.kafka.apis import Caller
 from dohle.listeners.kafka.topics_known import TopicsKnown, wire_code
 from dohle.model.errors import DohleError, InvalidRequest
@@ -16,8 +17,6 @@ from dohle.model.topic_config import check_topic_name
 
 MOST_PARTITIONS: Final = 2000
 """Of one page, whatever the client asks for; Kafka's max.request.partition.size.limit."""
-ALL_OPERATIONS: Final = 0b1101_1111_1000
-"""What may be done with a topic, as bits of Kafka's AclOperation: all that there is, for nothing is forbidden."""
 
 _Topic = DescribeTopicPartitionsResponse.Topic
 _Cursor = DescribeTopicPartitionsResponse.Cursor
@@ -79,7 +78,7 @@ class _Page:
                 name=name,
                 topic_id=topic.topic_id,
                 partitions=partitions,
-                topic_authorized_operations=ALL_OPERATIONS,
+                topic_authorized_operations=TOPIC_OPERATIONS,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any, TypeVar
 
 from dohle.kafka.declaration import Request, Response
@@ -9,6 +10,7 @@ from dohle.kafka.framing import decode_request, decode_response, encode_request,
 from dohle.listeners.byte_budget import ByteBudget
 from dohle.listeners.kafka.apis import Caller
 from dohle.listeners.kafka.broker_configs import BrokerConfig
+from dohle.listeners.kafka.clients import Clients
 from dohle.listeners.kafka.served import ServedSettings, served_apis
 from dohle.model.topic_config import ConfigType
 from dohle.runtime.network import Address
@@ -29,7 +31,9 @@ class ServedBroker:
     def __init__(self, cluster: Cluster, node: Node) -> None:
         self.cluster = cluster
         self.node = node
-        self._apis = served_apis(node.broker, ByteBudget(1 << 20), ServedSettings(configs=OWN))
+        self._apis = served_apis(
+            node.broker, ByteBudget(1 << 20), Clients(10, node.broker.now, Random(1)), ServedSettings(configs=OWN)
+        )
 
     @classmethod
     async def started(cls, node_id: int = 2) -> ServedBroker:

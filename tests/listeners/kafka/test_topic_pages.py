@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dohle.kafka.messages.cluster import DescribeTopicPartitionsRequest
+from dohle.listeners.kafka.acls import TOPIC_OPERATIONS
 from dohle.listeners.kafka.apis import Caller
-from dohle.listeners.kafka.topic_pages import ALL_OPERATIONS, TopicPages
+from dohle.listeners.kafka.topic_pages import TopicPages
 from dohle.listeners.kafka.topics_known import TopicsKnown
 from dohle.model.ids import NO_NODE, NodeId
 from dohle.model.metadata import PartitionChange
@@ -31,7 +32,7 @@ async def test_eligible_replicas_and_the_last_leader_are_told_of() -> None:
             NO_NODE,
             partition.leader_epoch + 1,
             partition.partition_epoch + 1,
-            (),
+            (NodeId(1),),
             (),
             eligible_replicas=(NodeId(2), NodeId(3)),
             last_known_leader=NodeId(1),
@@ -41,8 +42,8 @@ async def test_eligible_replicas_and_the_last_leader_are_told_of() -> None:
     pages = TopicPages(broker, TopicsKnown(broker, told_as_reached=()))
     request = DescribeTopicPartitionsRequest(topics=[])
     [topic] = (await pages.describe(request, Caller(None, 0, HERE, HERE))).topics
-    assert (topic.name, topic.topic_id, topic.topic_authorized_operations) == ("t", TOPIC_ID, ALL_OPERATIONS)
+    assert (topic.name, topic.topic_id, topic.topic_authorized_operations) == ("t", TOPIC_ID, TOPIC_OPERATIONS)
     [told] = topic.partitions
-    assert (told.error_code, told.leader_id, told.isr_nodes) == (0, -1, [])
+    assert (told.error_code, told.leader_id, told.isr_nodes) == (0, -1, [1])
     assert (told.eligible_leader_replicas, told.last_known_elr) == ([2, 3], [1])
     assert told.replica_nodes == [1, 2, 3]
