@@ -33,7 +33,6 @@
     ├── InvalidTopic                   17
     ├── RecordListTooLarge             18
     ├── InvalidRequiredAcks            21
-    ├── InvalidTimestamp               32
     ├── UnsupportedVersion             35
     ├── TopicAlreadyExists             36
     ├── InvalidPartitions              37
@@ -58,7 +57,6 @@
     ├── EligibleLeadersNotAvailable    83
     ├── ElectionNotNeeded              84
     ├── NoReassignmentInProgress       85
-    ├── InvalidRecord                  87
     ├── InvalidUpdateVersion           95
     ├── FeatureUpdateFailed            96
     ├── DuplicateBrokerRegistration   101
@@ -70,6 +68,9 @@
     ├── InvalidRegistration           119
     ├── DuplicateVoter                126
     ├── VoterNotFound                 127
+    ├── RecordsRefused (`records` says which of a batch)
+    │   ├── InvalidTimestamp           32
+    │   └── InvalidRecord              87
     └── LocalError (codes below -1, which never reach Kafka's wire)
         ├── CorruptLog                   -100
         ├── DataFolderError              -101
@@ -86,6 +87,7 @@ happened" are not definite.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -119,6 +121,15 @@ def error_for(code: int, message: str = "") -> DohleError:
 def error_types() -> list[type[DohleError]]:
     """Returns every error that has a code of its own, by ascending code."""
     return [_BY_CODE[code] for code in sorted(_BY_CODE)]
+
+
+class RecordsRefused(DohleError):
+    """A batch is refused, and nothing of it appended. `records`: what is wrong with single ones of it, by their places
+    in the batch; empty where it is the batch that breaks a rule, or where this came from a far side."""
+
+    def __init__(self, message: str = "", records: Mapping[int, str] | None = None) -> None:
+        super().__init__(message)
+        self.records: Mapping[int, str] = records or {}
 
 
 class Retriable(DohleError):
@@ -317,7 +328,7 @@ class InvalidRequiredAcks(DohleError):
     code = 21
 
 
-class InvalidTimestamp(DohleError):
+class InvalidTimestamp(RecordsRefused):
     """A record's timestamp is out of the range that the topic accepts."""
 
     code = 32
@@ -485,7 +496,7 @@ class NoReassignmentInProgress(DohleError):
     code = 85
 
 
-class InvalidRecord(DohleError):
+class InvalidRecord(RecordsRefused):
     """A record or batch breaks the topic's or the format's rules."""
 
     code = 87

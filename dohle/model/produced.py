@@ -9,6 +9,8 @@ Sequence numbers are checked against a producer's earlier batches by the log, no
 
 from __future__ import annotations
 
+from typing import Final
+
 from dohle.model.batch import NO_TIMESTAMP, BatchHeader, Bytes, PartialBatch, check_crc, read_header
 from dohle.model.codecs import Codec
 from dohle.model.errors import (
@@ -22,6 +24,9 @@ from dohle.model.errors import (
 from dohle.model.records import decode_records
 from dohle.model.topic_config import TopicConfig
 
+_MOST_TOLD: Final = 10_000
+"""Of so many records an error says what is wrong with each; more would let a small batch be answered by a huge list."""
+
 
 def validate_produced_batch(buffer: Bytes, config: TopicConfig, now_ms: int) -> BatchHeader:
     """Returns the header of the one batch that `buffer` must be.
@@ -31,9 +36,14 @@ def validate_produced_batch(buffer: Bytes, config: TopicConfig, now_ms: int) -> 
     """
     header = _sound_batch(buffer, config)
     _check_header(header)
-    _check_timestamps(header, config, now_ms)
-    if config.is_compacted or config.bounds_timestamps:
-        _check_records(buffer, config, now_ms)
+    if header.is_append_time:
+        raise InvalidTimestamp("the batch claims append time, which only a leader gives")
+    times = None if config.is_append_time else _Times(config, now_ms)
+    late = times and (times.refuse(header.base_timestamp) or times.refuse(header.max_timestamp))
+    if late or config.is_compacted or config.bounds_timestamps:
+        _check_records(buffer, config, times)
+    if late:  # and no record is: the header is wrong
+        raise InvalidTimestamp(late)
     return header
 
 
@@ -112,34 +122,45 @@ def _check_header(header: BatchHeader) -> None:
     Codec.numbered(header.codec)
 
 
-def _check_timestamps(header: BatchHeader, config: TopicConfig, now_ms: int) -> None:
-    if header.is_append_time:
-        raise InvalidTimestamp("the batch claims append time, which only a leader gives")
-    if not config.is_append_time:
-        _check_timestamp(header.base_timestamp, config, now_ms)
-        _check_timestamp(header.max_timestamp, config, now_ms)
+class _Times:
+    """Which times of records a topic takes at a moment of the broker's clock."""
 
+    def __init__(self, config: TopicConfig, now_ms: int) -> None:
+        self._before_max_ms = config.message_timestamp_before_max_ms
+        self._after_max_ms = config.message_timestamp_after_max_ms
+        self._now_ms = now_ms
 
-def _check_timestamp(timestamp_ms: int, config: TopicConfig, now_ms: int) -> None:
-    if timestamp_ms == NO_TIMESTAMP:
-        return
-    ahead_ms = timestamp_ms - now_ms
-    if ahead_ms > config.message_timestamp_after_max_ms or -ahead_ms > config.message_timestamp_before_max_ms:
-        raise InvalidTimestamp(
+    def refuse(self, timestamp_ms: int) -> str:
+        """Returns what is wrong; nothing if it is taken."""
+        ahead_ms = timestamp_ms - self._now_ms
+        if timestamp_ms == NO_TIMESTAMP or -self._before_max_ms <= ahead_ms <= self._after_max_ms:
+            return ""
+        return (
             f"timestamp {timestamp_ms} lies {abs(ahead_ms)} ms {'ahead of' if ahead_ms > 0 else 'behind'} the broker's"
-            f" clock: the topic takes {config.message_timestamp_before_max_ms} ms behind"
-            f" (message.timestamp.before.max.ms) to {config.message_timestamp_after_max_ms} ms ahead"
-            " (message.timestamp.after.max.ms)"
+            f" clock: the topic takes {self._before_max_ms} ms behind (message.timestamp.before.max.ms) to"
+            f" {self._after_max_ms} ms ahead (message.timestamp.after.max.ms)"
         )
 
 
-def _check_records(buffer: Bytes, config: TopicConfig, now_ms: int | None) -> None:
-    """Without `now_ms` their times are not judged."""
+def _check_records(buffer: Bytes, config: TopicConfig, times: _Times | None) -> None:
+    """Raises what is wrong with records, and with which of them: the first `_MOST_TOLD`. Without `times` those of the
+    records are not judged."""
+    keyless: dict[int, str] = {}
+    late: dict[int, str] = {}
     try:
-        for record in decode_records(buffer):
+        for place, record in enumerate(decode_records(buffer)):
             if config.is_compacted and record.key is None:
-                raise InvalidRecord(f"record {record.offset} has no key: a compacted topic needs one in every record")
-            if now_ms is not None and config.bounds_timestamps:
-                _check_timestamp(record.timestamp_ms, config, now_ms)
+                keyless[place] = "the record has no key: a compacted topic needs one in every record"
+            elif times is not None and (wrong := times.refuse(record.timestamp_ms)):
+                late[place] = wrong
+            if len(keyless) + len(late) == _MOST_TOLD:
+                break
     except CorruptMessage as error:
         raise InvalidRecord(f"the batch's records are not what its header says: {error}") from error
+    refused = keyless | late
+    if refused:
+        first = min(refused)
+        kind = InvalidTimestamp if late else InvalidRecord
+        raise kind(
+            f"{len(refused)} of the batch's records are refused, record {first} first: {refused[first]}", refused
+        )

@@ -37,6 +37,8 @@ FILES = (RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS)
 _COLUMNS = (*FILES, CLEANED)
 
 CHECKPOINT_INTERVAL_S = 1.0
+STARTS_GATHERED_S = 0.02
+"""A log's new beginning is written so soon, together with those of other logs: deletions are answered after that."""
 
 _FILES_AT_ONCE = 128
 _FILES_IN_A_TURN = 32  # before the loop does what waits
@@ -82,6 +84,8 @@ class Checkpoints:
     """Writes the checkpoints of the logs that `logs` returns, and their epoch files, which go first."""
 
     def __init__(self, disk: Disk, folder: str, logs: Callable[[], Mapping[LogKey, CheckpointedLog]]) -> None:
+        self.start_moved = asyncio.Event()
+        """A log begins at an offset which is not written yet. Who waits for that clears it, and writes."""
         self.writing = asyncio.Lock()  # held while logs are removed, so that nothing is written into their folders
         self._disk = disk
         self._folder = folder

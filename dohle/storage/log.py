@@ -442,7 +442,10 @@ class Log:
 
     def advance_log_start(self, offset: int) -> None:
         """Moves the log's start up to `offset`, at most to its end."""
-        self._start = max(self._start, min(offset, self._end))
+        offset = min(offset, self._end)
+        if offset > self._start:
+            self._start = offset
+            self._checkpoints.start_moved.set()
         self._high_watermark = max(self._high_watermark, self._start)
 
     def size_below(self, offset: int) -> int:

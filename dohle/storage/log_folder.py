@@ -31,6 +31,7 @@ from dohle.storage.checkpoints import (
     CHECKPOINT_INTERVAL_S,
     LOG_STARTS,
     RECOVERY_POINTS,
+    STARTS_GATHERED_S,
     Checkpoints,
     LogKey,
     Offsets,
@@ -106,7 +107,7 @@ class LogFolder:
         self.forking = Forking(disk, clock, self._commit, folder.path, self._log)
         self._unreported = False
         self._lacks_room = False
-        self._tending: asyncio.Task[None] | None = None
+        self._upkeep: list[asyncio.Task[None]] = []
 
     @classmethod
     async def open(
@@ -136,7 +137,7 @@ class LogFolder:
         )
         with logs._commit.syncing():
             await logs._open()
-        logs._tending = tasks.spawn(logs._tend(), "checkpoints")
+        logs._upkeep = [tasks.spawn(logs._tend(), "checkpoints"), tasks.spawn(logs._note_starts(), "log starts")]
         return logs
 
     @property
@@ -502,6 +503,18 @@ class LogFolder:
             except StorageFailure:
                 return  # the owner was told by the group commit
 
+    async def _note_starts(self) -> None:
+        """Writes soon where logs begin now."""
+        while True:
+            await self._clock.wait(self._checkpoints.start_moved, None)
+            await self._clock.sleep(STARTS_GATHERED_S)
+            self._checkpoints.start_moved.clear()
+            try:
+                with self._commit.syncing():
+                    await self._write_checkpoints()
+            except StorageFailure:
+                return  # the owner was told by the group commit
+
     async def _look_for_room(self) -> None:
         if is_there(self._disk, self.path):  # else it would be that of another disk
             await self.headroom.look()
@@ -523,8 +536,8 @@ class LogFolder:
         A clean stop makes everything durable and leaves the mark, with the epoch that the broker had; it becomes an
         unclean one if the disk fails or is full. The data folder stays locked until its owner closes it.
         """
-        if self._tending is not None:
-            await cancel(self._tending)
+        for task in self._upkeep:
+            await cancel(task)
         if clean:
             try:
                 with self._commit.replacing():

@@ -28,7 +28,7 @@ from tests.broker.virtual_time import in_virtual_time
 
 
 async def deletable() -> Partition:
-    """Five records, everywhere; the leader's start reaches the disk within a second."""
+    """Five records, everywhere; the leader's start reaches the disk soon."""
     partition = await Partition.new()
     partition.subscribe(2, 0)
     partition.subscribe(3, 0)
@@ -57,6 +57,18 @@ async def test_a_deletion_waits_for_the_leaders_disk_and_for_all_that_live() -> 
     assert not deleted.done(), "a follower that lives has not confirmed it"
     partition.acknowledge(3, 5, 4)
     assert await deleted == 4
+
+
+@in_virtual_time
+async def test_a_deletion_is_durable_soon_and_not_with_the_next_regular_checkpoint() -> None:
+    partition = await deletable()
+    for offset in (2, 3, 4):
+        asked_at = partition.now
+        deleted = partition.leading.delete_records(offset, asked_at + 5)
+        partition.acknowledge(2, 5, offset)
+        partition.acknowledge(3, 5, offset)
+        assert await deleted == offset
+        assert partition.now - asked_at < 0.1
 
 
 @in_virtual_time

@@ -132,3 +132,39 @@ def test_garbage_under_a_right_crc_is_refused_where_records_are_walked():
     validate_produced_batch(garbage, TopicConfig(), NOW_MS)
     with pytest.raises(InvalidRecord, match="not what its header says"):
         validate_produced_batch(garbage, TopicConfig(cleanup_policy=("compact",)), NOW_MS)
+
+
+def records_refused(raised):
+    return {place: wrong.split(":")[0] for place, wrong in raised.value.records.items()}
+
+
+def test_records_without_keys_are_told_by_their_places():
+    compacted = TopicConfig(cleanup_policy=("compact",))
+    records = [Record(None if place % 3 == 1 else b"key", b"value", (), NOW_MS) for place in range(6)]
+    with pytest.raises(InvalidRecord, match="2 of the batch's records are refused, record 1 first") as raised:
+        validate_produced_batch(encode_batch(records), compacted, NOW_MS)
+    assert records_refused(raised) == dict.fromkeys((1, 4), "the record has no key")
+
+
+def test_records_at_wrong_times_are_told_by_their_places_and_decide_the_error():
+    late, compacted = NOW_MS + HOUR_MS + 1, TopicConfig(cleanup_policy=("compact",))
+    records = [Record(b"a", b"", (), NOW_MS), Record(b"b", b"", (), late), Record(None, b"", (), NOW_MS)]
+    with pytest.raises(InvalidTimestamp, match="record 1 first") as raised:
+        validate_produced_batch(encode_batch(records), compacted, NOW_MS)
+    assert list(raised.value.records) == [2, 1]
+    with pytest.raises(InvalidTimestamp) as raised:
+        validate_produced_batch(encode_batch(records), TopicConfig(), NOW_MS)
+    assert list(raised.value.records) == [1]
+
+
+def test_a_header_that_claims_a_time_of_no_record_names_no_record():
+    with pytest.raises(InvalidTimestamp, match="ahead of") as raised:
+        validate_produced_batch(with_field(batch_of(), "max_timestamp", NOW_MS + 2 * HOUR_MS), TopicConfig(), NOW_MS)
+    assert not raised.value.records
+
+
+def test_no_more_than_ten_thousand_records_are_told():
+    keyless = encode_batch([Record(None, b"", (), NOW_MS)] * 10_001, codec=Codec.GZIP)
+    with pytest.raises(InvalidRecord) as raised:
+        validate_produced_batch(keyless, TopicConfig(cleanup_policy=("compact",)), NOW_MS)
+    assert len(raised.value.records) == 10_000

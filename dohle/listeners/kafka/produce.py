@@ -25,6 +25,7 @@ from dohle.model.errors import (
     InvalidRecord,
     InvalidRequiredAcks,
     NotLeaderOrFollower,
+    RecordsRefused,
     TransactionalIdAuthorizationFailed,
     UnsupportedCompressionType,
 )
@@ -129,6 +130,11 @@ class Producing:
 
     def _refused(self, one: _Appended, error: DohleError) -> ProduceResponse.Topic.Partition:
         answer = _Partition(index=one.index, error_code=wire_code(error), base_offset=-1, error_message=error.message)
+        if isinstance(error, RecordsRefused):
+            answer.record_errors = [
+                _Partition.RecordError(batch_index=place, batch_index_error_message=wrong)
+                for place, wrong in error.records.items()
+            ]
         now = None if one.key is None else self._known.partition(one.key)
         if isinstance(error, NotLeaderOrFollower) and now is not None:
             answer.current_leader = _Partition.LeaderIdAndEpoch(leader_id=now.leader, leader_epoch=now.leader_epoch)
