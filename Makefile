@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: help setup demo test sim sim-mutations lint fmt proto bench
+.PHONY: help setup demo test suites sim sim-mutations lint fmt proto bench
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,10 @@ demo: $(READY) .venv/.flights ## three nodes take a year of flights, lose a lead
 test: $(READY) ## runs all tests
 	@$(BIN)/python -m pytest -m 'not processes' --numprocesses $(JOBS)
 	@$(BIN)/python -m pytest -m processes -rs
+
+suites: $(READY) ## runs the suites of Kafka's clients: QUICK=1, UPDATE=1, KAFKA=1 (against a real one), WHOLE=1, STANDS=, NAMES=
+	@$(BIN)/python -m tests.suites $(if $(QUICK),--quick) $(if $(UPDATE),--update) $(if $(KAFKA),--kafka) $(if $(WHOLE),--whole) \
+	  $(if $(STANDS),--stands $(STANDS)) $(NAMES)
 
 sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of fresh ones, FROM=, MINUTES=, JOBS=
 	@$(BIN)/dohle sim run --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from '$(FROM)') $(if $(MINUTES),--minutes $(MINUTES))

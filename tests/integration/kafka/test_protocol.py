@@ -271,6 +271,23 @@ def _delete(node: RawKafka, name: str, version: int) -> None:
     assert again.error_code == (100 if version >= 6 else 3)
 
 
+def test_a_refused_batch_names_its_bad_records_from_version_8_on(trio: Cluster) -> None:
+    name = f"protocol-{next(_numbers)}"
+    trio.done("topic", "create", name, "--config", "cleanup.policy=compact")
+    now_ms = int(time.time() * 1000)
+    batch = encode_batch([Record(key, b"value", (), now_ms) for key in (b"a", None, b"b", None)])
+    with leader_of(trio, name) as leader:
+        for version in (7, 8, 13):
+            answer = leader.produce(name, batch, version=version)
+            assert (answer.error_code, answer.base_offset) == (87, -1)
+            assert [record.batch_index for record in answer.record_errors] == ([1, 3] if version >= 8 else [])
+            assert all("key" in (record.batch_index_error_message or "") for record in answer.record_errors)
+        late = encode_batch([Record(b"a", b"", (), now_ms), Record(b"b", b"", (), now_ms + 7_200_000)])
+        answer = leader.produce(name, late)
+        assert (answer.error_code, [record.batch_index for record in answer.record_errors]) == (32, [1])
+    trio.done("topic", "delete", name, "--yes")
+
+
 def test_topics_that_cannot_be_made(any_node: RawKafka, topic: str) -> None:
     def refused(name: str, partitions: int = 1, replicas: int = 3, **configs: str) -> int:
         wanted = CreateTopicsRequest.Topic(
