@@ -442,9 +442,8 @@ class Log:
 
     def advance_log_start(self, offset: int) -> None:
         """Moves the log's start up to `offset`, at most to its end."""
-        offset = min(offset, self._end)
-        if offset > self._start:
-            self._start = offset
+        if (start := min(offset, self._end)) > self._start:
+            self._start = start
             self._checkpoints.start_moved.set()
         self._high_watermark = max(self._high_watermark, self._start)
 
