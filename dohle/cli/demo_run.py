@@ -7,24 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dohle.cli.demo_history import DemoHistory
+from dohle.cli.demo_clients import PARTITIONS, TOPIC, Acknowledgements, DemoClient
 from dohle.cli.flights import Flight, FlightCheck
 from dohle.cli.output import progress
 from dohle.cli.replica_files import differing
 from dohle.client.admin import Admin
-from dohle.client.consumer import Consumer
-from dohle.client.producer import Producer, Receipt
 from dohle.cluster.local import LocalCluster
-from dohle.model.errors import BufferFull, DohleError
+from dohle.model.errors import DohleError
 
-TOPIC = "flights"
-PARTITIONS = 6
 _CONFIGS = {"min.insync.replicas": "2"}
 _RESTART_AFTER_S = 1.5
 _CATCH_UP_PATIENCE_S = 60.0
 _READ_PATIENCE_S = 120.0
 _POLL_S = 0.05
-_YIELD_EVERY = 200
 
 Say = Callable[[str], object]
 
@@ -45,47 +40,15 @@ class DemoReport:
     complaints: list[str] = field(default_factory=list)
 
 
-class Acknowledgements:
-    """Counts acknowledgements, and the longest time between two of them, by partition."""
-
-    def __init__(self, half: int) -> None:
-        self.count = 0
-        self.failures: list[BaseException] = []
-        self.longest_gaps_s: dict[int, float] = {}
-        self.by_partition: dict[int, int] = {}
-        self.half_done = asyncio.Event()
-        self._half = half
-        self._last: dict[int, float] = {}
-
-    def note(self, receipt: Receipt) -> None:
-        failure = receipt.exception()
-        if failure is not None:
-            self.failures.append(failure)
-            return
-        now = time.monotonic()
-        partition = receipt.result().partition
-        gap = now - self._last.get(partition, now)
-        self._last[partition] = now
-        if gap >= self.longest_gaps_s.get(partition, 0.0):
-            self.longest_gaps_s[partition] = gap
-        self.by_partition[partition] = self.by_partition.get(partition, 0) + 1
-        self.count += 1
-        if self.count >= self._half:
-            self.half_done.set()
-
-
-async def run_demo(
-    cluster: LocalCluster, flights: Sequence[Flight], say: Say, notes: DemoHistory | None = None
-) -> DemoReport:
-    """Runs the story on a cluster that is up, and leaves it up. With `notes`, all that the clients did is noted."""
+async def run_demo(cluster: LocalCluster, flights: Sequence[Flight], say: Say, client: DemoClient) -> DemoReport:
+    """Runs the story on a cluster that is up, and leaves it up."""
     report = DemoReport(len(flights))
-    bootstrap = cluster.state.bootstrap
-    async with Admin(bootstrap, client_id="dohle-demo") as admin:
+    async with Admin(cluster.state.bootstrap, client_id="dohle-demo") as admin:
         await admin.create_topic(TOPIC, partitions=PARTITIONS, replication_factor=3, configs=_CONFIGS)
         acknowledgements = Acknowledgements(len(flights) // 2)
         accident = asyncio.create_task(_kill_and_restart(cluster, admin, acknowledgements, report, say))
         try:
-            await _load(bootstrap, flights, acknowledgements, report, notes)
+            await _load(client, flights, acknowledgements, report)
             await accident
         finally:
             accident.cancel()
@@ -93,37 +56,17 @@ async def run_demo(
             f"loaded in {report.load_seconds:.2f} s: {report.acknowledged / report.load_seconds:,.0f} flights/s,"
             f" {report.value_bytes / 1e6 / report.load_seconds:.1f} MB/s"
         )
-    await _read_back(bootstrap, flights, report, notes)
+    await _read_back(client, flights, report)
     for node in cluster.state.nodes:
         report.memory_bytes[node.node_id] = node.process.resident_bytes() if node.process else 0
     return report
 
 
 async def _load(
-    bootstrap: str,
-    flights: Sequence[Flight],
-    acknowledgements: Acknowledgements,
-    report: DemoReport,
-    notes: DemoHistory | None,
+    client: DemoClient, flights: Sequence[Flight], acknowledgements: Acknowledgements, report: DemoReport
 ) -> None:
     with progress("loading", len(flights)) as show:
-        async with Producer(bootstrap, acks="all", linger_ms=5, client_id="dohle-demo") as producer:
-            await producer.partitions(TOPIC)
-            began = time.monotonic()
-            for number, flight in enumerate(flights):
-                operation = notes.sends(flight) if notes is not None else None
-                try:
-                    receipt = producer.send_nowait(TOPIC, flight.value, key=flight.carrier)
-                except BufferFull:
-                    receipt = await producer.send(TOPIC, flight.value, key=flight.carrier)
-                receipt.add_done_callback(acknowledgements.note)
-                if notes is not None and operation is not None:
-                    notes.follow(operation, receipt)
-                if number % _YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
-                    show(acknowledgements.count)
-            await producer.flush()
-            report.load_seconds = time.monotonic() - began
+        report.load_seconds = await client.load(flights, acknowledgements, show)
     acknowledgements.half_done.set()  # whoever waits for it is not to wait for ever
     report.acknowledged = acknowledgements.count
     report.value_bytes = sum(len(flight.value) for flight in flights)
@@ -165,30 +108,23 @@ async def _is_whole(admin: Admin) -> bool:
     return not description.unhealthy and not any(node.fenced for node in description.nodes)
 
 
-async def _read_back(bootstrap: str, flights: Sequence[Flight], report: DemoReport, notes: DemoHistory | None) -> None:
+async def _read_back(client: DemoClient, flights: Sequence[Flight], report: DemoReport) -> None:
     check = FlightCheck(flights)
-    async with Consumer(bootstrap, client_id="dohle-demo") as consumer:
-        await consumer.assign(TOPIC)
-        ends = await consumer.end_offsets(*consumer.assignment())
-        report.watermarks = {partition.partition: end for partition, end in sorted(ends.items())}
-        total = sum(ends.values())
-        if notes is not None:
-            notes.reads_all()
-        count = 0
-        try:
-            async with asyncio.timeout(_READ_PATIENCE_S):
-                with progress("reading back", total) as show:
-                    async for batch in consumer.batches():
-                        for record in batch.records():
-                            check.add(record.key, record.value)
-                            count += 1
-                        if notes is not None:
-                            notes.polled(batch)
-                        show(count)
-                        if count >= total:
-                            break
-        except TimeoutError:
-            report.complaints.append(f"only {count} of {total} records were read within {_READ_PATIENCE_S:.0f} s")
+    report.watermarks = await client.ends()
+    total = sum(report.watermarks.values())
+    count = 0
+    try:
+        async with asyncio.timeout(_READ_PATIENCE_S):
+            with progress("reading back", total) as show:
+                async for records in client.read():
+                    for key, value in records:
+                        check.add(key, value)
+                    count += len(records)
+                    show(count)
+                    if count >= total:
+                        break
+    except TimeoutError:
+        report.complaints.append(f"only {count} of {total} records were read within {_READ_PATIENCE_S:.0f} s")
     report.complaints += check.complaints()
 
 
