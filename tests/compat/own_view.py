@@ -1,0 +1,71 @@
+"""The cluster as Dohle's own client sees it, and as it lies on the disks: what clients of Kafka's are held against."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dohle.client.values import TopicDescription
+from dohle.model.batch import split_batches
+from dohle.model.codecs import Codec
+from dohle.model.errors import UnknownTopicOrPartition
+from dohle.model.ids import TopicPartition
+from dohle.sync import Admin, Consumer
+from tests.integration.clusters import Cluster
+
+
+class OwnView:
+    """A cluster that runs, with connections to it that are kept."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._admin = Admin(cluster.bootstrap)
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        self._admin.close()
+
+    def new_name(self) -> str:
+        return f"compat-{next(self._numbers)}"
+
+    @contextmanager
+    def topic(self) -> Iterator[str]:
+        """Makes a topic with one partition and three replicas, and deletes it afterwards."""
+        name = self.new_name()
+        self._admin.create_topic(name, partitions=1, replication_factor=3)
+        yield name
+        self._admin.delete_topic(name)
+
+    def describe(self, topic: str) -> TopicDescription | None:
+        """Returns what there is of it, None if there is none."""
+        try:
+            return self._admin.describe_topic(topic)
+        except UnknownTopicOrPartition:
+            return None
+
+    def configs(self, topic: str) -> dict[str, str]:
+        return {entry.name: entry.value for entry in self._admin.describe_configs(topic)}
+
+    def leader(self, topic: str) -> int:
+        """Returns the node that leads partition 0."""
+        return self._admin.describe_topic(topic).partitions[0].leader
+
+    def delete(self, topic: str) -> None:
+        self._admin.delete_topic(topic)
+
+    def values(self, topic: str) -> list[bytes | None]:
+        """Returns all that can be read of partition 0."""
+        found: list[bytes | None] = []
+        partition = TopicPartition(topic, 0)
+        with Consumer(self.cluster.bootstrap) as consumer:
+            consumer.assign(partition)
+            end = consumer.end_offsets(partition)[partition]
+            while consumer.position(partition) < end:
+                found.append(next(consumer).value)
+        return found
+
+    def codecs(self, topic: str) -> set[Codec]:
+        """Returns the codecs of the batches as they lie on the disk of partition 0's leader."""
+        [segment] = (self.cluster.data(self.leader(topic)) / f"{topic}-0").glob("*.log")
+        return {Codec(header.codec) for _, header in split_batches(segment.read_bytes())}
