@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dohle.broker.metadata_follower import MetadataFollower
-from dohle.controller import placement, reassignment
+from dohle.controller import placement, reassignment, topics
+from dohle.listeners.changes import Change
 from tests.simulation.mutations import leading_scenarios as scenarios
 from tests.simulation.mutations.mutation import edit, mutation
 
@@ -21,6 +22,34 @@ ADMIN = (
             """,
         ),
         scenario=scenarios.who_makes_a_topic_asks_for_it,
+    ),
+    mutation(
+        "admin: an attempt without an answer is forgotten",
+        "decision 0044",
+        "the last attempt's answer says what an earlier one did whose answer was lost",
+        edit(
+            Change,
+            "attempt_lost",
+            """
+            - self.lost = True
+            + self.lost = not mutated()
+            """,
+        ),
+        scenario=scenarios.the_answer_to_a_deletion_is_lost,
+    ),
+    mutation(
+        "admin: a deletion that is repeated takes whatever bears the name",
+        "decision 0044",
+        "a deletion is of the topic that was there when it was asked for, in each of its attempts",
+        edit(
+            topics,
+            "existing_topic",
+            """
+            - if topic_id and topic.topic_id != topic_id:
+            + if topic_id and topic.topic_id != topic_id and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_topic_comes_under_the_name_before_the_deletion_is_repeated,
     ),
     mutation(
         "placement: racks do not matter",

@@ -217,6 +217,46 @@ async def who_makes_a_topic_asks_for_it(stage: Stage) -> None:
     assert "t" in await stage.asks(made, broker), "who has made a topic is told that there is none"
 
 
+async def _deleted_without_an_answer(stage: Stage) -> tuple[list[Any], Callable[[], None]]:
+    """Has the topic deleted through a broker that hears nothing of the controller from the decision on; returns what
+    will be the outcome, and what lets the broker hear again."""
+    await stage.make_topic()
+    controller = stage.controller()
+    broker = stage.others(controller)[0]
+    part = stage.node(controller).controller
+    assert part is not None
+    names = [stage.world.machines[node_id].name for node_id in (controller, broker)]
+    outcome = stage.tells(lambda admin: admin.delete_topics(["t"]), broker)
+    await stage.in_the_turn(
+        lambda: part.controller.pending.topic_named("t") is None,
+        lambda: stage.world.links.cut(*names),
+        "the deletion is decided",
+    )
+    return outcome, lambda: stage.world.links.mend(*names)
+
+
+@scenario_in(APART)
+async def the_answer_to_a_deletion_is_lost(stage: Stage) -> None:
+    outcome, mend = await _deleted_without_an_answer(stage)
+    await stage.passes(2.5)  # longer than the broker waits for an answer
+    assert not outcome, "the answer came through"
+    mend()
+    await stage.until(lambda: bool(outcome), "the next attempt is answered", 60.0)
+    assert outcome == [{"t": None}], f"who has deleted the topic is told {outcome}"
+
+
+@scenario_in(APART)
+async def a_topic_comes_under_the_name_before_the_deletion_is_repeated(stage: Stage) -> None:
+    outcome, mend = await _deleted_without_an_answer(stage)
+    await stage.until(lambda: not stage.topics(), "it is deleted")
+    await stage.asks(lambda admin: admin.create_topic("t"), stage.others(stage.controller())[1])
+    await stage.passes(2.5)
+    assert not outcome, "the answer came through"
+    mend()
+    await stage.until(lambda: bool(outcome), "the next attempt is answered", 60.0)
+    assert stage.topics(), "a topic is deleted that was made after the one which was meant"
+
+
 def _in_a_rack(node: NodePlan) -> NodePlan:
     return node if node.is_controller else replace(node, rack=f"rack{node.node_id % 3}")
 
