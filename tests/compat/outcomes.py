@@ -101,7 +101,8 @@ _HEAD = """\
 
 `make compat` runs each client below through every scenario on this page, against three real nodes; this is what came of
 it. ✓ passes. A word is what the client waits for, – what it cannot do by itself: both are listed at the end. How to
-point a client at Dohle is in [kafka.md](kafka.md), a first program for each language in [clients](clients/README.md)."""
+point a client at Dohle is in [kafka.md](kafka.md), a first program for each language in [clients](clients/README.md).\
+"""
 
 _TABLES = (
     (

@@ -19,8 +19,6 @@ _GROUP_S = 10.0
 
 WAITS: Mapping[str, str] = {
     "groups": r"(?i)coordinator( for \S+)?[ _]?(is[ _])?not[ _]?available",
-    "AlterConfigs": r"KafkaJSServerDoesNotSupportApiKey|AlterConfigsRequest cannot be used",
-    "placing new partitions": r"CreatePartitions.*Replica assignment is invalid",
 }
 """What a client says where it asks for what is not there yet, by what that is."""
 
