@@ -24,10 +24,6 @@ STEPS: Mapping[str, str] = {
     "share groups": "queues (KIP-932)",
     "transactions": "transactional producers, and consumers that read what was committed",
     "security": "TLS, SASL and ACLs",
-    "administration": "what is missing of Kafka's administration: configs of brokers, elections, reassignments, quorum",
-    "log directories": "DescribeLogDirs and AlterReplicaLogDirs",
-    "topic partitions": "DescribeTopicPartitions",
-    "telemetry": "metrics that clients push (KIP-714)",
     "the suite": "what lies in the suite itself: the test fails, or skips itself, against a real Kafka too",
 }
 
