@@ -237,7 +237,7 @@ async def _check_port(address: Address) -> None:
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {address}: {error.strerror or error}; stop the process that uses the port, or give "
-            "another address"
+            "this node another one (grpc_port, host)"
         ) from error
     probe.close()
     await probe.wait_closed()
