@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain, product
 
 from dohle.controller.decision import Decision, failure_of
 from dohle.controller.elections import Revisions
@@ -31,6 +33,8 @@ from dohle.rpc.v1 import admin_pb2
 MOST_PARTITIONS = 10_000
 """Of one topic, and in one command: all of it is one batch of the metadata log."""
 
+_MOST_VARIANTS_BITS = 8
+"""So many dots and underscores: 256 names are looked for; past that all topics are gone through."""
 _DEFAULT = -1
 _UNCLEAN_ELECTIONS = "unclean.leader.election.enable"
 _MIN_IN_SYNC = "min.insync.replicas"
@@ -83,7 +87,7 @@ def create_topics(
         records.extend(_new_partitions(image, topic_id, 0, assignments))
         created = admin_pb2.CreatedTopic(
             name=topic.name,
-            topic_id=b"" if request.validate_only else topic_id,
+            topic_id=topic_id,
             partitions=len(assignments),
             replication_factor=len(assignments[0]),
         )
@@ -215,8 +219,24 @@ def check_new_name(image: ClusterImage, name: str) -> None:
         raise InvalidTopic(f"{name} is the cluster's own: choose another name")
     if name in image.topic_ids:
         raise TopicAlreadyExists(f"topic {name} exists")
+    if taken := _alike(image, name):
+        raise InvalidTopic(f"{name} and the topic {taken} differ in '.' and '_' alone: choose another name")
     if any(fork.name == name for fork in image.forks_in_order()):
         raise TopicAlreadyExists(f"topic {name} is being forked")
+
+
+def _alike(image: ClusterImage, name: str) -> str | None:
+    """Returns a topic whose name is another one only for dots and underscores: in metrics both would have one name."""
+    places = [place for place, sign in enumerate(name) if sign in "._"]
+    if len(places) > _MOST_VARIANTS_BITS:
+        plain = name.replace(".", "_")
+        return next((one for one in sorted(image.topic_ids) if one.replace(".", "_") == plain), None)
+    parts = re.split("[._]", name)
+    for signs in product("._", repeat=len(places)):
+        variant = "".join(chain.from_iterable(zip(parts, (*signs, ""), strict=True)))
+        if variant in image.topic_ids:
+            return variant
+    return None
 
 
 def existing_topic(image: ClusterImage, name: str, topic_id: bytes = b"") -> TopicImage:
@@ -243,11 +263,13 @@ def _assignments(
     """Returns the replicas of each partition of a new topic."""
     if topic.assignments:
         return _assigned_by_hand(image, topic, room)
-    partitions = defaults.partitions if topic.partitions == _DEFAULT else topic.partitions
-    _check_partitions(partitions, room)
     replication_factor = topic.replication_factor
     if replication_factor == _DEFAULT:
         replication_factor = max(1, min(defaults.replication_factor, len(image.brokers)))
+    if replication_factor < 1:
+        raise InvalidReplicationFactor(f"replication factor {replication_factor}: it must be at least 1")
+    partitions = defaults.partitions if topic.partitions == _DEFAULT else topic.partitions
+    _check_partitions(partitions, room)
     return _placed(image, partitions, replication_factor, random)
 
 

@@ -4,7 +4,7 @@ What is stored and sent is what users set: a mapping of names to text, the overr
 `validate_overrides` at the edge, and becomes a `TopicConfig` wherever a partition works by it. Defaults are Kafka's but
 for `flush.messages`, which is 1 here: a broker fsyncs before it acknowledges.
 
-Names of topics are checked here too. Names that differ only in `.` and `_` are legal.
+Names of topics are checked here too. That no two differ in `.` and `_` alone is the controller's to see.
 """
 
 from __future__ import annotations
@@ -90,6 +90,16 @@ class ConfigKey:
             raise InvalidConfig(f"{self.name} cannot be {text!r}: it must be {self.bounds_text}")
         return value
 
+    def plain(self, text: str) -> str:
+        """Returns a value that `parse` takes as Kafka shows it: without blanks, in small letters where case is none."""
+        match self.type:
+            case ConfigType.BOOLEAN:
+                return text.strip().lower()
+            case ConfigType.LIST:
+                return ",".join(_items(text))
+            case _:
+                return text.strip()
+
     def _value_of(self, text: str) -> ConfigValue | None:
         match self.type:
             case ConfigType.BOOLEAN:
@@ -97,7 +107,7 @@ class ConfigKey:
             case ConfigType.STRING:
                 return text if text in self.choices else None
             case ConfigType.LIST:
-                items = tuple(item.strip() for item in text.split(","))
+                items = _items(text)
                 return tuple(sorted(set(items))) if set(items) <= set(self.choices) else None
             case _:
                 return self._number_of(text)
@@ -112,6 +122,11 @@ class ConfigKey:
         except ValueError:
             return None
         return number if self.low <= number <= self.high else None
+
+
+def _items(text: str) -> list[str]:
+    """Returns what a list names; nothing at all names nothing."""
+    return [item.strip() for item in text.split(",")] if text.strip() else []
 
 
 def _int(name: str, default: int, doc: str, *, low: int = 0) -> Any:
@@ -149,7 +164,8 @@ class TopicConfig:
     cleanup_policy: tuple[str, ...] = _list(
         "cleanup.policy",
         ("delete",),
-        "delete removes old segments by age and size; compact keeps the newest record of each key; both may be given.",
+        "delete removes old segments by age and size; compact keeps the newest record of each key; both may be given,"
+        " or nothing, which keeps all.",
         ("compact", "delete"),
     )
     compression_type: str = _choice(

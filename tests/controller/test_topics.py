@@ -144,6 +144,34 @@ def test_a_topic_that_cannot_be_fails_alone(cluster, topic, error):
     assert sorted(cluster.image.topic_ids) == ["good", "old"]
 
 
+@pytest.mark.parametrize(
+    ("there", "wanted", "error"),
+    [
+        ("a.b", "a_b", InvalidTopic),
+        ("a_b.c", "a.b_c", InvalidTopic),
+        ("._._._._._", "_._._._._.", InvalidTopic),  # more than are tried one by one
+        ("a.b", "a.b", TopicAlreadyExists),
+        ("a.b", "ab_", None),
+        ("._._._._._", "._._._._.-", None),
+    ],
+)
+def test_names_that_differ_in_dots_and_underscores_alone_are_one(cluster, there, wanted, error):
+    create(cluster, new(there))
+    [created] = create(cluster, new(wanted))
+    assert created.failure.code == (error.code if error else 0)
+
+
+def test_of_two_wrong_numbers_the_replication_factor_is_named(cluster):
+    [created] = create(cluster, new("t", partitions=0, replication_factor=0))
+    assert created.failure.code == InvalidReplicationFactor.code
+
+
+def test_a_topic_that_is_only_validated_has_the_id_that_it_would_have(cluster):
+    [created] = create(cluster, new("t"), validate_only=True)
+    assert len(created.topic_id) == 16
+    assert not cluster.image.topic_ids
+
+
 def test_a_topic_named_twice_is_not_created_at_all(cluster):
     assert [created.failure.code for created in create(cluster, new("t"), new("t"))] == [InvalidRequest.code] * 2
 

@@ -83,7 +83,6 @@ def test_bounds_of_numbers_are_exact(key):
         ("min.cleanable.dirty.ratio", "nan"),
         ("compression.type", "none"),
         ("compression.type", "LZ4"),
-        ("cleanup.policy", ""),
         ("cleanup.policy", "delete,keep"),
         ("unclean.leader.election.enable", "1"),
         ("message.timestamp.type", "createtime"),
@@ -137,3 +136,25 @@ def test_names_by_kafkas_rules_are_taken(name):
 def test_other_names_are_refused(name):
     with pytest.raises(InvalidTopic):
         check_topic_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("cleanup.policy", "compact, delete", "compact,delete"),
+        ("cleanup.policy", " ", ""),
+        ("preallocate", " TRUE", "true"),
+        ("retention.ms", " 77 ", "77"),
+        ("message.timestamp.type", "CreateTime", "CreateTime"),
+    ],
+)
+def test_a_value_is_shown_as_kafka_shows_it(name, text, shown):
+    key = TOPIC_KEYS[name]
+    assert key.plain(text) == shown
+    assert key.parse(shown) == key.parse(text)
+
+
+def test_a_topic_without_any_policy_keeps_all():
+    config = TopicConfig.from_overrides({"cleanup.policy": ""})
+    assert config.cleanup_policy == ()
+    assert not config.is_compacted

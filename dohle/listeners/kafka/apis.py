@@ -2,7 +2,8 @@
 
 An API that is `ordered` has two stages. The first is awaited before the next request of the connection begins, and
 returns what the second one awaits: a producer's batches are appended in the order of their arrival, also behind one
-that waits for replicas. All others are answered side by side. Answers leave in the order of the requests in any case.
+that waits for replicas. Behind a change of topics or configurations everything waits until it is made. All others are
+answered side by side. Answers leave in the order of the requests in any case.
 
 A DohleError that an API raises closes the connection, which is how Kafka says what an answer has no field for.
 """
@@ -43,6 +44,8 @@ class ServedApi:
     begin: Begin | None = None
     is_large: bool = False
     """Its answers are: one is made only when all earlier ones of the connection have left."""
+    is_change: bool = False
+    """What follows it on the connection sees what it has changed: it is begun only once this one is answered."""
     advertised_from: int | None = None
 
     @property

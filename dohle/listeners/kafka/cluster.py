@@ -58,6 +58,8 @@ class Cluster:
         self._creates_topics = creates_topics
 
     async def metadata(self, request: MetadataRequest, caller: Caller) -> MetadataResponse:
+        if caller.api_version < _FIRST_BY_ID and _asks_by_id(request):
+            return _not_by_id(request)
         nodes = self._known.nodes(caller)
         reached = _Reached(self._broker.image, frozenset(node.node_id for node in nodes), caller.api_version)
         return MetadataResponse(
@@ -79,11 +81,12 @@ class Cluster:
             for topic in self._broker.image.topics_in_order():
                 yield _described(topic, reached, request)
             return
-        if any(one.name is None or one.topic_id != NO_UUID for one in asked) and caller.api_version < _FIRST_BY_ID:
-            raise InvalidRequest(f"version {caller.api_version} of Metadata cannot ask for topics by their ids")
-        missing = [one.name for one in asked if one.name and self._broker.image.topic_named(one.name) is None]
+        missing = [
+            one.name for one in asked if one.name is not None and self._broker.image.topic_named(one.name) is None
+        ]
         failures = await self._create(missing, allowed=request.allow_auto_topic_creation)
-        for one in asked:
+        once = {(one.name, one.topic_id): one for one in asked}  # a topic that is named twice is told once
+        for one in once.values():
             by_id = one.topic_id != NO_UUID
             try:
                 found = self._known.topic(one.name or "", one.topic_id, by_id=by_id)
@@ -128,11 +131,10 @@ class Cluster:
         return failures
 
     async def describe_cluster(self, request: DescribeClusterRequest, caller: Caller) -> DescribeClusterResponse:
-        cluster_id = self._broker.image.cluster_id or ""
         error = _wrong_endpoint(request.endpoint_type)
         if error is not None:
             return DescribeClusterResponse(
-                error_code=error.code, error_message=error.message, cluster_id=cluster_id, brokers=[]
+                error_code=error.code, error_message=error.message, cluster_id="", brokers=[]
             )
         nodes = self._known.nodes(caller)
         brokers = [_broker(node) for node in nodes]
@@ -140,7 +142,7 @@ class Cluster:
             brokers += [_broker(node, fenced=True) for node in self._known.fenced_nodes(caller)]
         return DescribeClusterResponse(
             error_code=0,
-            cluster_id=cluster_id,
+            cluster_id=self._broker.image.cluster_id or "",
             controller_id=self._known.controller(nodes),
             brokers=brokers,
             cluster_authorized_operations=(
@@ -157,6 +159,21 @@ def _wrong_endpoint(endpoint_type: int) -> DohleError | None:
             "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
         )
     return UnsupportedEndpointType(f"Unsupported endpoint type {endpoint_type}")
+
+
+def _asks_by_id(request: MetadataRequest) -> bool:
+    return any(one.name is None or one.topic_id != NO_UUID for one in request.topics or ())
+
+
+def _not_by_id(request: MetadataRequest) -> MetadataResponse:
+    """Returns what Kafka answers in the versions that tell ids and cannot be asked by them: the error, and no more."""
+    return MetadataResponse(
+        brokers=[],
+        topics=[
+            _Topic(error_code=InvalidRequest.code, name=one.name or "", topic_id=one.topic_id, partitions=[])
+            for one in request.topics or ()
+        ],
+    )
 
 
 def _broker(node: KafkaNode, *, fenced: bool = False) -> DescribeClusterResponse.Broker:

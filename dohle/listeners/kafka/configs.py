@@ -57,7 +57,7 @@ class Configs:
         for resource in request.resources:
             result = _Result(
                 error_code=0,
-                error_message=None,
+                error_message="",  # never null, as Kafka has it
                 resource_type=resource.resource_type,
                 resource_name=resource.resource_name,
                 configs=[],
@@ -234,6 +234,10 @@ def _check_resource(resource: Any, twice: frozenset[tuple[int, str]], types: Seq
         raise InvalidRequest("Each resource must appear at most once.")
     if resource.resource_type not in types:
         raise InvalidRequest(f"Unknown resource type {resource.resource_type}")
+    if resource.resource_type == _TOPIC:
+        if not resource.resource_name:
+            raise InvalidRequest("topics have no configuration that holds for all of them: name one")
+        check_topic_name(resource.resource_name)
 
 
 def _check_once(configs: Sequence[Any]) -> None:

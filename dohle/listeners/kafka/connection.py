@@ -220,6 +220,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
             self._answered(waiting, [])
         elif not self._is_open:
             rest.close()
+        elif api.is_change:
+            await self._finish(rest, waiting, start, is_large=api.is_large)
         else:
             self._tasks.spawn(self._finish(rest, waiting, start, is_large=api.is_large), api.request.API.name)
 

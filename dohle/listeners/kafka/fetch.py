@@ -25,6 +25,7 @@ from dohle.model.errors import (
     InvalidFetchSessionEpoch,
     NotLeaderOrFollower,
     UnknownTopicId,
+    UnknownTopicOrPartition,
 )
 
 _FIRST_BY_ID: Final = 13
@@ -111,7 +112,7 @@ class Fetching:
             session.fetch_set,
             max_wait_s=min(max(request.max_wait_ms, 0) / 1000, _MOST_WAIT_S) if waits else 0.0,
             min_bytes=request.min_bytes,
-            max_bytes=min(most, max(request.max_bytes, 0)),
+            max_bytes=min(most, max(request.max_bytes, 1)),  # one batch comes in any case
         )
 
 
@@ -142,6 +143,8 @@ class _Answers:
         answer = _Partition(
             partition_index=number, error_code=0, high_watermark=_NOBODY, aborted_transactions=None, records=[]
         )
+        if isinstance(read.failure, UnknownTopicId | UnknownTopicOrPartition):
+            answer.aborted_transactions = []  # null is for what is read, as Kafka has it
         if read.failure is not None:
             answer.error_code = wire_code(by_name(read.failure, by_id=self._by_id))
             now = self._known.partition(read.key)

@@ -36,7 +36,7 @@ class Offsets:
         for topic in request.topics:
             answers: list[ListOffsetsResponse.Topic.Partition] = []
             response.topics.append(ListOffsetsResponse.Topic(name=topic.name, partitions=answers))
-            for partition in topic.partitions:
+            for partition in {one.partition_index: one for one in topic.partitions}.values():
                 answer = ListOffsetsResponse.Topic.Partition(partition_index=partition.partition_index, error_code=0)
                 answers.append(answer)
                 try:
@@ -52,6 +52,8 @@ class Offsets:
 
     async def _find(self, name: str, asked: ListOffsetsRequest.Topic.Partition, version: int) -> FoundOffset:
         timestamp = asked.timestamp
+        if timestamp < _EARLIEST_PENDING_UPLOAD:
+            raise UnsupportedVersion(f"there is no special timestamp {timestamp}")
         if version < _SINCE.get(timestamp, 0):
             raise UnsupportedVersion(f"timestamp {timestamp} needs version {_SINCE[timestamp]} of ListOffsets")
         key = self._known.key(self._known.topic(name, b"", by_id=False), asked.partition_index)

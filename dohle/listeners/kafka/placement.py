@@ -21,6 +21,7 @@ from dohle.kafka.messages.placement import (
 from dohle.listeners.kafka.apis import Caller
 from dohle.listeners.kafka.asking import asked
 from dohle.listeners.kafka.topics_known import failed
+from dohle.listeners.passing_on import passed_on
 from dohle.model.errors import DohleError, ElectionNotNeeded, InvalidRequest
 from dohle.rpc.v1 import admin_pb2
 
@@ -108,6 +109,7 @@ class Placement:
             responses=[],
         )
         if not wanted:
+            response.error_message = None if request.topics else ""
             response.responses = [_Altered(name=topic.name, partitions=[]) for topic in request.topics]
             return response
         try:
@@ -134,11 +136,11 @@ class Placement:
         """Lists what has not ended, of all topics or of those partitions that are named."""
         response = ListPartitionReassignmentsResponse(error_code=0, error_message=None, topics=[])
         try:
-            answer = await asked(
+            answer = await passed_on(
                 self._broker,
                 "ListPartitionReassignments",
                 admin_pb2.ListPartitionReassignmentsRequest(),
-                request.timeout_ms,
+                timeout_ms=request.timeout_ms,
             )
         except DohleError as error:
             response.error_code, response.error_message = failed(error)

@@ -17,12 +17,13 @@ from dohle.kafka.messages.produce import (
 )
 from dohle.listeners.kafka.apis import Caller
 from dohle.listeners.kafka.topics_known import KafkaNode, TopicsKnown, by_name, wire_code
-from dohle.model.batch import CODEC_BITS, CRC_END, TRANSACTIONAL_BIT
+from dohle.model.batch import CODEC_BITS, CRC_END, NO_PRODUCER, TRANSACTIONAL_BIT
 from dohle.model.codecs import Codec
 from dohle.model.errors import (
     CoordinatorNotAvailable,
     DohleError,
     InvalidRecord,
+    InvalidRequest,
     InvalidRequiredAcks,
     NotLeaderOrFollower,
     RecordsRefused,
@@ -143,6 +144,10 @@ class Producing:
     async def init_producer_id(self, request: InitProducerIdRequest, _caller: Caller) -> InitProducerIdResponse:
         """An idempotent producer that asks again gets a new id; there are no transactions yet."""
         try:
+            if request.transactional_id == "":
+                raise InvalidRequest("the transactional id is empty: give one, or null for none")
+            if (request.producer_id == NO_PRODUCER) != (request.producer_epoch == NO_PRODUCER):
+                raise InvalidRequest("a producer's id and epoch belong together: give both, or neither")
             if request.transactional_id is not None:
                 raise CoordinatorNotAvailable("transactions are not served yet")
             producer_id = await self._broker.producer_ids.next()

@@ -69,7 +69,7 @@ class QuorumAdmin:
         partition = _Topic.Partition(
             partition_index=0,
             error_code=0,
-            error_message=None,
+            error_message="",
             leader_id=answer.leader_id,
             leader_epoch=answer.term,
             high_watermark=answer.committed_end,
@@ -78,7 +78,7 @@ class QuorumAdmin:
         )
         return DescribeQuorumResponse(
             error_code=0,
-            error_message=None,
+            error_message="",
             topics=[_Topic(topic_name=_METADATA_TOPIC, partitions=[partition])],
             nodes=[
                 _Node(node_id=one.node_id, listeners=[_Node.Listener(name=_LISTENER, host=one.host, port=one.port)])
@@ -92,7 +92,7 @@ class QuorumAdmin:
             self._check_cluster(request.cluster_id)
             if request.voter_id < 0:
                 raise InvalidRequest("Add voter request didn't include a valid voter")
-            if self._voting(request.voter_id, directory_id):
+            if self._voting(request.voter_id, b""):  # whatever its data folder
                 raise DuplicateVoter(f"node {request.voter_id} votes already")
             wanted = admin_pb2.AddVoterRequest(node_id=request.voter_id, directory_id=directory_id)
             await asked(self._broker, "AddVoter", wanted, request.timeout_ms)
@@ -105,6 +105,8 @@ class QuorumAdmin:
         directory_id = _directory(request.voter_directory_id)
         try:
             self._check_cluster(request.cluster_id)
+            if request.voter_id < 0:
+                raise InvalidRequest("Remove voter request didn't include a valid voter")
             if not self._voting(request.voter_id, directory_id):
                 raise VoterNotFound(f"node {request.voter_id} has no vote with this data folder")
             wanted = admin_pb2.RemoveVoterRequest(node_id=request.voter_id, directory_id=directory_id)
@@ -191,7 +193,7 @@ def _no_quorum_of(request: DescribeQuorumRequest) -> DescribeQuorumResponse:
     error = UnknownTopicOrPartition()
     return DescribeQuorumResponse(
         error_code=0,
-        error_message=None,
+        error_message="",
         topics=[
             _Topic(
                 topic_name=topic.topic_name,

@@ -10,6 +10,8 @@ from dohle.listeners.kafka.broker_configs import DEFAULT, TOPIC_DEFAULTS
 from dohle.model.topic_config import TOPIC_KEYS
 
 _OF_TOPIC: Final = 1
+_IN_HOURS: Final = frozenset({"flush.ms", "retention.ms", "segment.jitter.ms", "segment.ms"})
+"""Their defaults come from keys of other units with Kafka, which names no synonym then."""
 
 _Config = DescribeConfigsResponse.Result.Config
 
@@ -27,13 +29,15 @@ def config_source(name: str, overrides: Collection[str]) -> int:
 
 def topic_configs(overrides: Mapping[str, str], request: DescribeConfigsRequest) -> Iterator[_Config]:
     """Yields the keys of a topic that has these overrides."""
-    for name, value in described_values(overrides):
+    for name, text in described_values(overrides):
         key = TOPIC_KEYS[name]
+        value = key.plain(text)
         synonyms: list[_Config.Synonym] = []
         if request.include_synonyms:
             if name in overrides:
                 synonyms.append(_Config.Synonym(name=name, value=value, source=_OF_TOPIC))
-            synonyms.append(_Config.Synonym(name=TOPIC_DEFAULTS[name], value=key.default_text, source=DEFAULT))
+            if name not in _IN_HOURS:
+                synonyms.append(_Config.Synonym(name=TOPIC_DEFAULTS[name], value=key.default_text, source=DEFAULT))
         yield _Config(
             name=name,
             value=value,

@@ -17,6 +17,7 @@ from dohle.model.topic_config import check_topic_name
 
 MOST_PARTITIONS: Final = 2000
 """Of one page, whatever the client asks for; Kafka's max.request.partition.size.limit."""
+_UNKNOWN: Final = -(1 << 31)
 
 _Topic = DescribeTopicPartitionsResponse.Topic
 _Cursor = DescribeTopicPartitionsResponse.Cursor
@@ -49,7 +50,7 @@ class TopicPages:
             try:
                 topic = self._known.topic(name, NO_UUID, by_id=False)
             except DohleError as error:
-                page.response.topics.append(_refused(name, _why_unknown(name, error)))
+                page.response.topics.append(_refused(name, _why_unknown(name, error), TOPIC_OPERATIONS))
                 continue
             end = min(len(topic.partitions), begin + room)
             page.add(name, range(begin, end))
@@ -124,5 +125,12 @@ def _why_unknown(name: str, error: DohleError) -> DohleError:
     return error
 
 
-def _refused(name: str, error: DohleError) -> _Topic:
-    return _Topic(error_code=wire_code(error), name=name, topic_id=NO_UUID, partitions=[])
+def _refused(name: str, error: DohleError, operations: int = _UNKNOWN) -> _Topic:
+    """What may be done with a topic does not hang on whether it is there."""
+    return _Topic(
+        error_code=wire_code(error),
+        name=name,
+        topic_id=NO_UUID,
+        partitions=[],
+        topic_authorized_operations=operations,
+    )

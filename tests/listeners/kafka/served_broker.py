@@ -31,7 +31,7 @@ class ServedBroker:
     def __init__(self, cluster: Cluster, node: Node) -> None:
         self.cluster = cluster
         self.node = node
-        self._apis = served_apis(
+        self.apis = served_apis(
             node.broker, ByteBudget(1 << 20), Clients(10, node.broker.now, Random(1)), ServedSettings(configs=OWN)
         )
 
@@ -46,7 +46,7 @@ class ServedBroker:
         caller = Caller("test", version, Address("client", 1), Address("here", 9092))
         frame = memoryview(b"".join(encode_request(request, version, 7, "test"))[4:])
         _, received = decode_request(type(request), version, frame)
-        answer = self._apis[request.API.key].answer
+        answer = self.apis[request.API.key].answer
         assert answer is not None
         response: Any = await answer(received, caller)
         frame = memoryview(b"".join(encode_response(response, version, 7))[4:])

@@ -16,6 +16,7 @@ from dohle.kafka.framing import decode_response, encode_request
 from dohle.kafka.messages.cluster import ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse
 from dohle.kafka.messages.fetch import FetchRequest, FetchResponse
 from dohle.kafka.messages.produce import ProduceRequest, ProduceResponse
+from dohle.kafka.messages.topics import DeleteTopicsRequest, DeleteTopicsResponse
 from dohle.listeners.kafka import connection
 from dohle.listeners.kafka.apis import Caller, ServedApi
 from dohle.listeners.kafka.clients import SoftwareCounts
@@ -41,6 +42,7 @@ class Scripted:
             3: ServedApi(MetadataRequest, self._metadata),
         }
         table[18] = ServedApi(ApiVersionsRequest, Versions(table, lambda: EMPTY_IMAGE, SoftwareCounts()).answer)
+        table[20] = ServedApi(DeleteTopicsRequest, self._change, is_change=True)
         self.table = table
 
     def let(self, name: str) -> None:
@@ -69,6 +71,11 @@ class Scripted:
             partition_index=0, error_code=0, high_watermark=0, aborted_transactions=None, records=[self.fetched]
         )
         return FetchResponse(responses=[FetchResponse.Topic(topic="t", partitions=[partition])])
+
+    async def _change(self, _request: DeleteTopicsRequest, caller: Caller) -> DeleteTopicsResponse:
+        self.begun.append(str(caller.client_id))
+        await self._gate(str(caller.client_id))
+        return DeleteTopicsResponse(responses=[])
 
     async def _metadata(self, request: MetadataRequest, caller: Caller) -> MetadataResponse:
         name = str(caller.client_id)
@@ -174,6 +181,27 @@ async def test_one_that_waits_keeps_no_other_from_being_worked_on() -> None:
         assert [first[0], second[0]] == [1, 2]
 
 
+async def test_what_follows_a_change_sees_it() -> None:
+    async with opened() as door:
+        client = await door.client()
+        client.send(MetadataRequest(topics=[]), 9, "wait before")
+        client.send(DeleteTopicsRequest(timeout_ms=1), 5, "change")
+        client.send(MetadataRequest(topics=[]), 9, "look")
+        await until(lambda: sorted(door.apis.begun) == ["change", "wait before"])
+        await asyncio.sleep(0.01)
+        assert len(door.apis.begun) == 2, "what looks waits for the change"
+        door.apis.let("change")
+        await until(lambda: door.apis.begun[2:] == ["look"])
+        door.apis.let("wait before")
+        kinds: list[tuple[type[Response], int]] = [
+            (MetadataResponse, 9),
+            (DeleteTopicsResponse, 5),
+            (MetadataResponse, 9),
+        ]
+        for number, (kind, version) in enumerate(kinds, 1):
+            assert (await client.answer(kind, version))[0] == number
+
+
 async def test_no_more_than_so_many_are_in_flight() -> None:
     async with opened() as door:
         client = await door.client()
@@ -217,6 +245,7 @@ async def test_an_unknown_version_of_api_versions_is_answered_in_version_0() -> 
             (1, 4, 18),
             (3, 0, 13),
             (18, 0, 4),
+            (20, 1, 6),
         ]
 
 

@@ -202,6 +202,6 @@ async def test_no_time_and_nothing_to_do_ask_for_nothing() -> None:
     empty = AlterPartitionReassignmentsRequest.Topic(name="t", partitions=[])
     response = await served.ask(AlterPartitionReassignmentsRequest(topics=[empty]), AlterPartitionReassignmentsResponse)
     assert (response.error_code, response.responses[0].partitions) == (0, [])
-    listing = await served.ask(ListPartitionReassignmentsRequest(timeout_ms=0), ListPartitionReassignmentsResponse)
-    assert listing.error_code == RequestTimedOut.code
     assert served.operated == []
+    listing = await served.ask(ListPartitionReassignmentsRequest(timeout_ms=0), ListPartitionReassignmentsResponse)
+    assert listing.error_code == 0, "what changes nothing takes the time that it needs"
