@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: help setup demo test compat suites sim sim-mutations lint fmt proto bench
+.PHONY: help setup demo test compat suites differential sim sim-mutations lint fmt proto bench
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,9 @@ compat: $(READY) ## tries Kafka's clients of every language: SHORT=1, CLIENTS=, 
 suites: $(READY) ## runs the suites of Kafka's clients: QUICK=1, UPDATE=1, KAFKA=1 (against a real one), WHOLE=1, STANDS=, NAMES=
 	@$(BIN)/python -m tests.suites $(if $(QUICK),--quick) $(if $(UPDATE),--update) $(if $(KAFKA),--kafka) $(if $(WHOLE),--whole) \
 	  $(if $(STANDS),--stands $(STANDS)) $(NAMES)
+
+differential: $(READY) ## asks a real Apache Kafka and a node the same 2,500 requests, and compares; needs Java and Maven
+	@DIFFERENTIAL=full $(BIN)/python -m pytest -rs tests/differential
 
 sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of fresh ones, FROM=, MINUTES=, JOBS=
 	@$(BIN)/dohle sim run --jobs $(JOBS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from '$(FROM)') $(if $(MINUTES),--minutes $(MINUTES))
