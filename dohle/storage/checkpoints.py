@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from dohle.model.errors import CorruptLog, DataFolderError
+from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk, File
 from dohle.runtime.tasks import turn
 from dohle.storage.epoch_cache import FILE_NAME as EPOCHS_FILE
@@ -85,7 +86,7 @@ class Checkpoints:
 
     def __init__(self, disk: Disk, folder: str, logs: Callable[[], Mapping[LogKey, CheckpointedLog]]) -> None:
         self.start_moved = asyncio.Event()
-        """A log begins at an offset which is not written yet. Who waits for that clears it, and writes."""
+        """A log begins at an offset which is not written yet."""
         self.writing = asyncio.Lock()  # held while logs are removed, so that nothing is written into their folders
         self._disk = disk
         self._folder = folder
@@ -93,6 +94,12 @@ class Checkpoints:
         self._written: dict[str, dict[LogKey, int]] = {name: {} for name in _COLUMNS}
         self._seen: dict[LogKey, tuple[int, int, int, int]] | None = None  # as in Offsets
         self._epochs_written: dict[LogKey, int] = {}  # by the cache's version, 0 if it is missing
+
+    async def starts_moved(self, clock: Clock) -> None:
+        """Returns when logs begin elsewhere than is written, and those that move together have."""
+        await clock.wait(self.start_moved, None)
+        await clock.sleep(STARTS_GATHERED_S)
+        self.start_moved.clear()
 
     def begin_with(self, found: Mapping[str, Mapping[LogKey, int]]) -> None:
         """Takes over what the files hold at the start."""

@@ -31,7 +31,6 @@ from dohle.storage.checkpoints import (
     CHECKPOINT_INTERVAL_S,
     LOG_STARTS,
     RECOVERY_POINTS,
-    STARTS_GATHERED_S,
     Checkpoints,
     LogKey,
     Offsets,
@@ -506,9 +505,7 @@ class LogFolder:
     async def _note_starts(self) -> None:
         """Writes soon where logs begin now."""
         while True:
-            await self._clock.wait(self._checkpoints.start_moved, None)
-            await self._clock.sleep(STARTS_GATHERED_S)
-            self._checkpoints.start_moved.clear()
+            await self._checkpoints.starts_moved(self._clock)
             try:
                 with self._commit.syncing():
                     await self._write_checkpoints()
