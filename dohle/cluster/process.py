@@ -46,7 +46,11 @@ NODE_HELP = """Usage: dohle node [--config FILE] [--SETTING VALUE]...
 _STOP_PATIENCE_S = 12.0  # a controlled shutdown takes 5 s at most; the rest is for closing logs on a slow disk
 _GC_THRESHOLDS = (20_000, 20, 50)  # a full collection stops the loop: rarely, since little of ours forms cycles
 _SWITCH_INTERVAL_S = 0.0005  # how long a thread that is back from an fsync may wait for the loop to let it speak
-_M_ARENA_MAX = -8  # mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # mallopt(3)
+_KEPT_HEAP_BYTES = 32 << 20
+"""More than this at a heap's end is given back."""
+_MAPPED_BYTES = 16 << 20
+"""From this size on a block is mapped by itself."""
 
 
 def run_node(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -59,7 +63,7 @@ def run_node(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     if environment.get(NOTED_VARIABLE, "").isdecimal() and not _is_noted(int(environment[NOTED_VARIABLE]), config_path):
         log.error("not starting: the command that started this node was killed before it could note that")
         return 1
-    _limit_arenas()
+    _tune_heaps()
     _allow_many_files()
     gc.set_threshold(*_GC_THRESHOLDS)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -169,8 +173,18 @@ def _allow_many_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _limit_arenas() -> None:
-    """Makes glibc keep two heaps, not eight a core: our few threads seldom allocate, and each heap costs memory."""
+def _tune_heaps() -> None:
+    """Makes glibc keep two heaps, not eight a core: our few threads seldom allocate, and each heap costs memory.
+
+    And makes it keep what messages of a megabyte are built in: by default it gives such memory back with each of them,
+    and the pages that are to be had anew cost more than all the copying.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+            mallopt = ctypes.CDLL(None).mallopt
+            for option, value in (
+                (_M_ARENA_MAX, 2),
+                (_M_TRIM_THRESHOLD, _KEPT_HEAP_BYTES),
+                (_M_MMAP_THRESHOLD, _MAPPED_BYTES),
+            ):
+                mallopt(option, value)
