@@ -88,11 +88,12 @@ class Following:
             return False
         if self.says_damaged:
             return False  # of a leader that does not know yet that a replica can be
-        if push.batches:
-            base_offset = read_header(push.batches).base_offset
+        batches = push.batches  # each look at a field of bytes copies it
+        if batches:
+            base_offset = read_header(batches).base_offset
             if base_offset != self.log.log_end_offset:
                 raise InvalidRecord(f"a push begins at offset {base_offset} where {self.log.log_end_offset} comes next")
-            self.log.append_as_follower(push.batches, self.leader_epoch, is_old=is_old)
+            self.log.append_as_follower(batches, self.leader_epoch, is_old=is_old)
             self.refusal = None
         before = self.log.high_watermark, self.log.log_start_offset
         self.log.advance_high_watermark(push.high_watermark)

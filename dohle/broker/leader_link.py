@@ -249,10 +249,12 @@ class LeaderLink:
             if following is None:
                 continue
             try:
+                before = following.log.log_end_offset
                 taken = following.take(push, is_old=not message.push_number)
-                if taken and push.batches:
+                has_appended = taken and following.log.log_end_offset > before
+                if has_appended:
                     ends.append((following, following.subscription, following.log.log_end_offset))
-                if taken and (push.batches or following.awaits_news):
+                if has_appended or (taken and following.awaits_news):
                     self._to_say.touched[following.key] = following
             except DohleError as error:
                 self._failed(following, error)
