@@ -22,7 +22,7 @@ from crc32c import crc32c
 
 from dohle.cli.measure import payloads
 from dohle.cli.output import print_table
-from dohle.model.batch import stamp
+from dohle.model.batch import with_stamp
 from dohle.model.records import Record, encode_batch
 from dohle.runtime.workers import AsideProcess
 from dohle.storage.compaction.cleaning import Cleaning, Step, Terms
@@ -46,9 +46,7 @@ def log_of(records_a_batch: int, megabytes: int) -> bytes:
             Record(b"customer-%012d" % number, values[number % len(values)], timestamp_ms=start)
             for number in numbers[start : start + records_a_batch]
         ]
-        batch = bytearray(encode_batch(rows))
-        stamp(batch, 0, offset, 1)
-        log += batch
+        log += with_stamp(encode_batch(rows), offset, 1)
         offset += len(rows)
     return bytes(log)
 

@@ -61,8 +61,8 @@ class Subscriber(Protocol):
         """Whether the follower was sent all that the log has."""
         ...
 
-    def appended(self, batch: bytes | bytearray | memoryview, base_offset: int, next_offset: int) -> None:
-        """Takes a batch to push; it must not be changed afterwards."""
+    def appended(self, batch: bytes, base_offset: int, next_offset: int) -> None:
+        """Takes a batch to push."""
         ...
 
     def watermark_moved(self, *, is_read: bool) -> None:

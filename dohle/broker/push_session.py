@@ -41,7 +41,6 @@ READ_WATERMARK_DELAY_S = 0.005
 _WAITS_S = 1.0
 """Somebody is taken to wait for what the stream carries so long after the last push."""
 
-Bytes = bytes | bytearray | memoryview
 FollowerStream = Stream[replication_pb2.LeaderMessage, replication_pb2.FollowerMessage]
 
 
@@ -60,7 +59,7 @@ class Feed:
         self.disk = subscription.disk
         self.lane: Lane = subscription.disk
         self.next_offset = subscription.position
-        self.queue: list[Bytes] = []
+        self.queue: list[bytes] = []
         self.queued_bytes = 0
         self.queue_start = subscription.position
         self.fills_to = (
@@ -71,7 +70,7 @@ class Feed:
         self.last_chunk: _Chunk | None = None  # of a joining feed, once it is read: live begins when this one is sent
         self.unacknowledged: deque[_Chunk] = deque()
 
-    def appended(self, batch: Bytes, base_offset: int, next_offset: int) -> None:
+    def appended(self, batch: bytes, base_offset: int, next_offset: int) -> None:
         if not (self.is_live or self.is_joining):
             return
         assert base_offset >= self.next_offset, f"{self.key}: {base_offset} was appended below {self.next_offset}"
@@ -98,8 +97,9 @@ class Feed:
         self.is_live = self.is_joining = False
         self.last_chunk = None
 
-    def push(self, batches: bytes) -> replication_pb2.Push:
-        return replication_pb2.Push(
+    def push(self, message: replication_pb2.LeaderMessage, batches: bytes) -> None:
+        """Adds to `message`, in place: a push that is made by itself is copied into it, and back and forth for that."""
+        message.pushes.add(
             topic_id=self.key.topic_id,
             partition=self.key.partition,
             leader_epoch=self.leading.leader_epoch,
@@ -267,7 +267,10 @@ class PushSession:
             self._watermarks_due = False
             stale, self._stale = self._stale, {}
             if stale:
-                return replication_pb2.LeaderMessage(pushes=[feed.push(b"") for feed in stale.values()])
+                message = replication_pb2.LeaderMessage()
+                for feed in stale.values():
+                    feed.push(message, b"")
+                return message
         return self._compose_chunks() if self._chunks else None
 
     def _compose_push(self, lane: Lane) -> replication_pb2.LeaderMessage:
@@ -293,9 +296,9 @@ class PushSession:
             self._queued_bytes -= len(batches)
             gathered += len(batches)
             self._stale.pop(key, None)
-            message.pushes.append(feed.push(bytes(batches)))
+            feed.push(message, batches)
         for feed in self._stale.values():
-            message.pushes.append(feed.push(b""))
+            feed.push(message, b"")
         self._stale = {}
         message.push_number = self._window.send(lane, ends, self._clock.now())
         message.backlogged = self._queued_bytes > PUSH_BYTES  # of whichever lanes: saying it costs little
@@ -315,7 +318,7 @@ class PushSession:
                     self._ready[feed.lane][feed.key] = feed
             chunk.sent_at = now
             batches, chunk.batches = chunk.batches, b""
-            message.pushes.append(feed.push(batches))
+            feed.push(message, batches)
         return message
 
     # catching up: one task, that reads
@@ -539,7 +542,7 @@ class PushSession:
             self.end(feed)
 
 
-def _take(queue: list[Bytes], most_bytes: int, *, at_least_one: bool) -> tuple[list[Bytes], list[Bytes]]:
+def _take(queue: list[bytes], most_bytes: int, *, at_least_one: bool) -> tuple[list[bytes], list[bytes]]:
     """Splits `queue` into what fits and the rest."""
     count = total = 0
     for batch in queue:
@@ -550,5 +553,5 @@ def _take(queue: list[Bytes], most_bytes: int, *, at_least_one: bool) -> tuple[l
     return queue[:count], queue[count:]
 
 
-def _base_offset(batch: Bytes) -> int:
+def _base_offset(batch: bytes) -> int:
     return int.from_bytes(batch[:8], "big", signed=True)

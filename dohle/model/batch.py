@@ -42,7 +42,8 @@ CRC_AT = 17
 CRC_END = 21
 """Where the bytes begin that the CRC covers."""
 
-_EPOCH_AT = 12
+_LENGTH_AT = 8
+_EPOCH_AT, _EPOCH_END = 12, 16
 _MAX_TIMESTAMP_AT = 35
 _LEAST_LENGTH = HEADER_BYTES - LENGTH_END
 _SEQUENCE_MASK = 0x7FFF_FFFF
@@ -179,10 +180,14 @@ def check_crc(buffer: Bytes, position: int, header: BatchHeader) -> bool:
     return end <= len(buffer) and crc32c(memoryview(buffer)[position + CRC_END : end]) == header.crc
 
 
-def stamp(buffer: bytearray | memoryview, position: int, base_offset: int, leader_epoch: int) -> None:
-    """Writes the leader's base offset and epoch into the batch at `position`. The CRC does not cover them."""
-    _INT64.pack_into(buffer, position, base_offset)
-    _INT32.pack_into(buffer, position + _EPOCH_AT, leader_epoch)
+def with_stamp(batch: Bytes, base_offset: int, leader_epoch: int) -> bytes:
+    """Returns a copy of `batch` with the leader's base offset and epoch, which the CRC does not cover.
+
+    It is immutable, so that whoever it is handed to may keep it: it is the only copy that a leader makes.
+    """
+    view = memoryview(batch)
+    offset, epoch = _INT64.pack(base_offset), _INT32.pack(leader_epoch)
+    return b"".join((offset, view[_LENGTH_AT:_EPOCH_AT], epoch, view[_EPOCH_END:]))
 
 
 def stamp_append_time(buffer: bytearray | memoryview, position: int, max_timestamp: int) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dohle.model.batch import Bytes
-
 
 @dataclass(frozen=True, slots=True)
 class Appended:
@@ -14,4 +12,4 @@ class Appended:
     base_offset: int
     next_offset: int
     log_append_time_ms: int  # -1 unless the topic stamps it
-    batch: Bytes
+    batch: bytes

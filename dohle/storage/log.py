@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from dohle.model.batch import BatchHeader, Bytes, read_header, stamp, stamp_append_time
+from dohle.model.batch import BatchHeader, Bytes, read_header, stamp_append_time, with_stamp
 from dohle.model.errors import (
     DamagedReplica,
     OffsetOutOfRange,
@@ -209,23 +209,22 @@ class Log:
     def append_as_leader(self, batch: Bytes, leader_epoch: int, now_ms: int) -> Appended:
         """Appends one valid batch, stamped with the next offset, the epoch and, where the topic says so, the time.
 
-        A bytearray is stamped in place. Raises StorageFailure (nothing was kept of the batch), DamagedReplica,
-        RecordListTooLarge.
+        Raises StorageFailure (nothing was kept of the batch), DamagedReplica, RecordListTooLarge.
         """
         self._check_appendable(leader_epoch)
         if len(batch) > self.config.segment_bytes:
             raise RecordListTooLarge(
                 f"{self.name}: a batch of {len(batch)} bytes: the topic's segment.bytes is {self.config.segment_bytes}"
             )
-        buffer = batch if isinstance(batch, bytearray) else bytearray(batch)
         if self._append_time:
-            stamp_append_time(buffer, 0, now_ms)
+            batch = bytearray(batch)
+            stamp_append_time(batch, 0, now_ms)
         base_offset = self._end
-        stamp(buffer, 0, base_offset, leader_epoch)
-        header = read_header(buffer)
-        assert header.size_bytes == len(buffer), "exactly one batch"
-        self._append(buffer, [(0, header)])
-        return Appended(base_offset, self._end, now_ms if self._append_time else -1, buffer)
+        stamped = with_stamp(batch, base_offset, leader_epoch)
+        header = read_header(stamped)
+        assert header.size_bytes == len(stamped), "exactly one batch"
+        self._append(stamped, [(0, header)])
+        return Appended(base_offset, self._end, now_ms if self._append_time else -1, stamped)
 
     def append_as_follower(self, batches: Bytes, leader_epoch: int, *, is_old: bool = False) -> Appended:
         """Appends whole batches, one or more, byte for byte as the leader of `leader_epoch` sent them.
@@ -240,7 +239,7 @@ class Log:
         if is_old:
             self._commit.expect_much(self)
         self._append(batches, found)
-        return Appended(found[0][1].base_offset, found[-1][1].next_offset, -1, batches)
+        return Appended(found[0][1].base_offset, found[-1][1].next_offset, -1, bytes(batches))
 
     def _check_appendable(self, leader_epoch: int) -> None:
         assert self._truncation is None, f"{self.name}: an append while it is truncated"

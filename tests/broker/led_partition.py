@@ -30,7 +30,7 @@ class Follower:
     resigned: bool = False
     is_live: bool = True
 
-    def appended(self, batch: bytes | bytearray | memoryview, base_offset: int, next_offset: int) -> None:
+    def appended(self, batch: bytes, base_offset: int, next_offset: int) -> None:
         self.ends.append(next_offset)
 
     def watermark_moved(self, *, is_read: bool) -> None:

@@ -15,8 +15,8 @@ from dohle.model.batch import (
     is_torn,
     read_header,
     split_batches,
-    stamp,
     stamp_append_time,
+    with_stamp,
 )
 from dohle.model.errors import CorruptMessage
 from dohle.model.records import Record, decode_records, encode_batch
@@ -94,13 +94,15 @@ def test_a_cut_after_whole_batches_is_reported_after_them(data):
 
 
 def test_a_stamp_leaves_the_crc_right():
-    buffer = bytearray(batch_of(1) + batch_of(2))
-    position = len(batch_of(1))
-    stamp(buffer, position, base_offset=1 << 40, leader_epoch=77)
-    header = read_header(buffer, position)
-    assert (header.base_offset, header.partition_leader_epoch) == (1 << 40, 77)
-    assert check_crc(buffer, position, header)
-    assert buffer[:position] == batch_of(1)
+    batch = batch_of(2)
+    for produced in (batch, bytearray(batch), memoryview(b"xx" + batch)[2:]):
+        stamped = with_stamp(produced, base_offset=1 << 40, leader_epoch=77)
+        header = read_header(stamped)
+        assert (header.base_offset, header.partition_leader_epoch) == (1 << 40, 77)
+        assert header._replace(base_offset=0, partition_leader_epoch=-1) == read_header(batch)
+        assert check_crc(stamped, 0, header)
+        assert stamped[HEADER_BYTES:] == batch[HEADER_BYTES:]
+        assert produced == batch
 
 
 def test_an_append_time_counts_for_every_record_and_renews_the_crc():

@@ -20,7 +20,7 @@ from dohle.model.batch import (
     check_crc,
     read_header,
     split_batches,
-    stamp,
+    with_stamp,
 )
 from dohle.model.codecs import Codec
 from dohle.model.records import Record, decode_records, encode_batch
@@ -256,8 +256,7 @@ def test_a_marker_goes_after_its_data_and_its_horizon() -> None:
 def _placed(parts: Sequence[bytes]) -> bytes:
     log, offset = b"", 0
     for part in parts:
-        placed = bytearray(part)
-        stamp(placed, 0, offset, 0)
+        placed = with_stamp(part, offset, 0)
         offset = read_header(placed).next_offset
         log += placed
     return log

@@ -202,7 +202,11 @@ async def a_push_is_damaged_on_its_way(stage: Stage) -> None:
     feed = stage.leading().replicas[stage.broker(follower).node_id].subscriber
     assert feed is not None
     push = feed.push  # type: ignore[attr-defined]
-    feed.push = lambda batches: push(batches[:-2] + bytes([batches[-2] ^ 1]) + batches[-1:] if batches else batches)  # type: ignore[attr-defined]
+    feed.push = (
+        lambda message, batches: push(  # type: ignore[attr-defined]
+            message, batches[:-2] + bytes([batches[-2] ^ 1]) + batches[-1:] if batches else batches
+        )
+    )
     await stage.written(1)
     leader = stage.partition().leader
     await stage.until(lambda: stage.log(follower).durable_end == 2, "the follower has what comes next")
