@@ -68,10 +68,10 @@ def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
 
 
 def until(what: str, is_so: Callable[[], bool], patience_s: float = PATIENCE_S, every_s: float = 0.05) -> None:
-    """Returns once it is so; connections that break meanwhile are tried again. Raises NotInTime."""
+    """Returns once it is so; what breaks or is refused meanwhile is tried again: leaders move. Raises NotInTime."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Refused):
             if is_so():
                 return
         time.sleep(every_s)
@@ -138,10 +138,7 @@ def first_write(ports: list[int], topic: str) -> None:
     """Makes a topic of one partition and writes a record with acks=all, as soon as that can be done."""
 
     def created() -> bool:
-        try:
-            create_topic(ports[0], topic, {"min.insync.replicas": "2"}, 1)
-        except Refused:  # not all brokers have registered yet
-            return False
+        create_topic(ports[0], topic, {"min.insync.replicas": "2"}, 1)  # refused before all brokers have registered
         return True
 
     def written() -> bool:

@@ -185,6 +185,7 @@ class Comparison:
         for side, make in made.items():
             with make() as peer:
                 nodes.start_all(peer)
+                self._warm_up(peer)
                 for client in self.clients:
                     taken = [self._gap_s(peer, side, client, victim) for victim in NODES[: self.size.rounds]]
                     for gap_s in taken:
