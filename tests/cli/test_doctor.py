@@ -28,9 +28,11 @@ from dohle.kafka.messages.cluster import (
 )
 from dohle.kafka.messages.configs import DescribeConfigsRequest, DescribeConfigsResponse
 from dohle.listeners.kafka.apis import Apis, Caller, ServedApi
+from dohle.listeners.kafka.clients import SoftwareCounts
 from dohle.listeners.kafka.listener import KafkaListener, KafkaSettings
 from dohle.listeners.kafka.versions import Versions
 from dohle.model.errors import InvalidRequest, ListenerNotFound
+from dohle.model.image import EMPTY_IMAGE
 from dohle.rpc.grpc_network import GrpcNetwork
 from dohle.runtime.clock import LoopClock
 from dohle.runtime.network import Address
@@ -58,7 +60,7 @@ class Broker:
         }
         if self.says_who_it_is:
             table[32] = ServedApi(DescribeConfigsRequest, self._configs)
-        table[18] = ServedApi(ApiVersionsRequest, Versions(table).answer)
+        table[18] = ServedApi(ApiVersionsRequest, Versions(table, lambda: EMPTY_IMAGE, SoftwareCounts()).answer)
         return table
 
     async def _metadata(self, request: MetadataRequest, _caller: Caller) -> MetadataResponse:
@@ -399,14 +401,18 @@ def served() -> Iterator[Address]:
     found: list[Address] = []
 
     async def serve() -> None:
-        async with up(Broker(1, fenced={3: Address("broker-3", 9092)})) as [address]:
-            found.append(address)
+        try:
+            async with up(Broker(1, fenced={3: Address("broker-3", 9092)})) as [address]:
+                found.append(address)
+                ready.set()
+                await over.wait()
+        finally:
             ready.set()
-            await over.wait()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     ready.wait()
+    assert found, "the broker did not start"
     yield found[0]
     loop.call_soon_threadsafe(over.set)
     thread.join()
