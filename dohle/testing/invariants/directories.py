@@ -23,13 +23,16 @@ def offline_in_play(image: ClusterImage, key: PartitionKey, partition: Partition
 
 
 def live_twice(folders: Sequence[LogFolder]) -> Iterator[str]:
-    """Says which partition has two live logs in one process."""
-    seen: dict[LogKey, str] = {}
+    """Says which partition has two live logs in one process.
+
+    One of a former topic of that name may stay where it cannot be set aside, since its directory has failed.
+    """
+    seen: dict[tuple[LogKey, bytes | None], str] = {}
     for folder in folders:
-        for key in folder.logs:
-            if key in seen:
-                yield f"{key[0]}-{key[1]} has two live logs, in {seen[key]} and {folder.path}"
-            seen[key] = folder.path
+        for key, log in folder.logs.items():
+            former = seen.setdefault((key, log.topic_id), folder.path)
+            if former != folder.path:
+                yield f"{log.name} has two live logs, in {former} and {folder.path}"
 
 
 class Twins:
