@@ -132,10 +132,9 @@ class Leader:
     ) -> None:
         """The driver has read what a ReadEntries asked for: sends it, unless the voter is elsewhere by now."""
         progress = self._progress.get(voter)
-        if progress is None:
-            return  # it is gone for good
-        assert progress.is_reading, f"nothing was to be read for {voter}"
-        progress.is_reading = False
+        if progress is None or progress.reading_from != from_offset:
+            return  # it is gone, or was meanwhile: what is read for it now is another's answer
+        progress.reading_from = None
         is_there = bool(spans) and from_offset >= core.log.start_offset  # the log may have been cut meanwhile
         if is_there and not progress.is_probing and progress.next_offset == from_offset:
             self._send(core, now, voter, progress, tuple(spans), batches)
@@ -260,11 +259,11 @@ class Leader:
             if progress.offered != core.snapshot:
                 self._heartbeat(core, now, voter, progress)
             return
-        if progress.is_probing or progress.is_reading:
+        if progress.is_probing or progress.reading_from is not None:
             return
         if progress.next_offset < core.log.log_end_offset:
             if len(progress.in_flight) < core.config.max_in_flight_appends:
-                progress.is_reading = True
+                progress.reading_from = progress.next_offset
                 max_bytes = core.config.max_append_bytes
                 core.effects.append(ReadEntries(voter, core.term, progress.next_offset, max_bytes))
         elif not progress.in_flight and progress.sent_commit_offset < core.commit_offset:

@@ -21,12 +21,12 @@ class Progress:
         "confirmed_round",
         "in_flight",
         "is_probing",
-        "is_reading",
         "last_contact",
         "last_sent",
         "match_offset",
         "next_offset",
         "offered",
+        "reading_from",
         "sent_commit_offset",
     )
 
@@ -35,7 +35,7 @@ class Progress:
         self.match_offset = 0  # equal to the leader's log and fsynced below this
         self.in_flight: deque[int] = deque()  # the ends of appends with batches that were not answered
         self.is_probing = False
-        self.is_reading = False  # a ReadEntries is out
+        self.reading_from: int | None = None  # where the ReadEntries begins that is out
         self.offered = NO_SNAPSHOT  # what it was last told to fetch
         self.last_sent = now
         self.last_contact = now

@@ -132,6 +132,21 @@ def test_a_learner_takes_the_log_and_neither_stands_nor_counts() -> None:
     assert TWO in leader.progress, "a voter is never forgotten"
 
 
+def test_what_was_read_for_a_learner_before_it_went_is_nothing_to_it_once_it_is_back() -> None:
+    """Its connection is reset while the leader's disk hangs, and it is greeted anew."""
+    leader = ready_leader()
+    leader.add_learner(10.0, FOUR)
+    leader.appended(10.0, 1, 2)
+    leader.forget_learner(FOUR)
+    leader.add_learner(10.1, FOUR)
+    span = BatchSpan(1, 2, 1, 1)
+    assert sent(leader.entries_read(10.2, FOUR, 1, 1, [span], b"x")) == []
+    effects = leader.appended(10.3, 2, 3)
+    assert [(read.target, read.from_offset) for read in of(ReadEntries, effects) if read.target == FOUR] == [(FOUR, 2)]
+    assert sent(leader.entries_read(10.4, FOUR, 1, 1, [span], b"x")) == []
+    assert len(sent(leader.entries_read(10.4, FOUR, 1, 2, [BatchSpan(2, 3, 1, 1)], b"x"))) == 1
+
+
 def test_a_voter_whose_log_lags_votes_for_one_that_it_does_not_know() -> None:
     """Else {3, 4, 5}, with 3 asleep while 1 and 2 went and 4 and 5 came, could not do without 4."""
     raft = node(THREE)
