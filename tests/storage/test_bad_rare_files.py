@@ -72,10 +72,10 @@ async def swapping(clean: bool, *, retired: bool) -> tuple[dict[str, bytes], Tru
     found, truth = await known(clean)
     files = dict(found)
     files[f"{FIRST}.log.swap"] = files[f"{FIRST}.log"]
-    for suffix in (".index", ".timeindex"):
+    for suffix in (".index", ".timeindex", ".seals"):
         files[f"{FIRST}{suffix}.cleaned"] = files[f"{FIRST}{suffix}"]
     if retired:
-        for suffix in (".log", ".index", ".timeindex"):
+        for suffix in (".log", ".index", ".timeindex", ".seals"):
             files[f"{FIRST}{suffix}.deleted"] = files.pop(f"{FIRST}{suffix}")
     return files, truth
 
