@@ -108,10 +108,17 @@ class _Election(Change):
             before, now = (_partition(which, one.topic, one.partition) for which in (self.before, image))
             if one.failure.code != ElectionNotNeeded.code or before is None or now is None:
                 continue
+            if unclean and not _may_be_unclean(image, one.topic):
+                continue  # who leads now came back by itself
             wanted = NO_NODE if unclean else self.before.preferred_leader(before)
             if (before.leader == wanted) is unclean and now.leader_epoch > before.leader_epoch:
                 one.ClearField("failure")
                 one.leader, one.leader_epoch = now.leader, now.leader_epoch
+
+
+def _may_be_unclean(image: ClusterImage, topic: str) -> bool:
+    known = image.topic_named(topic)
+    return known is not None and known.config.unclean_leader_election_enable
 
 
 class _Moves(Change):

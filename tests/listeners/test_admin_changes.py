@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from dohle.controller.topics import alter_configs
 from dohle.listeners.admin_service import AdminService
+from dohle.listeners.changes import kind_of_change
 from dohle.model.errors import (
     BrokerIdNotRegistered,
     BrokerNotAvailable,
@@ -23,6 +25,7 @@ from dohle.rpc.v1 import admin_pb2, controller_pb2
 from dohle.runtime.network import RequestContext
 from tests.broker.brokers import Cluster, until
 from tests.broker.virtual_time import in_virtual_time
+from tests.controller.decided_cluster import DecidedCluster
 
 CONTEXT = cast("RequestContext", None)  # nothing here looks at it
 
@@ -205,6 +208,24 @@ async def test_a_leader_whom_a_lost_attempt_has_elected_is_elected() -> None:
     answer = await AdminService(node.broker, node.disk).elect_leaders(request, CONTEXT)
     assert [(one.partition, one.failure.code) for one in answer.partitions] == [(0, 0), (1, ElectionNotNeeded.code)]
     assert answer.partitions[0].leader == controller.leader(key) == 1
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_leader_that_came_back_was_not_elected_uncleanly_where_that_is_not_allowed(allowed: bool) -> None:
+    cluster = DecidedCluster(brokers=2)
+    cluster.topic("old", [1], unclean_leader_election_enable="false")
+    cluster.fence(1)
+    if allowed:
+        entry = admin_pb2.ConfigEntry(name="unclean.leader.election.enable", value="true")
+        wanted = admin_pb2.AlterConfigsRequest(topics=[admin_pb2.AlterTopicConfigs(topic="old", set=[entry])])
+        cluster.take(alter_configs(cluster.image, wanted))
+    request = admin_pb2.ElectLeadersRequest(election_type=admin_pb2.ELECTION_TYPE_UNCLEAN)
+    change = kind_of_change("ElectLeaders")(request, cluster.image)
+    cluster.beat(1)
+    answer = admin_pb2.ElectLeadersResponse()
+    answer.partitions.add(topic="old", partition=0).failure.code = ElectionNotNeeded.code
+    change.recognise(answer, cluster.image)
+    assert bool(answer.partitions[0].failure.code) is not allowed
 
 
 @in_virtual_time

@@ -97,7 +97,7 @@ async def power_goes_at_each_step_of_a_swap(stage: Stage) -> None:
     await stage.make_topic(_CONFIGS)
     expected: Values = {}
     struck = 0
-    for step in range(8):
+    for step in range(12):
         await _writes(stage, expected, 20)
         node_id = stage.follower()
         disk, left = stage.world.machines[node_id].disk, step
