@@ -21,12 +21,13 @@ from bench import yardsticks
 from bench.peers import figures, nodes
 from bench.peers.asking import NotInTime, Refused
 from bench.peers.parts import PARTS, SMOKE, Comparison, Size
-from bench.peers.software import Unavailable, software
+from bench.peers.software import clients
 from dohle.cli.output import print_table
 from dohle.model.errors import DohleError
+from tools.foreign.cache import Unavailable
 
 RESULTS = Path(__file__).parent / "results.json"
-_FAILURES = (AssertionError, NotInTime, Refused, OSError, subprocess.SubprocessError, DohleError)
+_FAILURES = (AssertionError, NotInTime, Refused, OSError, subprocess.SubprocessError, DohleError, Unavailable)
 
 
 class Yardsticks:
@@ -84,7 +85,7 @@ def report(comparison: Comparison, yardstick: Yardsticks) -> None:
 def main(arguments: Sequence[str]) -> int:
     wanted, size = parsed(arguments)
     try:
-        comparison = Comparison(software(), size)
+        comparison = Comparison(clients(), size)
     except Unavailable as missing:
         print(missing, file=sys.stderr)
         return 2

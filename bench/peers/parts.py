@@ -16,7 +16,6 @@ from bench.peers import asking, figures, loads, nodes
 from bench.peers.figures import CEILING, DOHLE, KAFKA, KAFKA_ALIKE, RELAXED, Figures, Measure
 from bench.peers.loads import Client, Shape
 from bench.peers.nodes import DURABLE, NODES, Peer
-from bench.peers.software import Software
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.local import free_base_port
 
@@ -52,11 +51,10 @@ SMOKE = Size(rounds=1, seconds=1.0, warm_s=0.3, warm_up=9000, idle_s=2.0)
 class Comparison:
     """One run. Its nodes live until its end, or until a part closes them."""
 
-    def __init__(self, software: Software, size: Size) -> None:
+    def __init__(self, clients: Sequence[Client], size: Size) -> None:
         self.figures = Figures()
         self.size = size
-        self.software = software
-        self.clients = [Client(name, command) for name, command in software.clients.items()]
+        self.clients = clients
         self._nodes = contextlib.ExitStack()
         self._pair: dict[str, Peer] | None = None
         self._topics = 0
@@ -76,7 +74,7 @@ class Comparison:
         return self._pair
 
     def _started_pair(self) -> tuple[Peer, Peer]:
-        kafka = self._nodes.enter_context(nodes.kafka(self.software.jars))
+        kafka = self._nodes.enter_context(nodes.kafka())
         nodes.start_all(kafka)
         dohle = self._nodes.enter_context(nodes.dohle())
         nodes.start_all(dohle)
@@ -161,7 +159,7 @@ class Comparison:
         """From the start of the processes on formatted folders."""
         self.close()
         made: Mapping[str, Callable[[], contextlib.AbstractContextManager[Peer]]] = {
-            KAFKA: lambda: nodes.kafka(self.software.jars),
+            KAFKA: nodes.kafka,
             DOHLE: nodes.dohle,
         }
         for _ in range(self.size.rounds):
@@ -178,8 +176,8 @@ class Comparison:
         session_ms: Any = next(field.default for field in fields(NodeConfig) if field.name == "session_timeout_ms")
         alike = {"broker.session.timeout.ms": str(session_ms), "broker.heartbeat.interval.ms": str(session_ms * 2 // 9)}
         made: Mapping[str, Callable[[], contextlib.AbstractContextManager[Peer]]] = {
-            KAFKA: lambda: nodes.kafka(self.software.jars),
-            KAFKA_ALIKE: lambda: nodes.kafka(self.software.jars, alike),
+            KAFKA: nodes.kafka,
+            KAFKA_ALIKE: lambda: nodes.kafka(alike),
             DOHLE: nodes.dohle,
         }
         for side, make in made.items():

@@ -8,13 +8,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.differential.apache_kafka import running
 from tests.differential.cases import Case
 from tests.differential.comparison import Difference, Listed, Outcome, compare
 from tests.differential.sides import Side
 from tests.integration.clusters import Cluster
+from tools.foreign.kafka import KafkaNodes
 
 PREFIX = "both"
+ALONE = {
+    "offsets.topic.replication.factor": 1,
+    "offsets.topic.num.partitions": 1,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "transaction.state.log.num.partitions": 1,
+}
+"""What Kafka's node needs where there is no other."""
 SHORT, FULL = 1, 1 << 10
 """In how many of its versions a case is asked at most."""
 
@@ -39,9 +47,11 @@ def both_sides(folder: Path) -> Iterator[tuple[Side, Side]]:
     """Yields Kafka and Dohle, one node each."""
     cluster = Cluster(folder / "dohle", nodes=1)
     try:
-        with running(folder / "kafka") as port:
+        with KafkaNodes(folder, 1, ALONE, standalone=True, niceness=5) as node:
+            node.start()
+            node.until_listening()
             cluster.up()
-            kafka = Side("Kafka", port, PREFIX)
+            kafka = Side("Kafka", node.port(1), PREFIX)
             dohle = Side("Dohle", cluster.kafka_port(1), PREFIX)
             kafka.open()
             dohle.open()

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 import pytest
 
 from dohle.kafka.messages import api
-from tests.differential import apache_kafka
 from tests.differential.both import FULL, SHORT, Findings, ask_both, both_sides
 from tests.differential.cases import all_cases
 from tests.differential.comparison import listed
+from tools.foreign.cache import Unavailable
+from tools.foreign.kafka import kafka_jars
 
 pytestmark = pytest.mark.processes
 MOST_LISTED = 10
@@ -29,8 +30,8 @@ NEVER_GOOD = {10, 29, 30, 31, 57, 64, 80, 81}
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Findings]:
     try:
-        apache_kafka.jars()
-    except apache_kafka.NotHere as missing:
+        kafka_jars()
+    except Unavailable as missing:
         pytest.skip(f"Kafka is not asked: {missing}")
     most = FULL if os.environ.get("DIFFERENTIAL", "short") == "full" else SHORT
     with both_sides(tmp_path_factory.mktemp("both")) as sides:

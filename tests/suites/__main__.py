@@ -18,11 +18,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from tests.suites.brokers import dohle_nodes, kafka_nodes, watched
-from tests.suites.cache import Unavailable, cache_folder
 from tests.suites.kafka_python import KafkaPython
 from tests.suites.librdkafka import Librdkafka
 from tests.suites.suite import Run, Setup, Suite
 from tests.suites.table import Outcome, Row, Table, complaints, inconsistent, matched, news, summary, unlike, updated
+from tools.foreign.cache import Unavailable, cache_folder
 
 HERE = Path(__file__).parent
 PASSES_S = 300.0

@@ -13,17 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.suites.cache import Package, Unavailable, pip_download, prepared
 from tests.suites.suite import Run, Setup, ended
 from tests.suites.table import Outcome
+from tools.foreign.cache import Unavailable, made
+from tools.foreign.packages import from_pypi, unpack
 
-PACKAGE = Package(
-    name="kafka-python",
-    version="3.0.12",
-    fetch=pip_download("kafka-python==3.0.12"),
-    archive="kafka_python-3.0.12.tar.gz",
-    digest="4ccda3616b9aa5c353d74a97f2770d6cd1b950890d77ab0e8890e09a48eeed65",
-)
+PACKAGE = from_pypi("kafka-python", "3.0.12", "4ccda3616b9aa5c353d74a97f2770d6cd1b950890d77ab0e8890e09a48eeed65")
 KAFKA_VERSION = "4.2.0"
 SERVICE = '''"""Stands in for what the source distribution leaves out: brokers that somebody else runs."""
 
@@ -58,7 +53,7 @@ class KafkaPython:
     name = "kafka_python"
 
     def __init__(self) -> None:
-        self._sources = prepared(PACKAGE, SERVICE, _complete)
+        self._sources = made("kafka-python", PACKAGE.digest + SERVICE, _complete)
 
     def tests(self) -> Sequence[str]:
         """Returns `file::test`, both without what they all have in common."""
@@ -112,5 +107,6 @@ def _long(test: str) -> str:
 
 
 def _complete(folder: Path) -> None:
+    unpack(PACKAGE, folder)
     (folder / "test" / "__init__.py").touch()
     (folder / "test" / "service.py").write_text(SERVICE)

@@ -13,25 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.suites.cache import Package, Unavailable, pip_download, prepared, run, unpack
-from tests.suites.kafka_home import kafka_home
 from tests.suites.suite import Run, Setup, ended
 from tests.suites.table import Outcome
+from tools.foreign.cache import Unavailable, made, run
+from tools.foreign.kafka import kafka_jars
+from tools.foreign.packages import LIBRDKAFKA, from_pypi, unpack
 
-PACKAGE = Package(
-    name="librdkafka",
-    version="2.15.1",
-    fetch=("npm", "pack", "--silent", "@confluentinc/kafka-javascript@1.10.1"),
-    archive="confluentinc-kafka-javascript-1.10.1.tgz",
-    digest="ada7d703bb1d3237e2292bfabf438d663b6160c9f1ac2a2406b5dc4257c81b66",
-)
-RAPIDJSON = Package(
-    name="python-rapidjson",
-    version="1.25",
-    fetch=pip_download("python-rapidjson==1.25"),
-    archive="python_rapidjson-1.25.tar.gz",
-    digest="97c1de449552ec28ac5ae89350c2b53e4c5d21a9b4308d7a1630b1099e5db9fc",
-)
+RAPIDJSON = from_pypi("python-rapidjson", "1.25", "97c1de449552ec28ac5ae89350c2b53e4c5d21a9b4308d7a1630b1099e5db9fc")
 """Carries the headers by which two tests read statistics: without them they skip themselves."""
 LEFT_OUT = "left out in quick mode"
 CHANGES = {
@@ -40,7 +28,7 @@ CHANGES = {
     f'                TEST_SAY("{LEFT_OUT}: %s\\n", func);\n                return 0;\n        }}',
 }
 """What is changed in test.c when it is built: tests are chosen by name, and parts are not left out without a word."""
-RECIPE = f"{CHANGES}; unoptimised, without GSSAPI and curl, with RapidJSON {RAPIDJSON.digest}"
+RECIPE = f"{LIBRDKAFKA.digest}: {CHANGES}; unoptimised, without GSSAPI and curl, with RapidJSON {RAPIDJSON.digest}"
 LISTED = re.compile(
     r"^    _TEST\((\w+),\s*([A-Z_0-9 |]+)(.*?)(?=^    _TEST\(|^#|^    /\*|^    \{NULL)", re.MULTILINE | re.DOTALL
 )
@@ -55,6 +43,11 @@ CALL = re.compile(r"\btest_kafka_(cmd|topics)\(")
 """How a test calls Kafka's own commands."""
 SETUPS: Mapping[str, Setup] = {"default": Setup(), "noautocreate": Setup(auto_create=False)}
 """What the suite expects of its brokers in each of its scenarios."""
+COMMANDS = {
+    "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
+    "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
+}
+"""Those of Kafka's that tests call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +64,7 @@ class Librdkafka:
     name = "librdkafka"
 
     def __init__(self, *, quick: bool = True) -> None:
-        self._sources = prepared(PACKAGE, RECIPE, _build) / "deps" / "librdkafka"
+        self._sources = made("librdkafka-tests", RECIPE, _build) / "deps" / "librdkafka"
         self._quick = quick
         tests = self._sources / "tests"
         self._listed = listed((tests / "test.c").read_text(encoding="utf-8"))
@@ -110,7 +103,7 @@ class Librdkafka:
         if not beside.exists():
             beside.symlink_to(self._sources / "src")
         if number in self._calling:
-            environment["KAFKA_PATH"] = str(kafka_home())
+            environment["KAFKA_PATH"] = str(_kafka_home())
         command = [str(self._sources / "tests" / "test-runner"), "-p1", "-s", listing.scenario]
         if listing.known_issue:  # else it would be left out
             command.append("-k")
@@ -166,6 +159,7 @@ def _skip(said: str) -> str:
 
 def _build(folder: Path) -> None:
     """Builds libraries and `test-runner`."""
+    unpack(LIBRDKAFKA, folder)
     sources = folder / "deps" / "librdkafka"
     listing = sources / "tests" / "test.c"
     text = listing.read_text(encoding="utf-8")
@@ -177,9 +171,22 @@ def _build(folder: Path) -> None:
     for script in ("configure", "lds-gen.py"):
         (sources / script).chmod(0o755)
     headers = folder / "rapidjson"
-    headers.mkdir()
     unpack(RAPIDJSON, headers)
     found = {"CPLUS_INCLUDE_PATH": str(headers / "rapidjson" / "include")}
     run(["./configure", "--disable-optimization", "--disable-gssapi", "--disable-curl"], sources, found)
     run(["make", "-j1", "libs"], sources, found)
     run(["make", "-j1", "-C", "tests", "test-runner"], sources, found)
+
+
+def _kafka_home() -> Path:
+    """Returns a folder with the commands in `bin`, as in Kafka's own distribution."""
+    start = f"exec java -XX:TieredStopAtLevel=1 -cp '{kafka_jars()}/*'"
+
+    def write(folder: Path) -> None:
+        (folder / "bin").mkdir()
+        for name, main_class in COMMANDS.items():
+            script = folder / "bin" / name
+            script.write_text(f'#!/bin/sh\n{start} {main_class} "$@"\n')
+            script.chmod(0o755)
+
+    return made("kafka-home", f"{start} {COMMANDS}", write)
