@@ -1,44 +1,28 @@
-"""Apache Kafka's own readers of log files, in one JVM: its jars come from Maven Central, pinned in pom.xml."""
+"""Apache Kafka's own readers of log files, in one JVM: its jars come from Maven Central."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
+from tools.foreign.cache import Unavailable, needed
+from tools.foreign.kafka import kafka_jars
+
 HERE = Path(__file__).parent
-JARS = HERE / "jars"
-PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 MOST_S = 300
 
 
 def classpath() -> str:
-    """Returns the jars, brought here once; skips the test where there is no Java, no Maven, or nothing to be had."""
-    for program, package in (("javac", "default-jdk-headless"), ("mvn", "maven")):
-        if shutil.which(program) is None:
-            pytest.skip(f"Kafka's own code is not asked: {program} is missing (Debian: apt-get install {package})")
-    folder = JARS / sha256((HERE / "pom.xml").read_bytes()).hexdigest()[:12]
-    if not folder.exists():
-        JARS.mkdir(exist_ok=True)
-        making = Path(mkdtemp(dir=JARS))
-        command = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), PLUGIN, "-DexcludeTransitive=true"]
-        try:
-            done = subprocess.run(
-                [*command, f"-DoutputDirectory={making}"], capture_output=True, text=True, timeout=MOST_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"Kafka's own code is not asked: Maven has not brought its jars in {MOST_S} s")
-        if done.returncode:
-            pytest.skip(f"Kafka's own code is not asked: Maven cannot bring its jars: {done.stdout.strip()[:300]}")
-        if not folder.exists():  # else another run was quicker
-            making.rename(folder)
-    return f"{folder}/*"
+    """Returns the jars; skips the test where there is no Java, no Maven, or nothing to be had."""
+    try:
+        needed("javac")
+        return f"{kafka_jars()}/*"
+    except Unavailable as missing:
+        pytest.skip(f"Kafka's own code is not asked: {missing}")
 
 
 @dataclass(slots=True)

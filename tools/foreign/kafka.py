@@ -19,6 +19,7 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 _CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 _JARS_S = 600
 _START_S = 300
+_STOP_S = 120
 _END_S = 30
 
 
@@ -113,6 +114,12 @@ class KafkaNodes:
         process = self._running.pop(node_id)
         process.kill()
         process.wait()
+
+    def stop(self, node_id: int) -> None:
+        """Lets a node end as it should: it writes what it knows of its logs."""
+        self._running[node_id].terminate()
+        self._running[node_id].wait(_STOP_S)
+        del self._running[node_id]
 
     def port(self, node_id: int) -> int:
         return self._ports[node_id][0]
