@@ -197,7 +197,9 @@ async def test_small_batches_gather_while_a_request_is_under_way(make_cluster: M
     cluster = await make_cluster()
     async with Producer(cluster.bootstrap) as producer:
         await producer.send_and_wait(TOPIC, b"first")
+        cluster.brokers[0].answering.clear()  # however quick it would be
         receipts = await send_all(producer, NUMBERS[:200], pause_every=1)
+        cluster.brokers[0].answering.set()
         await receipts[-1]
     assert cluster.brokers[0].produce_requests <= 20
 
