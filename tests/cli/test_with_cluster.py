@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from dohle.cli.demo_clients import OwnClient
 from dohle.cli.demo_run import compare_replicas, run_demo
 from dohle.cli.flights import Flight
 from dohle.cli.main import run
@@ -224,7 +225,7 @@ def test_the_demos_story_ends_well_and_its_checks_see_damage(tmp_path):
     cluster = _started(tmp_path / "c", 3)
     try:
         flights = [Flight(b"C%d" % (number % 16), b"%d,%d" % (number, number * 7)) for number in range(40_000)]
-        report = asyncio.run(run_demo(cluster, flights, lambda _: None))
+        report = asyncio.run(run_demo(cluster, flights, lambda _: None, OwnClient(cluster.state.bootstrap, None)))
         cluster.stop()
     finally:
         _end(cluster)

@@ -108,7 +108,7 @@ def test_librdkafka_changes_configurations(librdkafka: AdminClient, topic: str) 
     whole = ConfigResource(ResourceType.TOPIC, topic, set_config={"retention.ms": "6000"})
     only(librdkafka.alter_configs([whole]))
     assert (told()["retention.ms"].value, told()["segment.ms"].is_default) == ("6000", True)
-    assert list(told()["segment.ms"].synonyms) == ["log.roll.ms"]
+    assert list(told()["max.message.bytes"].synonyms) == ["message.max.bytes"]
     entries = [
         ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.APPEND),
         ConfigEntry("retention.ms", None, incremental_operation=AlterConfigOpType.DELETE),
