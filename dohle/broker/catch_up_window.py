@@ -6,9 +6,10 @@ become durable once they queue anywhere on that way: then less is sent at once, 
 slow of itself, or has become so, is no reason to send less and less.
 
 Where cores or disks are short, that is not enough: the chunk itself takes them from others. So while others' writers
-wait on the same stream, nothing is sent for three times as long as the last chunk took, and where chunks queue though
-they go one by one, for as long as it took. That must not keep a follower behind for good: while what it lacks does not
-shrink by half of what it is sent, since it is written to as fast, the rests become shorter from second to second.
+wait on the same stream, nothing is sent for three times as long as the last chunk took, less where it was small; and
+where chunks queue though they go one by one, for as long as it took. That must not keep a follower behind for good:
+while what it lacks does not shrink by half of what it is sent, since it is written to as fast, the rests become shorter
+from second to second.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class CatchUpWindow:
             self._second_began = now
             self._least_before_s, self._least_s = self._least_s, float("inf")
         took_s = now - sent_at
-        if others_wait:
-            self._rest(self._rests * took_s, now)
+        if others_wait:  # who lacks a few records of each of hundreds of partitions takes nothing from anybody
+            self._rest(self._rests * took_s * min(1.0, size_bytes / CHUNK_BYTES), now)
         self._least_s = min(self._least_s, took_s)
         fastest_s = min(self._least_s, self._least_before_s)
         if took_s <= fastest_s + max(QUEUE_S, fastest_s / 2):

@@ -63,8 +63,8 @@ def test_chunks_that_do_not_queue_wait_for_nothing() -> None:
 
 def sends(window: CatchUpWindow, now: float, takes_s: float, others_wait: bool) -> float:
     """Sends one chunk, and returns for how long nothing may be sent then."""
-    window.read(LEAST_BYTES, 10)
-    window.durable(LEAST_BYTES, now - takes_s, now, others_wait=others_wait)
+    window.read(CHUNK_BYTES, 10)
+    window.durable(CHUNK_BYTES, now - takes_s, now, others_wait=others_wait)
     return window.rest_s(now)
 
 
@@ -73,6 +73,13 @@ def test_three_quarters_of_the_time_are_left_to_others_who_wait() -> None:
     assert sends(window, 10.0, 0.005, others_wait=True) == pytest.approx(0.015)
     assert sends(window, 10.1, 0.005, others_wait=False) == 0.0
     assert sends(window, 10.2, 0.5, others_wait=True) == pytest.approx(MOST_REST_S)
+
+
+def test_a_small_chunk_is_followed_by_a_short_rest() -> None:
+    window = CatchUpWindow()
+    window.read(CHUNK_BYTES // 100, 1)
+    window.durable(CHUNK_BYTES // 100, 10.0, 10.01, others_wait=True)
+    assert window.rest_s(10.01) == pytest.approx(0.0003, rel=0.01)
 
 
 def test_who_is_written_to_as_fast_as_it_catches_up_has_no_rests_until_it_gains() -> None:
