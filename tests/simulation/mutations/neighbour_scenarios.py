@@ -136,24 +136,24 @@ async def a_follower_is_far_behind(stage: Stage) -> None:
 
 @scenario_in(THREE)
 async def a_follower_is_far_behind_what_is_written_fast(stage: Stage) -> None:
-    """Two megabytes a second are written, of eight that a node can send: with long rests it would never catch up."""
+    """Three megabytes a second are written, of eight that a node can send: with long rests it would never catch up."""
     bulk = ((1, 2, 3),)
     await stage.asks(
         lambda admin: admin.create_topics([NewTopic("t", assignments=EACH_WAY), NewTopic("bulk", assignments=bulk)])
     )
     behind = next(node_id for node_id in (2, 3) if not stage.leads_quorum(node_id))
     stage.world.kill(behind)
-    await _fill(stage, [0], records=500)
+    await _fill(stage, [0], records=500, batch_bytes=262_144)
     for machine in stage.world.machines.values():
         stage.world.links.throttle(machine.name, 8e6)
     Load(stage, "t", 6, 0.01)
     process = stage.world.client("writer")
 
     async def write() -> None:
-        async with Producer(stage.world.bootstrap, batch_bytes=16_384, **seams_of(process)) as producer:
+        async with Producer(stage.world.bootstrap, batch_bytes=262_144, linger_ms=200, **seams_of(process)) as producer:
             while True:
                 await producer.send("bulk", b"x" * 16_000, partition=0)
-                await process.clock.sleep(0.008)
+                await process.clock.sleep(0.0055)
 
     process.spawn(write(), "write")
     await stage.until(lambda: not _all_in_sync(stage, "bulk"), "it is out")
@@ -161,11 +161,11 @@ async def a_follower_is_far_behind_what_is_written_fast(stage: Stage) -> None:
     await stage.until(lambda: _all_in_sync(stage, "bulk"), "it has caught up", 30.0)
 
 
-async def _fill(stage: Stage, partitions: list[int], records: int = 2000) -> None:
+async def _fill(stage: Stage, partitions: list[int], records: int = 2000, batch_bytes: int = 16_384) -> None:
     process, done = stage.world.client("filler"), list[None]()
 
     async def fill() -> None:
-        async with Producer(stage.world.bootstrap, batch_bytes=16_384, **seams_of(process)) as producer:
+        async with Producer(stage.world.bootstrap, batch_bytes=batch_bytes, **seams_of(process)) as producer:
             for number in range(records):
                 await producer.send("bulk", b"x" * 16_000, partition=partitions[number % len(partitions)])
         done.append(None)
