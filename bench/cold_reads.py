@@ -139,11 +139,12 @@ async def measure(megabytes: int, rounds: int) -> None:
                 found[name].append((p99, p99 / alone, rate))
         await measures.close(*opened)
         disk.close()
-    _show(found)
+    show(found)
     print(f"device: {statistics.median(device):,.0f} MB/s")
 
 
-def _show(found: dict[str, list[tuple[float, float, float]]]) -> None:
+def show(found: dict[str, list[tuple[float, float, float]]]) -> None:
+    """Prints by reader the p99 in ms, its ratio to that without, and MB/s: medians of what was found."""
     rows = []
     for name, readings in found.items():
         p99, ratio, rate = (statistics.median(one[at] for one in readings) for at in range(3))

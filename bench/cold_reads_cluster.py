@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -25,9 +24,9 @@ from pathlib import Path
 import uvloop
 
 from bench import measures
+from bench.cold_reads import show
 from bench.steady import SteadyLoad, p99
 from dohle.cli.measure import measure_produce
-from dohle.cli.output import print_table
 from dohle.client.consumer import Consumer
 from dohle.client.producer import Producer
 from dohle.cluster.local import LocalCluster
@@ -108,18 +107,13 @@ async def measure(made: LocalCluster, megabytes: int, rounds: int) -> None:
         for number in range(rounds):
             print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
             base_s = await alone(load)
-            found["nobody"].append((base_s, 1.0, 0.0))
+            found["nobody"].append((base_s * 1000, 1.0, 0.0))
             warm_s, rate = await beside_reader(made, load)
-            found["from the page cache"].append((warm_s, warm_s / base_s, rate))
+            found["from the page cache"].append((warm_s * 1000, warm_s / base_s, rate))
             async with dropping(made):
                 cold_s, rate = await beside_reader(made, load)
-            found["cold"].append((cold_s, cold_s / base_s, rate))
-    rows = []
-    for name, readings in found.items():
-        p99_s, ratio, rate = (statistics.median(one[at] for one in readings) for at in range(3))
-        spread = f"{min(one[1] for one in readings):.2f} to {max(one[1] for one in readings):.2f}"
-        rows.append((name, f"{p99_s * 1000:.1f}", f"{ratio:.2f}", spread, f"{rate:,.0f}"))
-    print_table(("READER", "P99 OF WRITES, MS", "RATIO", "LEAST AND LARGEST", "READ, MB/S"), rows)
+            found["cold"].append((cold_s * 1000, cold_s / base_s, rate))
+    show(found)
 
 
 def main(arguments: Sequence[str]) -> int:
