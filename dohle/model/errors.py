@@ -1,71 +1,24 @@
-"""The one error tree: what can go wrong, by the codes that Kafka's protocol gives it.
+"""What can go wrong, by the codes that Kafka's protocol gives it; with groups: `group_errors`.
 
 A `LocalError`, with a code below -1, never reaches Kafka's wire. docs/errors.md lists every one.
-
-`retriable`: asking again can help. `definite`: the operation certainly did not happen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-
-class DohleError(Exception):
-    """The root. `code` is Kafka's error code (int16) or, below -1, Dohle's own."""
-
-    code: ClassVar[int] = -1
-    retriable: ClassVar[bool] = False
-    definite: ClassVar[bool] = True
-
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip().split("\n")[0])
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person: what is wrong and, where it can be told, what to do."""
-        return str(self.args[0])
-
-
-_BY_CODE: dict[int, type[DohleError]] = {}
-
-
-def error_for(code: int, message: str = "") -> DohleError:
-    """Returns the error of `code` as the far side raised it; an unknown code gives an UnknownServerError naming it."""
-    kind = _BY_CODE.get(code)
-    if kind is None:
-        return UnknownServerError(f"error code {code}: {message}" if message else f"error code {code}")
-    return kind(message)
-
-
-def error_types() -> list[type[DohleError]]:
-    """Returns every error that has a code of its own, by ascending code."""
-    return [_BY_CODE[code] for code in sorted(_BY_CODE)]
-
-
-class RecordsRefused(DohleError):
-    """A batch is refused, and nothing of it appended. `records`: what is wrong with single ones of it, by their places
-    in the batch; empty where it is the batch that breaks a rule, or where this came from a far side."""
-
-    def __init__(self, message: str = "", records: Mapping[int, str] | None = None) -> None:
-        super().__init__(message)
-        self.records: Mapping[int, str] = records or {}
-
-
-class Retriable(DohleError):
-    """The same request may succeed later, here or elsewhere."""
-
-    retriable = True
+from dohle.model import group_errors as group_errors  # known by their codes wherever any error is
+from dohle.model.error_tree import DohleError as DohleError
+from dohle.model.error_tree import LocalError as LocalError
+from dohle.model.error_tree import RecordsRefused as RecordsRefused
+from dohle.model.error_tree import Retriable as Retriable
+from dohle.model.error_tree import UnknownServerError as UnknownServerError
+from dohle.model.error_tree import error_for as error_for
+from dohle.model.error_tree import error_types as error_types
 
 
 class VoterNotFound(DohleError):
     """No controller of this node id has a vote, or may be given one."""
 
     code = 127
-
-
-class LocalError(DohleError):
-    """An error of Dohle's own, which Kafka's protocol has no code for."""
 
 
 class CorruptMessage(Retriable):
@@ -209,13 +162,6 @@ class FetchSessionTopicIdError(Retriable):
     """The fetch session was begun with names of topics and goes on with ids, or the other way."""
 
     code = 106
-
-
-class UnknownServerError(DohleError):
-    """The server failed in a way that it has no code for."""
-
-    code = -1
-    definite = False
 
 
 class OffsetOutOfRange(DohleError):
@@ -518,14 +464,3 @@ class MalformedMessage(LocalError):
         self.api = api
         self.version = version
         self.position = position
-
-
-def _register(kind: type[DohleError]) -> None:
-    for child in kind.__subclasses__():
-        if "code" in vars(child):
-            assert child.code not in _BY_CODE, f"{child.__name__} and {_BY_CODE[child.code].__name__} share a code"
-            _BY_CODE[child.code] = child
-        _register(child)
-
-
-_register(DohleError)
