@@ -135,6 +135,19 @@ def test_a_loss_of_power_takes_nothing_that_was_sure() -> None:
     on_a_machine(work)
 
 
+def test_a_disk_that_is_mounted_again_holds_what_it_held() -> None:
+    async def work(machine: Machine, _log: SureLog) -> None:
+        log = await written(machine, batch(0), batch(1))
+        machine.disk.unmount("data")
+        log.look()
+        assert log.end == 0
+        machine.disk.mount("data")
+        log.look()
+        assert log.end == 2
+
+    on_a_machine(work)
+
+
 def test_a_disk_that_was_replaced_holds_nothing_and_says_so() -> None:
     async def work(machine: Machine, log: SureLog) -> None:
         file = segment(machine)

@@ -208,7 +208,7 @@ class SimDisk:
         """Brings back what was unmounted, if nothing has taken its place."""
         entry = self._unmounted.pop(name, None)
         if entry is not None and name not in self._root.entries:
-            self._root.entries[name] = self._root._durable[name] = entry
+            self._root.bring_back(name, entry)
 
     @property
     def unmounted(self) -> list[str]:

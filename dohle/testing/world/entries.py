@@ -108,6 +108,11 @@ class Folder:
             change.pop(name, None)
         self._settled += 1  # for those who watch
 
+    def bring_back(self, name: str, entry: Entry) -> None:
+        """Has an entry again that was forgotten, as if it had always been there."""
+        self.entries[name] = self._durable[name] = entry
+        self._settled += 1  # for those who watch
+
     def _settle(self, count: int) -> None:
         count = max(count, 0)
         for change in self._pending[:count]:
