@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import venv
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -87,7 +88,19 @@ def _rust(source: Path, folder: Path) -> None:
     _run(["cargo", "build", "--locked", "-j", "1", "--target-dir", str(folder)], source)
 
 
-BUILDS: dict[str, Callable[[Path, Path], None]] = {"go": _go, "java": _java, "javascript": _javascript, "rust": _rust}
+def _kaskade(source: Path, folder: Path) -> None:
+    venv.create(folder, clear=True, with_pip=True)
+    install = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    _brings([*install, "-r", "requirements.txt"], source)
+
+
+BUILDS: dict[str, Callable[[Path, Path], None]] = {
+    "go": _go,
+    "java": _java,
+    "javascript": _javascript,
+    "kaskade": _kaskade,
+    "rust": _rust,
+}
 
 
 def _needs(program: str, where: str) -> None:

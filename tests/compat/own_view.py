@@ -30,9 +30,9 @@ class OwnView:
         return f"compat-{next(self._numbers)}"
 
     @contextmanager
-    def topic(self) -> Iterator[str]:
+    def topic(self, name: str = "") -> Iterator[str]:
         """Makes a topic with one partition and three replicas, and deletes it afterwards."""
-        name = self.new_name()
+        name = name or self.new_name()
         self._admin.create_topic(name, partitions=1, replication_factor=3)
         yield name
         self._admin.delete_topic(name)
