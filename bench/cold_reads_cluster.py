@@ -7,7 +7,8 @@ holds 600 MB, by default, and a process of its own reads it from its beginning o
 nobody reads, then what is read lies in the page cache, then the nodes' files of that topic are dropped from it every
 tenth of a second (posix_fadvise), in turn. Said are the p99, its ratio to that of the writes alone in the same round,
 and how fast was read; medians, with the least and the largest ratio. Nodes, writer and reader share the machine's
-cores: what the device adds is the difference between the last two rows.
+cores: the reader's process, which elsewhere has a machine of its own, is niced, and what the device adds is the
+difference between the last two rows.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ async def dropping(made: LocalCluster) -> AsyncIterator[None]:
 
 async def beside_reader(made: LocalCluster, load: SteadyLoad) -> tuple[float, float]:
     """Returns the p99 in seconds, and the MB/s of the reader."""
-    command = [sys.executable, "-m", "bench.cold_reads_cluster", "--reader", made.state.bootstrap]
+    command = ["nice", "-n", "19", sys.executable, "-m", "bench.cold_reads_cluster", "--reader", made.state.bootstrap]
     reading = asyncio.to_thread(subprocess.check_output, [*command, str(SETTLES_S + PHASE_S)], text=True)
     task = asyncio.create_task(reading)
     await asyncio.sleep(SETTLES_S)
