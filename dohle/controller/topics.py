@@ -10,6 +10,7 @@ from itertools import chain, product
 
 from dohle.controller.decision import Decision, failure_of
 from dohle.controller.elections import Revisions
+from dohle.controller.group_configs import alter_group_configs
 from dohle.controller.placement import Random, place
 from dohle.model.errors import (
     DohleError,
@@ -25,6 +26,7 @@ from dohle.model.errors import (
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey, TopicId, new_id
 from dohle.model.image import ClusterImage, TopicImage
 from dohle.model.image_apply import apply_batch
+from dohle.model.internal_topics import check_may_go, check_may_grow, check_may_have
 from dohle.model.metadata import MetadataRecord, Partition, RemoveTopic, Topic, TopicOverride
 from dohle.model.snapshot_names import check_writable, is_snapshot
 from dohle.model.topic_config import ConfigType, check_topic_name, config_key, validate_overrides
@@ -76,6 +78,7 @@ def create_topics(
                 raise InvalidTopic(f"{topic.name}: names like this are those of snapshots: choose another one")
             overrides = _entries(topic.configs)
             validate_overrides(overrides)
+            check_may_have(topic.name, overrides)
             assignments = _assignments(image, topic, defaults, random, room)
         except DohleError as error:
             response.topics.append(admin_pb2.CreatedTopic(name=topic.name, failure=failure_of(error)))
@@ -108,6 +111,7 @@ def delete_topics(
         try:
             _check_named_once(name, counts)
             topic = existing_topic(image, name, topic_id)
+            check_may_go(topic.name)
         except DohleError as error:
             response.topics.append(admin_pb2.DeletedTopic(name=name, failure=failure_of(error)))
             continue
@@ -130,6 +134,7 @@ def create_partitions(
             _check_named_once(wanted.topic, counts)
             topic = existing_topic(image, wanted.topic, wanted.topic_id)
             check_writable(topic.name)
+            check_may_grow(topic.name)
             present = len(topic.partitions)
             if wanted.total_count <= present:
                 raise InvalidPartitions(
@@ -153,7 +158,7 @@ def create_partitions(
 def alter_configs(
     image: ClusterImage, request: admin_pb2.AlterConfigsRequest
 ) -> Decision[admin_pb2.AlterConfigsResponse]:
-    """Decides on topics' overrides: what is set, and what goes back to its default."""
+    """Decides on overrides of topics and of groups: what is set, and what goes back to its default."""
     response = admin_pb2.AlterConfigsResponse()
     records: list[MetadataRecord] = []
     counts = Counter(wanted.topic for wanted in request.topics)
@@ -168,6 +173,7 @@ def alter_configs(
             answer.failure.CopyFrom(failure_of(error))
             continue
         records.extend(changes)
+    records.extend(alter_group_configs(image, request, response))
     if request.validate_only:
         return Decision((), response)
     revisions = _consequences(image, records)
@@ -378,6 +384,7 @@ def _override_changes(topic: TopicImage, wanted: admin_pb2.AlterTopicConfigs) ->
         changes[entry.name] = ",".join(_new(",".join(_items(topic, entry.name)), entry.value.split(",")))
     result = {name: value for name, value in {**topic.overrides, **changes}.items() if value is not None}
     validate_overrides(result)
+    check_may_have(topic.name, result)
     return [
         TopicOverride(topic.topic_id, name, value)
         for name, value in sorted(changes.items())

@@ -73,9 +73,10 @@ class NetworkException(Retriable):
 
 
 class CoordinatorNotAvailable(Retriable):
-    """There is no coordinator for this group or transactional id."""
+    """Nobody coordinates the group, or too few replicas have what the coordinator wrote; it may last all the same."""
 
     code = 15
+    definite = False
 
 
 class FetchSessionIdNotFound(Retriable):

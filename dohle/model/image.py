@@ -191,11 +191,19 @@ class ClusterImage:
     reassigning: HashTrieSet[PartitionKey]
     reassignment_bytes_per_s: int  # what each broker sends at most to replicas that are being added; 0: no bound
     forks: HashTrieMap[TopicId, ForkImage] = HashTrieMap()  # that are being made  # noqa: RUF009
+    group_overrides: HashTrieMap[str, Mapping[str, str]] = HashTrieMap()  # of groups that have any  # noqa: RUF009
 
     @property
     def metadata_version(self) -> int:
         """The finalised level of metadata.version: what it brings may be used, what later ones bring may not."""
         return self.features.get(METADATA_VERSION, OLDEST_METADATA_VERSION)
+
+    def all_support(self, feature: str, level: int) -> bool:
+        """Whether every registered broker can work at this level of the feature."""
+        return all(
+            any(known.name == feature and known.min_level <= level <= known.max_level for known in broker.features)
+            for broker in self.brokers.values()
+        )
 
     def topic_named(self, name: str) -> TopicImage | None:
         """Returns the topic that has this name now."""
@@ -223,6 +231,11 @@ class ClusterImage:
         """Every fork that is being made, by topic id."""
         for topic_id in sorted(self.forks):
             yield self.forks[topic_id]
+
+    def overridden_groups(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Every group with values of its own, by id; the values in key order."""
+        for group_id in sorted(self.group_overrides):
+            yield group_id, self.group_overrides[group_id]
 
     def is_active(self, node_id: NodeId) -> bool:
         """Whether this broker may become a leader or join an ISR."""

@@ -27,6 +27,7 @@ from dohle.model.metadata import (
     FeatureLevel,
     ForkedReplica,
     ForkTopic,
+    GroupOverride,
     LogDirectories,
     MetadataRecord,
     NoOp,
@@ -83,6 +84,7 @@ class _Draft:
         self._reassigning = image.reassigning
         self._reassignment_bytes_per_s = image.reassignment_bytes_per_s
         self._forks = ForksDraft(image.forks)
+        self._group_overrides = image.group_overrides
 
     def apply(self, record: MetadataRecord, offset: int) -> None:
         match record:
@@ -108,6 +110,8 @@ class _Draft:
                 self._remove_topic(topic_id)
             case TopicOverride():
                 self._override(record)
+            case GroupOverride():
+                self._override_group(record)
             case ProducerIds(_, _, next_producer_id):
                 demand(next_producer_id > self._next_producer_id, f"ids below {self._next_producer_id} are given away")
                 self._next_producer_id = next_producer_id
@@ -154,6 +158,7 @@ class _Draft:
             self._reassigning,
             self._reassignment_bytes_per_s,
             self._forks.forks,
+            self._group_overrides,
         )
 
     def _topic(self, topic_id: TopicId) -> TopicDraft:
@@ -377,6 +382,14 @@ class _Draft:
         overrides = {**topic.overrides, record.name: record.value}
         topic.overrides = {name: value for name, value in sorted(overrides.items()) if value is not None}
         topic.config = None
+
+    def _override_group(self, record: GroupOverride) -> None:
+        changed = {**self._group_overrides.get(record.group_id, {}), record.name: record.value}
+        values = {name: value for name, value in sorted(changed.items()) if value is not None}
+        overrides = self._group_overrides
+        self._group_overrides = (
+            overrides.insert(record.group_id, values) if values else overrides.discard(record.group_id)
+        )
 
     def _finalise(self, name: str, level: int) -> None:
         self._features = dict(sorted({**self._features, name: level}.items()))

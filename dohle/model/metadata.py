@@ -26,7 +26,7 @@ METADATA_VERSION = "metadata.version"
 OLDEST_METADATA_VERSION = 1
 """The lowest metadata.version that this software reads and writes."""
 
-NEWEST_METADATA_VERSION = 5
+NEWEST_METADATA_VERSION = 6
 """The highest one, at which new clusters are formatted.
 
 2: brokers are unregistered (`UnregisterBroker`); eligible leader replicas, and who led last (KIP-966); snapshots keep
@@ -34,6 +34,7 @@ the CRC of the log's first batch.
 3: a broker's log directories, of which some may fail (`LogDirectories`).
 4: brokers drain: they get no new replicas (`BrokerDraining`).
 5: topics are forked (`ForkTopic`).
+6: groups have a configuration of their own (`GroupOverride`).
 """
 
 LOG_DIRECTORIES_VERSION = 3
@@ -44,6 +45,9 @@ DRAINING_VERSION = 4
 
 FORKS_VERSION = 5
 """The metadata.version from which on topics are forked."""
+
+GROUP_CONFIGS_VERSION = 6
+"""The metadata.version from which on groups have a configuration of their own."""
 
 UNSET = -1
 """In place of an offset or a time of a fork: none, or none yet."""
@@ -69,7 +73,14 @@ class FeatureRange(NamedTuple):
     max_level: int
 
 
-SUPPORTED_FEATURES = (FeatureRange(METADATA_VERSION, OLDEST_METADATA_VERSION, NEWEST_METADATA_VERSION),)
+GROUP_VERSION = "group.version"
+"""The feature whose level 1 says that groups of the consumer protocol are served (KIP-848). Nobody finalises it: it is
+there as soon as every broker supports it."""
+
+SUPPORTED_FEATURES = (
+    FeatureRange(METADATA_VERSION, OLDEST_METADATA_VERSION, NEWEST_METADATA_VERSION),
+    FeatureRange(GROUP_VERSION, 0, 1),
+)
 """What this software says in every hello and registration."""
 
 
@@ -310,6 +321,17 @@ class EndFork:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupOverride:
+    """A group's own value of a configuration key; None takes it back to the brokers'. Since metadata.version 6.
+
+    The group need not exist. In a snapshot each value that is set is one such record."""
+
+    group_id: str
+    name: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NoOp:
     """What a new leader of the quorum appends first."""
 
@@ -412,6 +434,7 @@ MetadataRecord: TypeAlias = (
     | ForkTopic
     | ForkedReplica
     | EndFork
+    | GroupOverride
     | SnapshotHeader
     | BrokerState
     | TopicState

@@ -12,7 +12,7 @@ work in pieces of a few milliseconds; who has an event loop to keep turning wait
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from operator import attrgetter
 
@@ -26,6 +26,7 @@ from dohle.model.metadata import (
     BrokerState,
     FeatureLevel,
     ForkState,
+    GroupOverride,
     LogDirectories,
     MetadataRecord,
     PartitionState,
@@ -89,6 +90,9 @@ def snapshot_records(image: ClusterImage, term: int, first_batch_crc: int) -> It
             yield PartitionState(topic.topic_id, number, *_partition_values(partition))
     for fork in image.forks_in_order():
         yield ForkState(*_fork_values(fork))
+    for group_id, overrides in image.overridden_groups():
+        for key, value in overrides.items():
+            yield GroupOverride(group_id, key, value)
 
 
 def encode_snapshot(image: ClusterImage, term: int, first_batch_crc: int = 0) -> Iterator[bytes]:
@@ -197,6 +201,7 @@ class _ImageDraft:
         self._hosted: dict[NodeId, dict[TopicId, list[int]]] = {}
         self._reassigning: HashTrieSet[PartitionKey] = HashTrieSet()
         self._forks: HashTrieMap[TopicId, ForkImage] = HashTrieMap()
+        self._group_overrides: HashTrieMap[str, Mapping[str, str]] = HashTrieMap()
         self._topic: TopicState | None = None
         self._overrides: dict[str, str] = {}
         self._partitions: list[PartitionImage] = []
@@ -219,6 +224,10 @@ class _ImageDraft:
                 self._add_log_dirs(record)
             case ForkState():
                 self._forks = self._forks.insert(record.topic_id, ForkImage(*_fork_values(record)))
+            case GroupOverride(group_id, name, value):
+                assert value is not None
+                before = self._group_overrides.get(group_id, {})
+                self._group_overrides = self._group_overrides.insert(group_id, {**before, name: value})
             case FeatureLevel(name, level):
                 self._features[name] = level
             case SnapshotHeader():
@@ -287,4 +296,5 @@ class _ImageDraft:
             reassigning=self._reassigning,
             reassignment_bytes_per_s=header.reassignment_bytes_per_s,
             forks=self._forks,
+            group_overrides=self._group_overrides,
         )

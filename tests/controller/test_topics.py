@@ -17,9 +17,11 @@ from dohle.model.errors import (
     InvalidReplicationFactor,
     InvalidRequest,
     InvalidTopic,
+    PolicyViolation,
     TopicAlreadyExists,
     UnknownTopicOrPartition,
 )
+from dohle.model.internal_topics import OFFSETS_TOPIC
 from dohle.rpc.v1.admin_pb2 import (
     AlterConfigsRequest,
     AlterTopicConfigs,
@@ -382,3 +384,27 @@ def test_lists_get_more_and_less(cluster):
     for field in ("append", "subtract"):
         assert change(cluster, **{field: [("retention.ms", "1")]}).code == InvalidConfig.code
         assert change(cluster, **{field: [("nothing.like.it", "1")]}).code == InvalidConfig.code
+
+
+def test_what_keeps_groups_offsets_stays_as_it_must_be(cluster):
+    compact = (("cleanup.policy", "compact"),)
+    (refused,) = create(cluster, new(OFFSETS_TOPIC))
+    assert refused.failure.code == InvalidConfig.code
+    assert "cleanup.policy is compact" in refused.failure.message
+    (made,) = create(cluster, new(OFFSETS_TOPIC, configs=compact))
+    assert not made.failure.code
+    (deleted,) = cluster.take(delete_topics(cluster.image, DeleteTopicsRequest(topics=[OFFSETS_TOPIC]))).topics
+    assert deleted.failure.code == PolicyViolation.code
+    grown = CreatePartitionsRequest(topics=[NewPartitions(topic=OFFSETS_TOPIC, total_count=9)])
+    (answer,) = cluster.take(create_partitions(cluster.image, grown, random=cluster.random)).topics
+    assert answer.failure.code == InvalidPartitions.code
+    for change in (
+        AlterTopicConfigs(topic=OFFSETS_TOPIC, set=[ConfigEntry(name="cleanup.policy", value="compact,delete")]),
+        AlterTopicConfigs(topic=OFFSETS_TOPIC, remove=["cleanup.policy"]),
+        AlterTopicConfigs(topic=OFFSETS_TOPIC, replace=True),
+    ):
+        (answer,) = cluster.take(alter_configs(cluster.image, AlterConfigsRequest(topics=[change]))).topics
+        assert answer.failure.code == InvalidConfig.code
+    topic = cluster.image.topic_named(OFFSETS_TOPIC)
+    assert len(topic.partitions) == 2
+    assert topic.config.cleanup_policy == ("compact",)

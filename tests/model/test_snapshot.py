@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dohle.model.batch import split_batches
 from dohle.model.errors import CorruptLog
+from dohle.model.group_config import GROUP_KEYS
 from dohle.model.ids import NO_NODE, SnapshotId
 from dohle.model.image import EMPTY_IMAGE, BrokerImage, ClusterImage, ForkImage, PartitionImage
 from dohle.model.image_apply import apply_batch
@@ -28,6 +29,7 @@ from dohle.model.metadata import (
     ForkedReplica,
     ForkState,
     ForkTopic,
+    GroupOverride,
     LogDirectories,
     Partition,
     PartitionChange,
@@ -72,7 +74,7 @@ def grown(rng, steps):
         doors = (Endpoint("GRPC", "here", 7000 + node, "PLAINTEXT"),)
         image = after(RegisterBroker(node, bytes(16), bytes([node] * 16), doors, f"rack{node}", ()))
     for step in range(steps):
-        match rng.randrange(11):
+        match rng.randrange(12):
             case 0:
                 topic_id = rng.randbytes(16)
                 replicas = tuple(rng.sample(NODES, rng.randint(1, 3)))
@@ -113,6 +115,9 @@ def grown(rng, steps):
                 said = (part.end, 0, part.checksum) if part.end >= 0 else (7, 0, 99)
                 said = said if part.end < 0 or rng.random() < 0.5 else (-1, -1, 0)
                 image = after(ForkedReplica(fork.topic_id, 0, node, *said))
+            case 11:
+                value = rng.choice((None, str(rng.randrange(5000, 9000))))
+                image = after(GroupOverride(f"g{rng.randrange(4)}", rng.choice(sorted(GROUP_KEYS)), value))
             case 7:
                 image = after(ReassignmentThrottle(rng.randrange(1 << 20)))
             case _:
@@ -217,7 +222,7 @@ def test_states_name_every_field_of_the_image():
     assert names(PartitionState)[2:] == names(PartitionImage)
     assert names(ClusterImage) == [
         *("next_offset", "cluster_id", "voters", "features", "next_producer_id", "brokers", "topics"),
-        *("topic_ids", "hosted", "reassigning", "reassignment_bytes_per_s", "forks"),
+        *("topic_ids", "hosted", "reassigning", "reassignment_bytes_per_s", "forks", "group_overrides"),
     ]
     assert names(ForkState) == names(ForkImage)
 
