@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from dohle.groups.records import GroupRecord
+from dohle.model.ids import PartitionKey
 
 CLASSIC = "Classic"
 CONSUMER = "Consumer"
-"""Kinds of groups, as Kafka's ListGroups names them."""
+"""Kinds of groups, as people are told them by Kafka's tools; its protocol has them in small letters."""
+CONSUMER_PROTOCOL = "consumer"
+"""The protocol type of classic groups whose members' subscriptions and assignments can be read."""
 
 
 class Group(Protocol):
@@ -45,9 +48,19 @@ class Group(Protocol):
         deleted. True for a group whose members' subscriptions cannot be read."""
         ...
 
-    def check_commit(self, member_id: str, instance_id: str | None, epoch: int, *, by_topic_id: bool) -> None:
-        """Raises what a commit with that generation or member epoch is refused with; `by_topic_id`: the client knows
-        StaleMemberEpoch, which came with that version."""
+    def check_commit(
+        self,
+        member_id: str,
+        instance_id: str | None,
+        epoch: int,
+        partitions: Sequence[PartitionKey] = (),
+        *,
+        knows_epochs: bool,
+    ) -> None:
+        """Raises what a commit with that generation or member epoch is refused with. `knows_epochs`: the client speaks
+        OffsetCommit 9 or later, which brought member epochs; a member of KIP-848 has to (else UnsupportedVersion).
+        `partitions`: what is committed. A member of KIP-848 may do so with an earlier epoch, if it has held them all
+        since that one or longer (KIP-1251)."""
         ...
 
     def committed(self, member_id: str, now_s: float) -> None:

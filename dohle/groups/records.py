@@ -10,10 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from dohle.groups.rebalances import Rebalance
 from dohle.model.ids import TopicId
 
 Assignment: TypeAlias = tuple[tuple[TopicId, tuple[int, ...]], ...]
 """Partitions by topic, both ascending, no topic without partitions."""
+
+HeldPartitions: TypeAlias = tuple[tuple[TopicId, tuple[tuple[int, int], ...]], ...]
+"""As an `Assignment`, each partition with the member epoch at which its holder got it (KIP-1251)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +145,8 @@ class CurrentAssignment:
     epoch: int
     previous_epoch: int
     state: int
-    assigned: Assignment
-    pending_revocation: Assignment
+    assigned: HeldPartitions
+    pending_revocation: HeldPartitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,24 @@ class RegexRecord:
     value: ResolvedRegex | None
 
 
+@dataclass(frozen=True, slots=True)
+class KeptRebalance:
+    """`number`: how many of the group came before it. `more_removed`: how many of those are not named."""
+
+    number: int
+    rebalance: Rebalance
+    more_removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceRecord:
+    """Dohle's own: one of the last rebalances of a group. `place` is its number modulo how many are kept."""
+
+    group_id: str
+    place: int
+    value: KeptRebalance | None
+
+
 GroupRecord: TypeAlias = (
     OffsetRecord
     | ClassicGroupRecord
@@ -177,4 +199,5 @@ GroupRecord: TypeAlias = (
     | TargetRecord
     | CurrentRecord
     | RegexRecord
+    | RebalanceRecord
 )

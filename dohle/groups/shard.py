@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from dohle.groups.classic.groups import ClassicGroups
+from dohle.groups.consumer.groups import ConsumerGroups
+from dohle.groups.counts import GroupCounts
+from dohle.groups.history import History
+from dohle.groups.offsets import Offsets
 from dohle.groups.outcome import Moment, Outcome
 from dohle.groups.part import Part
 from dohle.groups.records import GroupRecord
@@ -17,9 +22,13 @@ class GroupShard:
     """First `apply` of everything that the log has, then `begin`; from then on commands, each of them a method of a
     part. `outcome` says what is to become of what they return."""
 
-    def __init__(self, settings: GroupSettings, random: RandomBytes) -> None:
-        self.state = ShardState(settings, random)
-        self._parts: Sequence[Part] = ()
+    def __init__(self, settings: GroupSettings, random: RandomBytes, counts: GroupCounts | None = None) -> None:
+        self.state = ShardState(settings, random, counts=counts or GroupCounts())
+        self.offsets = Offsets(self.state)
+        self.classic = ClassicGroups(self.state)
+        self.consumer = ConsumerGroups(self.state, self.classic)
+        self.history = History(self.state)
+        self._parts: Sequence[Part] = (self.offsets, self.classic, self.consumer, self.history)
         self._appliers: dict[type[GroupRecord], Callable[[GroupRecord], None]] = {}
         for part in self._parts:
             self._appliers.update(dict.fromkeys(part.applies, part.apply))

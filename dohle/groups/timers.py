@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Hashable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from dohle.groups.outcome import Moment, Outcome
+
+_LEAST_SWEPT: Final = 64
+"""Entries of timers that are set no more go once there are as many of them as of others, and so many."""
 
 Action: TypeAlias = Callable[[Moment], Outcome]
 
@@ -30,7 +33,9 @@ class Timers:
             self._push(at_s, name)
 
     def cancel(self, name: Hashable) -> None:
-        self._due.pop(name, None)
+        if self._due.pop(name, None) is not None and len(self._heap) > _LEAST_SWEPT + 2 * len(self._due):
+            self._heap = [entry for entry in self._heap if entry[2] in self._due]
+            heapq.heapify(self._heap)
 
     def next_s(self) -> float | None:
         """Returns when to come again; None if nothing is set."""
