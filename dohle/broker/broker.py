@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,9 +19,12 @@ from dohle.broker.deletions import Deletions
 from dohle.broker.dir_moves import DirMoves
 from dohle.broker.failed_dirs import FailedDirs
 from dohle.broker.forks import Forks
+from dohle.broker.groups.coordinator import CoordinatorSettings, GroupCoordinator
+from dohle.broker.groups.lags import GroupLags, OffsetsOfGroups, Position
 from dohle.broker.isr_changes import IsrChanges
 from dohle.broker.membership import Membership
 from dohle.broker.metadata_follower import MetadataFollower
+from dohle.broker.positions import Positions
 from dohle.broker.producer_ids import ProducerIds
 from dohle.broker.readers import Readers
 from dohle.broker.reads import Reads
@@ -32,11 +35,13 @@ from dohle.broker.scrubber import Scrubber
 from dohle.broker.surroundings import Surroundings
 from dohle.broker.traffic import Traffic
 from dohle.broker.waiting import Produced
+from dohle.groups.standing import ListOffsets
 from dohle.model.batch import Bytes
 from dohle.model.codecs import Codec
 from dohle.model.errors import DohleError
-from dohle.model.ids import NodeId, PartitionKey, new_id
+from dohle.model.ids import NodeId, PartitionKey, TopicPartition, new_id
 from dohle.model.image import ClusterImage
+from dohle.model.internal_topics import OFFSETS_TOPIC, check_not_internal
 from dohle.model.metadata import (
     BrokerChange,
     Endpoint,
@@ -83,6 +88,7 @@ class BrokerSettings:
     scrub_interval_ms: int = 0  # never
     scrub_bytes_per_s: int = 10 << 20
     compaction: CompactionSettings = field(default_factory=CompactionSettings)
+    groups: CoordinatorSettings = field(default_factory=CoordinatorSettings)
 
 
 class Broker:
@@ -110,12 +116,8 @@ class Broker:
         self.log_dirs = dirs
         self.metadata = metadata
         self.controller = metadata.controller
-        self.membership = Membership(
-            self._surroundings,
-            self.controller,
-            settings.heartbeat_interval_ms / 1000,
-            settings.session_timeout_ms / 1000,
-        )
+        interval_s, session_s = settings.heartbeat_interval_ms / 1000, settings.session_timeout_ms / 1000
+        self.membership = Membership(self._surroundings, self.controller, interval_s, session_s)
         self.membership.metadata_offset = metadata.image.next_offset
         metadata.on_batches = self._metadata_moved
         isr_changes = self.isr_changes = IsrChanges(identity.node_id, self._broker_epoch_of, self.controller, clock)
@@ -123,20 +125,15 @@ class Broker:
             self._surroundings, self.controller, lambda: self.membership.broker_epoch, self._take_offline
         )
         dirs.on_offline = self._failed_dirs.failed
-        self.replicas = Replicas(
-            self._surroundings,
-            dirs,
-            self._failed_dirs,
-            isr_changes,
-            settings.replica_lag_time_max_ms / 1000,
-            settings.fill_bytes_per_s,
-        )
+        lag_s, fill_rate = settings.replica_lag_time_max_ms / 1000, settings.fill_bytes_per_s
+        self.replicas = Replicas(self._surroundings, dirs, self._failed_dirs, isr_changes, lag_s, fill_rate)
         self.forks = Forks(
             self._surroundings, dirs, self.replicas, self.controller, lambda: self.membership.broker_epoch
         )
         self.dir_moves = DirMoves(self._surroundings, dirs, self.replicas, settings.fill_bytes_per_s)
         readers = Readers(self.replicas, self.membership, clock, settings.rack, by_rack=settings.reads_by_rack)
         self.reads = Reads(self.replicas, readers, clock, self.traffic)
+        self.positions = Positions(self.replicas, clock)
         self.deletions = Deletions(self.replicas, clock)
         self.retention = Retention(
             self._surroundings, dirs, self.replicas, self.membership, settings.retention_check_interval_ms / 1000
@@ -152,6 +149,16 @@ class Broker:
             self._surroundings, dirs, self.replicas, self.membership, metadata, workers, settings.compaction
         )
         self.producer_ids = ProducerIds(identity.node_id, lambda: self.membership.broker_epoch, self.controller)
+        self.groups = GroupCoordinator(
+            settings.groups,
+            self._surroundings,
+            self.replicas,
+            self.membership,
+            metadata,
+            workers,
+            self.ask_controller,
+        )
+        self.group_lags = GroupLags(self._surroundings, self.positions, lambda: self.image, self._group_offsets)
         self.replication_service = ReplicationService(self._surroundings, self.replicas)
         self._past_registration = asyncio.Event()
         self._active = False
@@ -201,6 +208,7 @@ class Broker:
         try:
             partition = self.replicas.partition(key)
             check_writable(partition.name.topic)
+            check_not_internal(partition.name.topic)
             leading = partition.leading()
             codec = wanted_codec(leading.log.config)
             if codec is not None and not keeps_offset:
@@ -243,6 +251,17 @@ class Broker:
 
         return await self.controller.call(method, request, timeout_s=timeout_s, prepare=draw_topic_ids, on_lost=on_lost)
 
+    async def _group_offsets(self) -> OffsetsOfGroups:
+        """Returns what the groups that are coordinated here go on from. Raises what `ask_each` does."""
+        if self.image.topic_named(OFFSETS_TOPIC) is None:  # to look is no reason to make it
+            return {}
+        shards: list[Mapping[str, Sequence[tuple[TopicPartition, int]]]] = await self.groups.ask_each(ListOffsets())
+        return {
+            group_id: [Position(name, offset) for name, offset in offsets]
+            for shard in shards
+            for group_id, offsets in shard.items()
+        }
+
     # life
 
     async def start(self) -> None:
@@ -264,6 +283,8 @@ class Broker:
         if self._settings.scrub_interval_ms:
             self._tasks.spawn(self.scrubber.run(), "scrubbing")
         self._tasks.spawn(self.compaction.run(), "compaction")
+        if self.groups.settings.lag_interval_ms:
+            self._tasks.spawn(self.group_lags.run(self.groups.settings.lag_interval_ms / 1000), "lags of groups")
 
     async def _begin_to_act(self) -> bool:
         """Returns whether the replicas are as the image says, and that is noted: not while there is no room for it."""
@@ -332,6 +353,7 @@ class Broker:
             changed, brokers_changed = (None, True) if batches is None else self._touched(batches)
             await self.forks.drop_ended(image)
             await self.replicas.act(image, changed)
+            self.groups.metadata_moved(batches)
             self.forks.look()
             if brokers_changed:
                 await self.replicas.brokers_changed()

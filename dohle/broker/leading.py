@@ -195,6 +195,10 @@ class Leading:
             self.advance(now)
         return future
 
+    def committed(self, end_offset: int, deadline: float) -> asyncio.Future[Produced]:
+        """Returns what is done, or fails, as the acknowledgement of an append would that ends at `end_offset`."""
+        return self._for_all.add(end_offset, deadline, Produced(end_offset, -1, self.log.log_start_offset))
+
     def _acknowledge(
         self, acks: int, end_offset: int, deadline: float, produced: Produced
     ) -> asyncio.Future[Produced] | None:

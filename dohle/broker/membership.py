@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 ANSWER_S = 2.0
 """After this long without an answer another controller is asked."""
+ASSURED_SHARE = 2 / 3
+"""For so much of a session after an answer nobody else can have been made leader in this broker's place."""
 SETTLED_BEATS = 6
 """How many heartbeats fit into a session while the broker is unfenced and wants nothing; a process that ends is found
 by its connections, so more would find nothing sooner."""
@@ -68,6 +70,8 @@ class Membership:
         self._beat_now = asyncio.Event()
         self._answered = -1.0  # when a controller last answered
         self._failure: DohleError | None = None  # what ended the heartbeat stream
+        self._is_heard = False  # on the heartbeat stream that there is
+        self._heard = asyncio.Event()
 
     async def register(self, request: controller_pb2.RegisterBrokerRequest, *, timeout_s: float | None) -> int:
         """Returns the broker epoch. Raises what the controller objects to, RequestTimedOut without a controller.
@@ -101,6 +105,22 @@ class Membership:
     def in_doubt(self) -> bool:
         """Whether no controller has answered for longer than a session: others may lead what this broker leads."""
         return self.unanswered_s > max(self._session_timeout_s, ANSWER_S)
+
+    @property
+    def is_assured(self) -> bool:
+        """Whether a controller has told lately, and by the connection that there is, that the session holds."""
+        return self._is_heard and not self.fenced and self.unanswered_s <= self._session_timeout_s * ASSURED_SHARE
+
+    async def assured(self, within_s: float) -> bool:
+        """Waits until `is_assured`; returns False if it is not by then."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not self.is_assured:
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            return False
+        return True
 
     @property
     def unanswered_s(self) -> float:
@@ -164,6 +184,7 @@ class Membership:
                 await self._surroundings.clock.wait(self._beat_now, self._pause_s())
             raise self._failure
         finally:
+            self._is_heard = False
             await cancel(listening)
 
     def _pause_s(self) -> float:
@@ -185,6 +206,8 @@ class Membership:
             self._controller.learn(response.leader_id)
             raise error_for(response.failure.code, response.failure.message)
         self._answered = self._surroundings.clock.now()
+        self._is_heard = True
+        self._heard.set()
         if response.fenced != self.fenced:
             log.info("this broker is %s", "fenced" if response.fenced else "unfenced")
         self.fenced = response.fenced

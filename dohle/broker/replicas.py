@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from dohle.broker.catch_up_bounds import CatchUpBounds
 from dohle.broker.failed_dirs import FailedDirs
@@ -53,8 +53,14 @@ LISTENER = "GRPC"
 ROOM_RETRY_S = 5.0
 """Between two looks whether there is room by now for what could not be made."""
 
+OnLeadership = Callable[[Partition, Leading], None]
+
 _IN_A_TURN = 64  # partitions that are seen to before the loop does what waits
 _TOLD_ONE_BY_ONE = 100  # a line for each of thousands would take a third of the time in which they change
+
+
+def _nobody_asks(_partition: Partition, _leading: Leading) -> None:
+    """No coordinator keeps its state here."""
 
 
 class Replicas:
@@ -85,6 +91,9 @@ class Replicas:
         """What is to lie here and has no role yet, for want of room: its folder, or the offset, cannot be written."""
         self.why_unmade = ""
         self.acting = asyncio.Lock()  # held while folders and roles are changed
+        self.on_elected: OnLeadership = _nobody_asks
+        self.on_resigned: OnLeadership = _nobody_asks
+        """Told of each leader epoch of this broker's, as it begins and once it is over."""
 
     def held(self, folders: Sequence[LogFolder]) -> list[controller_pb2.HeldReplica]:
         """Returns what the folders hold, for the registration (rule 12)."""
@@ -329,6 +338,7 @@ class Replicas:
         partition.role = leading
         partition.log.on_durable = lambda: leading.advance(self._surroundings.clock.now())
         leading.advance(now)
+        self.on_elected(partition, leading)
         log.log(
             self._role_log_level,
             "%s: leads in epoch %d from offset %d",
@@ -401,6 +411,7 @@ class Replicas:
                 partition.log.on_durable = None
                 self._isr_changes.forget(partition.key)
                 role.resign(reason)
+                self.on_resigned(partition, role)
             case Following():
                 self._links[role.leader].leave(role)
                 await role.settled()

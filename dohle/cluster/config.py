@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dohle.cluster.group_config import check_groups
 from dohle.cluster.kafka_addresses import (
     DEFAULT_KAFKA_PORT,
     WILDCARD_HOSTS,
@@ -19,6 +20,7 @@ from dohle.cluster.kafka_addresses import (
     check_ports,
     listener_plans,
 )
+from dohle.groups.settings import GroupSettings
 from dohle.model.errors import ConfigurationError
 from dohle.runtime.network import Address
 from dohle.storage.headroom import LEAST_FREE_BYTES
@@ -26,6 +28,9 @@ from dohle.storage.strays import DAY_MS, RETENTION_MS
 
 CONTROLLER = "controller"
 BROKER = "broker"
+
+_GROUPS = GroupSettings()
+_LONGEST_MS = 86_400_000 * 365
 
 
 class Voter(NamedTuple):
@@ -47,7 +52,7 @@ def _port(default: int, doc: str) -> Any:
 
 
 def _duration(default: int, doc: str) -> Any:
-    return _setting(default, doc, "ms", least=1, most=86_400_000 * 365)
+    return _setting(default, doc, "ms", least=1, most=_LONGEST_MS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,76 @@ class NodeConfig:
     )
     auto_create_topics_enable: bool = _setting(
         True, "Whether a topic is made when a Kafka client asks for it and it does not exist"
+    )
+
+    group_lag_interval_ms: int = _setting(
+        5000, "How often the lags of groups are measured for metrics and lists; 0: never", "ms", least=0, most=3_600_000
+    )
+    group_initial_rebalance_delay_ms: int = _setting(
+        _GROUPS.initial_rebalance_delay_ms,
+        "For how long a new group waits for more members before its first rebalance; `dohle up`: 0",
+        "ms",
+        least=0,
+        most=_LONGEST_MS,
+    )
+    group_min_session_timeout_ms: int = _duration(
+        _GROUPS.min_session_timeout_ms, "The shortest session that a group's member may ask for"
+    )
+    group_max_session_timeout_ms: int = _duration(_GROUPS.max_session_timeout_ms, "The longest one")
+    group_max_size: int = _setting(_GROUPS.max_size, "Members of a group of the classic protocol", least=1)
+    group_consumer_session_timeout_ms: int = _duration(
+        _GROUPS.consumer_session_timeout_ms, "A member of a group with group.protocol=consumer is silent for so long"
+    )
+    group_consumer_min_session_timeout_ms: int = _duration(
+        _GROUPS.consumer_min_session_timeout_ms, "The least that a group's own configuration may make of it"
+    )
+    group_consumer_max_session_timeout_ms: int = _duration(_GROUPS.consumer_max_session_timeout_ms, "The most")
+    group_consumer_heartbeat_interval_ms: int = _duration(
+        _GROUPS.consumer_heartbeat_interval_ms, "How often members of such groups are told to show themselves"
+    )
+    group_consumer_min_heartbeat_interval_ms: int = _duration(
+        _GROUPS.consumer_min_heartbeat_interval_ms, "The least that a group's own configuration may make of it"
+    )
+    group_consumer_max_heartbeat_interval_ms: int = _duration(_GROUPS.consumer_max_heartbeat_interval_ms, "The most")
+    group_consumer_max_size: int = _setting(_GROUPS.consumer_max_size, "Members of such a group", least=1)
+    group_consumer_assignors: tuple[str, ...] = _setting(
+        _GROUPS.consumer_assignors, "Who assigns partitions in such groups: uniform, range; the first is the default"
+    )
+    group_consumer_migration_policy: str = _setting(
+        _GROUPS.consumer_migration_policy,
+        "Whether groups go from one protocol to the other with their members: bidirectional, upgrade, downgrade,"
+        " disabled",
+    )
+    group_consumer_regex_refresh_interval_ms: int = _duration(
+        _GROUPS.consumer_regex_refresh_interval_ms, "How often the topics are looked up that a regular expression means"
+    )
+    offset_metadata_max_bytes: int = _setting(
+        _GROUPS.offset_metadata_max_bytes, "What a consumer may commit beside an offset", "bytes", least=0, most=32_767
+    )
+    offsets_retention_minutes: int = _setting(
+        _GROUPS.offsets_retention_ms // 60_000,
+        "Offsets of a group without members, or of topics that it reads no more, are forgotten after so long",
+        "minutes",
+        least=1,
+        most=_LONGEST_MS // 60_000 * 100,
+    )
+    offsets_retention_check_interval_ms: int = _duration(
+        _GROUPS.offsets_retention_check_interval_ms, "How often those are looked for"
+    )
+    offsets_commit_timeout_ms: int = _duration(
+        5000, "How long a coordinator's record may take to reach the in-sync replicas before a client is told to retry"
+    )
+    offsets_topic_num_partitions: int = _setting(
+        50, "Partitions of __consumer_offsets, when it is made", least=1, most=10_000
+    )
+    offsets_topic_replication_factor: int = _setting(
+        3, "Its replicas, or as many as there are brokers then, if fewer", least=1, most=32
+    )
+    offsets_topic_segment_bytes: int = _setting(
+        100 << 20, "The size of its segments", "bytes", least=1 << 20, most=2**31 - 1
+    )
+    offsets_topic_compression_codec: int = _setting(
+        0, "How its records are compressed: 0 not at all, 1 gzip, 2 snappy, 3 lz4, 4 zstd", least=0, most=4
     )
 
     heartbeat_interval_ms: int = _duration(200, "How often a broker tells the controller that it lives")
@@ -177,6 +252,7 @@ class NodeConfig:
         if self.replica_selector not in ("rack", "leader"):
             raise ConfigurationError(f"replica_selector = {self.replica_selector!r}: expected rack or leader")
         self._check_timing()
+        check_groups(self)
         self._check_addresses()
 
     def _check_directories(self) -> None:

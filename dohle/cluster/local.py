@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from dohle.cluster.config import Voter
 from dohle.cluster.config_sources import ENVIRONMENT_PREFIX, NOTED_VARIABLE, READY_VARIABLE, load_config, to_toml
@@ -77,9 +78,16 @@ class LocalCluster:
 
     @classmethod
     def create(
-        cls, folder: str, nodes: int, *, base_port: int = BASE_PORT, racks: Sequence[str] = (), new_cluster_id: str
+        cls,
+        folder: str,
+        nodes: int,
+        *,
+        base_port: int = BASE_PORT,
+        racks: Sequence[str] = (),
+        new_cluster_id: str,
+        settings: Mapping[str, object] | None = None,
     ) -> LocalCluster:
-        """Lays out and formats a new cluster.
+        """Lays out and formats a new cluster; `settings` are of its nodes, as those have them in their files.
 
         Raises DataFolderError if `folder` holds anything of one already, ConfigurationError if a port is in use: a
         cluster keeps the ports that it was made with.
@@ -97,7 +105,7 @@ class LocalCluster:
                 )
             _check_ports_of_new(state.nodes)
             voters = voters_of(state.nodes)
-            _configure(state, state.nodes, voters, voters)
+            _configure(state, state.nodes, voters, voters, settings or {})
             _format(state, state.nodes, voters)
             state.save()
         return cls(state)
@@ -383,11 +391,16 @@ def _is_free(port: int) -> bool:
 
 
 def _configure(
-    state: LocalState, nodes: Sequence[LocalNode], voters: tuple[Voter, ...], controllers: Sequence[Voter]
+    state: LocalState,
+    nodes: Sequence[LocalNode],
+    voters: tuple[Voter, ...],
+    controllers: Sequence[Voter],
+    settings: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
     for node in nodes:
+        own = _settings(state, node, voters, is_controller=_as_voter(node) in controllers)
         with open(state.config_path(node), "w", encoding="utf-8") as file:
-            file.write(to_toml(_settings(state, node, voters, is_controller=_as_voter(node) in controllers)))
+            file.write(to_toml({**own, **settings}))
 
 
 def _settings(
@@ -404,6 +417,7 @@ def _settings(
         "kafka_port": node.kafka_port,
         "http_port": node.http_port,
         "default_replication_factor": min(3, len(state.nodes)),
+        "group_initial_rebalance_delay_ms": 0,
     }
 
 

@@ -72,6 +72,7 @@ class _Presence:
     last: int = _LATEST
     nullable: int = 0
     tag: int | None = None
+    says_null: bool = False
 
 
 def always(*, default: Any = _REQUIRED, nullable: int = 0) -> Any:
@@ -94,12 +95,12 @@ def within(first: int, last: int, *, default: Any, nullable: int = 0) -> Any:
     return _Presence(default, first, last, nullable)
 
 
-def tagged(tag: int, first: int, *, default: Any) -> Any:
+def tagged(tag: int, first: int, *, default: Any, says_null: bool = False) -> Any:
     """A tagged field that came with version `first`; on the wire only where it is not the default.
 
-    A tagged struct is None where the wire does not have it.
+    A tagged struct is None where the wire does not have it; with `says_null` the wire always has it, and can say null.
     """
-    return _Presence(default, first, tag=tag)
+    return _Presence(default, first, tag=tag, says_null=says_null)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(always, since, until, within, tagged))
@@ -192,6 +193,8 @@ class Field:
     first: int
     last: int
     tag: int | None
+    says_null: bool = False
+    """Of a tagged struct: null is said by a zero behind the tag, a one goes before what is not null."""
 
     def is_in(self, version: int) -> bool:
         return self.first <= version <= self.last
@@ -217,7 +220,8 @@ def _field(kind: type[Struct], name: str, text: str, given: object) -> Field:
     wire = inner.removeprefix("list[").removesuffix("]")
     nullable = presence.nullable if null else None
     resolved = wire if wire in WIRE_TYPES else _struct(kind, name, wire)
-    return Field(name, resolved, is_list, nullable, presence.default, presence.first, presence.last, presence.tag)
+    span = (presence.first, presence.last)
+    return Field(name, resolved, is_list, nullable, presence.default, *span, presence.tag, presence.says_null)
 
 
 def _struct(kind: type[Struct], name: str, path: str) -> type[Struct]:

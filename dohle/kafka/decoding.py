@@ -141,12 +141,12 @@ class _Decoder:
 
     def _one_struct(self, field: Field, kind: type[Struct], target: str, depth: int) -> None:
         source = self.source
-        nullable = field.tag is None and field.can_be_null(self.version)
+        nullable = field.says_null or (field.tag is None and field.can_be_null(self.version))
         if nullable:
             source.run.append(("b", "n"))
         self._read_run()
         if nullable:
-            source.open("if n < 0:")
+            source.open("if n == 0:" if field.says_null else "if n < 0:")
             source.line(f"{target} = None")
             source.other("else:")
         self.struct(kind, depth + 1)

@@ -133,10 +133,11 @@ class _Encoder:
         source = self.source
         inner = f"o{depth + 1}"
         source.line(f"{inner} = {value}")
-        nullable = field.tag is None and field.can_be_null(self.version)
+        nullable = field.says_null or (field.tag is None and field.can_be_null(self.version))
         if nullable:
             self._write_run()
-            source.line(f"if {inner} is None: add(b'\\xff')")
+            null = b"\0" if field.says_null else b"\xff"
+            source.line(f"if {inner} is None: add({null!r})")
             source.open("else:")
             source.run.append(("b", "1"))
         self.struct(kind, depth + 1)
@@ -234,5 +235,7 @@ class _Encoder:
 
     def _differs(self, field: Field, value: str) -> str:
         if field.is_list and field.default == []:
-            return f"len({value}) > 0"
+            return f"{value} is None or len({value}) > 0" if field.can_be_null(self.version) else f"len({value}) > 0"
+        if field.says_null:
+            return "True"
         return f"{value} is not None" if field.default is None else f"{value} != {field.default!r}"

@@ -11,12 +11,13 @@ from dohle.broker.broker import Broker, BrokerSettings
 from dohle.broker.controller_client import ControllerClient
 from dohle.broker.leading import Leading
 from dohle.broker.metadata_follower import MetadataFollower
+from dohle.listeners.broker_service import BrokerService
 from dohle.model.batch import HEADER_BYTES, read_header
 from dohle.model.ids import ClusterId, DirectoryId, IncarnationId, NodeId, PartitionKey, TopicPartition, new_id
 from dohle.model.metadata import SUPPORTED_FEATURES, Endpoint
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.methods import service
-from dohle.rpc.v1 import replication_pb2
+from dohle.rpc.v1 import broker_pb2, replication_pb2
 from dohle.runtime.network import Address
 from dohle.runtime.tasks import Tasks
 from dohle.storage.log import Log
@@ -30,6 +31,7 @@ from tests.broker.virtual_time import VirtualClock
 from tests.controller.memory_network import World
 
 KEY = PartitionKey(TOPIC_ID, 0)
+BROKER = broker_pb2.DESCRIPTOR.services_by_name["Broker"]
 REPLICATION = replication_pb2.DESCRIPTOR.services_by_name["Replication"]
 
 
@@ -115,7 +117,11 @@ class Node:
             workers=InlineWorkers(),
             on_failure=cluster.failures.append,
         )
-        await network.serve(self.address, [service(REPLICATION, self.running.replication_service)], listener="GRPC")
+        services = [
+            service(REPLICATION, self.running.replication_service),
+            service(BROKER, BrokerService(self.running, self._tasks)),
+        ]
+        await network.serve(self.address, services, listener="GRPC")
         await self.running.start()
 
     async def kill(self, *, power: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dohle.kafka.declaration import NO_UUID, Field, Message, Request, Struct, fields_of
-from dohle.kafka.messages import API_KEYS
+from dohle.kafka.messages import API_KEYS, group_records
 from tests.kafka.contents import MESSAGES, name_of
 from tests.kafka_files.java import classpath
 
@@ -30,6 +30,8 @@ NOT_OURS = {
 }
 UNSTABLE = {22: 5}
 """The last version that clients ask for unless they are told to try unfinished ones."""
+OURS_ALONE = 20_000
+"""Kinds of coordinators' records from here on are not Kafka's."""
 NEVER = -1, -1
 TYPES = {
     "Bool": "bool",
@@ -48,9 +50,25 @@ TYPES = {
 ZEROS = {"bool": "false", "string": "", "uuid": "", "bytes": "", "float64": "0.0"}
 
 
+RECORDS: list[type[Message]] = [
+    kind
+    for kind in vars(group_records).values()
+    if isinstance(kind, type) and issubclass(kind, Message) and hasattr(kind, "API") and kind.API.key < OURS_ALONE
+]
+
+
 @pytest.fixture(scope="module")
 def definitions() -> dict[str, Any]:
-    (jar,) = Path(classpath().removesuffix("*")).glob("kafka-clients-*.jar")
+    return definitions_in("kafka-clients")
+
+
+@pytest.fixture(scope="module")
+def definitions_of_records() -> dict[str, Any]:
+    return definitions_in("kafka-group-coordinator")
+
+
+def definitions_in(name: str) -> dict[str, Any]:
+    (jar,) = Path(classpath().removesuffix("*")).glob(f"{name}-[0-9]*.jar")
     with zipfile.ZipFile(jar) as archive:
         names = [name for name in archive.namelist() if re.fullmatch(r"common/message/\w+\.json", name)]
         read = [json.loads(re.sub(r"(?m)(^|(?<=[\s,]))//.*$", "", archive.read(name).decode())) for name in names]
@@ -166,3 +184,12 @@ def test_every_message_of_clients_is_declared(definitions: dict[str, Any]) -> No
     assert {definition["apiKey"] for definition in definitions.values() if "apiKey" in definition} - NOT_OURS == set(
         API_KEYS
     )
+
+
+@pytest.mark.parametrize("kind", RECORDS, ids=name_of)
+def test_a_coordinators_record_says_what_kafka_says(
+    kind: type[Message], definitions_of_records: dict[str, Any]
+) -> None:
+    definition = definitions_of_records[kind.__name__]
+    assert definition["type"] == ("coordinator-key" if kind.__name__.endswith("Key") else "coordinator-value")
+    assert Comparison(kind, definition).found == []
