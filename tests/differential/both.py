@@ -18,6 +18,9 @@ PREFIX = "both"
 ALONE = {
     "offsets.topic.replication.factor": 1,
     "offsets.topic.num.partitions": 1,
+    "group.initial.rebalance.delay.ms": 0,
+    "group.consumer.assignment.interval.ms": 0,
+    "group.consumer.assignor.offload.enable": "false",
     "transaction.state.log.replication.factor": 1,
     "transaction.state.log.min.isr": 1,
     "transaction.state.log.num.partitions": 1,

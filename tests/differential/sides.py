@@ -20,6 +20,12 @@ from dohle.kafka.declaration import Request, Response
 from dohle.kafka.framing import decode_response, encode_request
 from dohle.kafka.messages.cluster import ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse
 from dohle.kafka.messages.fetch import FetchRequest, FetchResponse
+from dohle.kafka.messages.groups import (
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+    ListGroupsRequest,
+    ListGroupsResponse,
+)
 from dohle.kafka.messages.produce import (
     InitProducerIdRequest,
     InitProducerIdResponse,
@@ -88,7 +94,10 @@ class Side:
             ids = self.ask(
                 InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1), 0, InitProducerIdResponse
             )
-            if metadata.brokers and metadata.controller_id >= 0 and ids.error_code == 0:
+            found = self.ask(FindCoordinatorRequest(coordinator_keys=[""]), 4, FindCoordinatorResponse)
+            groups = self.ask(ListGroupsRequest(), 0, ListGroupsResponse)
+            codes = ids.error_code, found.coordinators[0].error_code, groups.error_code
+            if metadata.brokers and metadata.controller_id >= 0 and not any(codes):
                 break
             assert time.monotonic() < deadline, f"{self.name} has no broker: {metadata}"
             time.sleep(0.05)

@@ -36,9 +36,7 @@ def dohle_nodes(setup: Setup, folder: Path) -> Iterator[str]:
     """Nodes of Dohle's, until here is left, when all of them must still run; gives their bootstrap addresses."""
     cluster = Cluster(folder / "dohle", setup.nodes, [f"RACK{number}" for number in range(1, setup.nodes + 1)])
     for node_id in cluster.node_ids:
-        with cluster.config(node_id).open("a") as config:
-            config.write(f"default_partitions = {setup.partitions}\n")
-            config.write(f"auto_create_topics_enable = {str(setup.auto_create).lower()}\n")
+        _set(cluster.config(node_id), setup)
     try:
         cluster.up()
         cluster.until_healthy()
@@ -50,6 +48,18 @@ def dohle_nodes(setup: Setup, folder: Path) -> Iterator[str]:
         cluster.end()
 
 
+def _set(config: Path, setup: Setup) -> None:
+    """Writes what the set-up says into a node's configuration, in place of what is there."""
+    settings = {
+        "default_partitions": setup.partitions,
+        "auto_create_topics_enable": str(setup.auto_create).lower(),
+        "group_initial_rebalance_delay_ms": setup.rebalance_delay_ms,
+        "group_min_session_timeout_ms": setup.least_session_ms,
+    }
+    kept = [line for line in config.read_text().splitlines() if line.partition(" ")[0] not in settings]
+    config.write_text("\n".join([*kept, *(f"{name} = {value}" for name, value in settings.items()), ""]))
+
+
 @contextlib.contextmanager
 def kafka_nodes(setup: Setup, folder: Path) -> Iterator[str]:
     """The same of Apache Kafka's own."""
@@ -58,7 +68,8 @@ def kafka_nodes(setup: Setup, folder: Path) -> Iterator[str]:
         "num.partitions": setup.partitions,
         "default.replication.factor": setup.nodes,
         "auto.create.topics.enable": str(setup.auto_create).lower(),
-        "group.initial.rebalance.delay.ms": 0,
+        "group.initial.rebalance.delay.ms": setup.rebalance_delay_ms,
+        "group.min.session.timeout.ms": setup.least_session_ms,
         **{f"{topic}.replication.factor": setup.nodes for topic in _INTERNAL},
         **{f"{topic}.min.isr": 1 for topic in _INTERNAL[1:]},
         **{f"{topic}.num.partitions": 5 for topic in _INTERNAL},

@@ -70,7 +70,7 @@ class KafkaPython:
         return [_short(line) for line in listing.stdout.splitlines() if "::" in line]
 
     def setup(self, test: str) -> Setup:
-        return Setup(nodes=1)
+        return Setup(nodes=1, least_session_ms=1000)  # as its own fixtures start a broker
 
     def run(self, test: str, how: Run) -> Outcome:
         report = how.folder / "report.xml"

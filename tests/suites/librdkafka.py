@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.suites.suite import Run, Setup, ended
@@ -43,6 +43,10 @@ CALL = re.compile(r"\btest_kafka_(cmd|topics)\(")
 """How a test calls Kafka's own commands."""
 SETUPS: Mapping[str, Setup] = {"default": Setup(), "noautocreate": Setup(auto_create=False)}
 """What the suite expects of its brokers in each of its scenarios."""
+TOGETHER = ("0089_max_poll_interval", "0102_static_group_rebalance", "0118_commit_rebalance")
+"""Tests that count on two new members getting into one first rebalance, as brokers have it that wait for more by
+default: without that it is chance. The others do not care, and are quicker if nobody waits."""
+KAFKAS_DELAY_MS = 3000
 COMMANDS = {
     "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
     "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
@@ -76,7 +80,8 @@ class Librdkafka:
         return list(self._listed)
 
     def setup(self, test: str) -> Setup:
-        return SETUPS[self._listed[test].scenario]
+        setup = SETUPS[self._listed[test].scenario]
+        return replace(setup, rebalance_delay_ms=KAFKAS_DELAY_MS) if test in TOGETHER else setup
 
     def run(self, test: str, how: Run) -> Outcome:
         """Runs a test, in quick mode if that was asked for and leaves something of the test."""

@@ -16,11 +16,14 @@ from tests.suites.table import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a test expects of its brokers: how many they are, and how topics are made that a client just asks for."""
+    """What a test expects of its brokers: how many they are, how topics are made that a client just asks for, the
+    shortest session that a group's member may ask for, and how long a new group waits for more members."""
 
     nodes: int = 3
     partitions: int = 4
     auto_create: bool = True
+    least_session_ms: int = 6000
+    rebalance_delay_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

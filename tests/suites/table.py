@@ -20,7 +20,6 @@ from pathlib import Path
 STATES = ("passed", "failed", "skipped", "hung")
 STANDINGS = ("passes", "waits", "cannot")
 STEPS: Mapping[str, str] = {
-    "groups": "consumer groups, and offsets committed for them",
     "share groups": "queues (KIP-932)",
     "transactions": "transactional producers, and consumers that read what was committed",
     "security": "TLS, SASL and ACLs",

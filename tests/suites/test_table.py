@@ -25,7 +25,7 @@ from tests.suites.table import (
 
 HERE = Path(__file__).parent
 PASSING = Row("a", "passes", "", "passed", "passed", "yes")
-WAITING = Row("b", "waits", "groups: it subscribes", "hung", "passed", "")
+WAITING = Row("b", "waits", "transactions: it aborts", "hung", "passed", "")
 
 
 def table(*rows: Row) -> Table:
@@ -72,7 +72,7 @@ def test_what_waits_may_fail_and_is_news_when_it_passes() -> None:
     assert complaints(table(WAITING), {"b": Outcome("failed", "x")}) == []
     assert news(table(WAITING), {"b": Outcome("failed", "x")}) == []
     assert news(table(WAITING), {"b": Outcome("passed")}) == [
-        "b passes now, and stands as: waits groups: it subscribes"
+        "b passes now, and stands as: waits transactions: it aborts"
     ]
 
 
@@ -126,7 +126,7 @@ def test_a_table_that_says_what_cannot_be_is_not_right(row: Row) -> None:
 
 def test_a_summary_counts_by_what_is_waited_for() -> None:
     rows = [PASSING, WAITING, replace(WAITING, stands="cannot", reason="clusters of ZooKeeper")]
-    assert summary(rows) == "1 pass, 1 cannot apply, 1 wait for groups"
+    assert summary(rows) == "1 pass, 1 cannot apply, 1 wait for transactions"
 
 
 @pytest.mark.parametrize(

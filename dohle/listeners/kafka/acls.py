@@ -25,6 +25,8 @@ CLUSTER_OPERATIONS: Final = sum(1 << operation for operation in (5, 7, 8, 9, 10,
 """What may be done with a cluster, a bit for each of Kafka's operations: create, alter, describe, …"""
 TOPIC_OPERATIONS: Final = sum(1 << operation for operation in (3, 4, 5, 6, 7, 8, 10, 11))
 """The same of a topic: read, write, create, delete, …"""
+GROUP_OPERATIONS: Final = sum(1 << operation for operation in (3, 6, 8, 10, 11))
+"""The same of a group: read, delete, describe, and its configurations."""
 
 
 async def describe_acls(_request: DescribeAclsRequest, _caller: Caller) -> DescribeAclsResponse:

@@ -33,6 +33,21 @@ def in_network(listener: str, network: Network) -> str:
     return f"{listener}{_AT}{network}"
 
 
+@lru_cache(maxsize=1024)
+def client_host(host: str) -> str:
+    """Returns where a client is, as Kafka's brokers write it down: in Java's form of an address, which shortens none of
+    version 6."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a name, as simulated networks have them
+        return f"/{host}"
+    if address.version == 4:
+        return f"/{address}"
+    packed = address.packed
+    groups = ":".join(f"{packed[at] << 8 | packed[at + 1]:x}" for at in range(0, len(packed), 2))
+    return f"/{groups}" + (f"%{address.scope_id}" if address.scope_id else "")
+
+
 def is_listener(name: str) -> bool:
     """Whether a broker's endpoint of that name is one of its listeners for Kafka's clients."""
     return name not in OTHER_DOORS and _AT not in name

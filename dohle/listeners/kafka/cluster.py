@@ -32,6 +32,7 @@ from dohle.model.errors import (
 )
 from dohle.model.ids import NO_NODE, NodeId, TopicId
 from dohle.model.image import ClusterImage, PartitionImage, TopicImage
+from dohle.model.internal_topics import OFFSETS_TOPIC, is_internal
 from dohle.model.topic_config import check_topic_name
 from dohle.rpc.v1 import admin_pb2
 
@@ -93,7 +94,13 @@ class Cluster:
             except DohleError as error:
                 told = failures.get(one.name or "", error)
                 name = None if by_id else one.name
-                yield _Topic(error_code=wire_code(told), name=name, topic_id=one.topic_id, partitions=[])
+                yield _Topic(
+                    error_code=wire_code(told),
+                    name=name,
+                    topic_id=one.topic_id,
+                    is_internal=is_internal(name or ""),
+                    partitions=[],
+                )
             else:
                 yield _described(found, reached, request)
 
@@ -109,6 +116,14 @@ class Cluster:
             else:
                 wanted.append(name)
         if not (wanted and allowed and self._creates_topics):
+            return failures
+        if OFFSETS_TOPIC in wanted:  # with what it is made with, whoever asks for it
+            wanted.remove(OFFSETS_TOPIC)
+            try:
+                await self._broker.groups.make_topic()
+            except DohleError as error:
+                failures[OFFSETS_TOPIC] = UnknownTopicOrPartition(error.message)
+        if not wanted:
             return failures
         request = admin_pb2.CreateTopicsRequest(
             topics=[
@@ -204,6 +219,7 @@ def _described(topic: TopicImage, reached: _Reached, request: MetadataRequest) -
         error_code=0,
         name=topic.name,
         topic_id=TopicId(topic.topic_id),
+        is_internal=is_internal(topic.name),
         partitions=[_partition(number, partition, reached) for number, partition in enumerate(topic.partitions)],
         topic_authorized_operations=(TOPIC_OPERATIONS if request.include_topic_authorized_operations else _NOT_ASKED),
     )

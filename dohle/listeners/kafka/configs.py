@@ -1,13 +1,14 @@
 """DescribeConfigs, AlterConfigs, IncrementalAlterConfigs, ListConfigResources.
 
-Topics have a configuration that is changed; brokers one that is told alone, and loggers, whose levels are changed for
-as long as the process lives. Each resource of a request succeeds or fails by itself.
+Topics and groups have a configuration that is changed; brokers one that is told alone, and loggers, whose levels are
+changed for as long as the process lives. Each resource of a request succeeds or fails by itself.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from dohle.broker.broker import Broker
@@ -24,10 +25,12 @@ from dohle.kafka.messages.configs import (
 from dohle.listeners.kafka import loggers
 from dohle.listeners.kafka.apis import Caller
 from dohle.listeners.kafka.broker_configs import DEFAULT, STATIC, BrokerConfig, topic_defaults
+from dohle.listeners.kafka.group_configs import changes_of_group, group_configs, whole_of_group
 from dohle.listeners.kafka.topic_configs import topic_configs
 from dohle.listeners.kafka.topics_known import TopicsKnown, failed
 from dohle.listeners.passing_on import passed_on
 from dohle.model.errors import DohleError, InvalidRequest, UnsupportedVersion
+from dohle.model.metadata import GROUP_CONFIGS_VERSION
 from dohle.model.topic_config import TOPIC_KEYS, check_topic_name
 from dohle.rpc.v1 import admin_pb2
 
@@ -41,6 +44,14 @@ _FIRST_WITH_TYPES: Final = 1
 _Result = DescribeConfigsResponse.Result
 _Change: TypeAlias = IncrementalAlterConfigsRequest.Resource.Config
 _Altered: TypeAlias = AlterConfigsResponse.Resource | IncrementalAlterConfigsResponse.Resource
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What a request would have changed by the controller, each with the place of its answer."""
+
+    topics: dict[str, tuple[_Altered, admin_pb2.AlterTopicConfigs]] = field(default_factory=dict)
+    groups: dict[str, tuple[_Altered, admin_pb2.AlterGroupConfigs]] = field(default_factory=dict)
 
 
 class Configs:
@@ -95,7 +106,20 @@ class Configs:
                     raise InvalidRequest("Client metrics subscription name must not be empty")
                 return ()
             case _:
-                raise InvalidRequest("groups are not served yet, and have no configuration")
+                if not name:
+                    raise InvalidRequest("Group name must not be empty")
+                return group_configs(self._of_group(name), self._broker.groups.settings.groups, request)
+
+    def _of_group(self, group_id: str) -> Mapping[str, str]:
+        return self._broker.image.group_overrides.get(group_id, {})
+
+    def _check_groups_have_any(self) -> None:
+        """Raises UnsupportedVersion while an older controller might be asked, which would not see what it is asked."""
+        if self._broker.image.metadata_version < GROUP_CONFIGS_VERSION:
+            raise UnsupportedVersion(
+                f"the configuration of a group needs metadata.version {GROUP_CONFIGS_VERSION}, and this cluster works"
+                f" at {self._broker.image.metadata_version}: finalise it first, with `dohle cluster features upgrade`"
+            )
 
     def _check_node(self, name: str, *, or_empty: bool = False) -> None:
         """Raises InvalidRequest where a broker's resource is not this one's."""
@@ -110,7 +134,7 @@ class Configs:
 
     async def alter(self, request: IncrementalAlterConfigsRequest, _caller: Caller) -> IncrementalAlterConfigsResponse:
         """Changes single keys."""
-        wanted: dict[str, tuple[_Altered, admin_pb2.AlterTopicConfigs]] = {}
+        wanted = _Wanted()
         response = IncrementalAlterConfigsResponse(responses=[])
         twice = _named_twice(request.resources)
         for resource in request.resources:
@@ -123,14 +147,19 @@ class Configs:
             response.responses.append(altered)
             name = resource.resource_name
             try:
-                _check_resource(resource, twice, (_TOPIC, _BROKER, _BROKER_LOGGER, _CLIENT_METRICS))
+                _check_resource(resource, twice, (_TOPIC, _BROKER, _BROKER_LOGGER, _CLIENT_METRICS, _GROUP))
                 _check_entries((one.name, one.value) for one in resource.configs if one.config_operation != _DELETE)
                 _check_once(resource.configs)
                 unknown = [one.config_operation for one in resource.configs if one.config_operation not in _OPERATIONS]
                 if unknown:
                     raise InvalidRequest(f"Unknown operations type {unknown[0]}")
                 if resource.resource_type == _TOPIC:
-                    wanted[name] = altered, _topic_changes(name, resource.configs)
+                    wanted.topics[name] = altered, _topic_changes(name, resource.configs)
+                elif resource.resource_type == _GROUP:
+                    self._check_groups_have_any()
+                    settings = self._broker.groups.settings.groups
+                    changes = changes_of_group(name, resource.configs, self._of_group(name), settings)
+                    wanted.groups[name] = altered, changes
                 elif resource.resource_type == _BROKER_LOGGER:
                     self._check_node(name)
                     _alter_loggers(resource.configs, validate_only=request.validate_only)
@@ -139,12 +168,12 @@ class Configs:
                     self._refuse(resource.resource_type, name, changed)
             except DohleError as error:
                 altered.error_code, altered.error_message = failed(error)
-        await self._alter_topics(wanted, validate_only=request.validate_only)
+        await self._pass_on(wanted, validate_only=request.validate_only)
         return response
 
     async def alter_whole(self, request: AlterConfigsRequest, _caller: Caller) -> AlterConfigsResponse:
         """Replaces configurations: what is not named goes back to its default."""
-        wanted: dict[str, tuple[_Altered, admin_pb2.AlterTopicConfigs]] = {}
+        wanted = _Wanted()
         response = AlterConfigsResponse(responses=[])
         twice = _named_twice(request.resources)
         for resource in request.resources:
@@ -157,17 +186,23 @@ class Configs:
             response.responses.append(altered)
             name = resource.resource_name
             try:
-                _check_resource(resource, twice, (_TOPIC, _BROKER, _CLIENT_METRICS))
+                _check_resource(resource, twice, (_TOPIC, _BROKER, _CLIENT_METRICS, _GROUP))
                 _check_entries((one.name, one.value) for one in resource.configs)
                 _check_once(resource.configs)
                 if resource.resource_type == _TOPIC:
                     entries = [admin_pb2.ConfigEntry(name=one.name, value=one.value) for one in resource.configs]
-                    wanted[name] = altered, admin_pb2.AlterTopicConfigs(topic=name, set=entries, replace=True)
+                    changes = admin_pb2.AlterTopicConfigs(topic=name, set=entries, replace=True)
+                    wanted.topics[name] = altered, changes
+                elif resource.resource_type == _GROUP:
+                    self._check_groups_have_any()
+                    values = {one.name: one.value or "" for one in resource.configs}
+                    whole = whole_of_group(name, values, self._broker.groups.settings.groups)
+                    wanted.groups[name] = altered, whole
                 else:
                     self._refuse(resource.resource_type, name, [one.name for one in resource.configs])
             except DohleError as error:
                 altered.error_code, altered.error_message = failed(error)
-        await self._alter_topics(wanted, validate_only=request.validate_only)
+        await self._pass_on(wanted, validate_only=request.validate_only)
         return response
 
     def _refuse(self, resource_type: int, name: str, changed: Sequence[str]) -> None:
@@ -182,23 +217,26 @@ class Configs:
                 " configuration file's: change that, and start the broker again"
             )
 
-    async def _alter_topics(
-        self, wanted: Mapping[str, tuple[_Altered, admin_pb2.AlterTopicConfigs]], *, validate_only: bool
-    ) -> None:
-        if not wanted:
+    async def _pass_on(self, wanted: _Wanted, *, validate_only: bool) -> None:
+        if not wanted.topics and not wanted.groups:
             return
         request = admin_pb2.AlterConfigsRequest(
-            topics=[changes for _, changes in wanted.values()], validate_only=validate_only
+            topics=[changes for _, changes in wanted.topics.values()],
+            groups=[changes for _, changes in wanted.groups.values()],
+            validate_only=validate_only,
         )
         try:
             answer = await passed_on(self._broker, "AlterConfigs", request, timeout_ms=0)
         except DohleError as error:
-            for altered, _ in wanted.values():
+            for altered, _ in (*wanted.topics.values(), *wanted.groups.values()):
                 altered.error_code, altered.error_message = failed(error)
             return
-        for one in answer.topics:
-            altered, _ = wanted[one.topic]
-            altered.error_code, altered.error_message = failed(one.failure)
+        for topic in answer.topics:
+            altered, _ = wanted.topics[topic.topic]
+            altered.error_code, altered.error_message = failed(topic.failure)
+        for group in answer.groups:
+            altered, _ = wanted.groups[group.group]
+            altered.error_code, altered.error_message = failed(group.failure)
 
     async def list_resources(self, request: ListConfigResourcesRequest, caller: Caller) -> ListConfigResourcesResponse:
         """Lists whatever can have a configuration; version 0 asks for clients' metrics alone, which nothing has."""
@@ -222,6 +260,8 @@ class Configs:
             yield from (topic.name for topic in image.topics_in_order())
         elif resource_type in (_BROKER, _BROKER_LOGGER):
             yield from (str(broker.node_id) for broker in image.brokers_in_order())
+        elif resource_type == _GROUP:
+            yield from (group_id for group_id, _ in image.overridden_groups())
 
 
 def _named_twice(resources: Iterable[Any]) -> frozenset[tuple[int, str]]:

@@ -19,8 +19,21 @@ from dohle.kafka.messages.configs import (
     IncrementalAlterConfigsRequest,
     ListConfigResourcesRequest,
 )
+from dohle.kafka.messages.consumer_groups import ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest
 from dohle.kafka.messages.fetch import FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest
-from dohle.kafka.messages.groups import FindCoordinatorRequest
+from dohle.kafka.messages.groups import (
+    DeleteGroupsRequest,
+    DescribeGroupsRequest,
+    FindCoordinatorRequest,
+    HeartbeatRequest,
+    JoinGroupRequest,
+    LeaveGroupRequest,
+    ListGroupsRequest,
+    OffsetCommitRequest,
+    OffsetDeleteRequest,
+    OffsetFetchRequest,
+    SyncGroupRequest,
+)
 from dohle.kafka.messages.placement import (
     AlterPartitionReassignmentsRequest,
     AlterReplicaLogDirsRequest,
@@ -48,11 +61,15 @@ from dohle.listeners.kafka.acls import create_acls, delete_acls, describe_acls
 from dohle.listeners.kafka.addresses import SOLE_LISTENER
 from dohle.listeners.kafka.apis import Apis, ServedApi
 from dohle.listeners.kafka.broker_configs import BrokerConfig
+from dohle.listeners.kafka.classic_groups import ClassicGroupApis
 from dohle.listeners.kafka.clients import Clients
 from dohle.listeners.kafka.cluster import Cluster
 from dohle.listeners.kafka.configs import Configs
-from dohle.listeners.kafka.coordinators import find_coordinator
+from dohle.listeners.kafka.consumer_groups import ConsumerGroupApis
+from dohle.listeners.kafka.coordinators import Coordinators
 from dohle.listeners.kafka.fetch import Fetching
+from dohle.listeners.kafka.group_lists import GroupLists
+from dohle.listeners.kafka.group_offsets import GroupOffsets
 from dohle.listeners.kafka.log_dirs import LogDirectories
 from dohle.listeners.kafka.offsets import Offsets
 from dohle.listeners.kafka.placement import Placement
@@ -87,6 +104,10 @@ def served_apis(broker: Broker, answers: ByteBudget, clients: Clients, settings:
     directories = LogDirectories(broker)
     placement = Placement(broker)
     quorum = QuorumAdmin(broker)
+    consumer_groups = ConsumerGroupApis(broker)
+    group_offsets = GroupOffsets(broker)
+    group_lists = GroupLists(broker)
+    classic_groups = ClassicGroupApis(broker)
     apis: dict[int, ServedApi] = {}
     for api in (
         # versions 0 to 2 are refused: without them in the list, old versions of librdkafka stop compressing
@@ -94,7 +115,15 @@ def served_apis(broker: Broker, answers: ByteBudget, clients: Clients, settings:
         ServedApi(FetchRequest, Fetching(broker, known, answers, clients.sessions).fetch, is_large=True),
         ServedApi(ListOffsetsRequest, offsets.list_offsets),
         ServedApi(MetadataRequest, cluster.metadata),
-        ServedApi(FindCoordinatorRequest, find_coordinator),
+        ServedApi(OffsetCommitRequest, group_offsets.commit),
+        ServedApi(OffsetFetchRequest, group_offsets.fetch),
+        ServedApi(FindCoordinatorRequest, Coordinators(broker, known).find),
+        ServedApi(JoinGroupRequest, classic_groups.join),
+        ServedApi(HeartbeatRequest, classic_groups.heartbeat),
+        ServedApi(LeaveGroupRequest, classic_groups.leave),
+        ServedApi(SyncGroupRequest, classic_groups.sync),
+        ServedApi(DescribeGroupsRequest, classic_groups.describe),
+        ServedApi(ListGroupsRequest, group_lists.list),
         ServedApi(ApiVersionsRequest, Versions(apis, lambda: broker.image, clients.software).answer),
         ServedApi(CreateTopicsRequest, topics.create, is_change=True),
         ServedApi(DeleteTopicsRequest, topics.delete, is_change=True),
@@ -109,15 +138,19 @@ def served_apis(broker: Broker, answers: ByteBudget, clients: Clients, settings:
         ServedApi(AlterReplicaLogDirsRequest, directories.alter, is_change=True),
         ServedApi(DescribeLogDirsRequest, directories.describe),
         ServedApi(CreatePartitionsRequest, topics.create_partitions, is_change=True),
+        ServedApi(DeleteGroupsRequest, group_lists.delete, is_change=True),
         ServedApi(ElectLeadersRequest, placement.elect, is_change=True),
         ServedApi(IncrementalAlterConfigsRequest, configs.alter, is_change=True),
         ServedApi(AlterPartitionReassignmentsRequest, placement.reassign, is_change=True),
         ServedApi(ListPartitionReassignmentsRequest, placement.reassignments),
+        ServedApi(OffsetDeleteRequest, group_offsets.delete, is_change=True),
         ServedApi(DescribeQuorumRequest, quorum.describe),
         ServedApi(UpdateFeaturesRequest, quorum.update_features, is_change=True),
         ServedApi(DescribeClusterRequest, cluster.describe_cluster),
         ServedApi(DescribeProducersRequest, ProducersKnown(broker, known).describe),
         ServedApi(UnregisterBrokerRequest, quorum.unregister_broker, is_change=True),
+        ServedApi(ConsumerGroupHeartbeatRequest, consumer_groups.heartbeat),
+        ServedApi(ConsumerGroupDescribeRequest, consumer_groups.describe),
         ServedApi(ListConfigResourcesRequest, configs.list_resources),
         ServedApi(DescribeTopicPartitionsRequest, TopicPages(broker, known).describe),
         ServedApi(AddRaftVoterRequest, quorum.add_voter, is_change=True),

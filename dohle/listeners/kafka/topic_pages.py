@@ -13,6 +13,7 @@ from dohle.listeners.kafka.topics_known import TopicsKnown, wire_code
 from dohle.model.errors import DohleError, InvalidRequest
 from dohle.model.ids import NO_NODE, NodeId, PartitionKey
 from dohle.model.image import ClusterImage, PartitionImage
+from dohle.model.internal_topics import is_internal
 from dohle.model.topic_config import check_topic_name
 
 MOST_PARTITIONS: Final = 2000
@@ -78,6 +79,7 @@ class _Page:
                 error_code=0,
                 name=name,
                 topic_id=topic.topic_id,
+                is_internal=is_internal(name),
                 partitions=partitions,
                 topic_authorized_operations=TOPIC_OPERATIONS,
             )
@@ -131,6 +133,7 @@ def _refused(name: str, error: DohleError, operations: int = _UNKNOWN) -> _Topic
         error_code=wire_code(error),
         name=name,
         topic_id=NO_UUID,
+        is_internal=is_internal(name),
         partitions=[],
         topic_authorized_operations=operations,
     )

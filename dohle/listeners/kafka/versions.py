@@ -11,10 +11,12 @@ from dohle.listeners.kafka.apis import Apis, Caller
 from dohle.listeners.kafka.clients import SoftwareCounts
 from dohle.model.errors import InvalidRequest, UnsupportedVersion
 from dohle.model.image import ClusterImage
-from dohle.model.metadata import SUPPORTED_FEATURES
+from dohle.model.metadata import GROUP_VERSION, SUPPORTED_FEATURES
 
 API_VERSIONS: Final = ApiVersionsRequest.API.key
 _FIRST_WITH_NAMES: Final = 3
+_FIRST_WITH_ABSENT_FEATURES: Final = 4
+"""Clients of earlier versions do not understand a feature that may be absent, which its level 0 says (KIP-1022)."""
 _SOFTWARE: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
@@ -38,13 +40,20 @@ class Versions:
             response.supported_features = [
                 ApiVersionsResponse.SupportedFeature(name=name, min_version=least, max_version=most)
                 for name, least, most in SUPPORTED_FEATURES
+                if least or caller.api_version >= _FIRST_WITH_ABSENT_FEATURES
             ]
             response.finalized_features_epoch = image.next_offset - 1
             response.finalized_features = [
                 ApiVersionsResponse.FinalizedFeature(name=name, max_version_level=level, min_version_level=level)
-                for name, level in image.features.items()
+                for name, level in finalised_features(image).items()
             ]
         return response
+
+
+def finalised_features(image: ClusterImage) -> dict[str, int]:
+    """Returns the levels at which the cluster works, by name."""
+    groups = {GROUP_VERSION: 1} if image.all_support(GROUP_VERSION, 1) else {}
+    return dict(sorted({**image.features, **groups}.items()))
 
 
 def unsupported_api_versions(apis: Apis) -> ApiVersionsResponse:

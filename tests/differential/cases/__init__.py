@@ -18,7 +18,22 @@ from tests.differential.sides import Later, Raw, Side
 
 Sent = Request | Raw | Sequence[Request | Raw | Later]
 
-FAMILIES = ("produce", "fetch", "offsets", "cluster", "topics", "configs", "placement", "quorum", "security", "frames")
+FAMILIES = (
+    "produce",
+    "fetch",
+    "offsets",
+    "cluster",
+    "topics",
+    "configs",
+    "group_configs",
+    "placement",
+    "quorum",
+    "security",
+    "group_offsets",
+    "groups",
+    "consumer_groups",
+    "frames",
+)
 
 
 @dataclass(frozen=True, slots=True)

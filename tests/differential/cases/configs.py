@@ -60,7 +60,6 @@ good(
     all_versions(32),
 )
 good("the brokers' default", lambda _: describe("", ["num.partitions"], kind=BROKER), [1, 4])
-good("a group's", lambda _: describe("g", ["consumer.session.timeout.ms"], kind=GROUP), [4])
 bad("an unknown topic", lambda side: describe(side.fresh()), all_versions(32))
 bad("one good and one bad", lambda side: described_together(describe(side.topic()), describe(side.fresh())))
 bad("another broker's", lambda _: describe("7", kind=BROKER), [1, 4])

@@ -277,10 +277,13 @@ def test_features_are_told_with_an_epoch_that_grows(trio: Cluster, any_node: Raw
     assert told(2).supported_features == []
     for version in (3, 4):
         answer = told(version)
-        [supported], [finalized] = answer.supported_features, answer.finalized_features
-        assert supported.name == finalized.name == "metadata.version"
-        assert supported.min_version <= finalized.min_version_level == finalized.max_version_level
-        assert finalized.max_version_level <= supported.max_version
+        supported = {feature.name: feature for feature in answer.supported_features}
+        assert set(supported) == ({"metadata.version"} if version == 3 else {"metadata.version", "group.version"})
+        finalized = {feature.name: feature for feature in answer.finalized_features}
+        assert set(finalized) == {"metadata.version", "group.version"}
+        for name, feature in supported.items():
+            assert feature.min_version <= finalized[name].min_version_level == finalized[name].max_version_level
+            assert finalized[name].max_version_level <= feature.max_version
     epoch = told(4).finalized_features_epoch
     trio.done("topic", "create", "grows", "-p", "1")
     until(lambda: told(4).finalized_features_epoch > epoch, "the epoch grows with the metadata")

@@ -123,7 +123,6 @@ async def test_who_asks_for_other_endpoints_is_not_told_which_cluster_this_is() 
 @pytest.mark.parametrize(
     ("kind", "key", "version", "error"),
     [
-        (0, "g", 6, CoordinatorNotAvailable),
         (1, "t", 6, CoordinatorNotAvailable),
         (2, "g:AAAAAAAAAAAAAAAAAAAAAA:0", 6, CoordinatorNotAvailable),
         (2, "g", 6, InvalidRequest),

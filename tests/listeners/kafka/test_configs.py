@@ -131,6 +131,7 @@ async def test_each_resource_fails_by_itself() -> None:
         (METRICS, "m"),
         (METRICS, ""),
         (GROUP, "g"),
+        (GROUP, ""),
     ) == [
         0,
         UnknownTopicOrPartition.code,
@@ -142,6 +143,7 @@ async def test_each_resource_fails_by_itself() -> None:
         InvalidRequest.code,
         0,
         InvalidRequest.code,
+        0,
         InvalidRequest.code,
     ]
     assert await described(served) == []

@@ -211,17 +211,15 @@ async def test_features_are_told_with_the_versions() -> None:
     served = await ServedBroker.started()
     request = ApiVersionsRequest(client_software_name="test", client_software_version="1")
     told = await served.ask(request, ApiVersionsResponse)
-    [supported] = told.supported_features
-    assert (supported.name, supported.min_version, supported.max_version) == (
-        "metadata.version",
-        1,
-        NEWEST_METADATA_VERSION,
-    )
-    [finalised] = told.finalized_features
-    assert (finalised.min_version_level, finalised.max_version_level) == (NEWEST_METADATA_VERSION,) * 2
+    supported = [(one.name, one.min_version, one.max_version) for one in told.supported_features]
+    assert supported == [("metadata.version", 1, NEWEST_METADATA_VERSION), ("group.version", 0, 1)]
+    finalised = [(one.name, one.min_version_level, one.max_version_level) for one in told.finalized_features]
+    assert finalised == [("group.version", 1, 1), ("metadata.version", *(NEWEST_METADATA_VERSION,) * 2)]
     assert told.finalized_features_epoch == served.node.broker.image.next_offset - 1
     keys = [one.api_key for one in told.api_keys]
     assert keys == sorted(keys)
+    told = await served.ask(request, ApiVersionsResponse, 3)
+    assert [one.name for one in told.supported_features] == ["metadata.version"], "which is never absent"
 
 
 @in_virtual_time
