@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from dohle.client.consumer import Consumer, FetchedBatch
     from dohle.client.partition_changes import Reassignment
     from dohle.client.producer import Producer
-    from dohle.client.values import ConsumerRecord, Delivery, NewTopic, OffsetAndTimestamp, OffsetSpec
+    from dohle.client.values import CommittedOffset, ConsumerRecord, Delivery, NewTopic, OffsetAndTimestamp, OffsetSpec
     from dohle.model.errors import DohleError
     from dohle.model.ids import TopicPartition
 
 __all__ = [
     "Admin",
+    "CommittedOffset",
     "Consumer",
     "ConsumerRecord",
     "Delivery",
@@ -39,6 +40,7 @@ __all__ = [
 _HOMES = MappingProxyType(
     {
         "Admin": "dohle.client.admin",
+        "CommittedOffset": "dohle.client.values",
         "Consumer": "dohle.client.consumer",
         "ConsumerRecord": "dohle.client.values",
         "Delivery": "dohle.client.values",

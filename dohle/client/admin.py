@@ -14,10 +14,12 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
-from dohle.client import descriptions, partition_changes
+from dohle.client import descriptions, group_messages, partition_changes
 from dohle.client.backoff import Backoff
+from dohle.client.group_values import GroupDescription, GroupListings
 from dohle.client.leader_questions import LeaderQuestions, Led
 from dohle.client.listed_offsets import listed_offsets, offsets_request
+from dohle.client.outcomes import is_of_the_way, only_failure, raise_if, unanswered, value_of
 from dohle.client.partition_changes import ElectedLeader, OngoingReassignments, PartitionHistory, Reassignment
 from dohle.client.record_deletion import RecordDeletion
 from dohle.client.seams import Seams, parse_bootstrap
@@ -42,23 +44,22 @@ from dohle.model.errors import (
     BrokerNotAvailable,
     Closed,
     DohleError,
-    NetworkException,
-    NotController,
     RequestTimedOut,
-    ThrottlingQuotaExceeded,
-    UnknownServerError,
 )
 from dohle.model.ids import TopicPartition, new_id
 from dohle.model.snapshot_names import PREFIX, is_snapshot
 from dohle.rpc.methods import methods_of
-from dohle.rpc.v1 import admin_pb2, broker_pb2
+from dohle.rpc.v1 import admin_pb2, broker_pb2, group_admin_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.network import Address, Lane, Method, Network
 
 Answer = TypeVar("Answer", bound=Message)
-Value = TypeVar("Value")
 
-_SERVICES: Final = (admin_pb2.DESCRIPTOR.services_by_name["Admin"], broker_pb2.DESCRIPTOR.services_by_name["Broker"])
+_SERVICES: Final = (
+    admin_pb2.DESCRIPTOR.services_by_name["Admin"],
+    broker_pb2.DESCRIPTOR.services_by_name["Broker"],
+    group_admin_pb2.DESCRIPTOR.services_by_name["GroupAdmin"],
+)
 _METHODS: Final[dict[type[Message], Method[Any, Any]]] = {
     method.request: method for service in _SERVICES for method in methods_of(service).values()
 }
@@ -130,7 +131,7 @@ class Admin:
         """Creates one topic. Raises TopicAlreadyExists, InvalidTopic, InvalidReplicationFactor, InvalidConfig, ..."""
         topic = NewTopic(name, partitions, replication_factor, configs or {})
         outcomes = await self.create_topics([topic], validate_only=validate_only)
-        return _value_of(outcomes.get(name, _unanswered(name)))
+        return value_of(outcomes.get(name, unanswered(name)))
 
     async def fork_topic(
         self,
@@ -160,7 +161,7 @@ class Admin:
         )
         deadline, timeout_s = self._deadline(), self._timeout_ms / 1000 + _GRACE_S
         while True:
-            answer = await self._repeat(request, admin_pb2.ForkTopicResponse, timeout_s, _is_of_the_way)
+            answer = await self._repeat(request, admin_pb2.ForkTopicResponse, timeout_s, is_of_the_way)
             if answer.whole:
                 ends = {one.partition: one.offset for one in answer.ends}
                 return ForkedTopic(name, request.topic_id, ends, answer.replication_factor)
@@ -207,7 +208,7 @@ class Admin:
     async def delete_topic(self, name: str) -> None:
         """Deletes one topic and all its records. Raises UnknownTopicOrPartition."""
         outcomes = await self.delete_topics([name])
-        _raise_if(outcomes.get(name, _unanswered(name)))
+        raise_if(outcomes.get(name, unanswered(name)))
 
     async def list_topics(self) -> list[TopicDescription]:
         """Returns all topics, by name."""
@@ -225,7 +226,7 @@ class Admin:
     async def describe_topic(self, name: str) -> TopicDescription:
         """Returns what is known of one topic. Raises UnknownTopicOrPartition."""
         outcomes = await self.describe_topics([name])
-        return _value_of(outcomes.get(name, _unanswered(name)))
+        return value_of(outcomes.get(name, unanswered(name)))
 
     async def delete_records(
         self, before: Mapping[TopicPartition, int] | Mapping[tuple[str, int], int], *, validate_only: bool = False
@@ -274,18 +275,56 @@ class Admin:
         leaders = LeaderQuestions(self.describe_topics, self._seams, self._timeout_ms / 1000)
         return await leaders.ask(list(specs), question)
 
+    async def list_groups(self) -> GroupListings:
+        """Returns all groups, by id, with what is known of their lags."""
+        return group_messages.listings(
+            await self._read(group_admin_pb2.ListGroupsRequest(), group_admin_pb2.ListGroupsResponse)
+        )
+
+    async def describe_groups(
+        self, groups: Sequence[str], *, with_history: bool = False
+    ) -> dict[str, GroupDescription | DohleError]:
+        """Returns by id what there is to know of each group, its lag measured now, or why it is not known.
+
+        With `with_history`, its last rebalances as well, and one that is under way. Errors: GroupIdNotFound,
+        InvalidGroupId, CoordinatorNotAvailable, ...
+        """
+        request = group_admin_pb2.DescribeGroupsRequest(groups=groups, with_history=with_history)
+        return group_messages.descriptions(await self._read(request, group_admin_pb2.DescribeGroupsResponse))
+
+    async def alter_group_offsets(
+        self,
+        group: str,
+        offsets: Mapping[TopicPartition, int] | Mapping[tuple[str, int], int],
+        *,
+        validate_only: bool = False,
+    ) -> None:
+        """Sets where a group goes on, in all of these partitions or in none; to repeat it does no harm.
+
+        Raises NonEmptyGroup while the group has members, naming them, UnknownTopicOrPartition, and
+        CoordinatorNotAvailable or RequestTimedOut: then it may have happened.
+        """
+        request = group_messages.new_offsets(group, offsets, validate_only=validate_only)
+        await self._repeat(request, group_admin_pb2.AlterGroupOffsetsResponse, _READ_S, group_messages.may_heal)
+
+    async def delete_groups(self, groups: Sequence[str]) -> dict[str, DohleError | None]:
+        """Deletes groups without members, with their offsets. Returns by id why not, None where it was done."""
+        request = group_admin_pb2.RemoveGroupsRequest(groups=groups)
+        answer = await self._change(request, group_admin_pb2.RemoveGroupsResponse)
+        return {one.group_id: descriptions.error_in(one.failure) for one in answer.groups}
+
     async def create_partitions(self, topic: str, total_count: int, *, validate_only: bool = False) -> None:
         """Gives `topic` more partitions, `total_count` altogether. Raises InvalidPartitions; keys may move."""
         request = admin_pb2.CreatePartitionsRequest(
             topics=[admin_pb2.NewPartitions(topic=topic, total_count=total_count)], validate_only=validate_only
         )
         answer = await self._change(request, admin_pb2.CreatePartitionsResponse)
-        _raise_if(_only_failure(answer.topics, topic))
+        raise_if(only_failure(answer.topics, topic))
 
     async def describe_configs(self, topic: str) -> list[TopicConfigEntry]:
         """Returns every configuration value of `topic`, those that nobody set among them, by name."""
         answer = await self._read(admin_pb2.DescribeConfigsRequest(topics=[topic]), admin_pb2.DescribeConfigsResponse)
-        _raise_if(_only_failure(answer.topics, topic))
+        raise_if(only_failure(answer.topics, topic))
         entries = [descriptions.config_entry(entry) for entry in answer.topics[0].configs]
         return sorted(entries, key=lambda entry: entry.name)
 
@@ -303,7 +342,7 @@ class Admin:
             topics=[admin_pb2.AlterTopicConfigs(topic=topic, set=entries, remove=remove)], validate_only=validate_only
         )
         answer = await self._change(request, admin_pb2.AlterConfigsResponse)
-        _raise_if(_only_failure(answer.topics, topic))
+        raise_if(only_failure(answer.topics, topic))
 
     async def alter_partition_reassignments(
         self,
@@ -352,7 +391,7 @@ class Admin:
         )
         ask = self._ask_any if as_known else self._read
         answer = await ask(request, admin_pb2.DescribePartitionHistoryResponse)
-        _raise_if(descriptions.error_in(answer.failure))
+        raise_if(descriptions.error_in(answer.failure))
         return partition_changes.history(answer)
 
     async def describe_cluster(self) -> ClusterDescription:
@@ -559,29 +598,3 @@ class Admin:
         method = _METHODS[type(request)]
         assert method.response is response, f"{method.path} is answered by {method.response.__name__}"
         return await self._seams.network.call(address, method, request, lane=Lane.CLIENT, timeout_s=timeout_s)
-
-
-def _is_of_the_way(failure: DohleError) -> bool:
-    """Whether it says nothing of what was asked for."""
-    return isinstance(
-        failure, NetworkException | RequestTimedOut | NotController | BrokerNotAvailable | ThrottlingQuotaExceeded
-    )
-
-
-def _only_failure(topics: Any, name: str) -> DohleError | None:
-    return descriptions.error_in(topics[0].failure) if topics else _unanswered(name)
-
-
-def _unanswered(name: str) -> DohleError:
-    return UnknownServerError(f"the answer says nothing of topic {name!r}")
-
-
-def _value_of(outcome: Value | DohleError) -> Value:
-    if isinstance(outcome, DohleError):
-        raise outcome
-    return outcome
-
-
-def _raise_if(failure: DohleError | None) -> None:
-    if failure is not None:
-        raise failure

@@ -23,6 +23,7 @@ class AssignedPartition:
         "backoff",
         "fetch_offset",
         "generation",
+        "held",
         "key",
         "leader",
         "leader_epoch",
@@ -48,6 +49,7 @@ class AssignedPartition:
         self.fetch_offset: int | None = None
         self.generation = 0
         self.paused = False
+        self.held = False  # by the consumer's group: it comes, or goes
         self.stopped = False  # by a failure that the reader was told of; until the next seek
         self.retry_at = 0.0
         self.missing_since: float | None = None
@@ -61,11 +63,11 @@ class AssignedPartition:
 
     @property
     def fetchable(self) -> bool:
-        return self.fetch_offset is not None and not self.paused and not self.stopped
+        return self.fetch_offset is not None and not self.paused and not self.stopped and not self.held
 
     @property
     def needs_offset(self) -> bool:
-        return self.position is None and not self.stopped
+        return self.position is None and not self.stopped and not self.held
 
     @property
     def has_read_ahead(self) -> bool:

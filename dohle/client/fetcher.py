@@ -46,7 +46,12 @@ class Fetcher:
     """Reads `assigned` ahead, at most `prefetch_bytes` of it."""
 
     def __init__(
-        self, bootstrap: Sequence[Address], settings: FetchSettings, prefetch_bytes: int, seams: Seams, tasks: Tasks
+        self,
+        bootstrap: Sequence[Address],
+        settings: FetchSettings,
+        prefetch_bytes: int,
+        seams: Seams,
+        tasks: Tasks,
     ) -> None:
         self._settings = settings
         self._prefetch_bytes = prefetch_bytes
@@ -56,6 +61,7 @@ class Fetcher:
         self._placing = asyncio.Event()
         self._started = False
         self._doubted_at = -_DOUBT_S
+        self.by_group = False  # a group assigns, and sees for itself what becomes of topics
         self.assigned: dict[TopicPartition, AssignedPartition] = {}
         self.ahead = ReadAhead()
         self.metadata = MetadataCache(bootstrap, seams, tasks, self._follow_leaders)
@@ -171,7 +177,7 @@ class Fetcher:
             if partition.name.topic in view.failures or topic is None:
                 self._missing(partition, now)
             elif topic.topic_id != partition.key.topic_id:
-                if not partition.stopped:
+                if not partition.stopped and not self.by_group:
                     self.stop(
                         partition,
                         UnknownTopicId(
@@ -206,7 +212,7 @@ class Fetcher:
             partition.missing_since = now
         if now - partition.missing_since < _MISSING_S:
             self.metadata.request_refresh()
-        elif not partition.stopped:
+        elif not partition.stopped and not self.by_group:
             self.stop(partition, UnknownTopicOrPartition(f"topic {partition.name.topic!r} does not exist any more"))
 
     def _keep_stream(self, node: int, address: Address) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from dohle.client.backoff import Backoff
@@ -64,6 +64,11 @@ class MetadataCache:
             self._started = True
             self._tasks.spawn(self._run(), "metadata")
         self._requested.set()
+
+    def follow(self, names: Iterable[str]) -> None:
+        """Has topics be known soon, if they are there."""
+        self._topics.update(dict.fromkeys(names))
+        self.request_refresh()
 
     async def topic(self, name: str, timeout_s: float) -> TopicView:
         """Returns what is known of topic `name`, which is followed from now on.

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from dohle.client.assigned_partition import AssignedPartition
 from dohle.client.fetched_batch import FetchedBatch
-from dohle.model.errors import DohleError
 
 
 class Ahead(NamedTuple):
@@ -25,7 +24,7 @@ class ReadAhead:
 
     def __init__(self) -> None:
         self._batches: deque[Ahead] = deque()
-        self._failures: deque[tuple[DohleError, list[AssignedPartition]]] = deque()  # with those it keeps from reading
+        self._failures: deque[tuple[Exception, list[AssignedPartition]]] = deque()  # with those it keeps from reading
         self._bytes_from: dict[int, int] = {}
         self._arrived = asyncio.Event()
 
@@ -40,7 +39,7 @@ class ReadAhead:
         self._bytes_from[node] = self.bytes_from(node) + batch.size_bytes
         self._arrived.set()
 
-    def fail(self, failure: DohleError, partitions: Sequence[AssignedPartition] = ()) -> None:
+    def fail(self, failure: Exception, partitions: Sequence[AssignedPartition] = ()) -> None:
         """Has the reader be told, once it has read what came before, unless it sought elsewhere in all `partitions`."""
         self._failures.append((failure, [*partitions]))
         self._arrived.set()
@@ -48,7 +47,7 @@ class ReadAhead:
     def sought(self, partition: AssignedPartition) -> None:
         """Drops what is there of `partition`, failures that are of no other included."""
         self.forget(partition)
-        kept: deque[tuple[DohleError, list[AssignedPartition]]] = deque()
+        kept: deque[tuple[Exception, list[AssignedPartition]]] = deque()
         for failure, partitions in self._failures:
             left = [other for other in partitions if other is not partition]
             if left or not partitions:

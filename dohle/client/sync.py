@@ -15,11 +15,11 @@ import atexit
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Self, TypeVar, overload
 
 import uvloop
 
@@ -27,7 +27,8 @@ from dohle.client import admin, consumer, producer
 from dohle.client.fetched_batch import FetchedBatch
 from dohle.client.pending_batch import Receipt
 from dohle.client.values import ConsumerRecord, Delivery
-from dohle.model.errors import Closed, DohleError
+from dohle.model.errors import Closed, ConfigurationError, DohleError
+from dohle.model.ids import TopicPartition
 from dohle.model.records import Headers
 
 __all__ = ["Admin", "Consumer", "Producer"]
@@ -159,6 +160,30 @@ def _called(original: Callable[Concatenate[Original, P], T]) -> Callable[Concate
     return method
 
 
+@overload
+def _in_thread(
+    function: Callable[[T], None], threads: ThreadPoolExecutor | None = None
+) -> Callable[[T], Awaitable[None]]: ...
+
+
+@overload
+def _in_thread(function: None, threads: ThreadPoolExecutor | None = None) -> None: ...
+
+
+def _in_thread(
+    function: Callable[[T], None] | None, threads: ThreadPoolExecutor | None = None
+) -> Callable[[T], Awaitable[None]] | None:
+    """Returns a coroutine function that has `function` called in a thread of `threads`, or of the loop."""
+    if function is None:
+        return None
+    plain = function
+
+    async def called(argument: T) -> None:
+        await asyncio.get_running_loop().run_in_executor(threads, plain, argument)
+
+    return called
+
+
 class _Handed(NamedTuple):
     """A record on its way to the event loop."""
 
@@ -287,6 +312,54 @@ class Consumer(_Twin[consumer.Consumer]):
     def __init__(self, bootstrap: str | Sequence[str], **options: Any) -> None:
         self._on_loop = _OnLoop(lambda: consumer.Consumer(bootstrap, **options))
 
+    def subscribe(
+        self,
+        *topics: str,
+        pattern: str | None = None,
+        on_assigned: Callable[[list[TopicPartition]], None] | None = None,
+        on_revoked: Callable[[list[TopicPartition]], None] | None = None,
+        on_lost: Callable[[list[TopicPartition]], None] | None = None,
+    ) -> None:
+        """See `dohle.Consumer.subscribe`. Callbacks are called in a thread of their own, and may use this consumer."""
+        subscribing = self._on_loop.client.subscribe(
+            *topics,
+            pattern=pattern,
+            on_assigned=_in_thread(on_assigned),
+            on_revoked=_in_thread(on_revoked),
+            on_lost=_in_thread(on_lost),
+        )
+        self._on_loop.wait(subscribing)
+
+    def run(
+        self,
+        handler: Callable[[ConsumerRecord], None],
+        *,
+        workers: int = 1,
+        attempts: int = 1,
+        retry_backoff_ms: float = 100,
+        dead_letters: str | None = None,
+    ) -> None:
+        """See `dohle.Consumer.run`. Each of the workers is a thread; a handler may use this consumer.
+
+        Interrupted (Ctrl-C), it waits for handlers that have begun; what they handled counts as not finished.
+        """
+        if workers < 1:
+            raise ConfigurationError(f"workers is {workers}; use 1 or more")
+        with ThreadPoolExecutor(workers, thread_name_prefix="dohle-worker") as threads:
+            running = self._on_loop.client.run(
+                _in_thread(handler, threads),
+                workers=workers,
+                attempts=attempts,
+                retry_backoff_ms=retry_backoff_ms,
+                dead_letters=dead_letters,
+            )
+            self._on_loop.wait(running)
+
+    stop = _called(consumer.Consumer.stop)
+    unsubscribe = _waited(consumer.Consumer.unsubscribe)
+    commit = _waited(consumer.Consumer.commit)
+    committed = _waited(consumer.Consumer.committed)
+    lag = _waited(consumer.Consumer.lag)
     assign = _waited(consumer.Consumer.assign)
     assignment = _called(consumer.Consumer.assignment)
     seek = _called(consumer.Consumer.seek)
@@ -344,6 +417,10 @@ class Admin(_Twin[admin.Admin]):
     restore_topic = _waited(admin.Admin.restore_topic)
     list_snapshots = _waited(admin.Admin.list_snapshots)
     delete_snapshot = _waited(admin.Admin.delete_snapshot)
+    list_groups = _waited(admin.Admin.list_groups)
+    describe_groups = _waited(admin.Admin.describe_groups)
+    alter_group_offsets = _waited(admin.Admin.alter_group_offsets)
+    delete_groups = _waited(admin.Admin.delete_groups)
     elect_leaders = _waited(admin.Admin.elect_leaders)
     describe_partition_history = _waited(admin.Admin.describe_partition_history)
     describe_cluster = _waited(admin.Admin.describe_cluster)

@@ -40,6 +40,13 @@ class OffsetAndTimestamp(NamedTuple):
     timestamp_ms: int
 
 
+class CommittedOffset(NamedTuple):
+    """What a group has committed in a partition: where it goes on, and what was noted with it."""
+
+    offset: int
+    metadata: str
+
+
 class Delivery(NamedTuple):
     """Where a record ended up. `offset` is -1 where the broker does not tell: acks=0, or a write long ago repeated."""
 

@@ -7,6 +7,7 @@ import asyncio
 from dohle.broker.broker import Broker
 from dohle.broker.deletions import Deletion
 from dohle.broker.fetch_set import Fetched, FetchWanted
+from dohle.broker.positions import ReaderPosition, Surrounding
 from dohle.broker.replicas import LISTENER
 from dohle.listeners.byte_budget import ByteBudget
 from dohle.listeners.produce_stream import ProduceStream, Requests
@@ -84,6 +85,17 @@ class BrokerService:
             response.partitions.append(listed)
         return response
 
+    async def describe_positions(
+        self, request: broker_pb2.DescribePositionsRequest, context: RequestContext
+    ) -> broker_pb2.DescribePositionsResponse:
+        found = await self._broker.positions.describe(
+            [
+                ReaderPosition(PartitionKey(TopicId(one.topic_id), one.partition), one.offset, one.wants_time)
+                for one in request.positions
+            ]
+        )
+        return broker_pb2.DescribePositionsResponse(positions=map(_described_position, found))
+
     async def delete_records(
         self, request: broker_pb2.DeleteRecordsRequest, context: RequestContext
     ) -> broker_pb2.DeleteRecordsResponse:
@@ -148,6 +160,16 @@ class BrokerService:
 def failure(error: DohleError) -> common_pb2.Failure:
     """Returns `error` as it travels."""
     return common_pb2.Failure(code=error.code, message=error.message)
+
+
+def _described_position(found: Surrounding | DohleError) -> broker_pb2.DescribedPosition:
+    if isinstance(found, DohleError):
+        return broker_pb2.DescribedPosition(failure=failure(found), log_start_offset=-1, high_watermark=-1)
+    return broker_pb2.DescribedPosition(
+        log_start_offset=found.log_start_offset,
+        high_watermark=found.high_watermark,
+        timestamp_ms=found.timestamp_ms,
+    )
 
 
 def _deleted_records(asked: broker_pb2.DeleteRecordsPartition, deletion: Deletion) -> broker_pb2.DeletedRecords:

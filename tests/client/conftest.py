@@ -5,6 +5,7 @@ import pytest
 from dohle.rpc.grpc_network import GrpcNetwork
 from dohle.runtime.network import Address
 from tests.client.fake_broker import Cluster
+from tests.client.fake_coordinator import FakeCoordinator, Groups
 
 MakeCluster = Callable[..., Awaitable[Cluster]]
 
@@ -18,8 +19,12 @@ async def make_cluster() -> AsyncIterator[MakeCluster]:
     async def make(brokers: int = 1, partitions: int = 1) -> Cluster:
         cluster = Cluster(brokers, partitions)
         made.append(cluster)
+        cluster.groups = Groups(cluster)
         for broker in cluster.brokers:
-            server = await network.serve(Address("127.0.0.1", 0), [broker.service()], listener="GRPC")
+            coordinator = FakeCoordinator(cluster.groups, broker.node)
+            cluster.coordinators.append(coordinator)
+            services = [broker.service(), coordinator.service()]
+            server = await network.serve(Address("127.0.0.1", 0), services, listener="GRPC")
             cluster.servers[broker.node] = server
             cluster.addresses[broker.node] = server.address
         return cluster

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from dohle.model.batch import read_header
 from dohle.model.errors import (
@@ -80,6 +81,8 @@ class Cluster:
         self.servers: dict[int, Server] = {}
         self.next_producer_id = 1000
         self.metadata_requests = 0
+        self.groups: Any = None  # what it has of consumer groups, if anything
+        self.coordinators: list[Any] = []
 
     @property
     def bootstrap(self) -> list[str]:
@@ -135,6 +138,11 @@ class FakeBroker:
         self, request: broker_pb2.DeleteRecordsRequest, context: RequestContext
     ) -> broker_pb2.DeleteRecordsResponse:
         return broker_pb2.DeleteRecordsResponse()
+
+    async def describe_positions(
+        self, request: broker_pb2.DescribePositionsRequest, context: RequestContext
+    ) -> broker_pb2.DescribePositionsResponse:
+        return broker_pb2.DescribePositionsResponse()
 
     async def produce(self, stream, context: RequestContext) -> None:
         self.produce_streams += 1

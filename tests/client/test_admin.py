@@ -13,6 +13,7 @@ from dohle.client.values import ConsumerRecord, CreatedTopic, DrainedBroker, New
 from dohle.model.errors import (
     BrokerNotAvailable,
     Closed,
+    CoordinatorNotAvailable,
     DohleError,
     InvalidRequest,
     InvalidTopic,
@@ -24,11 +25,12 @@ from dohle.model.errors import (
 from dohle.model.ids import TopicPartition
 from dohle.rpc.grpc_network import GrpcNetwork
 from dohle.rpc.methods import service
-from dohle.rpc.v1 import admin_pb2, common_pb2
+from dohle.rpc.v1 import admin_pb2, common_pb2, group_admin_pb2
 from dohle.runtime.network import Address
 from tests.client.fake_broker import TOPIC, Cluster, failure_of
 
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
+GROUP_ADMIN = group_admin_pb2.DESCRIPTOR.services_by_name["GroupAdmin"]
 
 
 def answered(answer: Callable[[FakeAdmin, Any], Any]) -> Callable[[FakeAdmin, Any, object], Coroutine[Any, Any, Any]]:
@@ -201,6 +203,22 @@ class FakeAdmin:
             ]
         )
 
+    @answered
+    def list_groups(self, request):
+        return group_admin_pb2.ListGroupsResponse()
+
+    @answered
+    def describe_groups(self, request):
+        return group_admin_pb2.DescribeGroupsResponse()
+
+    @answered
+    def alter_group_offsets(self, request):
+        return group_admin_pb2.AlterGroupOffsetsResponse()
+
+    @answered
+    def remove_groups(self, request):
+        return group_admin_pb2.RemoveGroupsResponse()
+
 
 class Nodes:
     def __init__(self) -> None:
@@ -216,7 +234,7 @@ async def nodes() -> AsyncIterator[Nodes]:
     made = Nodes()
     network = GrpcNetwork(client_id="nodes")
     for node, (broker, admin) in enumerate(zip(made.cluster.brokers, made.admins, strict=True)):
-        services = [broker.service(), service(ADMIN, admin)]
+        services = [broker.service(), service(ADMIN, admin), service(GROUP_ADMIN, admin)]
         server = await network.serve(Address("127.0.0.1", 0), services, listener="GRPC")
         made.cluster.servers[node], made.cluster.addresses[node] = server, server.address
     yield made
@@ -300,6 +318,17 @@ async def test_a_change_that_may_have_happened_is_not_repeated_but_a_question_is
         assert not caught.value.definite
         nodes.admins[0].refusals.append(NetworkException("again"))
         assert (await admin.describe_cluster()).cluster_id == "c"
+
+
+async def test_a_groups_offsets_are_set_again_unless_nobody_knows_the_topic(nodes: Nodes) -> None:
+    nodes.admins[0].refusals.append(CoordinatorNotAvailable())
+    async with nodes.client() as admin:
+        await admin.alter_group_offsets("g", {(TOPIC, 0): 1})
+        assert [len(node.requests) for node in nodes.admins] == [1, 1]
+        nodes.admins[1].refusals.append(UnknownTopicOrPartition())
+        with pytest.raises(UnknownTopicOrPartition):
+            await admin.alter_group_offsets("g", {("nowhere", 0): 1})
+    assert [len(node.requests) for node in nodes.admins] == [1, 2]
 
 
 async def test_a_node_that_is_gone_is_passed_over(nodes: Nodes) -> None:

@@ -9,26 +9,32 @@ from typing import get_type_hints
 import pytest
 
 from dohle.client import admin, consumer
+from dohle.client.values import ConsumerRecord
 from dohle.model.errors import Closed, ConfigurationError, DeliveryTimedOut, InvalidRecord, UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
+from dohle.model.records import Record, encode_batch
 from dohle.rpc.grpc_network import GrpcNetwork
 from dohle.runtime.network import Address
 from dohle.sync import Admin, Consumer, Producer
 from tests.client.fake_broker import TOPIC, Cluster
+from tests.client.fake_coordinator import FakeCoordinator, Groups
 
 FIRST = TopicPartition(TOPIC, 0)
+OTHERWISE = {"batches", "run", "subscribe"}  # an iterator that waits; and what takes functions that may block
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     made = Cluster()
+    made.groups = Groups(made)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     over = asyncio.Event()
 
     async def serve() -> None:
         network = GrpcNetwork(client_id="brokers")
-        server = await network.serve(Address("127.0.0.1", 0), [made.brokers[0].service()], listener="GRPC")
+        services = [made.brokers[0].service(), FakeCoordinator(made.groups, 0).service()]
+        server = await network.serve(Address("127.0.0.1", 0), services, listener="GRPC")
         made.addresses[0] = server.address
         ready.set()
         await over.wait()
@@ -84,8 +90,58 @@ def test_a_twin_has_every_method_of_its_original_with_its_arguments_and_types(tw
         mine = getattr(twin, name)
         assert not inspect.iscoroutinefunction(mine), name
         assert list(inspect.signature(mine).parameters) == list(inspect.signature(method).parameters), name
-        if name != "batches":  # which is an iterator that waits
+        if name not in OTHERWISE:
             assert get_type_hints(mine) == get_type_hints(method), name
+
+
+def test_a_member_of_a_group_reads_commits_and_leaves(cluster: Cluster) -> None:
+    cluster.fill(0, [b"%d" % number for number in range(20)])
+    told: list[tuple[str, str, list[TopicPartition]]] = []
+    with Consumer(cluster.bootstrap, group="g", auto_commit=False) as consumer:
+
+        def revoked(partitions: list[TopicPartition]) -> None:
+            consumer.commit({FIRST: 7})
+            told.append(("revoked", threading.current_thread().name, partitions))
+
+        consumer.subscribe(TOPIC, on_assigned=lambda names: told.append(("assigned", "", names)), on_revoked=revoked)
+        assert next(consumer).value == b"0"
+        assert len(consumer.batch(5)) == 5
+        consumer.commit()
+        assert consumer.committed(FIRST) == {FIRST: (6, "")}
+        assert consumer.lag() == {FIRST: 14}
+    assert [event for event, _, _ in told] == ["assigned", "revoked"]
+    assert "dohle-clients" not in [thread for _, thread, _ in told]
+    assert cluster.groups.offsets[TOPIC, 0] == (7, "")
+    assert cluster.groups.members == {}
+
+
+def test_handlers_run_in_threads_and_may_block_each_other(cluster: Cluster) -> None:
+    records = [Record(b"%d" % (number % 4), b"%d" % number, (), number) for number in range(40)]
+    for record in records:
+        cluster.topics[TOPIC][0].append(encode_batch([record]))
+    together = threading.Barrier(4)
+    seen: list[int] = []
+    with Consumer(cluster.bootstrap, group="g") as consumer:
+
+        def handle(record: ConsumerRecord) -> None:
+            together.wait(10)  # four keys at once
+            seen.append(record.offset)
+            if len(seen) == 40:
+                consumer.stop()
+
+        consumer.subscribe(TOPIC)
+        with pytest.raises(ConfigurationError, match="workers"):
+            consumer.run(handle, workers=0)
+        consumer.run(handle, workers=4)
+
+        def fail(record: ConsumerRecord) -> None:
+            raise ZeroDivisionError
+
+        cluster.fill(0, [b"poison"])
+        with pytest.raises(ZeroDivisionError):
+            consumer.run(fail, attempts=2, retry_backoff_ms=1)
+    assert sorted(seen) == list(range(40))
+    assert cluster.groups.offsets[TOPIC, 0] == (40, "")
 
 
 def test_several_threads_may_send_at_once(cluster: Cluster) -> None:

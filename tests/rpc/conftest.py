@@ -49,6 +49,9 @@ class ScriptedBroker:
     async def init_producer_id(self, request: Any, context: RequestContext) -> Any:
         raise AssertionError
 
+    async def describe_positions(self, request: Any, context: RequestContext) -> Any:
+        raise AssertionError
+
 
 async def _empty(context: RequestContext) -> broker_pb2.MetadataResponse:
     return broker_pb2.MetadataResponse()

@@ -35,7 +35,7 @@ class Echo:
     async def metadata(self, request: Any, context: RequestContext) -> Any:
         return broker_pb2.MetadataResponse()
 
-    list_offsets = delete_records = init_producer_id = metadata
+    list_offsets = delete_records = init_producer_id = describe_positions = metadata
 
 
 async def main(role: str, port: int) -> None:

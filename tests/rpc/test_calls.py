@@ -211,6 +211,7 @@ def test_a_handler_is_named_after_its_method_in_snake_case() -> None:
         "DeleteRecords": "delete_records",
         "InitProducerId": "init_producer_id",
         "Metadata": "metadata",
+        "DescribePositions": "describe_positions",
     }
 
 

@@ -332,14 +332,28 @@ class DescribedConfig(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., is_default: _Optional[bool] = ..., type: _Optional[str] = ..., doc: _Optional[str] = ...) -> None: ...
 
 class AlterConfigsRequest(_message.Message):
-    __slots__ = ("topics", "validate_only", "timeout_ms")
+    __slots__ = ("topics", "validate_only", "timeout_ms", "groups")
     TOPICS_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     topics: _containers.RepeatedCompositeFieldContainer[AlterTopicConfigs]
     validate_only: bool
     timeout_ms: int
-    def __init__(self, topics: _Optional[_Iterable[_Union[AlterTopicConfigs, _Mapping]]] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[AlterGroupConfigs]
+    def __init__(self, topics: _Optional[_Iterable[_Union[AlterTopicConfigs, _Mapping]]] = ..., validate_only: _Optional[bool] = ..., timeout_ms: _Optional[int] = ..., groups: _Optional[_Iterable[_Union[AlterGroupConfigs, _Mapping]]] = ...) -> None: ...
+
+class AlterGroupConfigs(_message.Message):
+    __slots__ = ("group", "set", "remove", "replace")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    set: _containers.RepeatedCompositeFieldContainer[ConfigEntry]
+    remove: _containers.RepeatedScalarFieldContainer[str]
+    replace: bool
+    def __init__(self, group: _Optional[str] = ..., set: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., remove: _Optional[_Iterable[str]] = ..., replace: _Optional[bool] = ...) -> None: ...
 
 class AlterTopicConfigs(_message.Message):
     __slots__ = ("topic", "set", "remove", "replace", "append", "subtract")
@@ -358,12 +372,14 @@ class AlterTopicConfigs(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., set: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., remove: _Optional[_Iterable[str]] = ..., replace: _Optional[bool] = ..., append: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ..., subtract: _Optional[_Iterable[_Union[ConfigEntry, _Mapping]]] = ...) -> None: ...
 
 class AlterConfigsResponse(_message.Message):
-    __slots__ = ("topics", "metadata_offset")
+    __slots__ = ("topics", "groups", "metadata_offset")
     TOPICS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     topics: _containers.RepeatedCompositeFieldContainer[AlteredConfigs]
+    groups: _containers.RepeatedCompositeFieldContainer[AlteredGroupConfigs]
     metadata_offset: int
-    def __init__(self, topics: _Optional[_Iterable[_Union[AlteredConfigs, _Mapping]]] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
+    def __init__(self, topics: _Optional[_Iterable[_Union[AlteredConfigs, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[AlteredGroupConfigs, _Mapping]]] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class AlteredConfigs(_message.Message):
     __slots__ = ("topic", "failure")
@@ -372,6 +388,14 @@ class AlteredConfigs(_message.Message):
     topic: str
     failure: _common_pb2.Failure
     def __init__(self, topic: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+
+class AlteredGroupConfigs(_message.Message):
+    __slots__ = ("group", "failure")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    failure: _common_pb2.Failure
+    def __init__(self, group: _Optional[str] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class AlterPartitionReassignmentsRequest(_message.Message):
     __slots__ = ("partitions", "throttle_bytes_per_s", "validate_only", "timeout_ms", "each_by_itself", "keep_replication_factor", "replace")

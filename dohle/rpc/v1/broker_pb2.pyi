@@ -153,6 +153,42 @@ class ListedOffset(_message.Message):
     leader_epoch: int
     def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., offset: _Optional[int] = ..., timestamp_ms: _Optional[int] = ..., leader_epoch: _Optional[int] = ...) -> None: ...
 
+class DescribePositionsRequest(_message.Message):
+    __slots__ = ("positions",)
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    positions: _containers.RepeatedCompositeFieldContainer[ReaderPosition]
+    def __init__(self, positions: _Optional[_Iterable[_Union[ReaderPosition, _Mapping]]] = ...) -> None: ...
+
+class ReaderPosition(_message.Message):
+    __slots__ = ("topic_id", "partition", "offset", "wants_time")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    WANTS_TIME_FIELD_NUMBER: _ClassVar[int]
+    topic_id: bytes
+    partition: int
+    offset: int
+    wants_time: bool
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., wants_time: _Optional[bool] = ...) -> None: ...
+
+class DescribePositionsResponse(_message.Message):
+    __slots__ = ("positions",)
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    positions: _containers.RepeatedCompositeFieldContainer[DescribedPosition]
+    def __init__(self, positions: _Optional[_Iterable[_Union[DescribedPosition, _Mapping]]] = ...) -> None: ...
+
+class DescribedPosition(_message.Message):
+    __slots__ = ("failure", "log_start_offset", "high_watermark", "timestamp_ms")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    LOG_START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    HIGH_WATERMARK_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_MS_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    log_start_offset: int
+    high_watermark: int
+    timestamp_ms: int
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., log_start_offset: _Optional[int] = ..., high_watermark: _Optional[int] = ..., timestamp_ms: _Optional[int] = ...) -> None: ...
+
 class DeleteRecordsRequest(_message.Message):
     __slots__ = ("partitions", "timeout_ms", "validate_only")
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
