@@ -15,6 +15,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("dohle.cli.doctor:doctor", "Say why a Kafka client does not get through."),
     "explain": ("dohle.cli.explain:explain", "Say who leads a partition and why, and who lags."),
     "topic": ("dohle.cli.topic:topic", "Create, list, describe, delete and configure topics."),
+    "group": ("dohle.cli.group:group", "See consumer groups, how far they are behind and why; reset or delete them."),
     "produce": ("dohle.cli.produce:produce", "Write lines or JSON from standard input to a topic."),
     "consume": ("dohle.cli.consume:consume", "Print a topic's records."),
     "import-kafka": (

@@ -1,7 +1,8 @@
 """`dohle demo`: a year of flights through a cluster of three nodes that loses a leader on the way.
 
-Everything happens in a folder and on ports of its own. The verdict rests on three checks: every flight came back
-exactly once; each carrier's came in their order; the files of the three replicas hold the same bytes.
+Everything happens in a folder and on ports of its own. The verdict rests on four checks: every flight came back
+exactly once; each carrier's came in their order; a group that lost a member has counted each once; the files of the
+three replicas hold the same bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dohle.cluster.local import LocalCluster, free_base_port
 from dohle.model.ids import id_text, new_id
 
 if TYPE_CHECKING:
+    from dohle.cli.demo_group import GroupReport
     from dohle.cli.demo_run import DemoReport
 
 _NODES = 3
@@ -49,7 +51,8 @@ _NODES = 3
 def demo(limit: int | None, as_json: bool, keep: bool, history_file: TextIO | None, client: str) -> int:
     """Load a year of flights into three nodes, kill a leader on the way, and check every record.
 
-    Exit code 1 if a single record was lost, doubled or out of order, or if replicas differ.
+    At the end three consumers of one group count the flights by carrier, while one of them is killed and another one
+    joins. Exit code 1 if a single record was lost, doubled, out of order or counted wrong, or if replicas differ.
     """
     if history_file is not None and client != "dohle":
         raise click.UsageError("--history notes what Dohle's own client does: leave --client out")
@@ -57,9 +60,9 @@ def demo(limit: int | None, as_json: bool, keep: bool, history_file: TextIO | No
     folder = tempfile.mkdtemp(prefix="dohle-demo-")
     good = False
     try:
-        report = _run(folder, flights, _say_nothing if as_json else click.echo, history_file, client)
+        report, counted = _run(folder, flights, _say_nothing if as_json else click.echo, history_file, client)
         good = not report.complaints
-        _print(report, as_json)
+        _print(report, counted, as_json)
     finally:
         if good and not keep:
             shutil.rmtree(folder)
@@ -70,11 +73,17 @@ def demo(limit: int | None, as_json: bool, keep: bool, history_file: TextIO | No
 
 def _run(
     folder: str, flights: Sequence[Flight], say: Callable[[str], object], history_file: TextIO | None, client: str
-) -> DemoReport:
+) -> tuple[DemoReport, GroupReport]:
+    from dohle.cli.demo_group import QUICK_SESSIONS, count_by_group
+
     say(f"{len(flights):,} flights into three nodes in {folder}")
     began = time.monotonic()
     cluster = LocalCluster.create(
-        folder, _NODES, base_port=free_base_port(_NODES), new_cluster_id=id_text(new_id(random.SystemRandom()))
+        folder,
+        _NODES,
+        base_port=free_base_port(_NODES),
+        new_cluster_id=id_text(new_id(random.SystemRandom())),
+        settings=QUICK_SESSIONS,
     )
     from dohle.cli.demo_clients import PARTITIONS, TOPIC, DemoClient, OwnClient
     from dohle.cli.demo_history import DemoHistory
@@ -85,39 +94,53 @@ def _run(
     speaks: DemoClient = OwnClient(cluster.state.bootstrap, notes)
     if client == "kafka":
         speaks = KafkaClient(",".join(f"127.0.0.1:{node.kafka_port}" for node in cluster.state.nodes))
+
+    async def story() -> tuple[DemoReport, GroupReport]:
+        report = await run_demo(cluster, flights, say, speaks)
+        return report, await count_by_group(cluster, flights, say)
+
     try:
         cluster.start()
         say(f"ready after {time.monotonic() - began:.1f} s")
-        report = run_async(run_demo(cluster, flights, say, speaks))
+        report, counted = run_async(story())
         cluster.stop()
         compare_replicas(cluster, report)
         if notes is not None and history_file is not None:
             history_file.writelines(f"{line}\n" for line in notes.lines())
             report.complaints += map(str, notes.anomalies())
+        report.complaints += counted.complaints
     finally:
         for node in cluster.state.nodes:  # only those that an error or Ctrl-C left behind still run
             if node.runs():
                 cluster.kill(node.node_id)
-    return report
+    return report, counted
 
 
 def _say_nothing(_line: str) -> None:
     """Takes the place of `click.echo` where only the report is wanted."""
 
 
-def _print(report: DemoReport, as_json: bool) -> None:
+def _print(report: DemoReport, counted: GroupReport, as_json: bool) -> None:
     if as_json:
-        print_json({**dataclasses.asdict(report), "good": not report.complaints})
+        group = {name: value for name, value in dataclasses.asdict(counted).items() if name != "complaints"}
+        print_json({**dataclasses.asdict(report), "group": group, "good": not report.complaints})
         return
     rows = [(p, f"{gap:.3f}", report.watermarks.get(p, 0)) for p, gap in report.longest_gaps_s.items()]
     print_table(("PARTITION", "LONGEST GAP S", "RECORDS"), rows)
     click.echo(f"catch-up of node {report.killed_node}: {report.catch_up_s:.2f} s from its restart")
     memory = ", ".join(f"node {node} {size_text(size)}" for node, size in report.memory_bytes.items())
     click.echo(f"memory: {memory}")
+    print_table(("CARRIER", "FLIGHTS"), list(counted.totals.items()))
+    click.echo(
+        f"counted by a group in {counted.seconds:.1f} s, while {counted.killed or 'nobody'} was killed and"
+        f" {counted.joined or 'nobody'} joined. It rebalanced {len(counted.rebalances)} times, because"
+    )
+    for why in counted.rebalances:
+        click.echo(f"  {why}")
     for complaint in report.complaints:
         click.echo(f"WRONG: {complaint}")
     if not report.complaints:
         click.echo(
-            f"GOOD: all {report.flights:,} flights are there exactly once and in their carriers' order,"
-            " and the replicas are the same byte for byte"
+            f"GOOD: all {report.flights:,} flights are there exactly once and in their carriers' order, a group counted"
+            " each once, and the replicas are the same byte for byte"
         )

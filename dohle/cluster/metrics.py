@@ -7,6 +7,7 @@ end offsets and sizes. Every node has a registry of its own.
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
@@ -15,9 +16,11 @@ from prometheus_client.registry import Collector
 
 import dohle
 from dohle.broker.broker import Broker
+from dohle.broker.groups.lags import Lag
 from dohle.broker.leading import Leading
 from dohle.cluster.node import Node
 from dohle.controller.part import ControllerPart
+from dohle.groups.standing import short_standings
 from dohle.listeners.kafka.listener import KafkaListener
 from dohle.model.ids import NodeId
 
@@ -75,6 +78,8 @@ class NodeCollector(Collector):
             yield from _of_replicas(node.broker)
             yield from _of_replication(node.broker)
             yield from _of_traffic(node.broker)
+            yield from _of_groups(node.broker)
+            yield from _of_lags(node.broker)
         if self._kafka is not None:
             yield from _of_kafka(self._kafka)
 
@@ -250,6 +255,47 @@ def _of_traffic(broker: Broker) -> Iterator[Metric]:
         ("dohle_refilled_replicas", "Damaged replicas that were set aside and filled anew", repairs.refilled),
     ):
         yield CounterMetricFamily(name, doc, float(value))
+
+
+def _of_groups(broker: Broker) -> Iterator[Metric]:
+    """Of the groups that this broker coordinates."""
+    led = [one for one in broker.groups.led if one.is_coordinating]
+    loading = float(len(broker.groups.led) - len(led))
+    yield GaugeMetricFamily("dohle_group_partitions", "Partitions whose groups are coordinated here", float(len(led)))
+    yield GaugeMetricFamily("dohle_group_partitions_loading", "Partitions that are being loaded for it", loading)
+    longest_s = max((one.load_s for one in led), default=0.0)
+    yield GaugeMetricFamily("dohle_group_load_seconds", "The longest that loading one of them took", longest_s)
+    groups = [group for one in led for group in short_standings(one.shard)]
+    by_state = GaugeMetricFamily("dohle_groups", "Groups", labels=["type", "state"])
+    for (kind, state), count in sorted(Counter((group.kind, group.state) for group in groups).items()):
+        by_state.add_metric([kind, state], float(count))
+    yield by_state
+    members = float(sum(group.members for group in groups))
+    yield GaugeMetricFamily("dohle_group_members", "Members of them", members)
+    counts = broker.groups.counts
+    for name, doc, value in (
+        ("dohle_group_rebalances", "Rebalances that have ended here", counts.rebalances),
+        ("dohle_group_commits", "Commits of groups that were taken", counts.commits),
+        ("dohle_group_committed_offsets", "Offsets in them", counts.offsets),
+    ):
+        yield CounterMetricFamily(name, doc, float(value))
+
+
+def _of_lags(broker: Broker) -> Iterator[Metric]:
+    """As they were measured last; for how long, as of now."""
+    labels = ["group", "topic", "partition"]
+    records = GaugeMetricFamily("dohle_group_lag_records", "Records that a group has still to read", labels=labels)
+    seconds = GaugeMetricFamily("dohle_group_lag_seconds", "How old the next of them is", labels=labels)
+    now_ms = broker.wall_ms()
+    for group_id, lags in sorted(broker.group_lags.by_group.items()):
+        for position, lag in sorted(lags.items(), key=lambda one: one[0]):
+            if isinstance(lag, Lag) and lag.records is not None:
+                values = [group_id, position.name.topic, str(position.name.partition)]
+                records.add_metric(values, float(lag.records))
+                age_ms = lag.age_ms(now_ms)
+                if age_ms is not None:
+                    seconds.add_metric(values, age_ms / 1000)
+    yield from (records, seconds)
 
 
 def _of_kafka(listener: KafkaListener) -> Iterator[Metric]:

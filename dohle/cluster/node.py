@@ -26,19 +26,22 @@ from dohle.broker.metadata_follower import MetadataFollower
 from dohle.broker.replicas import LISTENER
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.directories import Directories, open_directories
+from dohle.cluster.group_config import coordinator_settings
 from dohle.controller.leader_balance import BalanceTerms
 from dohle.controller.part import ControllerPart
 from dohle.controller.snapshot_taker import SnapshotConfig
 from dohle.controller.topics import TopicDefaults
 from dohle.listeners.admin_service import AdminService
 from dohle.listeners.broker_service import BrokerService
+from dohle.listeners.group_admin_service import GroupAdminService
+from dohle.listeners.groups_service import GroupsService
 from dohle.model.ids import IncarnationId, NodeId, new_id
 from dohle.model.metadata import SUPPORTED_FEATURES, Endpoint, FeatureRange
 from dohle.raft.config import RaftConfig
 from dohle.rpc.identity import NodeIdentity
 from dohle.rpc.late_service import LateService
 from dohle.rpc.node_service import NodeService
-from dohle.rpc.v1 import admin_pb2, broker_pb2, replication_pb2
+from dohle.rpc.v1 import admin_pb2, broker_pb2, group_admin_pb2, groups_pb2, replication_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
 from dohle.runtime.network import Address, Network
@@ -54,6 +57,8 @@ _OF_BROKER = (
     replication_pb2.DESCRIPTOR.services_by_name["Replication"],
     broker_pb2.DESCRIPTOR.services_by_name["Broker"],
     admin_pb2.DESCRIPTOR.services_by_name["Admin"],
+    group_admin_pb2.DESCRIPTOR.services_by_name["GroupAdmin"],
+    groups_pb2.DESCRIPTOR.services_by_name["Groups"],
 )
 _STOP_GRACE_S = 0.2
 """How long rpcs may take to end by themselves once the broker has handed its leaderships over."""
@@ -299,6 +304,7 @@ class Node:
                     bytes_per_s=config.log_cleaner_io_max_bytes_per_second,
                     memory_bytes=config.log_cleaner_dedupe_buffer_size,
                 ),
+                groups=coordinator_settings(config),
             ),
             logs,
             metadata,
@@ -314,7 +320,13 @@ class Node:
 
     def _served_by(self, broker: Broker) -> tuple[object, ...]:
         """Returns what implements the services in `_OF_BROKER`."""
-        return broker.replication_service, BrokerService(broker, self._tasks), AdminService(broker, self._seams.disk)
+        return (
+            broker.replication_service,
+            BrokerService(broker, self._tasks),
+            AdminService(broker, self._seams.disk),
+            GroupAdminService(broker, self._seams.network, self._seams.clock),
+            GroupsService(broker),
+        )
 
     async def _hand_over(self) -> None:
         if self.controller is not None and self.failure is None:

@@ -104,6 +104,8 @@ async def _run(config: NodeConfig, ready_descriptor: int | None) -> int:
         _tell_ready(ready_descriptor)
         gc.collect(0)  # not all of it: with thousands of partitions that stops the loop for longer than an election
         gc.freeze()  # what a node consists of stays for ever, so no collection needs to walk it again
+        if node.broker is not None:
+            node.broker.groups.loading.on_growth = gc.freeze  # nor what coordinators know, of which there may be much
 
     tasks = Tasks("process", end)
     tasks.spawn(start(), "start")

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from dohle.cli.demo_clients import OwnClient
+from dohle.cli.demo_group import QUICK_SESSIONS, count_by_group, wrong_counts
 from dohle.cli.demo_run import compare_replicas, run_demo
 from dohle.cli.flights import Flight
 from dohle.cli.main import run
@@ -19,9 +20,9 @@ from dohle.model.ids import id_text
 pytestmark = pytest.mark.processes
 
 
-def _started(folder, nodes):
+def _started(folder, nodes, settings=None):
     cluster = LocalCluster.create(
-        str(folder), nodes, base_port=free_base_port(nodes), new_cluster_id=id_text(bytes(16))
+        str(folder), nodes, base_port=free_base_port(nodes), new_cluster_id=id_text(bytes(16)), settings=settings
     )
     cluster.start()
     return cluster
@@ -222,15 +223,21 @@ def test_bench_measures_what_it_wrote(cluster, capsys):
 
 
 def test_the_demos_story_ends_well_and_its_checks_see_damage(tmp_path):
-    cluster = _started(tmp_path / "c", 3)
+    cluster = _started(tmp_path / "c", 3, QUICK_SESSIONS)
+    said = []
     try:
         flights = [Flight(b"C%d" % (number % 16), b"%d,%d" % (number, number * 7)) for number in range(40_000)]
         report = asyncio.run(run_demo(cluster, flights, lambda _: None, OwnClient(cluster.state.bootstrap, None)))
+        counted = asyncio.run(count_by_group(cluster, flights, said.append))
         cluster.stop()
     finally:
         _end(cluster)
     compare_replicas(cluster, report)
-    assert report.complaints == []
+    assert (report.complaints, counted.complaints) == ([], [])
+    assert counted.totals == {f"C{number}": len(flights) // 16 for number in range(16)}
+    assert counted.killed in ("anna", "berta", "clara")
+    assert any("dora has" in line for line in said)
+    assert wrong_counts(counted.totals, flights[1:]) == ["the group counted wrong: C0 (2500 of 2499)"]
     assert report.acknowledged == len(flights) == sum(report.watermarks.values())
     assert report.killed_node in (1, 2, 3)
     partition = max(report.watermarks, key=lambda number: report.watermarks[number])
