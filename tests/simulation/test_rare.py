@@ -8,7 +8,7 @@ import pytest
 
 from dohle.broker.following import Following
 from dohle.storage.log import Log
-from dohle.testing.invariants import controller_rarities, replica_rarities
+from dohle.testing.invariants import controller_rarities, group_rarities, replica_rarities
 from dohle.testing.invariants.rare import RARE, WRAPS, Rare
 from dohle.testing.world.world import World
 
@@ -67,6 +67,6 @@ def test_what_is_gone_from_the_product_fails_loudly_and_leaves_the_rest_as_it_wa
 
 
 def test_every_name_is_counted_somewhere() -> None:
-    code = inspect.getsource(replica_rarities) + inspect.getsource(controller_rarities)
+    code = "".join(map(inspect.getsource, (replica_rarities, controller_rarities, group_rarities)))
     assert len(RARE) >= 15
     assert [name for name in RARE if f'"{name}"' not in code] == []

@@ -15,6 +15,7 @@ from dohle.testing.faults.storm import Storm
 from dohle.testing.history.history import check
 from dohle.testing.history.history_lines import write_lines
 from dohle.testing.history.operations import Operation, Outcome, Send
+from dohle.testing.invariants.group_watch import watched_groups
 from dohle.testing.invariants.invariants import Invariants
 from dohle.testing.invariants.pushes import watched_pushes
 from dohle.testing.invariants.rare import Rare
@@ -67,6 +68,7 @@ class Simulation:
             snapshot_bytes=plan.snapshot_bytes,
             log_retention_check_interval_ms=_RETENTION_CHECK_MS if plan.mix.retains_all else _OFTEN_MS,
             **_cleaner_settings(plan.mix.compacted),
+            **({} if plan.mix.grouped is None else plan.mix.grouped.settings),
             formatted_at=plan.formatted_at or NEWEST_METADATA_VERSION,
             replica_fill_bytes_per_s=plan.fill_bytes_per_s,
             log_scrub_interval_ms=plan.scrub_interval_ms,
@@ -85,7 +87,8 @@ class Simulation:
         violations: list[str] = []
         rare = Rare()
         try:
-            with rare, watched_pushes(self._invariants.violated), self._invariants.touched:
+            violated = self._invariants.violated
+            with rare, watched_pushes(violated), watched_groups(violated), self._invariants.touched:
                 self.world.run(self._script())
         except (AssertionError, SimulationStuck) as failure:
             if not self._invariants.violations:
@@ -129,6 +132,7 @@ class Simulation:
         await self._recover()
         await workload.stop()
         world.say("the writers have ended")
+        await workload.group_reads_all(self._invariants.log_starts)
         await self._for(1.0)  # a moved watermark reaches the followers
         await workload.read_all()
         await workload.judge_last_values(self._invariants.log_starts)

@@ -34,5 +34,8 @@ class SimClient:
     def invoke(self, *micro: Micro) -> Operation:
         return self._history.invoke(self.process.name, *micro, at_s=self._scheduler.now)
 
-    def complete(self, operation: Operation, outcome: Outcome, *micro: Micro, why: str = "") -> None:
-        self._history.complete(operation, outcome, *micro, at_s=self._scheduler.now, why=why)
+    def complete(
+        self, operation: Operation, outcome: Outcome, *micro: Micro, rebalanced: tuple[str, ...] = (), why: str = ""
+    ) -> None:
+        now_s = self._scheduler.now
+        self._history.complete(operation, outcome, *micro, at_s=now_s, rebalanced=rebalanced, why=why)

@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 from dohle.client.admin import Admin
 from dohle.client.producer import Producer
 from dohle.model.errors import DohleError, TopicAlreadyExists
+from dohle.model.internal_topics import OFFSETS_TOPIC
 from dohle.model.metadata import NEWEST_METADATA_VERSION
 from dohle.testing.clients.deleter import Deleter, Deletions
 from dohle.testing.clients.drainer import Drainer
 from dohle.testing.clients.finaliser import Finaliser
 from dohle.testing.clients.forker import Forker
+from dohle.testing.clients.group_keeper import GroupKeeper
+from dohle.testing.clients.group_member import Grouped
 from dohle.testing.clients.housekeeper import Housekeeper
 from dohle.testing.clients.mover import Mover
 from dohle.testing.clients.operator import Operator
@@ -45,6 +48,9 @@ _GAMBLES = 0.4
 _LETS_GO = 0.25
 _COMPACTS = 1 / 6
 _FORKS = 1 / 4
+_GROUPS = 1 / 4
+_GROUP_READS_WITHIN_S = 90.0
+_LEAVES_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Mix:
     retention_ms: int = -1  # likewise
     compacted: Compacted | None = None  # a topic that is
     forking_every_s: float = 0.0  # on average; the topic is forked; 0: never
+    grouped: Grouped | None = None  # a group that reads the topic
 
     @classmethod
     def drawn(cls, chance: Random) -> Mix:
@@ -131,6 +138,10 @@ class Mix:
         """Returns the mix with a client that forks the topic, or as it is."""
         return replace(self, forking_every_s=chance.choice((1.0, 3.0, 8.0))) if chance.random() < _FORKS else self
 
+    def grouping(self, chance: Random) -> Mix:
+        """Returns the mix with a group of consumers, or as it is."""
+        return replace(self, grouped=Grouped.drawn(chance)) if chance.random() < _GROUPS else self
+
 
 class Workload:
     """The clients of one run."""
@@ -145,6 +156,7 @@ class Workload:
         self.rebalancer: Rebalancer | None = None
         self.drainer: Drainer | None = None
         self.forker: Forker | None = None
+        self.group: GroupKeeper | None = None
         self.deletions = Deletions()
         self._world = world
         self._mix = mix
@@ -174,6 +186,32 @@ class Workload:
 
         reader.process.spawn(read(), "read")
         await self._world.until(lambda: bool(done), _READ_ALL_WITHIN_S, "a fresh consumer has read everything")
+
+    async def group_reads_all(self, starts: Callable[[], Mapping[str, int]]) -> None:
+        """Waits until the group, if there is one, has dealt with all that was acknowledged, and has it leave."""
+        group = self.group
+        if group is None:
+            return
+        ends: dict[str, int] = {}
+        for send in self.history.acknowledged_sends:
+            if send.offset is not None:
+                ends[send.log] = max(ends.get(send.log, 0), send.offset + 1)
+
+        def has_read() -> bool:
+            begun = starts()
+            return not group.is_behind({log: end for log, end in ends.items() if end > begun.get(log, 0)})
+
+        await self._world.until(has_read, _GROUP_READS_WITHIN_S, "the group has read everything")
+        group.leave()
+        await self._world.until(group.everybody_left, _LEAVES_WITHIN_S, "every member has left")
+        done: list[None] = []
+
+        async def ask() -> None:
+            await group.ask_what_is_committed(self._mix.partitions)
+            done.append(None)
+
+        group.client.process.spawn(ask(), "ask")
+        await self._world.until(lambda: bool(done), _LEAVES_WITHIN_S, "somebody says what is committed")
 
     async def judge_last_values(self, starts: Callable[[], Mapping[str, int]]) -> None:
         """Has a fresh consumer read what is compacted, if anything is. `starts` tells where logs have begun."""
@@ -261,12 +299,29 @@ class Workload:
         if mix.forking_every_s:
             self.forker = Forker(self._client("forker"), TOPIC, mix.forking_every_s)
             self._begin(self.forker.client, self.forker.run(self._is_over))
+        if mix.grouped is not None:
+            self._start_group(mix.grouped)
         if mix.remakes_a_topic:
             client = self._client("remaker")
             self.remaker = Remaker(client, replication_factor)
             self._begin(client, self.remaker.run(self._is_over))
         if mix.compacted is not None:
             self._start_overwriting(mix.compacted)
+
+    def _start_group(self, grouped: Grouped) -> None:
+        group = self.group = GroupKeeper(self._client("group keeper"), self._world, grouped, TOPIC, self._client)
+        self._begin(group.client, group.run(self._is_calm))
+        if grouped.moving_every_s:
+            client = self._client("operator of the offsets")
+            replication_factor = self._world.topology.replication_factor
+            operator = Operator(client, OFFSETS_TOPIC, replication_factor, grouped.moving_every_s)
+
+            async def operate() -> None:
+                while not group.is_ready:
+                    await client.clock.sleep(1.0)
+                await operator.run(self._is_calm)
+
+            self._begin(client, operate())
 
     def _start_overwriting(self, compacted: Compacted) -> None:
         for number in range(compacted.writers):

@@ -14,6 +14,8 @@ from dohle.testing.history.cycles import cycles
 from dohle.testing.history.ends import stale_ends
 from dohle.testing.history.evidence import Evidence
 from dohle.testing.history.final_read import brought_back, vanished
+from dohle.testing.history.group_commits import lost_commits, stale_commits
+from dohle.testing.history.group_reads import group_skips
 from dohle.testing.history.operations import Operation
 from dohle.testing.history.positions import misordered_polls, misordered_sends
 
@@ -61,4 +63,7 @@ def _searches(evidence: Evidence, read_to_end: bool) -> Iterator[Iterator[Anomal
     yield misordered_polls(evidence)
     yield misordered_sends(evidence)
     yield stale_ends(evidence)
+    yield group_skips(evidence)
+    yield lost_commits(evidence)
+    yield stale_commits(evidence)
     yield cycles(evidence)

@@ -8,8 +8,10 @@
 `type`: invoke, ok, fail or info. `operation`: a number of the writer's choice that joins an operation's two events.
 `time`: seconds. `value`, which an event that completes may leave out: a list of ["send", log, value], with an offset
 ["send", log, [offset, value]]; ["poll", {log: [[offset, value], ...]}]; ["assign", {log: offset or null}];
-["subscribe", [topic, ...]]; ["ends", {log: offset}]; ["delete", {log: offset}], of what lies below. An event that
-completes may have `rebalanced`, a list of logs, and `why`, a text. The order of the lines is that of the events.
+["subscribe", [topic, ...]] or ["subscribe", [topic, ...], group]; ["ends", {log: offset}]; ["delete", {log: offset}],
+of what lies below; ["commit", group, {log: offset}, epoch], -1: unknown; ["committed", group, {log: offset or null}].
+An event that completes may have `rebalanced`, a list of logs, and `why`, a text. The order of the lines is that of the
+events.
 """
 
 from __future__ import annotations
@@ -20,7 +22,19 @@ from typing import Any
 
 from dohle.model.errors import InvalidRequest
 from dohle.testing.history.history import History
-from dohle.testing.history.operations import Assign, Delete, Ends, Micro, Operation, Outcome, Poll, Send, Subscribe
+from dohle.testing.history.operations import (
+    Assign,
+    Commit,
+    Committed,
+    Delete,
+    Ends,
+    Micro,
+    Operation,
+    Outcome,
+    Poll,
+    Send,
+    Subscribe,
+)
 
 
 def write_lines(history: History) -> Iterator[str]:
@@ -82,6 +96,8 @@ def _asked(micro: Micro) -> Micro:
             return Poll()
         case Ends():
             return Ends()
+        case Committed(group):
+            return Committed(group)
         case _:
             return micro
 
@@ -94,12 +110,16 @@ def _micro_to_json(micro: Micro) -> list[Any]:
             return ["poll", records]
         case Assign(starts):
             return ["assign", starts]
-        case Subscribe(topics):
-            return ["subscribe", topics]
+        case Subscribe(topics, group):
+            return ["subscribe", topics, group] if group else ["subscribe", topics]
         case Ends(ends):
             return ["ends", ends]
         case Delete(before):
             return ["delete", before]
+        case Commit(group, offsets, epoch):
+            return ["commit", group, offsets, epoch]
+        case Committed(group, found):
+            return ["committed", group, found]
 
 
 def _take(history: History, open_operations: dict[int, Operation], event: dict[str, Any]) -> None:
@@ -128,10 +148,16 @@ def _micro_from_json(micro: list[Any]) -> Micro:
             return Assign({log: None if start is None else _offset(start) for log, start in starts.items()})
         case ["subscribe", list(topics)]:
             return Subscribe(tuple(map(_text, topics)))
+        case ["subscribe", list(topics), str(group)]:
+            return Subscribe(tuple(map(_text, topics)), group)
         case ["ends", dict(ends)]:
             return Ends({log: _offset(end) for log, end in ends.items()})
         case ["delete", dict(before)]:
             return Delete({log: _offset(offset) for log, offset in before.items()})
+        case ["commit", str(group), dict(offsets), int(epoch)]:
+            return Commit(group, {log: _offset(offset) for log, offset in offsets.items()}, epoch)
+        case ["committed", str(group), dict(found)]:
+            return Committed(group, {log: None if at is None else _offset(at) for log, at in found.items()})
     raise ValueError(f"there is no micro-operation {micro!r}")
 
 

@@ -47,9 +47,11 @@ class Assign(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """Reads whatever logs of these topics the group leaves to it."""
+    """Reads whatever logs of these topics the group leaves to it. Of a group that has a name, all members together
+    must read everything, and a poll is ok once its records were dealt with."""
 
     topics: tuple[str, ...]
+    group: str = ""
 
 
 class Ends(NamedTuple):
@@ -64,7 +66,22 @@ class Delete(NamedTuple):
     before: Mapping[str, int]
 
 
-Micro = Send | Poll | Assign | Subscribe | Ends | Delete
+class Commit(NamedTuple):
+    """Commits, for a group, the offsets that are next, by log. `epoch`: the generation or member epoch, -1: unknown."""
+
+    group: str
+    offsets: Mapping[str, int]
+    epoch: int = -1
+
+
+class Committed(NamedTuple):
+    """Asks what a group has committed: by log the offset, None where nothing is. Empty until it has completed."""
+
+    group: str
+    offsets: Mapping[str, int | None] = {}
+
+
+Micro = Send | Poll | Assign | Subscribe | Ends | Delete | Commit | Committed
 
 
 @dataclass(slots=True)
@@ -108,12 +125,18 @@ def _micro_text(micro: Micro) -> str:
         case Assign(starts):
             logs = (log if start is None else f"{log} from {start}" for log, start in sorted(starts.items()))
             return f"assigns {', '.join(logs)}"
-        case Subscribe(topics):
-            return f"subscribes to {', '.join(topics)}"
+        case Subscribe(topics, group):
+            return f"subscribes to {', '.join(topics)}" + (f" in group {group}" if group else "")
         case Ends(ends):
             return "asks for ends " + ", ".join(f"{log} {end}" for log, end in sorted(ends.items()))
         case Delete(before):
             return "deletes " + ", ".join(f"{log} below {offset}" for log, offset in sorted(before.items()))
+        case Commit(group, offsets, epoch):
+            listed = ", ".join(f"{log} {offset}" for log, offset in sorted(offsets.items()))
+            return f"commits for group {group}" + (f" in epoch {epoch}" if epoch >= 0 else "") + f" {listed}"
+        case Committed(group, found):
+            listed = ", ".join(f"{log} {'none' if at is None else at}" for log, at in sorted(found.items()))
+            return f"asks what group {group} has committed: {listed or 'nothing yet'}"
 
 
 def _records_text(log: str, records: Sequence[tuple[int, str]]) -> str:

@@ -1,8 +1,8 @@
 """Rare: how often a run came to what seldom happens and where the mistakes are; a quiet simulator proves nothing.
 
-While it is entered, methods of the product are wrapped (`replica_rarities` and `controller_rarities` say which): what
-passes through them is counted and left as it is, so that runs with and without it are the same, event by event. Whoever
-renames what is wrapped is told so when they are imported.
+While it is entered, methods of the product are wrapped (`replica_rarities`, `controller_rarities` and `group_rarities`
+say which): what passes through them is counted and left as it is, so that runs with and without it are the same, event
+by event. Whoever renames what is wrapped is told so when they are imported.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from functools import wraps
 from types import TracebackType
 
-from dohle.testing.invariants import controller_rarities, replica_rarities
+from dohle.testing.invariants import controller_rarities, group_rarities, replica_rarities
 from dohle.testing.invariants.rarities import RARE, Counts
 
 __all__ = ["RARE", "WRAPS", "Rare"]
 
-WRAPS = (*replica_rarities.WRAPS, *controller_rarities.WRAPS)
+WRAPS = (*replica_rarities.WRAPS, *controller_rarities.WRAPS, *group_rarities.WRAPS)
 
 
 class Rare:

@@ -1,7 +1,8 @@
 """Rarities: the names of what `Rare` counts, and how a function of the product is wrapped to see it.
 
 Each wrap is a function around one of the product's, named by the attribute itself, and calls it once with what it was
-given. Where they are: `replica_rarities` for storage, brokers and clients, `controller_rarities` for controllers.
+given. Where they are: `replica_rarities` for storage, brokers and clients, `controller_rarities` for controllers,
+`group_rarities` for groups of consumers.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ RARE = (
     "a broker is forgotten",
     "a change is left open by a controller that lost its office",
     "a broker takes a snapshot",
+    "a commit of a fenced member is refused",
+    "a commit of an old epoch is refused",
     "a compaction runs",
     "a compaction's swap is finished at a start",
     "a compaction's swap is undone at a start",
+    "a coordinator resigns while somebody waits",
     "a damaged snapshot is refused",
     "a deletion is acknowledged",
     "a deletion is acknowledged under another leader than it was asked of",
@@ -33,7 +37,9 @@ RARE = (
     "a leader's session ends in silence",
     "a log begins later on a follower",
     "a log that begins within a batch is read",
+    "a member does not give up in time",
     "a member returns with a doubt",
+    "a member's session ends",
     "a metadata follower changes its controller",
     "a PreVote is refused",
     "a process is killed while it writes its vote",
@@ -63,6 +69,7 @@ RARE = (
     "an append is refused for want of replicas",
     "an eligible replica leads",
     "an unclean election is held",
+    "groups are taken over by another coordinator",
     "new replicas are placed beside a draining broker",
     "an ISR grows",
     "an ISR shrinks",

@@ -319,6 +319,23 @@ class World:
         for connection in self.fabric.of(process):
             connection.break_off(self.director.random.randint(0, 1))
 
+    def kill_client(self, process: SimProcess) -> None:
+        """Ends a client's process as SIGKILL does."""
+        self.say(f"{process.name} is killed")
+        process.loop.kill()
+        self.fabric.died(process)
+
+    def pause_client(self, process: SimProcess) -> None:
+        """Stops it as SIGSTOP does."""
+        process.loop.pause()
+        self.say(f"{process.name} is paused")
+        self.fabric.world_changed()
+
+    def resume_client(self, process: SimProcess) -> None:
+        process.loop.resume()
+        self.say(f"{process.name} goes on")
+        self.fabric.world_changed()
+
     def move_wall_clock(self, node_id: int, by_ms: int) -> None:
         """Sets the machine's wall clock forward, or back."""
         machine = self.machines[node_id]

@@ -15,6 +15,8 @@ from tests.simulation.mutations.drains import DRAINS
 from tests.simulation.mutations.eligible import ELIGIBLE
 from tests.simulation.mutations.fencing import FENCING
 from tests.simulation.mutations.forks import FORKS
+from tests.simulation.mutations.group_clients import GROUP_CLIENTS
+from tests.simulation.mutations.groups import GROUPS
 from tests.simulation.mutations.in_sync import IN_SYNC
 from tests.simulation.mutations.leading import LEADING
 from tests.simulation.mutations.neighbours import NEIGHBOURS
@@ -39,6 +41,7 @@ MUTATIONS = (
     *IN_SYNC,
     *LEADING,
     *READERS,
+    *GROUP_CLIENTS,
     *PLACING,
     *FENCING,
     *SHUTDOWNS,
@@ -57,6 +60,7 @@ MUTATIONS = (
     *ROOM,
     *DIR_MOVES,
     *UPGRADES,
+    *GROUPS,
 )
 
 KEPT_FILE = Path(__file__).with_name("kept.toml")
