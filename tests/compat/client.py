@@ -16,6 +16,18 @@ class Told(Exception):
     """The client did not do it. Its text is what the client says, and so what the broker told it."""
 
 
+class Member(Protocol):
+    """A member of a group that reads and commits by itself. Each call may raise CannotDo and Told."""
+
+    def read(self) -> Sequence[tuple[int, bytes]]:
+        """Returns what it has read so far, each value with its partition."""
+        ...
+
+    def leave(self) -> None:
+        """Returns once it has committed what it has read, and has left."""
+        ...
+
+
 class KafkaClient(Protocol):
     """One library or program. Values are short, and without line breaks. Each call may raise CannotDo and Told."""
 
@@ -43,6 +55,10 @@ class KafkaClient(Protocol):
 
     def subscribe(self, topic: str, group: str, count: int, seconds: float) -> Sequence[bytes]:
         """Reads so many as a member of a group, from the beginning. Tries it for so long."""
+        ...
+
+    def join(self, topic: str, group: str) -> Member:
+        """Begins to read as one more member of a group, from the beginning where nothing is committed."""
         ...
 
 

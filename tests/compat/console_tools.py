@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.compat.client import PATIENCE_S, Told, halves, never
+from tests.compat.members import Reading
+from tests.compat.python_clients import reading_by
 
 _QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
 _CLASSES = {
@@ -82,6 +84,13 @@ class ConsoleTools:
             logging="debug",
         )
         return self._lines(command, count)
+
+    def join(self, topic: str, group: str) -> Reading:
+        command = self._command(
+            *("kafka-console-consumer", "--topic", topic, "--group", group, "--from-beginning"),
+            *("--command-property", "auto.commit.interval.ms=200", "--formatter-property", "print.partition=true"),
+        )
+        return reading_by(command)
 
     def _topics(self, what: str, topic: str, *more: str) -> None:
         self._done("kafka-topics", what, "--topic", topic, *more)

@@ -1,6 +1,6 @@
 """What came of every scenario with every client, as outcomes.json keeps it, and the page that is made of it.
 
-By the client's key it has `version`, and by scenario one of PASSES, "waits: …" and "cannot: …".
+By the client's key it has `version`, and by scenario one of PASSES and "cannot: …".
 """
 
 from __future__ import annotations
@@ -15,13 +15,9 @@ from tests.compat.scenarios import SCENARIOS, Scenario
 FILE = HERE / "outcomes.json"
 PAGE = HERE.parent.parent / "docs" / "compatibility.md"
 PASSES = "passes"
-_WAITS, _CANNOT = "waits: ", "cannot: "
+_CANNOT = "cannot: "
 
 Outcomes = dict[str, dict[str, str]]
-
-
-def waits(what: str) -> str:
-    return _WAITS + what
 
 
 def cannot(why: str) -> str:
@@ -54,8 +50,7 @@ def page(outcomes: Outcomes) -> str:
         columns = [scenario for scenario in SCENARIOS if scenario.part == part]
         rows = ([_shown(client), *(_cell(outcomes, client, one.key) for one in columns)] for client in CLIENTS)
         lines += ["", words, "", *_table(["client", *(scenario.title for scenario in columns)], rows)]
-    lines += ["", _WAITING, "", *_reasons(outcomes, _WAITS)]
-    lines += ["", "## What a client cannot do", "", *_reasons(outcomes, _CANNOT)]
+    lines += ["", _WAITING, "", "## What a client cannot do", "", *_reasons(outcomes)]
     return "\n".join(lines) + "\n"
 
 
@@ -76,22 +71,20 @@ def _cell(outcomes: Outcomes, client: Tried, key: str) -> str:
     outcome = outcomes.get(client.key, {}).get(key, "not tried yet")
     if outcome == PASSES:
         return "✓"
-    return "–" if outcome.startswith(_CANNOT) else outcome.removeprefix(_WAITS)
+    return "–" if outcome.startswith(_CANNOT) else outcome
 
 
-def _reasons(outcomes: Outcomes, kind: str) -> Iterator[str]:
-    """Yields a line for each different reason of that kind: whose it is, and for what."""
+def _reasons(outcomes: Outcomes) -> Iterator[str]:
+    """Yields a line for each different reason: whose it is, and for what."""
     found: dict[str, dict[str, list[str]]] = {}
     for client in CLIENTS:
         for scenario in SCENARIOS:
             outcome = outcomes.get(client.key, {}).get(scenario.key, "")
-            if outcome.startswith(kind):
-                found.setdefault(outcome.removeprefix(kind), {}).setdefault(client.name, []).append(scenario.title)
+            if outcome.startswith(_CANNOT):
+                found.setdefault(outcome.removeprefix(_CANNOT), {}).setdefault(client.name, []).append(scenario.title)
     for reason, whose in found.items():
         listed = [f"{name} ({', '.join(titles)})" for name, titles in whose.items()]
         yield f"- **{reason}**: {'; '.join(listed)}"
-    if not found:
-        yield "Nothing."
 
 
 _HEAD = """\
@@ -100,8 +93,8 @@ _HEAD = """\
 <!-- Made of tests/compat/outcomes.json by `make compat WRITE=1`: what is written here by hand is lost. -->
 
 `make compat` runs each client below through every scenario on this page, against three real nodes; this is what came of
-it. ✓ passes. A word is what the client waits for, – what it cannot do by itself: both are listed at the end. How to
-point a client at Dohle is in [kafka.md](kafka.md), a first program for each language in [clients](clients/README.md).\
+it. ✓ passes. – is what the client cannot do by itself, for the reasons at the end. How to point a client at Dohle is in
+[kafka.md](kafka.md), a first program for each language in [clients](clients/README.md).\
 """
 
 _TABLES = (
@@ -121,7 +114,11 @@ a topic that did not exist.""",
 ## Reading
 
 *Assigned*: partition 0, from its beginning and from within a batch, written by another client with every codec in turn.
-*By time*: from the first record that is not older than a moment. *Subscribed*: as a member of a consumer group.""",
+*By time*: from the first record that is not older than a moment. *Subscribed*: as a member of a consumer group.
+*Resumes*: a second member, after the first one has gone, reads what the group has not consumed. *Shares*: while records
+are written to four partitions a second member joins, each reads partitions of its own, and the second leaves; no record
+is missed. *Coordinator killed*: the node that coordinates a group of two is ended by `kill -9` while they read and
+commit; they read and commit on, and nothing that was committed is read again.""",
         "reading",
     ),
     (
@@ -137,4 +134,4 @@ that once more under the same name.""",
 _WAITING = """\
 ## What waits
 
-Not there yet for any client, besides what is listed: transactions, TLS and SASL."""
+Not there yet for any client: transactions, TLS and SASL."""

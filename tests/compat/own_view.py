@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from dohle.client.group_values import GroupDescription
 from dohle.client.values import TopicDescription
 from dohle.model.batch import split_batches
 from dohle.model.codecs import Codec
-from dohle.model.errors import UnknownTopicOrPartition
+from dohle.model.errors import DohleError, UnknownTopicOrPartition
 from dohle.model.ids import TopicPartition
-from dohle.sync import Admin, Consumer
+from dohle.sync import Admin, Consumer, Producer
 from tests.integration.clusters import Cluster
 
 
@@ -30,10 +31,10 @@ class OwnView:
         return f"compat-{next(self._numbers)}"
 
     @contextmanager
-    def topic(self, name: str = "") -> Iterator[str]:
-        """Makes a topic with one partition and three replicas, and deletes it afterwards."""
+    def topic(self, name: str = "", partitions: int = 1) -> Iterator[str]:
+        """Makes a topic with three replicas, and deletes it afterwards."""
         name = name or self.new_name()
-        self._admin.create_topic(name, partitions=1, replication_factor=3)
+        self._admin.create_topic(name, partitions=partitions, replication_factor=3)
         yield name
         self._admin.delete_topic(name)
 
@@ -63,6 +64,27 @@ class OwnView:
             end = consumer.end_offsets(partition)[partition]
             while consumer.position(partition) < end:
                 found.append(next(consumer).value)
+        return found
+
+    def write(self, topic: str, records: Sequence[tuple[int, bytes]]) -> None:
+        """Writes values, each to its partition; returns once all are acknowledged."""
+        with Producer(self.cluster.bootstrap) as producer:
+            for sent in [producer.send(topic, value, partition=partition) for partition, value in records]:
+                sent.result()
+
+    def coordinator(self, group: str) -> int:
+        """Returns the node that coordinates the group."""
+        return self._group(group).coordinator
+
+    def committed(self, group: str, topic: str) -> dict[int, int | None]:
+        """Returns the group's committed offsets by partition, of those partitions that it has or has had."""
+        found = self._group(group).partitions
+        return {one.name.partition: one.committed_offset for one in found if one.name.topic == topic}
+
+    def _group(self, group: str) -> GroupDescription:
+        found = self._admin.describe_groups([group])[group]
+        if isinstance(found, DohleError):
+            raise found
         return found
 
     def codecs(self, topic: str) -> set[Codec]:

@@ -2,7 +2,8 @@
 
 A request names what is to be done as the methods of `KafkaClient` are called, and has their arguments. An answer has
 `values` or `configs` where those are asked for; `cannot` says why the client has no way to do it, `error` what it says
-when it failed. Halfway through `produce` the program says {"half": true} and goes on at the next line.
+when it failed. Halfway through `produce` the program says {"half": true} and goes on at the next line. Who is to `join`
+a group says {"read": [partition, value]} for each record; at the next line it leaves, and answers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.compat.client import PATIENCE_S, CannotDo, Told
+from tests.compat.members import Note, Reading
 
+_MEMBERSHIP_S = 600.0
+"""A member leaves by itself after that."""
 _MORE_PATIENCE_S = 30.0
 """A program gives up by itself before the one who asks it does."""
 
@@ -28,6 +32,7 @@ class Program:
 
     def __init__(self, command: Sequence[str], bootstrap: str) -> None:
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 -- what it says aside; a pipe would have to be read
+        self._start, self._bootstrap = command, bootstrap
         self._command = [*command, bootstrap]
         self._process = self._started()
         self._unread = b""
@@ -75,12 +80,29 @@ class Program:
     def subscribe(self, topic: str, group: str, count: int, seconds: float) -> Sequence[bytes]:
         return _bytes(self._ask("subscribe", topic=topic, group=group, count=count, seconds=seconds))
 
-    def _ask(self, what: str, halfway: Callable[[], None] | None = None, **arguments: Any) -> dict[str, Any]:
+    def join(self, topic: str, group: str) -> Reading:
+        beside = Program(self._start, self._bootstrap)  # one that does nothing else
+        return Reading(lambda note, _leaving: beside._member(topic, group, note), lambda: beside._say({}))
+
+    def _member(self, topic: str, group: str, note: Note) -> None:
+        try:
+            self._ask("join", note=note, topic=topic, group=group, seconds=_MEMBERSHIP_S)
+        finally:
+            self.close()
+
+    def _ask(
+        self, what: str, halfway: Callable[[], None] | None = None, note: Note | None = None, **arguments: Any
+    ) -> dict[str, Any]:
         if self._process.poll() is not None:  # an earlier scenario, which failed of it, was its end
             self._process, self._unread = self._started(), b""
         began = self._words.seek(0, os.SEEK_END)
         self._say({"do": what, **arguments})
         answer = self._answer()
+        while "read" in answer:
+            assert note is not None
+            partition, value = answer["read"]
+            note(partition, value.encode())
+            answer = self._answer()
         if answer.get("half"):
             assert halfway is not None
             halfway()

@@ -7,11 +7,13 @@ import contextlib
 import io
 import logging
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.compat.client import PATIENCE_S, CannotDo, Told, halves, never
+from tests.compat.members import Note, Reading
 
 
 class Librdkafka:
@@ -84,6 +86,19 @@ class Librdkafka:
             )
             consumer.subscribe([topic])
             return self._read(consumer, count, seconds, words)
+
+    def join(self, topic: str, group: str) -> Reading:
+        def work(note: Note, leaving: threading.Event) -> None:
+            config = {"group.id": group, "auto.offset.reset": "earliest", "auto.commit.interval.ms": 200}
+            consumer = self._kafka.Consumer({**self._config, **config})
+            consumer.subscribe([topic])
+            while not leaving.is_set():
+                message = consumer.poll(0.2)
+                if message is not None and message.error() is None:
+                    note(message.partition(), message.value())
+            consumer.close()
+
+        return Reading(work)
 
     def _consumer(self) -> Any:
         return self._kafka.Consumer({**self._config, "group.id": "none", "enable.auto.commit": False})
@@ -175,6 +190,23 @@ class KafkaPython:
                     values += [record.value for record in records]
             consumer.close()
         return _all(values, count, words)
+
+    def join(self, topic: str, group: str) -> Reading:
+        def work(note: Note, leaving: threading.Event) -> None:
+            consumer = self._kafka.KafkaConsumer(
+                topic,
+                bootstrap_servers=self._bootstrap,
+                group_id=group,
+                auto_offset_reset="earliest",
+                auto_commit_interval_ms=200,
+            )
+            while not leaving.is_set():
+                for records in consumer.poll(200).values():
+                    for record in records:
+                        note(record.partition, record.value)
+            consumer.close()
+
+        return Reading(work)
 
     def _consumer(self, topic: str) -> tuple[Any, Any]:
         consumer = self._kafka.KafkaConsumer(bootstrap_servers=self._bootstrap, group_id=None)
@@ -279,6 +311,22 @@ class Aiokafka:
             _run(read())
         return _all(values, count, words)
 
+    def join(self, topic: str, group: str) -> Reading:
+        async def read(note: Note, leaving: threading.Event) -> None:
+            async with self._kafka.AIOKafkaConsumer(
+                topic,
+                bootstrap_servers=self._bootstrap,
+                group_id=group,
+                auto_offset_reset="earliest",
+                auto_commit_interval_ms=200,
+            ) as consumer:
+                while not leaving.is_set():
+                    for records in (await consumer.getmany(timeout_ms=200)).values():
+                        for record in records:
+                            note(record.partition, record.value)
+
+        return Reading(lambda note, leaving: asyncio.run(read(note, leaving)))
+
     async def _consume(self, topic: str, offset: int, timestamp_ms: int | None, count: int) -> list[bytes]:
         consumer = self._kafka.AIOKafkaConsumer(bootstrap_servers=self._bootstrap)
         await consumer.start()
@@ -332,6 +380,10 @@ class Kcat:
             raise Told((late.stderr or b"").decode()) from None
         return done.stdout.splitlines()
 
+    def join(self, topic: str, group: str) -> Reading:
+        config = ["-X", "auto.offset.reset=earliest", "-X", "auto.commit.interval.ms=200"]
+        return reading_by([*self._command, *config, "-u", "-f", "%p\\t%s\\n", "-G", group, topic])
+
     def produce(self, topic: str, values: Sequence[bytes], codec: str, interrupted: Callable[[], None]) -> None:
         command = [*self._command, "-P", "-t", topic, "-p", "0", "-z", codec, "-X", "acks=all"]
         first, second = halves(values)
@@ -354,6 +406,20 @@ class Kcat:
         done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.splitlines()
+
+
+def reading_by(command: Sequence[str]) -> Reading:
+    """Starts a program that prints a line for each record: the partition, a tab, the value. SIGTERM has it leave."""
+    program = subprocess.Popen(command, stdout=subprocess.PIPE)
+
+    def work(note: Note, leaving: threading.Event) -> None:
+        assert program.stdout is not None
+        with program:
+            for line in program.stdout:
+                partition, _, value = line.rstrip(b"\n").partition(b"\t")
+                note(int(partition.removeprefix(b"Partition:")), value)
+
+    return Reading(work, program.terminate)
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

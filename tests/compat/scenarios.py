@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from dohle.model.codecs import Codec
 from tests.compat.client import KafkaClient, never
+from tests.compat.group_scenarios import outlives_its_coordinator, shares
 from tests.compat.own_view import OwnView
 from tests.compat.python_clients import Librdkafka
 from tests.integration.clusters import until
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
-_GROUP_S = 10.0
-
-WAITS: Mapping[str, str] = {
-    "groups": r"(?i)coordinator( for \S+)?[ _]?(is[ _])?not[ _]?available",
-}
-"""What a client says where it asks for what is not there yet, by what that is."""
+_GROUP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,11 +30,6 @@ class Scenario:
     """Runs it; the last argument says whether the client may write twice what it writes while a leader dies."""
     short: bool = False
     """Whether `make compat SHORT=1` runs it too."""
-
-
-def waits_for(told: str) -> str | None:
-    """Returns what is not there yet and made the client say that; None if it is something else."""
-    return next((what for what, pattern in WAITS.items() if re.search(pattern, told)), None)
 
 
 def _values(count: int, of: str = "") -> list[bytes]:
@@ -95,8 +85,17 @@ def _seeks(seen: OwnView, client: KafkaClient, _repeats: bool) -> None:
 
 def _subscribes(seen: OwnView, client: KafkaClient, _repeats: bool) -> None:
     with seen.topic() as topic:
-        Librdkafka(seen.cluster.kafka_bootstrap).produce(topic, _values(40), "lz4", never)
+        Librdkafka(seen.cluster.kafka_bootstrap).produce(topic, _values(40), "gzip", never)
         assert client.subscribe(topic, f"group-of-{topic}", 40, _GROUP_S) == _values(40)
+
+
+def _resumes(seen: OwnView, client: KafkaClient, _repeats: bool) -> None:
+    writer = Librdkafka(seen.cluster.kafka_bootstrap)
+    with seen.topic() as topic:
+        for round_ in ("first", "second"):
+            writer.produce(topic, _values(40, round_), "none", never)
+            read = client.subscribe(topic, f"group-of-{topic}", 40, _GROUP_S)
+            assert read == _values(40, round_), "what the group has not consumed"
 
 
 def _creates(seen: OwnView, client: KafkaClient, _repeats: bool) -> None:
@@ -143,7 +142,10 @@ SCENARIOS = (
     Scenario("writing", "writing", "creates by writing", _creates_by_writing),
     Scenario("assigned", "reading", "assigned", _reads, short=True),
     Scenario("time", "reading", "by time", _seeks),
-    Scenario("subscribe", "reading", "subscribed", _subscribes),
+    Scenario("subscribe", "reading", "subscribed", _subscribes, short=True),
+    Scenario("resumes", "reading", "resumes", _resumes),
+    Scenario("shares", "reading", "shares", shares),
+    Scenario("coordinator", "reading", "coordinator killed", outlives_its_coordinator),
     Scenario("create", "topics", "creates, deletes", _creates),
     Scenario("grow", "topics", "adds partitions", _grows),
     Scenario("alter", "topics", "alters", _alters),

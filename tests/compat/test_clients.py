@@ -9,9 +9,9 @@ import pytest
 from dohle.kafka.messages.cluster import ApiVersionsRequest, ApiVersionsResponse
 from tests.compat.client import CannotDo, KafkaClient
 from tests.compat.clients import Tried
-from tests.compat.outcomes import PASSES, cannot, load, waits, write_down
+from tests.compat.outcomes import PASSES, cannot, load, write_down
 from tests.compat.own_view import OwnView
-from tests.compat.scenarios import Scenario, waits_for
+from tests.compat.scenarios import Scenario
 from tests.integration.kafka.raw import RawKafka
 
 pytestmark = [pytest.mark.processes, pytest.mark.compat]
@@ -25,11 +25,6 @@ def test_a_client_does_what_is_written_of_it(
         outcome = PASSES
     except CannotDo as reason:
         outcome = cannot(str(reason))
-    except Exception as error:
-        what = waits_for(f"{type(error).__name__}: {error}")
-        if what is None:
-            raise
-        outcome = waits(what)
     if os.environ.get("DOHLE_COMPAT_WRITE"):
         write_down(tried, version, scenario, outcome)
     written = load().get(tried.key, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.compat.clients import CLIENTS
 from tests.compat.outcomes import PAGE, load, page
-from tests.compat.scenarios import SCENARIOS, waits_for
+from tests.compat.scenarios import SCENARIOS
 
 
 def test_the_page_is_made_of_the_outcomes() -> None:
@@ -18,10 +18,3 @@ def test_every_client_was_tried_with_everything_in_the_version_that_is_pinned() 
         assert outcomes[client.key].keys() == {"version", *(scenario.key for scenario in SCENARIOS)}, client.name
         if client.key != "kcat":  # whose version is the distribution's
             assert outcomes[client.key]["version"] == client.version(), client.name
-
-
-def test_what_clients_wait_for_is_told_from_other_failures() -> None:
-    assert waits_for("[15] Group Coordinator Not Available: the broker returns this") == "groups"
-    assert waits_for("COORDINATOR_NOT_AVAILABLE") == "groups"
-    assert waits_for("LEADER_NOT_AVAILABLE") is None
-    assert waits_for("40 of 200 came") is None

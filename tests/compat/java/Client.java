@@ -77,6 +77,7 @@ public final class Client {
                     read(consumer, asked, answer);
                 }
             }
+            case "join" -> join(asked, topic);
             default -> {
                 try (Admin admin = Admin.create(known)) {
                     administer(admin, asked, topic, answer);
@@ -137,6 +138,23 @@ public final class Client {
         for (Future<RecordMetadata> one : sent) {
             one.get();
         }
+    }
+
+    private static void join(JsonNode asked, String topic) throws Exception {
+        long deadline = System.nanoTime() + (long) (asked.path("seconds").asDouble() * 1e9);
+        Map<String, Object> config = Map.of(
+                "group.id", asked.path("group").asText(), "auto.offset.reset", "earliest", "auto.commit.interval.ms", 200);
+        try (Consumer<String, String> consumer = consumer(config)) {
+            consumer.subscribe(List.of(topic));
+            while (!INPUT.ready() && System.nanoTime() < deadline) {
+                for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofMillis(200))) {
+                    ObjectNode said = JSON.createObjectNode();
+                    said.putArray("read").add(record.partition()).add(record.value());
+                    System.out.println(said);
+                }
+            }
+        }
+        INPUT.readLine();
     }
 
     private static Consumer<String, String> consumer(Map<String, Object> more) {

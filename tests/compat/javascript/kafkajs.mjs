@@ -1,15 +1,16 @@
 // KafkaJS behind the requests of ../programs.py.
 import kafkajs from 'kafkajs'
 import snappy from 'kafkajs-snappy'
-import { brokers, Cannot, inHalves, serve } from './wire.mjs'
+import { brokers, Cannot, inHalves, read as hasRead, serve, toldToLeave } from './wire.mjs'
 
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = kafkajs
 CompressionCodecs[CompressionTypes.Snappy] = snappy
 const codecs = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy }
 
+const withoutCodecs = 'leaves this codec to packages that build native code'
+
 const logCreator = () => ({ label, log }) => process.stderr.write(`${label} ${log.message} ${log.error ?? ''}\n`)
 const kafka = new Kafka({ clientId: 'compat', brokers, logCreator, logLevel: logLevel.WARN, retry: { retries: 30 } })
-const quick = new Kafka({ clientId: 'compat', brokers, logCreator, logLevel: logLevel.WARN, retry: { retries: 2 } })
 
 async function withAdmin (work) {
   const admin = kafka.admin()
@@ -23,13 +24,15 @@ async function withAdmin (work) {
 
 // KafkaJS has no assignment: whoever reads is a member of a group, and seeks once it has joined.
 async function read ({ topic, count, group }, offset) {
-  const consumer = quick.consumer({ groupId: group ?? `reader-${Date.now()}`, allowAutoTopicCreation: false })
+  const consumer = kafka.consumer({ groupId: group ?? `reader-${Date.now()}`, allowAutoTopicCreation: false })
   const values = []
   try {
     await consumer.connect()
     await consumer.subscribe({ topics: [topic], fromBeginning: true })
     await new Promise((resolve, reject) => {
-      consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error))
+      consumer.on(consumer.events.CRASH, ({ payload }) => reject(
+        payload.error.name === 'KafkaJSNotImplemented' ? new Cannot(withoutCodecs) : payload.error
+      ))
       consumer.run({
         eachMessage: async ({ partition, message }) => {
           if (values.length < count) values.push([partition, message.value.toString()])
@@ -62,7 +65,7 @@ serve({
     return { configs: Object.fromEntries(entries) }
   }),
   produce: async ({ topic, values, codec }) => {
-    if (!(codec in codecs)) throw new Cannot('leaves this codec to packages that build native code')
+    if (!(codec in codecs)) throw new Cannot(withoutCodecs)
     const producer = kafka.producer({ idempotent: true, createPartitioner: () => () => 0 })
     await producer.connect()
     try {
@@ -78,5 +81,15 @@ serve({
     const [{ offset }] = await withAdmin(admin => admin.fetchTopicOffsetsByTimestamp(asked.topic, asked.timestamp_ms))
     return read(asked, offset)
   },
-  subscribe: asked => read(asked)
+  subscribe: asked => read(asked),
+  join: async ({ topic, group }) => {
+    const consumer = kafka.consumer({ groupId: group, allowAutoTopicCreation: false })
+    await consumer.connect()
+    await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    await consumer.run({
+      eachMessage: async ({ partition, message }) => hasRead(partition, message.value.toString())
+    })
+    await toldToLeave()
+    await consumer.disconnect()
+  }
 })

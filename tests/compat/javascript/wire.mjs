@@ -19,6 +19,11 @@ export async function inHalves (values, send) {
   await send(values.slice(middle))
 }
 
+// Says that a member of a group has read a record.
+export const read = (partition, value) => say({ read: [partition, value] })
+// Returns once a member is to leave.
+export const toldToLeave = () => lines.next()
+
 export async function serve (handlers) {
   for (let line = await lines.next(); !line.done; line = await lines.next()) {
     const asked = JSON.parse(line.value)

@@ -39,6 +39,8 @@ func do(ctx context.Context, asked wire.Request) (wire.Answer, error) {
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RetryTimeout(5*time.Second), // at its end too
 			kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelDebug, nil)),
 		)
+	case "join":
+		return wire.Answer{}, wire.Member(ctx, func(ctx context.Context) error { return join(ctx, asked) })
 	}
 	client, err := connect()
 	if err != nil {
@@ -125,7 +127,26 @@ func read(ctx context.Context, asked wire.Request, options ...kgo.Opt) (wire.Ans
 		}
 		fetches.EachRecord(func(record *kgo.Record) { answer.Values = append(answer.Values, string(record.Value)) })
 	}
+	if asked.Group != "" { // what was polled last is committed by the next poll, which does not come
+		return answer, client.CommitUncommittedOffsets(ctx)
+	}
 	return answer, nil
+}
+
+func join(ctx context.Context, asked wire.Request) error {
+	client, err := connect(
+		kgo.ConsumerGroup(asked.Group), kgo.ConsumeTopics(asked.Topic), kgo.AutoCommitInterval(200*time.Millisecond),
+	)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for ctx.Err() == nil {
+		fetches := client.PollFetches(ctx)
+		fetches.EachRecord(func(record *kgo.Record) { wire.Read(int(record.Partition), record.Value) })
+		fetches.EachError(func(_ string, _ int32, err error) { fmt.Fprintln(os.Stderr, err) })
+	}
+	return client.CommitUncommittedOffsets(context.Background())
 }
 
 func main() { wire.Serve(do) }

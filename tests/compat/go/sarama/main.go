@@ -35,6 +35,8 @@ func do(ctx context.Context, asked wire.Request) (wire.Answer, error) {
 		return assigned(ctx, asked)
 	case "subscribe":
 		return subscribe(ctx, asked)
+	case "join":
+		return wire.Answer{}, wire.Member(ctx, func(ctx context.Context) error { return join(ctx, asked) })
 	}
 	admin, err := sarama.NewClusterAdmin(wire.Brokers(), config())
 	if err != nil {
@@ -172,6 +174,33 @@ func subscribe(ctx context.Context, asked wire.Request) (wire.Answer, error) {
 		}
 	}
 	return wire.Answer{Values: reader.values}, nil
+}
+
+type reader struct{ member }
+
+func (r *reader) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for message := range claim.Messages() {
+		wire.Read(int(message.Partition), message.Value)
+		session.MarkMessage(message, "")
+	}
+	return nil
+}
+
+func join(ctx context.Context, asked wire.Request) error {
+	config := config()
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Consumer.Offsets.AutoCommit.Interval = 200 * time.Millisecond
+	group, err := sarama.NewConsumerGroup(wire.Brokers(), asked.Group, config)
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	for ctx.Err() == nil { // a session ends with each rebalance, and with its coordinator
+		if err := group.Consume(ctx, []string{asked.Topic}, &reader{}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	return nil
 }
 
 func main() { wire.Serve(do) }

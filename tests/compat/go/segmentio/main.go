@@ -22,6 +22,8 @@ func do(ctx context.Context, asked wire.Request) (wire.Answer, error) {
 		return wire.Answer{}, produce(ctx, asked)
 	case "consume", "consume_since", "subscribe":
 		return read(ctx, asked)
+	case "join":
+		return wire.Answer{}, wire.Member(ctx, func(ctx context.Context) error { return join(ctx, asked) })
 	}
 	return administer(ctx, asked, &kafka.Client{Addr: kafka.TCP(wire.Brokers()...), Timeout: wire.Patience})
 }
@@ -127,6 +129,25 @@ func read(ctx context.Context, asked wire.Request) (wire.Answer, error) {
 		}
 	}
 	return answer, err
+}
+
+func join(ctx context.Context, asked wire.Request) error {
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: wire.Brokers(), Topic: asked.Topic, GroupID: asked.Group, StartOffset: kafka.FirstOffset,
+		MaxWait: 200 * time.Millisecond,
+	})
+	defer reader.Close()
+	for ctx.Err() == nil {
+		message, err := reader.FetchMessage(ctx)
+		if err == nil {
+			wire.Read(message.Partition, message.Value)
+			err = reader.CommitMessages(context.Background(), message)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	return nil
 }
 
 func main() { wire.Serve(do) }

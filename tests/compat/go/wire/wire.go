@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -57,6 +58,31 @@ func HalfWritten() {
 		panic(err)
 	}
 	input.Scan()
+}
+
+var saying sync.Mutex
+
+// Member is one that reads in a group, until the next line of input, with which ctx ends and it is to leave.
+func Member(ctx context.Context, read func(ctx context.Context) error) error {
+	ctx, leave := context.WithCancel(ctx)
+	told := make(chan struct{})
+	go func() {
+		input.Scan()
+		leave()
+		close(told)
+	}()
+	err := read(ctx)
+	<-told
+	return err
+}
+
+// Read says that a member has read a record.
+func Read(partition int, value []byte) {
+	saying.Lock()
+	defer saying.Unlock()
+	if err := output.Encode(map[string][]any{"read": {partition, string(value)}}); err != nil {
+		panic(err)
+	}
 }
 
 // Serve answers requests until the input ends. The first argument of the program names the brokers.
