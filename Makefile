@@ -41,7 +41,7 @@ suites: $(READY) ## runs the suites of Kafka's clients: QUICK=1, UPDATE=1, KAFKA
 	@$(BIN)/python -m tests.suites $(if $(QUICK),--quick) $(if $(UPDATE),--update) $(if $(KAFKA),--kafka) $(if $(WHOLE),--whole) \
 	  $(if $(STANDS),--stands $(STANDS)) $(NAMES)
 
-differential: $(READY) ## asks a real Apache Kafka and a node the same 2,500 requests, and compares; needs Java and Maven
+differential: $(READY) ## asks a real Apache Kafka and a node the same 3,600 requests, and compares; needs Java and Maven
 	@DIFFERENTIAL=full $(BIN)/python -m pytest -rs tests/differential
 
 sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of fresh ones, FROM=, MINUTES=, JOBS=

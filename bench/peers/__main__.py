@@ -67,8 +67,15 @@ def parsed(arguments: Sequence[str]) -> tuple[list[str], Size]:
         parser.error(f"no part is named {' or '.join(unknown)}: there are {', '.join(PARTS)}")
     size = SMOKE if asked.pop("smoke") else Size()
     size = replace(size, **{name: value for name, value in asked.items() if value is not None})
-    if size.rounds < 1 or size.seconds <= 0 or size.idle_s <= 0 or size.warm_up < 0 or size.warm_s < 0:
-        parser.error("rounds, seconds and idle-s must be above 0, warm-s and warm-up not below it")
+    if (
+        size.rounds < 1
+        or size.seconds <= 0
+        or size.idle_s <= 0
+        or size.warm_up < 0
+        or size.warm_s < 0
+        or min(size.beating, size.waiting) < 1
+    ):
+        parser.error("all must be above 0, but warm-s and warm-up, which may be 0")
     return [part for part in PARTS if not parts or part in parts], size
 
 

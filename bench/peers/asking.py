@@ -134,6 +134,19 @@ def records_in(port: int, topic: str) -> int:
     return total
 
 
+def write(port: int, topic: str, number: int, value: bytes) -> bool:
+    """Writes a record to the partition with acks=all; returns whether that was done."""
+    found = partitions(port, topic).get(number)
+    if found is None or found.leader < 0:
+        return False
+    batch = encode_batch([Record(key=None, value=value, timestamp_ms=int(time.time() * 1000))])
+    kind = ProduceRequest.Topic
+    data = [kind(name=topic, partition_data=[kind.Partition(index=number, records=memoryview(batch))])]
+    request = ProduceRequest(acks=-1, timeout_ms=5000, topic_data=data)
+    answer = ask(brokers(port)[found.leader], request, ProduceResponse, _PRODUCE_BY_NAME)
+    return answer.responses[0].partition_responses[0].error_code == 0
+
+
 def first_write(ports: list[int], topic: str) -> None:
     """Makes a topic of one partition and writes a record with acks=all, as soon as that can be done."""
 
@@ -142,15 +155,7 @@ def first_write(ports: list[int], topic: str) -> None:
         return True
 
     def written() -> bool:
-        leader = partitions(ports[0], topic)[0].leader if partitions(ports[0], topic) else -1
-        if leader < 0:
-            return False
-        batch = encode_batch([Record(key=None, value=b"first", timestamp_ms=int(time.time() * 1000))])
-        kind = ProduceRequest.Topic
-        data = [kind(name=topic, partition_data=[kind.Partition(index=0, records=memoryview(batch))])]
-        request = ProduceRequest(acks=-1, timeout_ms=5000, topic_data=data)
-        answer = ask(brokers(ports[0])[leader], request, ProduceResponse, _PRODUCE_BY_NAME)
-        return answer.responses[0].partition_responses[0].error_code == 0
+        return write(ports[0], topic, 0, b"first")
 
     until("a topic can be made", created, every_s=0.01)
     until("a record can be written", written, every_s=0.01)

@@ -15,6 +15,9 @@ DOHLE, RELAXED, KAFKA, KAFKA_ALIKE, CEILING = "dohle", "dohle relaxed", "kafka",
 """`KAFKA_ALIKE` gives what Dohle gives by default: an fsync before each acknowledgement, and a session as long."""
 NOBODY = "-"
 """The client of what needs none."""
+SDK, JAVA, LIBRDKAFKA = "SDK", "Java", "librdkafka"
+GROUP_CLIENTS = (JAVA, LIBRDKAFKA)
+PROTOCOLS = ("consumer", "classic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,23 @@ GAP = Measure("gap after kill -9, median", "s", False)
 WORST_GAP = Measure("gap after kill -9, worst", "s", False)
 IDLE_RSS = Measure("idle node, RSS", "MB", False)
 IDLE_CPU = Measure("idle node, CPU", "%", False)
+
+
+REBALANCE = Measure("11th member joins, interval 5 s", "s", False)
+QUICK_REBALANCE = Measure("11th member joins, interval 200 ms", "s", False)
+MOVED = Measure("partitions that an 11th member moves, of 66", "partitions", False)
+COMMITS = Measure("commits of 50 consumers", "commits/s", True)
+HEARTBEATS = Measure("5,000 members that beat, CPU of 3 nodes", "%", False)
+IDLE_MEMBERS = Measure("200 idle consumers, CPU of 3 nodes", "%", False)
+FIRST_SDK = Measure("first record, SDK", "ms", False)
+
+
+def first_record(protocol: str, client: str) -> Measure:
+    return Measure(f"first record, {protocol}, {client}", "ms", False)
+
+
+def coordinator_gap(client: str) -> Measure:
+    return Measure(f"commits after kill -9, worst, {client}", "s", False)
 
 
 def p50(per_s: int) -> Measure:
@@ -119,6 +139,17 @@ TARGETS: Sequence[Target] = (
     _at_most(WORST_GAP, 0.6),
     _at_most(IDLE_RSS, 70),
     _at_most(IDLE_CPU, 1),
+    _at_most(REBALANCE, 5.3),
+    _times_kafka(REBALANCE, 1.0),
+    _at_most(QUICK_REBALANCE, 0.6),
+    _times_kafka(MOVED, 1.0),
+    Target(COMMITS, "5,000 commits/s", lambda _: 5000),
+    _at_most(HEARTBEATS, 15),
+    _times_kafka(IDLE_MEMBERS, 1.0),
+    _at_most(FIRST_SDK, 60),
+    *(_times_kafka(first_record(protocol, client), 1.1) for protocol in PROTOCOLS for client in GROUP_CLIENTS),
+    *(_at_most(coordinator_gap(client), 1) for client in (SDK, JAVA)),
+    _times_kafka(coordinator_gap(LIBRDKAFKA), 1.0),
 )
 COLUMNS = ("MEASURE", "UNIT", "DOHLE", "KAFKA", "X KAFKA", "KAFKA ALIKE", "CLIENT'S CEILING", "TARGET", "REACHED")
 

@@ -53,12 +53,16 @@ class Peer(Protocol):
 class DohleNodes:
     name = "dohle"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, int] = MappingProxyType({})) -> None:
         cluster_id = id_text(new_id(random.SystemRandom()))
         nodes = len(NODES)
         self._cluster = LocalCluster.create(
             str(folder), nodes, base_port=free_base_port(nodes), new_cluster_id=cluster_id
         )
+        for node in self._cluster.state.nodes:
+            path = Path(self._cluster.state.config_path(node))
+            kept = [line for line in path.read_text().splitlines() if line.split(" = ")[0] not in settings]
+            path.write_text("\n".join([*(f"{name} = {value}" for name, value in settings.items()), *kept, ""]))
 
     def start(self, node_ids: Sequence[int] = NODES) -> None:
         self._cluster.start(node_ids)
@@ -68,6 +72,11 @@ class DohleNodes:
 
     def port(self, node_id: int) -> int:
         return self._cluster.state.node(node_id).kafka_port
+
+    @property
+    def own_bootstrap(self) -> str:
+        """Returns where the SDK finds it."""
+        return self._cluster.state.bootstrap
 
     def pids(self) -> list[int]:
         return [node.process.pid for node in self._cluster.state.nodes if node.process is not None]
@@ -86,9 +95,9 @@ def kafka(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[KafkaN
 
 
 @contextlib.contextmanager
-def dohle() -> Iterator[DohleNodes]:
+def dohle(settings: Mapping[str, int] = MappingProxyType({})) -> Iterator[DohleNodes]:
     with scratch() as folder:
-        nodes = DohleNodes(folder)
+        nodes = DohleNodes(folder, settings)
         try:
             yield nodes
         finally:
@@ -122,12 +131,12 @@ def bootstrap(peer: Peer) -> str:
 
 
 @contextlib.contextmanager
-def topic(peer: Peer, name: str, flush: str) -> Iterator[str]:
+def topic(peer: Peer, name: str, flush: str, partitions: int = asking.PARTITIONS) -> Iterator[str]:
     """A topic that all nodes know, gone again afterwards."""
     configs = {"min.insync.replicas": "2", FLUSH: flush}
     if peer.name == "kafka":
         configs["file.delete.delay.ms"] = "1000"  # a minute otherwise, and then beside the next measure
-    asking.create_topic(peer.port(1), name, configs)
-    all_say(peer, f"knows {name}", lambda port: asking.is_whole(port, name, asking.PARTITIONS))
+    asking.create_topic(peer.port(1), name, configs, partitions)
+    all_say(peer, f"knows {name}", lambda port: asking.is_whole(port, name, partitions))
     yield name
     asking.delete_topic(peer.port(1), name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from bench.measures import cpu_s, rss_mb
-from bench.peers import asking, figures, loads, nodes
+from bench.peers import asking, figures, groups, loads, nodes
 from bench.peers.figures import CEILING, DOHLE, KAFKA, KAFKA_ALIKE, RELAXED, Figures, Measure
 from bench.peers.loads import Client, Shape
 from bench.peers.nodes import DURABLE, NODES, Peer
@@ -36,16 +36,19 @@ _KILL_AFTER = 4000
 @dataclass(frozen=True, slots=True)
 class Size:
     """How much is measured: `seconds` of each load in each of so many rounds, after `warm_s` of it. Both peers are
-    warmed up by `warm_up` records before. `idle_s` is how long nodes are watched that nobody asks."""
+    warmed up by `warm_up` records before. `idle_s` is how long nodes are watched that nobody asks much. `beating` and
+    `waiting` are members of groups: those that only send heartbeats, and those that also wait for records."""
 
     rounds: int = 5
     seconds: float = 5.0
     warm_s: float = 2.0
     warm_up: int = 3_000_000
     idle_s: float = 20.0
+    beating: int = 5000
+    waiting: int = 200
 
 
-SMOKE = Size(rounds=1, seconds=1.0, warm_s=0.3, warm_up=9000, idle_s=2.0)
+SMOKE = Size(rounds=1, seconds=1.0, warm_s=0.3, warm_up=9000, idle_s=2.0, beating=300, waiting=10)
 
 
 class Comparison:
@@ -235,6 +238,7 @@ PARTS: Mapping[str, Callable[[Comparison], None]] = {
     "idle": Comparison.idle,
     "starts": Comparison.starts,
     "gaps": Comparison.gaps,
+    "groups": groups.measure,
 }
 
 

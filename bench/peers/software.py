@@ -22,13 +22,22 @@ def clients() -> Sequence[Client]:
     jars = kafka_jars()
     library = made("librdkafka-static", LIBRDKAFKA.digest + " ".join(_CONFIGURE), _build_librdkafka)
     java = (HERE / "Load.java").read_text()
-    classes = made("load-java", jars.name + java, lambda folder: _compile_java(folder, jars))
+    classes = made("load-java", jars.name + java, lambda folder: _compile_java(folder, jars, HERE / "Load.java"))
     c = (HERE / "load.c").read_text()
     loads = made("load-c", library.name + c, lambda folder: _compile_c(folder, library))
     return [
         Client("librdkafka", [str(loads / "load")]),
         Client("Java", ["java", _QUIET, "-Xmx512m", "-cp", f"{classes}:{jars}/*", "Load"]),
     ]
+
+
+def group_load() -> Sequence[str]:
+    """Returns the command of the Java client's loads of groups. Raises Unavailable."""
+    needed("java", "javac", "mvn")
+    jars = kafka_jars()
+    source = HERE / "Groups.java"
+    classes = made("groups-java", jars.name + source.read_text(), lambda folder: _compile_java(folder, jars, source))
+    return ["java", _QUIET, "-Xmx1g", "-cp", f"{classes}:{jars}/*", "Groups"]
 
 
 def _build_librdkafka(folder: Path) -> None:
@@ -41,8 +50,8 @@ def _build_librdkafka(folder: Path) -> None:
     shutil.rmtree(folder / "package")
 
 
-def _compile_java(folder: Path, jars: Path) -> None:
-    run(["javac", "-cp", f"{jars}/*", "-d", str(folder), str(HERE / "Load.java")], folder)
+def _compile_java(folder: Path, jars: Path, source: Path) -> None:
+    run(["javac", "-cp", f"{jars}/*", "-d", str(folder), str(source)], folder)
 
 
 def _compile_c(folder: Path, library: Path) -> None:
