@@ -205,7 +205,9 @@ class Consumer:
         if not member.subscribed and self._fetcher.assigned:
             raise InvalidRequest("this consumer has partitions of its own choice: assign() none of them first")
         interest = Interest(tuple(sorted({*topics})), pattern or "")
-        await member.subscribe(interest, RebalanceCallbacks(on_assigned, on_revoked, on_lost))
+        assert self._lent is not None, "it is in a group"
+        with self._lent.waiting():
+            await member.subscribe(interest, RebalanceCallbacks(on_assigned, on_revoked, on_lost))
 
     async def unsubscribe(self) -> None:
         """Leaves the group at once; what is finished is committed before, if that is this consumer's task."""
@@ -425,11 +427,8 @@ class Consumer:
         if self._lent is None:
             await self._ahead.wait()
             return
-        self._lent.waits(True)
-        try:
+        with self._lent.waiting():
             await self._ahead.wait()
-        finally:
-            self._lent.waits(False)
 
     def _begin_reading(self) -> None:
         """A reader is here: it has finished what it had."""

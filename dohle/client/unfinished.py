@@ -7,6 +7,8 @@ middle of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 from dohle.client.assigned_partition import AssignedPartition
@@ -48,7 +50,7 @@ class Lent(Unfinished):
         self._clock = clock
         self._from: dict[AssignedPartition, int] = {}  # the first offset that is out
         self._seen_at = clock.now()
-        self._waits = False
+        self._waiting = 0
         self._back = asyncio.Event()
 
     def lend(self, partition: AssignedPartition, offset: int) -> None:
@@ -62,10 +64,15 @@ class Lent(Unfinished):
             self._from.clear()
             self._tell()
 
-    def waits(self, waits: bool) -> None:
-        """The reader waits for records from now on, or goes on."""
-        self._waits = waits
-        self._seen_at = self._clock.now()
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The reader is here, and waits for records, or for the group to take it in."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._seen_at = self._clock.now()
 
     def finished_to(self, partition: AssignedPartition) -> int | None:
         return self._from.get(partition, partition.position)
@@ -85,7 +92,7 @@ class Lent(Unfinished):
             await self._back.wait()
 
     def busy_since(self) -> float | None:
-        return None if self._waits else self._seen_at
+        return None if self._waiting else self._seen_at
 
     def _tell(self) -> None:
         back, self._back = self._back, asyncio.Event()

@@ -292,6 +292,19 @@ async def test_a_static_member_waits_for_its_former_selfs_session_to_end(make_cl
         assert await read(consumer, 5) == VALUES[:5]
 
 
+async def test_who_waits_for_the_group_to_take_it_in_is_not_late(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster()
+    former = consumer_of(cluster, instance_id="one")
+    await former.subscribe(TOPIC)
+    interval_s = 0.05
+    async with consumer_of(cluster, instance_id="one", max_poll_interval_ms=int(interval_s * 1000)) as consumer:
+        joining = asyncio.create_task(consumer.subscribe(TOPIC))
+        await asyncio.sleep(2 * interval_s)
+        assert not joining.done()
+        await former.close()
+        await joining
+
+
 async def test_what_the_group_refuses_is_told_to_who_subscribes(make_cluster: MakeCluster) -> None:
     cluster = await make_cluster()
     cluster.fill(0, VALUES)
