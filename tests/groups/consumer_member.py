@@ -11,7 +11,7 @@ from dohle.groups.shard import GroupShard
 from dohle.model.errors import DohleError
 from dohle.model.group_errors import FencedMemberEpoch, UnknownMember
 from dohle.model.ids import PartitionKey, TopicId
-from dohle.testing.invariants.ownership import Heard
+from dohle.testing.invariants.ownership import Heard, said_to_have
 from tests.groups.group_world import GROUP, INTERVAL_S, REBALANCE_S, GroupWorld, Member, Request
 
 
@@ -77,7 +77,7 @@ class ConsumerMember(Member):
         def heard(shard: GroupShard, ticket: Ticket, moment: Moment) -> Outcome:
             outcome = command(shard, ticket, moment)
             if not isinstance(outcome.replies.get(ticket), DohleError):
-                self._heard[request] = self.world.ownership.heard(GROUP, command.member_id, command.owned)
+                self._heard[request] = self.world.ownership.heard(GROUP, command.member_id, said_to_have(command))
             return outcome
 
         request = self.world.send(heard, take, self)

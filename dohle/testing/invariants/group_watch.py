@@ -16,7 +16,7 @@ from dohle.groups.outcome import Moment, Outcome, Ticket
 from dohle.groups.records import GroupRecord, MemberRecord
 from dohle.groups.shard import GroupShard
 from dohle.model.errors import DohleError
-from dohle.testing.invariants.ownership import Heard, Ownership
+from dohle.testing.invariants.ownership import Heard, Ownership, said_to_have
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def watched_groups(violated: Callable[[str], None]) -> Iterator[None]:
     def heard(self: ConsumerGroups, request: ConsumerHeartbeat, ticket: Ticket, moment: Moment) -> Outcome:
         outcome = heartbeat(self, request, ticket, moment)
         if not isinstance(outcome.replies.get(ticket), DohleError):
-            number = ownership.heard(request.group_id, request.member_id, request.owned)
+            number = ownership.heard(request.group_id, request.member_id, said_to_have(request))
             asked.setdefault(self, {})[ticket] = number, request.group_id
         return outcome
 

@@ -1,8 +1,8 @@
 """Ownership: who of a group may believe that a partition is its own, judged by what the coordinator hears and tells.
 
-A member of KIP-848 holds a partition from the moment when it is told so until it says that it has given it up, or is
-fenced or gone for good. Nobody else is to be told that it has the partition before. A member that has asked again takes
-no answer to what it asked before.
+A member of KIP-848 holds a partition from the moment when it is told so until it says that it has given it up, is
+fenced, or leaves, be it for a while. Nobody else is to be told that it has the partition before. A member that has
+asked again takes no answer to what it asked before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NewType
 
+from dohle.groups.consumer.commands import ConsumerHeartbeat
 from dohle.groups.records import Assignment
 from dohle.model.ids import PartitionKey, id_text
 
@@ -58,6 +59,11 @@ class Ownership:
         for key, held in self._holders.get(group_id, {}).items():
             if key not in has:
                 held.pop(member_id, None)
+
+
+def said_to_have(request: ConsumerHeartbeat) -> Assignment | None:
+    """Returns what a heartbeat says that the member has; None: it does not say. Who leaves has nothing."""
+    return () if request.member_epoch < 0 else request.owned
 
 
 def _keys(assignment: Assignment) -> Iterator[PartitionKey]:
