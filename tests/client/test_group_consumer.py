@@ -296,10 +296,9 @@ async def test_who_waits_for_the_group_to_take_it_in_is_not_late(make_cluster: M
     cluster = await make_cluster()
     former = consumer_of(cluster, instance_id="one")
     await former.subscribe(TOPIC)
-    interval_s = 0.05
-    async with consumer_of(cluster, instance_id="one", max_poll_interval_ms=int(interval_s * 1000)) as consumer:
+    async with consumer_of(cluster, instance_id="one", max_poll_interval_ms=50) as consumer:
         joining = asyncio.create_task(consumer.subscribe(TOPIC))
-        await asyncio.sleep(2 * interval_s)
+        await asyncio.sleep(0.1)
         assert not joining.done()
         await former.close()
         await joining
