@@ -11,7 +11,7 @@ from dohle.groups.consumer.membership import Memberships
 from dohle.groups.offsets import Commit, Offsets
 from dohle.groups.outcome import NOTHING, Moment, Outcome, Ticket
 from dohle.groups.rebalances import Cause
-from dohle.model.group_errors import StaleMemberEpoch, UnknownMember
+from dohle.model.group_errors import UnknownMember
 from dohle.testing.invariants.rarities import Counts, Wrapped, around
 
 WRAPS: list[Wrapped] = []
@@ -54,7 +54,6 @@ def _(counts: Counts, original: Callable[..., Outcome]) -> Callable[..., Outcome
     def commit(self: Offsets, command: Commit, ticket: Ticket, moment: Moment) -> Outcome:
         outcome = original(self, command, ticket, moment)
         replies = outcome.replies[ticket]
-        counts.add("a commit of an old epoch is refused", any(isinstance(one, StaleMemberEpoch) for one in replies))
         counts.add("a commit of a fenced member is refused", any(isinstance(one, UnknownMember) for one in replies))
         return outcome
 

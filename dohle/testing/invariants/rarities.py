@@ -21,7 +21,6 @@ RARE = (
     "a change is left open by a controller that lost its office",
     "a broker takes a snapshot",
     "a commit of a fenced member is refused",
-    "a commit of an old epoch is refused",
     "a compaction runs",
     "a compaction's swap is finished at a start",
     "a compaction's swap is undone at a start",
