@@ -20,10 +20,10 @@ from dohle.kafka.messages.groups import (
 )
 from dohle.model.errors import DohleError, UnknownTopicId, UnknownTopicOrPartition
 from dohle.model.group_errors import (
+    CoordinatorLoadInProgress,
     GroupIdNotFound,
     IllegalGeneration,
     InvalidGroupId,
-    NotCoordinator,
     OffsetMetadataTooLarge,
 )
 from dohle.model.ids import TopicId
@@ -182,20 +182,20 @@ async def test_offsets_of_several_groups_come_in_one_answer(version: int) -> Non
 
 @pytest.mark.parametrize("version", range(1, 11))
 @in_virtual_time
-async def test_a_broker_that_does_not_coordinate_a_group_says_so(version: int) -> None:
+async def test_a_broker_that_does_not_coordinate_a_group_yet_says_so(version: int) -> None:
     served = await with_topic()
     groups = served.node.broker.groups
     gone = groups._led.pop(groups.partition_of("g"))
     try:
         answer = await served.ask(fetch(version, ["t"], "g"), OffsetFetchResponse, version)
         if version >= 8:
-            assert [one.error_code for one in answer.groups] == [NotCoordinator.code]
+            assert [one.error_code for one in answer.groups] == [CoordinatorLoadInProgress.code]
         elif version >= 2:
-            assert (answer.error_code, answer.topics) == (NotCoordinator.code, [])
+            assert (answer.error_code, answer.topics) == (CoordinatorLoadInProgress.code, [])
         else:
-            assert [one.error_code for one in answer.topics[0].partitions] == [NotCoordinator.code] * 2
+            assert [one.error_code for one in answer.topics[0].partitions] == [CoordinatorLoadInProgress.code] * 2
         if version >= 2:
-            assert await committed(served, commit(("t", 0, 7)), version) == [NotCoordinator.code]
+            assert await committed(served, commit(("t", 0, 7)), version) == [CoordinatorLoadInProgress.code]
     finally:
         groups._led[groups.partition_of("g")] = gone
 
@@ -208,10 +208,10 @@ async def test_of_several_groups_each_has_its_own_coordinator() -> None:
     assert await committed(served, commit(("t", 0, 7), group="b")) == [0]
     gone = groups._led.pop(groups.partition_of("a"))
     answer = await served.ask(fetch(10, ["t"], "a", "b"), OffsetFetchResponse)
-    assert [one.error_code for one in answer.groups] == [NotCoordinator.code, 0]
+    assert [one.error_code for one in answer.groups] == [CoordinatorLoadInProgress.code, 0]
     assert [one.topics for one in answer.groups[:1]] == [[]]
     deleted = await served.ask(DeleteGroupsRequest(groups_names=["a", "b"]), DeleteGroupsResponse)
-    assert [one.error_code for one in deleted.results] == [NotCoordinator.code, 0]
+    assert [one.error_code for one in deleted.results] == [CoordinatorLoadInProgress.code, 0]
     groups._led[groups.partition_of("a")] = gone
 
 
