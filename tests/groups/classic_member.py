@@ -67,7 +67,7 @@ class ClassicMember(Member):
         self._id = ""
         self._joined: Joined | None = None
         self._synced = False
-        self._dealt: list[tuple[TopicId, int]] = []
+        self._dealt: list[tuple[TopicId, int]] = []  # in this generation: a Sync sent again must not deal anew
         self._request: Request | None = None
         self._next_s = 0.0
         self._synced_in: dict[Request, int] = {}  # the generation
@@ -147,6 +147,7 @@ class ClassicMember(Member):
         match reply:
             case Joined():
                 self._id, self.epoch, self._joined = reply.member_id, reply.generation, reply
+                self._dealt = self.world.partitions()
             case NotJoined(MemberIdRequired(), member_id):
                 self._id = member_id
             case NotJoined(UnknownMember()):
@@ -160,7 +161,6 @@ class ClassicMember(Member):
         shares: dict[str, list[tuple[str, int]]] = {one.member_id: [] for one in joined.members}
         if shares:
             names = sorted(shares)
-            self._dealt = self.world.partitions()
             for place, (topic, number) in enumerate(sorted(self._dealt)):
                 shares[names[place % len(names)]].append((topic.hex(), number))
         dealt = tuple((name, json.dumps(share).encode()) for name, share in shares.items())

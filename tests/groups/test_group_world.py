@@ -32,6 +32,11 @@ def test_a_group_keeps_its_promises(make, number):
     run(make, number)
 
 
+def test_a_leader_whose_sync_is_answered_anew_sees_what_it_did_not_deal():
+    """Found by chance: a partition came between the two, and nobody ever owned it."""
+    run(classic_world, 7532056)
+
+
 @WORLDS
 def test_what_is_rare_happens(make):
     met = Counter[str]()
