@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from dohle.broker.groups.coordinator import GroupCoordinator, java_hash, partition_in
+from dohle.broker.groups.loading import Loading
 from dohle.broker.leading import ACKS_LEADER
+from dohle.broker.partition import Partition
 from dohle.groups.classic.commands import Join
 from dohle.groups.offsets import Commit, FetchOffsets, ListGroups, OffsetToCommit
 from dohle.groups.outcome import Moment, Outcome, Ticket
-from dohle.groups.records import CommittedOffset, OffsetRecord
+from dohle.groups.records import CommittedOffset, GroupRecord, OffsetRecord
 from dohle.groups.shard import GroupShard
 from dohle.model.errors import CoordinatorNotAvailable, DohleError, InvalidTopic
 from dohle.model.group_errors import CoordinatorLoadInProgress, InvalidGroupId, MemberIdRequired, NotCoordinator
@@ -279,7 +282,32 @@ async def test_a_new_leader_does_not_answer_before_it_has_loaded() -> None:
     while not await ask():
         await asyncio.sleep(0.0005)
     assert set(answers[:-1]) <= {NotCoordinator, CoordinatorLoadInProgress}
-    assert CoordinatorLoadInProgress in answers
+
+
+@pytest.mark.parametrize(("load_s", "told"), [(0.9, 5), (1.1, CoordinatorLoadInProgress)])
+@in_virtual_time
+async def test_who_asks_during_a_short_load_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, load_s: float, told: object
+) -> None:
+    async def load(self: Loading, partition: Partition, end: int, apply: Callable[[GroupRecord], None]) -> int:
+        await asyncio.sleep(load_s)
+        return await loads(self, partition, end, apply)
+
+    cluster = await cluster_with_topic()
+    node = await coordinator(cluster)
+    await groups(node).ask(GROUP, commit(5))
+    loads = Loading.load
+    monkeypatch.setattr(Loading, "load", load)
+    await node.kill()
+    cluster.controller.fence(node.node_id)
+    following = cluster.nodes[cluster.controller.leader(key_of(cluster))]
+    while groups(following).partition_of(GROUP) not in groups(following)._led:
+        await asyncio.sleep(0.001)
+    try:
+        answer: object = await committed(following)
+    except DohleError as error:
+        answer = type(error)
+    assert answer == told
 
 
 @in_virtual_time

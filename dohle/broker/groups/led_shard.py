@@ -52,6 +52,9 @@ Command: TypeAlias = Callable[[GroupShard, Ticket, Moment], Outcome]
 
 _AGAIN_S: Final = 1.0
 """Before a load that has failed is tried again; meanwhile another replica may come to lead."""
+_HELD_S: Final = 1.0
+"""From the epoch's begin: who asks meanwhile waits for the load. librdkafka asks only twice, within 0.3 s, and then its
+application is told."""
 _IN_A_TURN: Final = 16  # outcomes that are carried out before the loop does what waits
 
 
@@ -96,6 +99,8 @@ class LedShard:
         self._topics_are_others = False
         self._pause: asyncio.Event | None = None  # set once commands may go on
         self._is_over = False
+        self._held = asyncio.Event()  # set once nobody is to wait for the load any more
+        self._held_until_s = self._clock.now() + _HELD_S
         self.task: asyncio.Task[None] | None = None
 
     # its life
@@ -107,6 +112,7 @@ class LedShard:
         await self._carry_out_all(self._shard.begin(self._image(), self._moment()))
         self.load_s = self._clock.now() - began_s
         self.is_coordinating = True
+        self._held.set()
         level = logging.INFO if self.loaded else logging.DEBUG  # a new topic has 50 that are empty
         log.log(level, "%s: its groups are coordinated here; %d records loaded", self.partition.name, self.loaded)
         while True:
@@ -167,6 +173,7 @@ class LedShard:
     def resign(self) -> None:
         """The epoch is over."""
         self._is_over = True
+        self._held.set()
         self.partition.unwatch(self._news.set)
         if self.task is not None:
             self.task.cancel()
@@ -183,7 +190,9 @@ class LedShard:
     # commands
 
     async def ask(self, command: Command) -> Reply:
-        """Returns what the command is answered with. Raises DohleError."""
+        """Returns what the command is answered with, soon after the load if that is short. Raises DohleError."""
+        if not self._held.is_set():
+            await self._clock.wait(self._held, self._held_until_s - self._clock.now())
         while True:
             self._check()
             if self._pause is not None:
