@@ -13,6 +13,7 @@ from dohle.groups.outcome import Moment, Outcome, Ticket
 from dohle.groups.records import Assignment
 from dohle.groups.shard import GroupShard
 from dohle.listeners.broker_service import failure
+from dohle.listeners.kafka.addresses import client_host
 from dohle.model.errors import (
     CoordinatorNotAvailable,
     DohleError,
@@ -23,7 +24,7 @@ from dohle.model.errors import (
 from dohle.model.group_errors import OffsetMetadataTooLarge, StaleMemberEpoch, UnstableOffsetCommit
 from dohle.model.ids import TopicId
 from dohle.rpc.v1 import groups_pb2
-from dohle.runtime.network import RequestContext
+from dohle.runtime.network import RequestContext, host_of
 
 _MOST_COMMITTERS: Final = 100_000
 _MOST_COMMITTER_BYTES: Final = 16
@@ -64,7 +65,7 @@ class GroupsService:
             assignor=request.assignor if told("assignor") else None,
             owned=_assignment(request.owned) if told("owned") else None,
             client_id=context.client_id,
-            client_host=context.address,
+            client_host=client_host(host_of(context.address)),
         )
         answer: HeartbeatAnswer = await self._broker.groups.ask(request.group_id, command)
         response = groups_pb2.GroupHeartbeatResponse(

@@ -72,6 +72,13 @@ class RequestContext:
     listener: str
     client_id: str
     address: str
+    """host:port, an address of version 6 in brackets; of another form where the network has no such addresses."""
+
+
+def host_of(address: str) -> str:
+    """Returns the host of a RequestContext's address."""
+    host, colon, _port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]") if colon else address
 
 
 class Stream(Protocol[Sent, Received]):

@@ -22,6 +22,7 @@ from dohle.kafka.messages.consumer_groups import (
     ConsumerGroupHeartbeatResponse,
 )
 from dohle.listeners.kafka.acls import GROUP_OPERATIONS
+from dohle.listeners.kafka.addresses import client_host
 from dohle.listeners.kafka.apis import Caller
 from dohle.listeners.kafka.topics_known import wire_code
 from dohle.model.errors import DohleError, InvalidRequest
@@ -140,7 +141,7 @@ def _heartbeat(request: ConsumerGroupHeartbeatRequest, caller: Caller) -> Consum
         assignor=request.server_assignor,
         owned=None if owned is None else _assignment(owned),
         client_id=caller.client_id or "",
-        client_host=f"/{caller.address.host}",
+        client_host=client_host(caller.address.host),
     )
 
 
