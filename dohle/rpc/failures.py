@@ -5,10 +5,6 @@ Without that code the status speaks of the connection alone, and the request may
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import grpc
-
 from dohle.model.errors import (
     DohleError,
     MessageTooLarge,
@@ -18,37 +14,31 @@ from dohle.model.errors import (
     UnsupportedVersion,
     error_for,
 )
+from dohle.rpc.status import End, Status
 
 CODE_KEY = "dohle-error-code"
-_LONGEST_MESSAGE = 1000  # characters: trailing metadata is limited to 8 KiB, and details are percent-encoded
+_LONGEST_MESSAGE = 1000  # characters: trailing metadata is limited to 8 KiB by others, and details are percent-encoded
 
 
-def status_of(error: DohleError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
-    """Returns status, details and trailing metadata that carry `error`."""
-    status = grpc.StatusCode.INTERNAL if isinstance(error, UnknownServerError) else grpc.StatusCode.FAILED_PRECONDITION
-    return status, error.message[:_LONGEST_MESSAGE], ((CODE_KEY, str(error.code)),)
+def end_of(error: DohleError) -> End:
+    """Returns the end of an rpc that carries `error`."""
+    status = Status.INTERNAL if isinstance(error, UnknownServerError) else Status.FAILED_PRECONDITION
+    return End(status, error.message[:_LONGEST_MESSAGE], ((CODE_KEY, str(error.code)),))
 
 
-def error_of(failure: grpc.aio.AioRpcError, peer: str) -> DohleError:
-    """Returns the error that a failed rpc to `peer` means."""
-    return error_from(failure.code(), failure.details() or "", failure.trailing_metadata() or (), peer)
-
-
-def error_from(
-    status: grpc.StatusCode, details: str, trailers: Iterable[tuple[str, str | bytes]], peer: str
-) -> DohleError:
-    """Returns the error that an rpc to `peer` means which ended with `status`."""
-    for key, value in trailers:
-        if key == CODE_KEY:
-            return error_for(int(value), details)
-    match status:
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
+def error_of(end: End, peer: str) -> DohleError:
+    """Returns the error that an rpc to `peer` means which ended so."""
+    for key, value in end.trailers:
+        if key == CODE_KEY and value.lstrip("-").isdigit():
+            return error_for(int(value), end.details)
+    match end.status:
+        case Status.DEADLINE_EXCEEDED:
             return RequestTimedOut(f"{peer} did not answer in time; the request may have taken effect")
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return MessageTooLarge(f"a message from or to {peer} exceeds the limit of gRPC messages: {details}")
-        case grpc.StatusCode.UNIMPLEMENTED:
-            return UnsupportedVersion(f"{peer} does not serve this request: {details}")
-        case grpc.StatusCode.OK:
+        case Status.RESOURCE_EXHAUSTED:
+            return MessageTooLarge(f"a message from or to {peer} exceeds the limit of gRPC messages: {end.details}")
+        case Status.UNIMPLEMENTED:
+            return UnsupportedVersion(f"{peer} does not serve this request: {end.details}")
+        case Status.OK:
             return NetworkException(f"{peer} has ended the stream")
         case _:
-            return NetworkException(f"the connection to {peer} failed ({status.name}: {details})")
+            return NetworkException(f"the connection to {peer} failed ({end.status.name}: {end.details})")

@@ -7,26 +7,25 @@ broke. While it cannot be made, calls fail at once instead of waiting for it.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Sequence
+from random import Random
 from typing import Any, Generic, TypeVar
 
-import grpc
-import grpc.aio
+from google.protobuf.message import DecodeError, Message
 
-from dohle.model.errors import DohleError, NetworkException
-from dohle.rpc.failures import error_from, error_of
-from dohle.rpc.grpc_server import CLIENT_ID_KEY, GrpcServer
-from dohle.rpc.inbox import Inbox
-from dohle.rpc.late_news import overlook_late_news
-from dohle.rpc.options import channel_options
+from dohle.model.errors import MessageTooLarge, NetworkException
+from dohle.rpc.channel import Channel
+from dohle.rpc.client_call import ClientCall
+from dohle.rpc.grpc_server import GrpcServer
+from dohle.rpc.http2.frame_reader import SCRATCH_BYTES
+from dohle.rpc.http2.header_blocks import Headers
+from dohle.rpc.options import DEFAULT_MAX_MESSAGE_BYTES, message_limit
+from dohle.rpc.server_connection import CLIENT_ID_KEY
 from dohle.runtime.network import Address, Dial, Lane, Method, Server, Service, Stream
 from dohle.runtime.tasks import OnFailure, Tasks
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-
-DEFAULT_MAX_MESSAGE_BYTES = 8 << 20
 
 
 def _logged(_: BaseException) -> None:
@@ -34,7 +33,7 @@ def _logged(_: BaseException) -> None:
 
 
 class GrpcNetwork:
-    """Calls and streams over grpc.aio.
+    """Calls and streams.
 
     `client_id` names this process to the others. `on_failure` hears of exceptions that no handler should let through;
     the rpc in question fails with UnknownServerError, and the server goes on.
@@ -47,11 +46,12 @@ class GrpcNetwork:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         on_failure: OnFailure = _logged,
     ) -> None:
-        self._max_message_bytes = max_message_bytes
+        self._most_bytes = message_limit(max_message_bytes)
         self._on_failure = on_failure
-        self._metadata = ((CLIENT_ID_KEY, _printable(client_id)),)
-        self._channels: dict[tuple[Address, Lane], grpc.aio.Channel] = {}
-        self._callables: dict[tuple[Address, Lane, str], Any] = {}
+        self._client_id = _printable(client_id).encode()
+        self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self._random = Random()  # noqa: S311 - no secrets
+        self._channels: dict[tuple[Address, Lane], Channel] = {}
         self._servers: list[GrpcServer] = []
         self._tasks = Tasks("network", on_failure)
         self._closed = False
@@ -59,46 +59,34 @@ class GrpcNetwork:
     async def call(
         self, address: Address, method: Method[Request, Response], request: Request, *, lane: Lane, timeout_s: float
     ) -> Response:
-        invoke = self._callable(address, lane, method)
+        payload = _written(request, self._most_bytes)
+        call = self._start(address, method, lane, timeout_s)
+        timer = asyncio.get_running_loop().call_later(timeout_s, call.expire)
         try:
-            response: Response = await invoke(request, timeout=timeout_s, metadata=self._metadata)
-        except grpc.aio.AioRpcError as failure:
-            raise error_of(failure, str(address)) from None
-        except asyncio.CancelledError:
-            if _being_cancelled():
-                raise
-            raise NetworkException(f"the connection to {address} was closed here") from None
+            await call.send(payload, is_last=True)
+            answer = await call.receive()
+            if answer is None:
+                raise NetworkException(f"{address} ended the request without an answer")
+            await call.receive()  # the trailers: an answer counts with its status
+        finally:
+            timer.cancel()
+            call.close()
+        response: Response = _read(method.response, answer, address)
         return response
 
     def stream(self, address: Address, method: Method[Request, Response], *, lane: Lane) -> Stream[Request, Response]:
-        invoke = self._callable(address, lane, method)
-        stream: ClientStream[Request, Response] = ClientStream(invoke(metadata=self._metadata), str(address))
-        self._tasks.spawn(stream.fill(), f"{method.path} {address}")
-        return stream
+        call = self._start(address, method, lane, None)
+        return ClientStream(call, method.response, address, self._most_bytes)
 
-    def _callable(self, address: Address, lane: Lane, method: Method[Any, Any]) -> Any:
+    def _start(self, address: Address, method: Method[Any, Any], lane: Lane, timeout_s: float | None) -> ClientCall:
         if self._closed:
             raise NetworkException("the network is closed here")
-        key = (address, lane, method.path)
-        found = self._callables.get(key)
-        if found is None:
-            channel = self._channel(address, lane)
-            make = channel.stream_stream if method.streamed else channel.unary_unary
-            found = make(
-                method.path,
-                request_serializer=method.request.SerializeToString,
-                response_deserializer=method.response.FromString,
-            )
-            self._callables[key] = found
-        return found
-
-    def _channel(self, address: Address, lane: Lane) -> grpc.aio.Channel:
         channel = self._channels.get((address, lane))
         if channel is None:
-            overlook_late_news(asyncio.get_running_loop())
-            channel = grpc.aio.insecure_channel(_target(address), channel_options(self._max_message_bytes))
-            self._channels[address, lane] = channel
-        return channel
+            channel = self._channels[address, lane] = Channel(address, self._tasks, self._scratch, self._random)
+        call = ClientCall(_headers(address, method.path, self._client_id, timeout_s), str(address), self._most_bytes)
+        channel.start(call)
+        return call
 
     async def dial(self, address: Address, *, timeout_s: float) -> Dial:
         try:
@@ -113,7 +101,7 @@ class GrpcNetwork:
         return Dial.REFUSED
 
     async def serve(self, address: Address, services: Sequence[Service], *, listener: str) -> Server:
-        server = GrpcServer(services, listener, self._max_message_bytes, self._on_failure)
+        server = GrpcServer(services, listener, self._most_bytes, self._scratch, self._on_failure)
         await server.start(address)
         self._servers.append(server)  # one that nobody holds closes its port when it is collected
         return server
@@ -121,65 +109,71 @@ class GrpcNetwork:
     async def close(self) -> None:
         self._closed = True
         await self._tasks.close()
-        channels = list(self._channels.values())
+        for channel in self._channels.values():
+            await channel.close()
         self._channels.clear()
-        self._callables.clear()
-        await asyncio.gather(*(channel.close() for channel in channels))
 
 
 class ClientStream(Generic[Request, Response]):
-    """The calling end of a streamed rpc.
+    """The calling end of a streamed rpc. A cancelled `send` breaks it; a cancelled `receive` does not."""
 
-    A cancelled `send` breaks it; a cancelled `receive` does not. Where a message is being sent while the far side ends
-    the stream with an error, grpc.aio forgets that error, and NetworkException is raised in its place.
-    """
-
-    def __init__(self, call: Any, peer: str) -> None:
+    def __init__(self, call: ClientCall, response: type[Response], peer: Address, most_bytes: int) -> None:
         self._call = call
+        self._response = response
         self._peer = peer
-        self._inbox: Inbox[Response] = Inbox(peer)
-        self._sending = asyncio.Lock()
-
-    async def fill(self) -> None:
-        await self._inbox.fill(self._read)
-
-    async def _read(self) -> Response | None:
-        try:
-            message: Response = await self._call.read()
-        except grpc.aio.AioRpcError as failure:
-            raise error_of(failure, self._peer) from None
-        except asyncio.CancelledError:
-            if _being_cancelled():
-                raise
-            raise NetworkException(f"the stream with {self._peer} was closed") from None
-        return None if message is grpc.aio.EOF else message
+        self._most_bytes = most_bytes
 
     async def send(self, message: Request) -> None:
-        async with self._sending:  # gRPC takes one message at a time
-            try:
-                await self._call.write(message)
-            except grpc.aio.AioRpcError as failure:
-                raise error_of(failure, self._peer) from None
-            except asyncio.CancelledError:
-                if _being_cancelled():
-                    self.close()
-                    raise
-                raise NetworkException(f"the stream with {self._peer} was closed") from None
-            except (grpc.aio.BaseError, asyncio.InvalidStateError):  # it has ended, and the status says why
-                raise await self._end() from None
-
-    async def _end(self) -> DohleError:
-        if self._inbox.discarded:
-            return NetworkException(f"the stream with {self._peer} was closed")
-        call = self._call
-        return error_from(await call.code(), await call.details() or "", await call.trailing_metadata(), self._peer)
+        payload = _written(message, self._most_bytes)
+        try:
+            await self._call.send(payload)
+        except asyncio.CancelledError:
+            self.close()
+            raise
 
     async def receive(self) -> Response | None:
-        return await self._inbox.receive()
+        payload = await self._call.receive()
+        if payload is None:
+            return None
+        try:
+            message: Response = _read(self._response, payload, self._peer)
+        except NetworkException:
+            self.close()
+            raise
+        return message
 
     def close(self) -> None:
-        self._inbox.discard()
-        self._call.cancel()
+        self._call.close()
+
+
+def _headers(address: Address, path: str, client_id: bytes, timeout_s: float | None) -> Headers:
+    timeout = () if timeout_s is None else ((b"grpc-timeout", f"{max(1, round(timeout_s * 1000)):d}m".encode()),)
+    return (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path.encode()),
+        (b":authority", str(address).encode()),
+        *timeout,
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        (b"user-agent", b"dohle"),
+        (CLIENT_ID_KEY, client_id),
+    )
+
+
+def _written(message: Any, most_bytes: int) -> bytes:
+    payload: bytes = message.SerializeToString()
+    if len(payload) > most_bytes:
+        raise MessageTooLarge(f"a message of {len(payload)} bytes exceeds the limit of gRPC messages, {most_bytes}")
+    return payload
+
+
+def _read(kind: type[Any], payload: bytes | bytearray, peer: Address) -> Any:
+    try:
+        message: Message = kind.FromString(payload)
+    except DecodeError as error:
+        raise NetworkException(f"{peer} sent what is no {kind.DESCRIPTOR.full_name}: {error}") from error
+    return message
 
 
 async def _accepts(host: str, port: int) -> bool:
@@ -195,18 +189,3 @@ async def _accepts(host: str, port: int) -> bool:
 def _printable(text: str) -> str:
     """Returns `text` with a `?` for what metadata cannot hold."""
     return "".join(sign if " " <= sign <= "~" else "?" for sign in text)
-
-
-def _being_cancelled() -> bool:
-    """Tells a cancellation of this task from gRPC's way of saying that the rpc was cancelled."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _target(address: Address) -> str:
-    """Returns gRPC's name for `address`; a number does not go through the resolver."""
-    try:
-        version = ipaddress.ip_address(address.host).version
-    except ValueError:
-        return f"dns:///{address}"
-    return f"ipv{version}:{address}"

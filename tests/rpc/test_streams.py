@@ -9,10 +9,10 @@ import grpc.aio
 import pytest
 
 from dohle.model.errors import FencedLeaderEpoch, MessageTooLarge, NetworkException, UnknownServerError
-from dohle.rpc import grpc_server
-from dohle.rpc.grpc_network import DEFAULT_MAX_MESSAGE_BYTES, GrpcNetwork
+from dohle.rpc import server_call
+from dohle.rpc.grpc_network import GrpcNetwork
 from dohle.rpc.methods import methods_of
-from dohle.rpc.options import LARGEST_ANSWER_BYTES
+from dohle.rpc.options import DEFAULT_MAX_MESSAGE_BYTES, LARGEST_ANSWER_BYTES
 from dohle.rpc.v1 import broker_pb2
 from dohle.runtime.network import Lane, Server
 
@@ -223,7 +223,7 @@ async def test_a_caller_that_says_that_it_is_done_is_no_broken_caller(
 async def test_a_handler_that_does_not_notice_that_its_caller_left_is_cancelled(
     network: GrpcNetwork, server: Server, handlers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grpc_server, "LINGER_S", 0.05)
+    monkeypatch.setattr(server_call, "LINGER_S", 0.05)
     ended = asyncio.Event()
 
     async def fetch(stream: Any, context: Any) -> None:
