@@ -74,6 +74,13 @@ def begin_fork(image: ClusterImage, request: ForkTopicRequest) -> Decision[ForkT
         raise InvalidRequest(f"a topic id has {_ID_BYTES} bytes")
     check_new_name(image, request.name)
     source = existing_topic(image, request.source)
+    if source.config.is_compacted and (
+        request.HasField("timestamp_ms") or request.HasField("offset") or request.points
+    ):
+        raise InvalidRequest(
+            f"{source.name} is compacted, so that nobody knows any more what it was like at an earlier offset or time:"
+            " fork it as it is now, or a snapshot that was made then"
+        )
     partitions = [
         ForkedPartition(_replicas(image, source, number), wanted)
         for number, wanted in enumerate(_wanted(source, request))

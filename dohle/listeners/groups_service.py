@@ -6,7 +6,6 @@ from collections import OrderedDict
 from typing import Final
 
 from dohle.broker.broker import Broker
-from dohle.broker.replicas import LISTENER
 from dohle.groups.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer
 from dohle.groups.offsets import Commit, FetchedOffset, FetchOffsets, OffsetToCommit
 from dohle.groups.outcome import Moment, Outcome, Ticket
@@ -44,7 +43,7 @@ class GroupsService:
     ) -> groups_pb2.FindCoordinatorResponse:
         node_id = await self._broker.groups.coordinator(request.group_id)
         broker = self._broker.image.brokers.get(node_id)
-        endpoint = None if broker is None else broker.endpoint(LISTENER)
+        endpoint = None if broker is None else broker.endpoint(context.listener)
         if endpoint is None:
             raise CoordinatorNotAvailable(f"node {node_id}, which coordinates the group, cannot be reached yet")
         return groups_pb2.FindCoordinatorResponse(node_id=node_id, host=endpoint.host, port=endpoint.port)

@@ -117,6 +117,7 @@ class Forking:
             files += await self._copy_holder(source, holder, position, folder)
             if generation != source.generation or whole != source.sealed.between(start, holder):
                 raise _Changed  # one segment was shared as it was before a compaction, the next as it is after it
+            _check(source, cut)
             await self._sync(files, [folder])
             for file in files:
                 file.close()
@@ -196,6 +197,13 @@ def _check(source: Log, cut: int) -> None:
     if not source.first_offset <= cut <= source.durable_end:
         raise ReplicaNotAvailable(
             f"{source.name} has offsets {source.first_offset} to {source.durable_end}, and not all below {cut}"
+        )
+    replaced_below = max(source.cleaned_to, source.sealed.replaced_below)
+    if cut < replaced_below:
+        # a key's last record below the cut may be gone here, and at another replica not
+        raise ReplicaNotAvailable(
+            f"a compaction has taken from {source.name} what records below {replaced_below} have replaced, and nobody"
+            f" knows any more what it was like at {cut}"
         )
 
 

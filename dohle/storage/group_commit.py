@@ -298,9 +298,8 @@ class GroupCommit:
         """Returns what to raise for a read or append that met `error`: only a device that is gone fails the folder."""
         if error.errno in _GONE:
             return self._fail(error)
-        if error.errno in _FULL:
-            return DiskFull(f"{self._name}: {error}; nothing was written: free space, or delete topics")
-        return StorageFailure(f"{self._name}: {error}{_ADVICE.get(error.errno or 0, '')}")
+        said = f"{self._name}: {error}{_ADVICE.get(error.errno or 0, '')}"
+        return DiskFull(said) if isinstance(error, NoRoom) or error.errno in _FULL else StorageFailure(said)
 
     def _fail(self, error: OSError) -> StorageFailure:
         start = "with room on its disk: free space" if error.errno in _FULL else "on a sound disk"
@@ -319,4 +318,7 @@ _GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESTALE, errno.
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
-_ADVICE = {errno.EMFILE: "; raise the limit of open files (ulimit -n)"}
+_ADVICE = {
+    **dict.fromkeys(_FULL, "; nothing was written: free space, or delete topics"),
+    errno.EMFILE: "; raise the limit of open files (ulimit -n)",
+}

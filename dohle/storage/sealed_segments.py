@@ -12,14 +12,15 @@ from dohle.storage.segments import Segments
 
 
 class SealedSegments:
-    """Of one log."""
+    """Of one log. `replaced_below`: a compaction took, or takes, what records below that offset have replaced."""
 
-    __slots__ = ("_retired", "_segments", "_snapshots")
+    __slots__ = ("_retired", "_segments", "_snapshots", "replaced_below")
 
     def __init__(self, segments: Segments, snapshots: ProducerSnapshots, retired: RetiredSegments) -> None:
         self._segments = segments
         self._snapshots = snapshots
         self._retired = retired
+        self.replaced_below = 0
 
     @property
     def all(self) -> Sequence[Segment]:

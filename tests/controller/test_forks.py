@@ -304,6 +304,15 @@ def test_a_snapshot_retains_all_and_takes_no_change_and_what_is_restored_has_its
     assert cluster.image.forks[b"another-of-16byt"].source_id == snapshot.topic_id
 
 
+@pytest.mark.parametrize("where", [{"offset": 3}, {"timestamp_ms": 5}, {"points": [ForkPoint(partition=0, offset=3)]}])
+def test_a_compacted_topic_is_forked_as_it_is_and_not_as_it_was(cluster, where):
+    cluster.topic("c", [1, 2, 3], **{"cleanup.policy": "compact,delete"})
+    with pytest.raises(InvalidRequest, match=r"c is compacted.*: fork it as it is now, or a snapshot"):
+        begin(cluster, source="c", **where)
+    begin(cluster, source="c")
+    assert F in cluster.image.forks
+
+
 def test_names_of_snapshots_are_for_snapshots(cluster):
     request = CreateTopicsRequest(topics=[NewTopic(name="__snapshot.s", partitions=1, replication_factor=1)])
     made = cluster.take(create_topics(cluster.image, request, defaults=TopicDefaults(), random=cluster.random))

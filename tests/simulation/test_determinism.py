@@ -68,6 +68,7 @@ def what_some_have(plan: Plan) -> dict[str, bool]:
         "rebalancing": mix.rebalancing_every_s > 0,
         "draining": mix.draining_every_s > 0,
         "forks": mix.forking_every_s > 0,
+        "forks of what is compacted": mix.forks_compacted,
         **{f"a reader of {wish.value}": wish.value in mix.readers for wish in Wish},
     }
 

@@ -52,6 +52,23 @@ def test_a_lost_value_is_noticed_unless_it_was_let_go(told: Told) -> None:
     assert not told.wrong(begins_at=2)
 
 
+def test_a_fork_shows_what_was_the_last_value_below_the_cut(told: Told) -> None:
+    former, last, _ = told.writes(b"a", b"1"), told.writes(b"a", b"2"), told.writes(b"a", b"3")
+
+    def wrong(*read: Found) -> str:
+        return "\n".join(told.values.not_the_last("x", read, 0, cut=2))
+
+    assert not wrong(former, last)
+    assert "as the last of its key" in wrong(former)
+    assert "shows nothing of b'a'" in wrong()
+
+
+def test_a_read_that_took_long_may_have_missed_a_tombstone(told: Told) -> None:
+    former, _ = told.writes(b"a", b"1"), told.writes(b"a", None)
+    assert list(told.values.not_the_last("x", [former], 0))
+    assert not list(told.values.not_the_last("x", [former], 0, may_be_late=True))
+
+
 def test_a_tombstone_may_be_gone_and_what_it_deleted_must_be(told: Told) -> None:
     former, tombstone = told.writes(b"a", b"1"), told.writes(b"a", None)
     assert not told.wrong(former, tombstone)

@@ -33,6 +33,13 @@ def test_every_kind_is_drawn_within_300_seeds() -> None:
     assert len(drawn) >= 20
 
 
+def test_what_is_compacted_is_forked_and_what_rots_too() -> None:
+    forking = [plan for plan in map(Plan.drawn, range(300)) if plan.mix.forking_every_s]
+    rot = [any("rot" in fault.kind for fault in plan.faults) for plan in forking]
+    compacted = [plan.mix.forks_compacted for plan in forking]
+    assert {(True, True), (True, False), (False, True), (False, False)} == set(zip(rot, compacted, strict=True))
+
+
 def test_what_is_taken_out_leaves_the_rest_as_it_was() -> None:
     plan = Plan.drawn(1)
     smaller = plan.without([0, 2])

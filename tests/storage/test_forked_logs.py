@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from dohle.model.batch import read_header
 from dohle.model.errors import DamagedReplica, ReplicaNotAvailable, StorageFailure
 from dohle.model.ids import TopicId
 from dohle.model.topic_config import TopicConfig
-from dohle.storage.forked_logs import headers_checksum
+from dohle.storage.forked_logs import Forking, headers_checksum
 from dohle.storage.log import Log
 from dohle.storage.new_log import NewLog
 from dohle.storage.producer_states import Duplicate
@@ -165,6 +166,31 @@ async def test_a_fork_at_no_border_is_refused_and_leaves_nothing(world: World) -
             await forked(world, source, cut)
     assert world.disk.list(PATH) == names
     assert not shared_names(world, "t-0")
+
+
+async def test_a_log_is_not_forked_below_what_a_compaction_has_gone_by(world: World) -> None:
+    source = await written(world)
+    source.sealed.replaced_below = 80  # a compaction is under way
+    with pytest.raises(ReplicaNotAvailable, match=r"records below 80 have replaced, and nobody knows .* at 70"):
+        await forked(world, source, 70)
+    source.sealed.replaced_below, source.cleaned_to = 0, 80  # an earlier process has done it
+    with pytest.raises(ReplicaNotAvailable, match="records below 80 have replaced"):
+        await forked(world, source, 70)
+    assert (await forked(world, source, 80)).log_end_offset == 80
+
+
+async def test_a_compaction_that_begins_while_a_log_is_forked_is_noticed(world: World, monkeypatch) -> None:
+    source = await written(world)
+    share = Forking._share
+
+    async def begun(self: Forking, *arguments: Any) -> None:
+        await share(self, *arguments)
+        source.sealed.replaced_below = 80
+
+    monkeypatch.setattr(Forking, "_share", begun)
+    with pytest.raises(ReplicaNotAvailable, match="records below 80 have replaced"):
+        await forked(world, source, 70)
+    assert not [name for name in world.disk.list(PATH) if name.startswith("f-0")]
 
 
 async def test_a_full_disk_refuses_and_leaves_nothing(world: World) -> None:

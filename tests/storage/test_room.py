@@ -146,6 +146,31 @@ async def test_a_metadata_offset_that_cannot_be_written_is_told_and_fails_nothin
     await machine.stop()
 
 
+async def test_a_process_without_a_descriptor_left_writes_no_checkpoint_and_fails_no_disk() -> None:
+    machine, dirs = await started()
+    [log] = await dirs.create_logs([new(0)])
+    log.append_as_leader(batch(), 0, 0)
+    await log.flush()
+    refused: list[str] = []
+
+    def none_left(operation: str, path: str) -> OSError | None:
+        if operation not in CHANGES:
+            return None
+        refused.append(path)
+        return OSError(errno.EMFILE, "Too many open files", path)
+
+    machine.disk.fault = none_left
+    await dirs.folders[0]._write_checkpoints()
+    assert refused == ["one/t-0/leader-epoch-checkpoint.tmp"]
+    with pytest.raises(DiskFull, match=r"Too many open files.*ulimit -n"):
+        await dirs.put_metadata_offset(8)
+    assert nothing_failed(machine)
+    machine.mend_disk()
+    await dirs.folders[0]._write_checkpoints()
+    await dirs.put_metadata_offset(8)
+    await machine.stop()
+
+
 async def test_a_full_directory_takes_no_copy_and_the_replica_stays_in_service() -> None:
     machine, dirs = await started()
     [log] = await dirs.create_logs([new(0)])

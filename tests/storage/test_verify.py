@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dohle.model.batch import split_batches
 from dohle.storage.checkpoints import FILES, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, decode_offsets
 from dohle.storage.clean_stop import decode_mark
 from dohle.storage.data_folder import FolderIdentity
@@ -205,6 +207,19 @@ async def test_behind_a_bad_batch_the_others_are_checked(files: Files) -> None:
     [_, report, _] = await verified({**files, path: bytes(changed)})
     assert [(fault.file, fault.position) for fault in report.faults] == [(path, 93), (path, 279)]
     assert (report.batches, report.records) == (15, 30)
+
+
+async def test_a_bad_batch_is_no_fault_of_its_indexes(files: Files) -> None:
+    indexed = 0
+    for path in [path for path in files if path.startswith(FOLDER) and path.endswith(".log") and files[path]]:
+        for start, header in split_batches(files[path]):
+            changed = bytearray(files[path])
+            changed[start + 80] ^= 1
+            [_, report, *_] = await verified({**files, path: bytes(changed)})
+            assert {fault.file for fault in report.faults} == {path}
+            last = header.last_offset - int(name_of(path)[:20])
+            indexed += struct.pack(">ii", last, start) in files[path.replace(".log", ".index")]
+    assert indexed > 3
 
 
 async def test_what_is_wrong_at_the_first_look_alone_is_not_told() -> None:

@@ -108,6 +108,7 @@ class Compactor:
         end = await log.checked(self._learn(found, aside, pace), version)
         if end is None or end <= found.dirty_from:
             return
+        log.sealed.replaced_below = max(log.sealed.replaced_below, end)  # as soon as any of it may be gone
         below = [one for one in found.segments if one.base_offset < end]
         for group in grouped(below, log):
             if not await log.checked(self._rewrite(log, group, aside, pace), version):

@@ -3,6 +3,7 @@
 Each entry must be one that the segment would have made: of the offset index a batch's last offset and where the batch
 begins, of the time index the newest timestamp so far and the last offset of the first batch that bears it. Entries may
 be missing, for lookups then only take longer; but the time index of a sealed segment ends with its newest timestamp.
+Entries for batches that are damaged are believed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class IndexCheck:
         self._is_wrong = False  # some entry of the time index
         self._last_time: tuple[int, int] | None = None
         self._newest = (NO_TIMESTAMP, 0)
+        self._following = (0, 0)  # position and relative offset behind the last sound batch
         self._offset_path = segment.path + INDEX_SUFFIX
         self._time_path = segment.path + TIME_INDEX_SUFFIX
         self._taken = [0, 0]
@@ -72,18 +74,22 @@ class IndexCheck:
         return None
 
     def note(self, position: int, header: BatchHeader) -> None:
-        """Takes the next sound batch of the segment."""
-        last = header.last_offset - self._segment.base_offset
+        """Takes the next sound batch of the segment. What lies before it and was not taken is damaged."""
+        first, last = (offset - self._segment.base_offset for offset in (header.base_offset, header.last_offset))
+        damaged_from, damaged_first = self._following
+        self._following = position + header.size_bytes, last + 1
         if header.max_timestamp > self._newest[0]:
             self._newest = (header.max_timestamp, last)
         while self._positions and self._positions[-1][1] <= position:
             entry = self._positions.pop()
-            if entry != (last, position):
+            if entry != (last, position) and not damaged_from <= entry[1] < position:
                 self._bad_offset(entry, f"offset {last}, which is in {self._segment.log_path}")
             self._taken[0] += 1
         while self._times and self._times[-1][1] <= last:
             entry = self._times.pop()
-            if entry != self._newest:
+            if damaged_from < position and damaged_first <= entry[1] < first:
+                self._newest = entry if entry[0] >= self._newest[0] else self._newest
+            elif entry != self._newest:
                 self._bad_time(entry, f"{self._newest_words} up to there")
             self._taken[1] += 1
 

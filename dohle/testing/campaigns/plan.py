@@ -88,8 +88,9 @@ class Plan:
         mix = Mix.drawn(_chance(seed, "mix")).letting_go(_chance(seed, "letting go"))
         mix = mix.compacting(_chance(seed, "compacting"))
         faults = _drawn_faults(_chance(seed, "faults"), topology, storm_s)
-        if not any("rot" in fault.kind for fault in faults):  # which a fork would share, and a group not get past
-            mix = mix.forking(_chance(seed, "forking")).grouping(_chance(seed, "grouping"))
+        mix = mix.forking(_chance(seed, "forking"))
+        if not any("rot" in fault.kind for fault in faults):  # which a group would not get past
+            mix = mix.grouping(_chance(seed, "grouping"))
         if mix.compacted is not None:
             faults = tuple(sorted((*faults, *_drawn_swaps(_chance(seed, "swaps"), topology, storm_s)), key=_time))
         if mix.forking_every_s:

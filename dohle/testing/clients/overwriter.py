@@ -21,7 +21,8 @@ from dohle.testing.history.last_values import Found, LastValues, Write
 from dohle.testing.history.operations import Outcome
 
 TOPIC = "compact"
-_HEADER = "write"
+HEADER = "write"
+"""Has the token of the write."""
 _LARGEST_BURST = 6
 _TOMBSTONES = 0.25
 _LEFT_ALONE = 0.15
@@ -133,7 +134,7 @@ class Overwriter:
         log = str(TopicPartition(TOPIC, partition_for(key, self._plan.partitions)))
         write = self._values.write(Write(log, key, value, token))
         try:
-            receipt = await producer.send(TOPIC, value, key=key, headers=[(_HEADER, token)])
+            receipt = await producer.send(TOPIC, value, key=key, headers=[(HEADER, token)])
         except DohleError:  # it was not taken
             write.outcome = Outcome.FAIL
             return
@@ -193,7 +194,7 @@ class Overreader:
         read.update((str(name), []) for name in ends)
         while left and not over():
             for one in await consumer.batch(timeout_ms=_POLL_MS):
-                token = dict(one.headers)[_HEADER]
+                token = dict(one.headers)[HEADER]
                 assert one.key is not None
                 assert token is not None
                 read[str(TopicPartition(one.topic, one.partition))].append(Found(one.offset, one.key, one.value, token))

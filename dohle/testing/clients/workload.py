@@ -48,6 +48,7 @@ _GAMBLES = 0.4
 _LETS_GO = 0.25
 _COMPACTS = 1 / 6
 _FORKS = 1 / 4
+_FORKS_OF_COMPACTED = 1 / 2
 _GROUPS = 1 / 4
 _GROUP_READS_WITHIN_S = 90.0
 _LEAVES_WITHIN_S = 30.0
@@ -82,6 +83,7 @@ class Mix:
     retention_ms: int = -1  # likewise
     compacted: Compacted | None = None  # a topic that is
     forking_every_s: float = 0.0  # on average; the topic is forked; 0: never
+    forks_compacted: bool = False  # in turn with the one that is compacted
     grouped: Grouped | None = None  # a group that reads the topic
 
     @classmethod
@@ -135,8 +137,11 @@ class Mix:
         return replace(self, compacted=Compacted.drawn(chance)) if chance.random() < _COMPACTS else self
 
     def forking(self, chance: Random) -> Mix:
-        """Returns the mix with a client that forks the topic, or as it is."""
-        return replace(self, forking_every_s=chance.choice((1.0, 3.0, 8.0))) if chance.random() < _FORKS else self
+        """Returns the mix with a client that forks the topic, and what is compacted, or as it is."""
+        has_compacted = self.compacted is not None
+        if chance.random() >= (_FORKS_OF_COMPACTED if has_compacted else _FORKS):
+            return self
+        return replace(self, forking_every_s=chance.choice((1.0, 3.0, 8.0)), forks_compacted=has_compacted)
 
     def grouping(self, chance: Random) -> Mix:
         """Returns the mix with a group of consumers, or as it is."""
@@ -214,18 +219,23 @@ class Workload:
         await self._world.until(lambda: bool(done), _LEAVES_WITHIN_S, "somebody says what is committed")
 
     async def judge_last_values(self, starts: Callable[[], Mapping[str, int]]) -> None:
-        """Has a fresh consumer read what is compacted, if anything is. `starts` tells where logs have begun."""
-        if self._mix.compacted is None:
-            return
-        reader = self._client("judging overreader")
+        """Has a fresh consumer read what is compacted, and what was forked, if anything was. `starts` tells where logs
+        have begun."""
+        if self._mix.compacted is not None:
+            reader = self._client("judging overreader")
+            await self._judge(reader, Overreader(reader, self._values).judge(starts), "what is compacted")
+        if self.forker is not None:
+            await self._judge(self.forker.client, self.forker.judge(starts), "the forks that are left")
+
+    async def _judge(self, client: SimClient, reading: Coroutine[Any, Any, None], what: str) -> None:
         done: list[None] = []
 
         async def read() -> None:
-            await Overreader(reader, self._values).judge(starts)
+            await reading
             done.append(None)
 
-        reader.process.spawn(read(), "read")
-        await self._world.until(lambda: bool(done), _READ_ALL_WITHIN_S, "a fresh consumer has read what is compacted")
+        client.process.spawn(read(), "read")
+        await self._world.until(lambda: bool(done), _READ_ALL_WITHIN_S, f"a fresh consumer has read {what}")
 
     async def _make(self, process: SimProcess) -> None:
         mix = self._mix
@@ -297,7 +307,8 @@ class Workload:
             deleter = Deleter(client, TOPIC, mix.partitions, mix.deleting_every_s, self.deletions)
             self._begin(client, deleter.run(self._is_over))
         if mix.forking_every_s:
-            self.forker = Forker(self._client("forker"), TOPIC, mix.forking_every_s)
+            compacted = mix.compacted if mix.forks_compacted else None
+            self.forker = Forker(self._client("forker"), TOPIC, mix.forking_every_s, compacted, self._values)
             self._begin(self.forker.client, self.forker.run(self._is_over))
         if mix.grouped is not None:
             self._start_group(mix.grouped)

@@ -152,17 +152,20 @@ class PartitionWatch:
     def _forked(self, shared: _Shared, fork: ForkImage) -> None:
         """The partition begins with what its source has below the cut, and nothing else."""
         source = self._shared.get(PartitionKey(fork.source_id, shared.key.partition))
-        if source is not None:
-            shared.kin = source.kin
-            shared.kin[shared.name] = None
-        if source is None or not source.is_strict:
+        if source is None:
+            shared.gambles = True  # nobody can say what it begins with
             return
+        shared.kin = source.kin
+        shared.kin[shared.name] = None
         end = fork.partitions[shared.key.partition].end
         if end == UNSET:  # the cut was committed together with the topic, to which nobody has written yet
             end = self._look(shared, shared.image.in_sync_replicas[0]).end
         shared.log_start = min(source.log_start, end)
         if self._deletions is not None:
             self._deletions.asked[shared.name] = self._deletions.asked.get(source.name, 0)
+        if not source.is_strict:
+            shared.gambles = True  # what is not known of the one is not known of the other
+            return
         ledger = source.ledger.forked(end)
         if ledger is None:
             self._violated(f"{shared.name}: it is a fork of {source.name}, cut at {end}, where nothing committed ends")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from random import Random
+from typing import Any
 
 from dohle.client.values import ForkedTopic
 from dohle.model.batch import split_batches
+from dohle.model.errors import ReplicaNotAvailable
 from dohle.model.ids import TopicId
 from dohle.model.image import TopicImage
-from dohle.model.records import Record, encode_batch
+from dohle.model.records import Record, decode_records, encode_batch
 from dohle.model.topic_config import TopicConfig
 from dohle.runtime.tasks import Tasks
+from dohle.storage.compaction.cleaning import Cleaning, Terms
 from dohle.storage.data_folder import DataFolder, format_folder
 from dohle.storage.log import Log
 from dohle.storage.log_folder import LogFolder
@@ -119,12 +123,21 @@ async def a_follower_loses_its_disk_after_it_has_made_its_fork(stage: Stage) -> 
 
 def two_logs_share_files() -> tuple[str, ...]:
     """The source is cut and goes on; the fork stays as it was, after a loss of power too."""
-    world = World("two_logs_share_files")
+    return _on_a_disk("two_logs_share_files", _one_is_cut)
+
+
+def a_compacted_log_is_forked_where_it_was_before() -> tuple[str, ...]:
+    """What replaced a record lies above the cut: the fork would lack the record, or is refused."""
+    return _on_a_disk("a_compacted_log_is_forked_where_it_was_before", _one_was_compacted)
+
+
+def _on_a_disk(name: str, work: Callable[[LogFolder], Awaitable[None]]) -> tuple[str, ...]:
+    world = World(name)
     violations: list[str] = []
 
     async def script() -> None:
         try:
-            await _logs_on_a_disk(world)
+            await _logs_on_a_disk(world, work)
         except (AssertionError, asyncio.CancelledError) as failure:  # what works on the logs has failed, and is ended
             violations.append(str(failure) or repr(failure))
 
@@ -135,14 +148,22 @@ def two_logs_share_files() -> tuple[str, ...]:
     return (*violations, *world.bugs)
 
 
-async def _logs_on_a_disk(world: World) -> None:
+async def _logs_on_a_disk(world: World, work: Callable[[LogFolder], Awaitable[None]]) -> None:
     disk, clock = world.machines[1].disk, world.clock
-    config = TopicConfig(segment_bytes=2000, index_interval_bytes=300)
     await format_folder(disk, "shared", cluster_id="c", node_id=1, directory_id=bytes(16))
     data = await DataFolder.open(disk, "shared", cluster_id="c", node_id=1)
     failures: list[BaseException] = []
     tasks = Tasks("logs", failures.append)
     folder = await LogFolder.open(disk, clock, data, tasks, on_failure=failures.append)
+    await work(folder)
+    await folder.close()
+    await asyncio.sleep(0)
+    await tasks.close()
+    assert not failures, failures
+
+
+async def _one_is_cut(folder: LogFolder) -> None:
+    config = TopicConfig(segment_bytes=2000, index_interval_bytes=300)
     source = await folder.create_log("t", TopicId(bytes(16)), 0, config)
     _append(source, 60)
     await source.flush()
@@ -155,15 +176,50 @@ async def _logs_on_a_disk(world: World) -> None:
     assert await _content(fork) == before, "the fork has changed with its source"
     for number in range(5, 40, 5):
         assert await fork.times.first_at(number, up_to=50), "its indexes are not its own"
-    await folder.close()
-    await asyncio.sleep(0)
-    await tasks.close()
-    assert not failures, failures
 
 
-def _append(log: Log, count: int) -> None:
+async def _one_was_compacted(folder: LogFolder) -> None:
+    config = TopicConfig(segment_bytes=2000, index_interval_bytes=300, cleanup_policy=("compact",))
+    source = await folder.create_log("t", TopicId(bytes(16)), 0, config)
+    _append(source, 60, key=b"the only one")
+    await source.flush()
+    source.advance_high_watermark(60)
+    await folder._checkpoints.write()
+    found = await folder.compactor.look_at(source, now_ms=0)
+    assert found is not None, "there is nothing to compact"
+    terms = Terms(0, config.delete_retention_ms, 1 << 20, True, {})
+    await folder.compactor.compact(found, _Inline(Cleaning(terms)), _NoPace())
+    try:
+        fork = await folder.forking.make(source, NewLog("f", 0, TopicId(b"f" * 16), config), 20)
+    except ReplicaNotAvailable:
+        return
+    await folder.take_in_fork(fork)
+    content = await _content(fork)
+    records = [record for at, _ in split_batches(content) for record in decode_records(content, at)]
+    assert records, "the fork has nothing of a key that had been written when it was cut"
+
+
+class _Inline:
+    """The work is done here."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    async def run(self, work: Callable[..., Any], *arguments: object) -> Any:
+        return work(self._value, *arguments)
+
+    async def close(self) -> None:
+        pass
+
+
+class _NoPace:
+    async def passed(self, size_bytes: int) -> None:
+        pass
+
+
+def _append(log: Log, count: int, *, key: bytes | None = None) -> None:
     for number in range(count):
-        records = [Record(None, Random(number).randbytes(100), (), number)]
+        records = [Record(key, Random(number).randbytes(100), (), number)]
         log.append_as_leader(encode_batch(records), 0, 0)
 
 
@@ -172,10 +228,5 @@ async def _content(log: Log) -> bytes:
     while offset < log.log_end_offset:
         data = await log.read(offset, 1 << 20, up_to=log.log_end_offset)
         found += data
-        offset += len(_batches_in(data))
+        offset = [header.next_offset for _, header in split_batches(data)][-1]
     return found
-
-
-def _batches_in(data: bytes) -> list[int]:
-    """Each batch has one record."""
-    return [position for position, _ in split_batches(data)]

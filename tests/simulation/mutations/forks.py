@@ -5,7 +5,7 @@ from __future__ import annotations
 from dohle.broker import forks as broker_forks
 from dohle.controller import forks
 from dohle.model.fork_draft import ForksDraft
-from dohle.storage import shared_files
+from dohle.storage import forked_logs, shared_files
 from dohle.storage.forked_logs import Forking
 from dohle.storage.segment import Segment
 from tests.simulation.mutations import fork_scenarios as scenarios
@@ -125,5 +125,19 @@ FORKS = (
             """,
         ),
         scenario=scenarios.two_logs_share_files,
+    ),
+    mutation(
+        "fork: cut below what a compaction has gone by",
+        "fork",
+        "a log is not forked below records for which a compaction has taken others",
+        edit(
+            forked_logs,
+            "_check",
+            """
+            - if cut < replaced_below:
+            + if cut < replaced_below and not mutated():
+            """,
+        ),
+        scenario=scenarios.a_compacted_log_is_forked_where_it_was_before,
     ),
 )
