@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 from dohle.testing.history import anomalies
 from dohle.testing.history.anomalies import Anomaly
+from dohle.testing.history.compacted import wrong_registers
 from dohle.testing.history.consumption import Lag, consume_counts, worst_lag
 from dohle.testing.history.cycles import cycles
 from dohle.testing.history.ends import stale_ends
@@ -18,6 +19,7 @@ from dohle.testing.history.group_commits import lost_commits, stale_commits
 from dohle.testing.history.group_reads import group_skips
 from dohle.testing.history.operations import Operation
 from dohle.testing.history.positions import misordered_polls, misordered_sends
+from dohle.testing.history.uncollected import uncollected
 
 MOST_OF_A_KIND = 10
 """So many anomalies are reported of each search: a broken log has them by the thousands."""
@@ -32,6 +34,7 @@ class Verdict:
     consume_counts: dict[int, int]  # by number of reads, how many values were read so often
 
 
+@uncollected()
 def judge(
     operations: Sequence[Operation], *, read_to_end: bool = True, starts: Mapping[str, int] | None = None
 ) -> Verdict:
@@ -66,4 +69,5 @@ def _searches(evidence: Evidence, read_to_end: bool) -> Iterator[Iterator[Anomal
     yield group_skips(evidence)
     yield lost_commits(evidence)
     yield stale_commits(evidence)
+    yield wrong_registers(evidence)
     yield cycles(evidence)

@@ -45,7 +45,8 @@ class History:
         operation.rebalanced = rebalanced
         operation.why = why
         if outcome is Outcome.OK:
-            self.acknowledged += sum(isinstance(part, Send) for part in operation.micro)
+            for part in operation.micro:
+                self.acknowledged += part.__class__ is Send
 
     @property
     def sends(self) -> list[Send]:

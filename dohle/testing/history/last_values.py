@@ -3,11 +3,13 @@
 A read from the beginning to the end finds each key's last acknowledged value, or a later one of which nobody knows
 whether it was written. Where the last one is a tombstone it may be gone; what it deleted stays deleted. What is
 shown was written, once, and at the offset that its writer was told. Below where a log begins anything may be gone.
+A fork shows what was written to its source below the cut, as if nothing had been written to it since.
 Knows nothing of the simulator.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -64,21 +66,27 @@ class LastValues:
             if seen.setdefault(found.token, found.offset) != found.offset:
                 yield f"{log} shows {found} at {seen[found.token]}, too"
 
-    def not_the_last(self, log: str, read: Sequence[Found], begins_at: int) -> Iterator[str]:
-        """Yields of which keys a read from the beginning to the end, after all writes, ends with what it must not."""
+    def not_the_last(
+        self, log: str, read: Sequence[Found], begins_at: int, *, cut: int = sys.maxsize, may_be_late: bool = False
+    ) -> Iterator[str]:
+        """Yields of which keys a read from the beginning to the end, after all writes, ends with what it must not.
+
+        What was read may be that of a fork, cut at `cut`. `may_be_late`: the read may have taken longer than tombstones
+        stay, so that what one of them deleted was read, and the tombstone was not.
+        """
         last = {found.key: found for found in read}
-        for key, written in sorted(self._last_acknowledged(log).items()):
+        for key, written in sorted(self._last_acknowledged(log, cut).items()):
             found, at = last.get(key), written.offset
             assert at is not None
-            if found is not None and found.offset < at:
+            if found is not None and found.offset < at and not (may_be_late and written.value is None):
                 yield f"{log} shows {found} as the last of its key, and {written} was acknowledged"
             elif found is None and at >= begins_at and written.value is not None and not self._may_be_deleted(log, key):
                 yield f"{log} shows nothing of {key!r}, and {written} was acknowledged"
 
-    def _last_acknowledged(self, log: str) -> Mapping[bytes, Write]:
+    def _last_acknowledged(self, log: str, cut: int) -> Mapping[bytes, Write]:
         last: dict[bytes, Write] = {}
         for write in self._writes.values():
-            if write.log == log and write.outcome is Outcome.OK and write.offset is not None:
+            if write.log == log and write.outcome is Outcome.OK and write.offset is not None and write.offset < cut:
                 known = last.get(write.key)
                 if known is None or write.offset > (known.offset or 0):
                     last[write.key] = write

@@ -40,6 +40,31 @@ class Poll(NamedTuple):
     records: Mapping[str, Sequence[tuple[int, str]]] = {}
 
 
+class Put(NamedTuple):
+    """Gives a key of a compacted log a value, or deletes it. `token` is no other put's, and comes with the record."""
+
+    log: str
+    key: str
+    token: str
+    deletes: bool = False
+    offset: int | None = None
+
+
+class Shown(NamedTuple):
+    """A record of a compacted log, as a scan shows it."""
+
+    offset: int
+    key: str
+    token: str
+    deletes: bool = False
+
+
+class Scan(NamedTuple):
+    """Reads compacted logs from where they begin to where they ended then, by log. Empty until it has completed."""
+
+    records: Mapping[str, Sequence[Shown]] = {}
+
+
 class Assign(NamedTuple):
     """Reads these logs from now on, each from an offset; None: from where it stood, or anywhere if it is new."""
 
@@ -81,7 +106,7 @@ class Committed(NamedTuple):
     offsets: Mapping[str, int | None] = {}
 
 
-Micro = Send | Poll | Assign | Subscribe | Ends | Delete | Commit | Committed
+Micro = Send | Poll | Put | Scan | Assign | Subscribe | Ends | Delete | Commit | Committed
 
 
 @dataclass(slots=True)
@@ -107,7 +132,7 @@ class Operation:
     def __str__(self) -> str:
         until = "" if self.completed_s is None else f" to {self.completed_s:.3f}"
         because = f" ({self.why})" if self.why else ""
-        what = ", ".join(map(_micro_text, self.micro))
+        what = ", ".join(map(micro_text, self.micro))
         return f"#{self.number} {self.process} {what}: {self.outcome.value}{because}, {self.invoked_s:.3f}{until} s"
 
 
@@ -116,12 +141,19 @@ def value_text(value: str) -> str:
     return repr(value if len(value) <= _SHOWN_VALUE else f"{value[:_SHOWN_VALUE]}…")
 
 
-def _micro_text(micro: Micro) -> str:
+def micro_text(micro: Micro) -> str:
+    """Returns what a part of an operation did, in words."""
     match micro:
         case Send(log, value, offset):
             return f"sends {value_text(value)} to {log}" + ("" if offset is None else f" at {offset}")
         case Poll(records):
             return "polls " + (", ".join(_records_text(*of_log) for of_log in sorted(records.items())) or "nothing")
+        case Put(log, key, token, deletes, offset):
+            what = f"deletes {value_text(key)} by" if deletes else f"gives {value_text(key)}"
+            return f"{what} {value_text(token)} in {log}" + ("" if offset is None else f" at {offset}")
+        case Scan(shown):
+            counts = (f"{log} with {len(records)} records" for log, records in sorted(shown.items()))
+            return f"scans {', '.join(counts) or 'compacted logs'}"
         case Assign(starts):
             logs = (log if start is None else f"{log} from {start}" for log, start in sorted(starts.items()))
             return f"assigns {', '.join(logs)}"
