@@ -74,6 +74,20 @@ class NodeConfig:
     host: str = _setting("127.0.0.1", "The address to listen on; 0.0.0.0 for all")
     advertised_host: str = _setting("", "The name by which clients and nodes reach this one; empty: host")
     grpc_port: int = _port(7092, "Port of the gRPC services")
+    advertised_grpc_port: int = _setting(
+        0,
+        "The port by which clients and nodes reach them; 0: grpc_port",
+        "port",
+        least=0,
+        most=65_535,
+    )
+    external_grpc_port: int = _setting(
+        0,
+        "A second one, whose clients are told external_host and this port, of each node its own; 0: none",
+        "port",
+        least=0,
+        most=65_535,
+    )
     kafka_port: int = _port(DEFAULT_KAFKA_PORT, "Port for Kafka's clients, where kafka_listeners names none")
     kafka_advertised_address: str = _setting(
         "", "Where Kafka's clients are told to reach this node, host:port; empty: advertised_host and kafka_port"
@@ -85,7 +99,8 @@ class NodeConfig:
         (), "Where clients of each of them are told to reach this node, NAME://host:port; one left out: advertised_host"
     )
     external_host: str = _setting(
-        "localhost", "The host that clients of a listener named EXTERNAL are told, unless it is advertised"
+        "localhost",
+        "The host that clients of external_grpc_port are told, and those of a listener EXTERNAL that is not advertised",
     )
     http_port: int = _port(8092, "Port of /metrics, /healthz and /readyz")
 
@@ -316,6 +331,11 @@ class NodeConfig:
         return self.advertised_host or self.host
 
     @property
+    def reachable_address(self) -> Address:
+        """Where others are told to reach the gRPC services."""
+        return Address(self.reachable_host, self.advertised_grpc_port or self.grpc_port)
+
+    @property
     def kafka(self) -> tuple[ListenerPlan, ...]:
         """The listeners for Kafka's clients."""
         return listener_plans(self)
@@ -325,9 +345,15 @@ class NodeConfig:
         return Address(self.host, self.grpc_port)
 
     @property
+    def external_grpc(self) -> tuple[Address, Address] | None:
+        """Where the node listens for clients of the external port, and what they are told; None: nowhere."""
+        port = self.external_grpc_port
+        return (Address(self.host, port), Address(self.external_host, port)) if port else None
+
+    @property
     def controllers(self) -> tuple[Voter, ...]:
         """The controllers; this node alone if the configuration names none."""
-        return self.voters or (Voter(self.node_id, Address(self.reachable_host, self.grpc_port)),)
+        return self.voters or (Voter(self.node_id, self.reachable_address),)
 
     @property
     def is_controller(self) -> bool:

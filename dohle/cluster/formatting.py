@@ -10,8 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from dohle.cluster.config import NodeConfig
+from dohle.cluster.config import Voter as ControllerAddress
 from dohle.cluster.config_sources import parse_voter
-from dohle.controller.format import check_metadata_version, format_controller, format_joining_controller
+from dohle.controller.format import (
+    check_metadata_version,
+    check_voters,
+    format_controller,
+    format_joining_controller,
+)
 from dohle.controller.quorum import metadata_folder
 from dohle.model.errors import ConfigurationError, DataFolderError
 from dohle.model.ids import ClusterId, DirectoryId, NodeId, RandomBytes, id_text, new_id, parse_id
@@ -167,6 +173,16 @@ async def _check_empty(disk: Disk, path: str, config: NodeConfig) -> None:
         f"{path} is formatted already, for node {identity.node_id} of cluster {identity.cluster_id}: nothing is ever"
         f" formatted over; format another folder{further}, or move this one away"
     )
+
+
+def new_voters(controllers: Sequence[ControllerAddress], random: RandomBytes) -> tuple[Voter, ...]:
+    """Returns the voters that controllers become in a new cluster. Raises ConfigurationError if they cannot be that."""
+    voters = tuple(
+        Voter(NodeId(one.node_id), DirectoryId(new_id(random)), one.address.host, one.address.port)
+        for one in controllers
+    )
+    check_voters(voters)
+    return voters
 
 
 def check_cluster_id(text: str) -> str:

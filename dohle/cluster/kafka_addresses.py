@@ -138,6 +138,8 @@ def check_ports(config: NodeConfig) -> None:
 
 def _ports(config: NodeConfig) -> Iterator[tuple[str, int]]:
     yield "grpc_port", config.grpc_port
+    if config.external_grpc_port:
+        yield "external_grpc_port", config.external_grpc_port
     yield "http_port", config.http_port
     if not config.kafka_listeners:
         yield "kafka_port", config.kafka_port

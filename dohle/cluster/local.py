@@ -458,17 +458,12 @@ def _is_promoted(data_dir: str) -> bool:
 def _format(state: LocalState, nodes: Sequence[LocalNode], voters: tuple[Voter, ...]) -> None:
     """Formats these nodes' data folders at once; without voters they are to join."""
     # imported here, since most commands about a local cluster format nothing and should not wait for this
-    from dohle.cluster.formatting import format_node
-    from dohle.model.ids import DirectoryId, NodeId, new_id
-    from dohle.model.metadata import Voter as FormattedVoter
+    from dohle.cluster.formatting import format_node, new_voters
     from dohle.runtime.clock import LoopClock
     from dohle.runtime.files import RealDisk
 
     source = random.SystemRandom()
-    members = [
-        FormattedVoter(NodeId(node_id), DirectoryId(new_id(source)), address.host, address.port)
-        for node_id, address in voters
-    ]
+    members = new_voters(voters, source) if voters else ()
     disk = RealDisk(threads=4)
 
     async def format_all() -> None:

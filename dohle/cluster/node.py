@@ -44,7 +44,7 @@ from dohle.rpc.node_service import NodeService
 from dohle.rpc.v1 import admin_pb2, broker_pb2, group_admin_pb2, groups_pb2, replication_pb2
 from dohle.runtime.clock import Clock
 from dohle.runtime.disk import Disk
-from dohle.runtime.network import Address, Network
+from dohle.runtime.network import Address, Network, Service
 from dohle.runtime.tasks import OnFailure, Tasks, cancel
 from dohle.runtime.workers import Workers
 from dohle.storage.log_dirs import LogDirs
@@ -52,6 +52,8 @@ from dohle.storage.log_dirs import LogDirs
 log = logging.getLogger(__name__)
 
 HTTP_LISTENER = "HTTP"
+EXTERNAL_LISTENER = "GRPC@EXTERNAL"
+"""The gRPC services once more, for clients that know the nodes by other addresses; registered as no network's name."""
 SECURITY_PROTOCOL = "PLAINTEXT"
 _OF_BROKER = (
     replication_pb2.DESCRIPTOR.services_by_name["Replication"],
@@ -156,11 +158,12 @@ class Node:
         for door in self._doors:
             self._serving.push_async_callback(door.close)
             await door.bind()
-        server = await seams.network.serve(config.grpc_address, services, listener=LISTENER)
-        self._serving.push_async_callback(server.stop, _STOP_GRACE_S)
+        await self._serve(config.grpc_address, services, LISTENER)
+        if config.external_grpc is not None:
+            await self._serve(config.external_grpc[0], services, EXTERNAL_LISTENER)
         self._serving.push_async_callback(self._leave)
         self._serving.push_async_callback(self._hand_over)
-        log.info("node %d of cluster %s listens on %s", config.node_id, folder.cluster_id, server.address)
+        log.info("node %d of cluster %s listens on %s", config.node_id, folder.cluster_id, config.grpc_address)
         if self.controller is not None:
             await self.controller.start()
             self._quorum_at = seams.clock.now()
@@ -220,6 +223,21 @@ class Node:
         finally:
             await self._parts.aclose()
 
+    async def _serve(self, address: Address, services: Sequence[Service], listener: str) -> None:
+        server = await self._seams.network.serve(address, services, listener=listener)
+        self._serving.push_async_callback(server.stop, _STOP_GRACE_S)
+
+    def _endpoints(self) -> tuple[Endpoint, ...]:
+        config = self.config
+        host = config.reachable_host
+        external = () if config.external_grpc is None else (config.external_grpc[1],)
+        return (
+            Endpoint(LISTENER, *config.reachable_address, SECURITY_PROTOCOL),
+            Endpoint(HTTP_LISTENER, host, config.http_port, SECURITY_PROTOCOL),
+            *(Endpoint(EXTERNAL_LISTENER, told.host, told.port, SECURITY_PROTOCOL) for told in external),
+            *(endpoint for door in self._doors for endpoint in door.endpoints),
+        )
+
     async def _open_controller(self, identity: NodeIdentity) -> ControllerPart:
         config, seams = self.config, self._seams
         return await ControllerPart.open(
@@ -236,7 +254,7 @@ class Node:
                 election_timeout_min_ms=config.raft_election_timeout_min_ms,
                 election_timeout_max_ms=config.raft_election_timeout_max_ms,
             ),
-            address=Address(config.reachable_host, config.grpc_port),
+            address=config.reachable_address,
             bootstrap=[voter.address for voter in config.controllers if voter.node_id != config.node_id],
             session_timeout_ms=config.session_timeout_ms,
             balance=BalanceTerms(
@@ -281,15 +299,10 @@ class Node:
             essential=config.metadata_directory if config.is_controller else None,
         )
         self._parts.push_async_callback(self._close_logs, logs)
-        host = config.reachable_host
         broker = Broker(
             identity,
             BrokerSettings(
-                endpoints=(
-                    Endpoint(LISTENER, host, config.grpc_port, SECURITY_PROTOCOL),
-                    Endpoint(HTTP_LISTENER, host, config.http_port, SECURITY_PROTOCOL),
-                    *(endpoint for door in self._doors for endpoint in door.endpoints),
-                ),
+                endpoints=self._endpoints(),
                 rack=config.rack,
                 heartbeat_interval_ms=config.heartbeat_interval_ms,
                 session_timeout_ms=config.session_timeout_ms,

@@ -63,7 +63,7 @@ def run_node(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     if environment.get(NOTED_VARIABLE, "").isdecimal() and not _is_noted(int(environment[NOTED_VARIABLE]), config_path):
         log.error("not starting: the command that started this node was killed before it could note that")
         return 1
-    _tune_heaps()
+    tune_heaps()
     _allow_many_files()
     gc.set_threshold(*_GC_THRESHOLDS)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -175,7 +175,7 @@ def _allow_many_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _tune_heaps() -> None:
+def tune_heaps() -> None:
     """Makes glibc keep two heaps, not eight a core: our few threads seldom allocate, and each heap costs memory.
 
     And makes it keep what messages of a megabyte are built in: by default it gives such memory back with each of them,

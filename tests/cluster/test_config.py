@@ -72,6 +72,20 @@ def test_a_bad_file_is_refused_with_advice(tmp_path, text, complaint):
         load_config(_file(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("grpc_port = 7000", "127.0.0.1:7000"),
+        ('host = "0.0.0.0"\nadvertised_host = "db1"\ngrpc_port = 7000', "db1:7000"),
+        ("grpc_port = 7000\nadvertised_grpc_port = 8000", "127.0.0.1:8000"),
+    ],
+)
+def test_others_are_told_where_a_node_is_reached(tmp_path, text, address):
+    config = load_config(_file(tmp_path, text)).config
+    assert str(config.reachable_address) == address
+    assert str(config.controllers[0].address) == address
+
+
 def test_an_unreadable_file_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=re.escape(str(tmp_path / "none.toml")) + ".*--config"):
         load_config(str(tmp_path / "none.toml"))

@@ -92,6 +92,7 @@ def test_listeners_are_named_in_a_file_a_variable_or_a_flag(tmp_path):
         ({"kafka_listeners": "A://h:1,B://i:1"}, r"listener A .* and listener B .* have one port, 1: .*differ"),
         ({"kafka_listeners": "A://h:7092"}, r"grpc_port and listener A .* have one port, 7092"),
         ({"kafka_listeners": "A://h:8092"}, r"http_port and listener A"),
+        ({"external_grpc_port": "7092"}, r"grpc_port and external_grpc_port have one port, 7092"),
         ({"http_port": "9092"}, r"http_port and kafka_port have one port, 9092"),
         ({"kafka_listeners": "GRPC://h:1"}, r"GRPC is the name of another door"),
         ({"kafka_listeners": "SSL://h:1"}, r"SSL would promise what is not served yet"),
