@@ -24,6 +24,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "demo": ("dohle.cli.demo:demo", "Load a year of flights, lose a leader on the way, and check every record."),
     "bench": ("dohle.cli.bench:bench", "Measure throughput and latency of a running cluster."),
+    "selftest": ("dohle.cli.selftest:selftest", "Prove on this machine that no record is lost, whatever breaks."),
     "sim": ("dohle.cli.sim:sim", "Run clusters in virtual time, broken on purpose, and replay them from a seed."),
     "history": ("dohle.cli.history:history", "Judge what clients did and saw."),
     "node": ("dohle.cli.node:node", "Run one node, for production."),

@@ -17,7 +17,7 @@ from dohle.cli.output import print_json
 from dohle.cluster.config import NodeConfig
 from dohle.cluster.config_sources import load_config, parse_flags, parse_voter
 from dohle.model.errors import ConfigurationError
-from dohle.model.ids import DirectoryId, NodeId, id_text, new_id
+from dohle.model.ids import DirectoryId, id_text, new_id
 
 
 @click.command("format", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -83,20 +83,15 @@ def format_command(
 
 
 def _print_new(voters: str, metadata_version: int | None, as_json: bool) -> None:
-    from dohle.cluster.formatting import voters_text
-    from dohle.controller.format import check_metadata_version, check_voters
-    from dohle.model.metadata import Voter
+    from dohle.cluster.formatting import new_voters, voters_text
+    from dohle.controller.format import check_metadata_version
 
     source = random.SystemRandom()
     try:
         addresses = [parse_voter(word) for word in voters.split(",")]
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    members = [
-        Voter(NodeId(voter.node_id), DirectoryId(new_id(source)), voter.address.host, voter.address.port)
-        for voter in addresses
-    ]
-    check_voters(members)
+    members = new_voters(addresses, source)
     if metadata_version is not None:
         check_metadata_version(metadata_version)
     cluster_id = id_text(new_id(source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ Arguments = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Effect:
-    """What a fault did. A count of 0 makes a run void: it has shown nothing about that fault."""
+    """What a fault did. Where a kind of fault never did anything, the run is void: it has shown nothing about it."""
 
     count: int
     what: str
@@ -36,14 +36,30 @@ class Fault(ABC):
     takes_nodes: ClassVar[bool] = False
     """Whether the nodes in `arguments["nodes"]` are down or unreachable meanwhile."""
 
+    lasts_s: ClassVar[tuple[float, float]] = (3.0, 12.0)
+    """From when to when it is healed after it began, as a seed draws it."""
+
+    least_nodes: ClassVar[int] = 1
+    """In a world of fewer it cannot be made."""
+
     def __init__(self, world: World, arguments: Arguments) -> None:
         self.world = world
         self.arguments = arguments
 
+    @classmethod  # noqa: B027 - most need nothing
+    def prepare(cls, world: World) -> None:
+        """Is called before a world begins in which faults of this kind are to happen: what its nodes must start with.
+
+        Raises ConfigurationError.
+        """
+
     @classmethod
     @abstractmethod
     def draw(cls, chance: Random, nodes: tuple[int, ...]) -> Arguments:
-        """Returns arguments for a world of these nodes."""
+        """Returns arguments for a world of these nodes: always the same keys, and values that JSON has.
+
+        Nodes stand in "nodes", links in "links" as pairs [source, target]: so they can be checked without knowing more.
+        """
 
     @abstractmethod
     async def begin(self) -> None: ...
@@ -63,6 +79,9 @@ class Kinds:
     def __init__(self, *kinds: type[Fault]) -> None:
         self._kinds = {kind.name: kind for kind in kinds}
 
+    def __iter__(self) -> Iterator[type[Fault]]:
+        return iter(self._kinds.values())
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._kinds)
@@ -75,15 +94,19 @@ class Kinds:
 
     def possible(self, world: World) -> dict[str, type[Fault]]:
         """Returns those that this world has the means for."""
-        return {name: kind for name, kind in self._kinds.items() if kind.needs <= world.means}
+        return {kind.name: kind for kind in self if not _lack(kind, world)}
 
     def impossible(self, world: World) -> dict[str, str]:
         """Returns, by name, why a fault cannot be made here."""
-        return {
-            name: "; ".join(world.cannot[means] for means in sorted(kind.needs - world.means))
-            for name, kind in self._kinds.items()
-            if not kind.needs <= world.means
-        }
+        return {kind.name: lack for kind in self if (lack := _lack(kind, world))}
 
     def __or__(self, more: Kinds) -> Kinds:
         return Kinds(*self._kinds.values(), *more._kinds.values())
+
+
+def _lack(kind: type[Fault], world: World) -> str:
+    """Returns why a fault of this kind cannot be made in a world, or nothing."""
+    reasons = [world.cannot[means] for means in sorted(kind.needs - world.means)]
+    if len(world.nodes) < kind.least_nodes:
+        reasons.append(f"it takes {kind.least_nodes} nodes, and there are {len(world.nodes)}")
+    return "; ".join(reasons)

@@ -2,11 +2,17 @@
 
 ::
 
-    run.json         seed, faults, workloads, versions, begun_at; at the end the verdict
+    run.json         {"seed": 7, "system": "dohle", "version": "0.1.0", "world": "loopback", "nodes": [1, 2, 3],
+                      "faults": ["kill"], "workloads": ["append by sdk"], "cannot": {"loss": "why not"},
+                      "again": "the command that runs it again", "begun_at": "2026-11-22T23:30:00.125+00:00"};
+                      at the end also "ended_s" and "verdict" (verdict.py)
     schedule.json    what was to happen when (schedule.py)
-    events.jsonl     what happened: {"time": 1.25, "what": "begin"|"heal"|"effect"|"phase", "step": 3, "fault": ...}
+    events.jsonl     what happened: {"time": 1.25, "what": "begin"|"heal", "step": 3, "fault": "kill", "arguments": {}},
+                      {..., "what": "effect", "step": 3, "fault": "kill", "count": 1, "counted": "processes killed"},
+                      {"time": 60.0, "what": "phase", "phase": "final reads"}
     history.jsonl    what clients did (dohle.testing.history.history_lines), of all worker processes
-    state.jsonl      samples: {"time": 1.5, "controller": 1, "partitions": {"append-0": [leader, epoch, [isr, ...]]}}
+    state.jsonl      samples: {"time": 1.5, "controller": 1, "partitions": {"append-0": [leader, epoch, [isr, ...]]}};
+                      -1 is nobody; {"time": 2.0, "silent": "why nobody could be asked"}
     workers/NAME.log what a worker printed
     nodes/N.log      what a node printed
     report.html
@@ -18,6 +24,7 @@ at all, and the order of the lines is that of the events.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -71,7 +78,10 @@ class Lines:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def write(self, event: Mapping[str, Any]) -> None:
-        os.write(self._descriptor, json.dumps(event, separators=(",", ":")).encode() + b"\n")
+        """Raises OSError, also if the disk took only a part: then the file's last line is cut off."""
+        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        if os.write(self._descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, "there is no room for the whole line")
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -6,18 +6,21 @@ A world has means: what can be broken in it. A fault says which it needs, and is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Literal
 
-Means = Literal["processes", "links", "packets", "files", "disks", "shim", "clocks", "limits", "members"]
+from dohle.testing.chaos.view import ClusterView, SdkView
+
+Means = Literal["processes", "links", "packets", "files", "disks", "shim", "clocks", "limits", "memory", "members"]
 """What a world lets a fault break.
 
 processes: kill, pause, stop and start. links: cut, delay, stall, throttle and reset what one node sends another.
 packets: lose some of them. files: edit a stopped node's. disks: a file system per node, whose power can be cut and
-which can be full. shim: calls to the disk that fail or are slow. clocks: each node's own. limits: of descriptors and
-memory. members: nodes and replicas come and go.
+which can be full. shim: calls to the disk that fail or are slow. clocks: each node's own. limits: of
+descriptors. memory: a node's own share. members: nodes and replicas come and go.
 """
 
 
@@ -48,8 +51,34 @@ class LinkCounts:
     resets: int = 0
 
 
+Link = tuple[int, int]
+"""From a node to another."""
+
+
 class Links(ABC):
-    """The links between nodes. Clients' own are never touched, unless a subclass says so."""
+    """The links between nodes. Clients' own are never touched, unless a subclass says so.
+
+    Faults `impose` rules and `lift` them, so that several can be at work on one link; what comes of them all is `set`.
+    """
+
+    async def impose(self, fault: object, rules: Mapping[Link, LinkRule]) -> None:
+        """Has all of these in force besides those of other faults, in place of this fault's own before."""
+        before = self._imposed.get(fault, {})
+        self._imposed[fault] = rules
+        await self._settle({**before, **rules})
+
+    async def lift(self, fault: object) -> None:
+        """Takes back what a fault imposed, if it did."""
+        await self._settle(self._imposed.pop(fault, {}))
+
+    async def _settle(self, links: Iterable[Link]) -> None:
+        for link in links:
+            rules = [imposed[link] for imposed in self._imposed.values() if link in imposed]
+            await self.set(*link, reduce(_both, rules, SOUND))
+
+    @cached_property
+    def _imposed(self) -> dict[object, Mapping[Link, LinkRule]]:
+        return {}
 
     @abstractmethod
     async def set(self, source: int, target: int, rule: LinkRule) -> None:
@@ -67,6 +96,18 @@ class Links(ABC):
         """Ends all rules. Safe to call at any time, more than once."""
 
 
+def _both(one: LinkRule, other: LinkRule) -> LinkRule:
+    """Returns what two rules come to on one link."""
+    narrow = [bytes_per_s for bytes_per_s in (one.bytes_per_s, other.bytes_per_s) if bytes_per_s]
+    return LinkRule(
+        cut=one.cut or other.cut,
+        loss=1 - (1 - one.loss) * (1 - other.loss),
+        delay_s=one.delay_s + other.delay_s,
+        jitter_s=one.jitter_s + other.jitter_s,
+        bytes_per_s=min(narrow, default=0),
+    )
+
+
 class World(ABC):
     """Nodes go by their numbers. What a method does to a node lasts until it is undone or healed."""
 
@@ -78,9 +119,18 @@ class World(ABC):
     """Where everything of this run lies: data, logs, the history, the report."""
     links: Links
 
+    @cached_property
+    def environments(self) -> dict[int, dict[str, str]]:
+        """Variables that each start of a node gives it besides, by node; none unless somebody puts them in."""
+        return {node: {} for node in self.nodes}
+
     @abstractmethod
     def bootstrap(self, protocol: Literal["dohle", "kafka"]) -> str:
         """Returns what clients on this machine are given: host:port, separated by commas."""
+
+    def view(self) -> ClusterView:
+        """Returns a new one; who asked opens and closes it."""
+        return SdkView(self.bootstrap("dohle"), len(self.nodes))
 
     @abstractmethod
     def data_folder(self, node: int) -> Path: ...
@@ -105,7 +155,7 @@ class World(ABC):
 
     @abstractmethod
     async def start(self, *nodes: int, environment: Mapping[str, str] | None = None) -> None:
-        """Starts nodes that do not run, with these variables besides; returns once each serves."""
+        """Starts nodes that do not run, with these variables and those in `environments`; returns once each serves."""
 
     @abstractmethod
     async def stop(self, node: int) -> None:
