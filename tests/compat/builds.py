@@ -44,17 +44,19 @@ def built(language: str) -> Path:
 
 
 def _built(language: str) -> Path:
-    build = BUILDS[language]
-    sources = sorted(path for path in (HERE / language).rglob("*") if path.is_file())
+    return fresh(HERE / language, BUILT / language, BUILDS[language])
+
+
+def fresh(source: Path, folder: Path, build: Callable[[Path, Path], None]) -> Path:
+    """Returns `folder`, with what `build` makes there of `source`, made again if that has changed. Raises Missing."""
     digest = sha256()
-    for path in sources:
-        digest.update(f"{path.relative_to(HERE)}\n".encode() + path.read_bytes())
-    folder = BUILT / language
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(source.parent)}\n".encode() + path.read_bytes())
     done = folder / ".built"
     if not done.exists() or done.read_text() != digest.hexdigest():
         done.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        build(HERE / language, folder)
+        build(source, folder)
         done.write_text(digest.hexdigest())
     return folder
 
@@ -65,13 +67,14 @@ def _go(source: Path, folder: Path) -> None:
     _run(["go", "build", "-p", "1", "-o", f"{folder}/", "./..."], source)
 
 
-def _java(source: Path, folder: Path) -> None:
+def java(source: Path, folder: Path) -> None:
     _needs("javac", "Debian's default-jdk-headless")
     _needs("mvn", "Debian's maven")
     jars = folder / "jars"
     shutil.rmtree(jars, ignore_errors=True)
     _brings(["mvn", "-q", "-B", "-f", "pom.xml", _COPY, f"-DoutputDirectory={jars}"], source)
-    _run(["javac", "-cp", f"{jars}/*", "-d", str(folder / "classes"), "Client.java"], source)
+    programs = sorted(path.name for path in source.glob("*.java"))
+    _run(["javac", "-cp", f"{jars}/*", "-d", str(folder / "classes"), *programs], source)
 
 
 def _javascript(source: Path, folder: Path) -> None:
@@ -96,7 +99,7 @@ def _kaskade(source: Path, folder: Path) -> None:
 
 BUILDS: dict[str, Callable[[Path, Path], None]] = {
     "go": _go,
-    "java": _java,
+    "java": java,
     "javascript": _javascript,
     "kaskade": _kaskade,
     "rust": _rust,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
-
 from dohle import Admin
 from dohle.cluster.config import NodeConfig
 from tests.integration.clusters import healthy
 from tests.integration.load import Load
-from tests.integration.namespaces import apart, why_not
+from tests.integration.namespaces import apart
+from tests.machine.networks import why_not
+from tests.means import lacks
 
 SESSION_S = NodeConfig().session_timeout_ms / 1000
 
 
 async def test_writes_go_on_where_a_majority_is_and_nothing_is_lost(tmp_path, say):
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
+    if reason := why_not():
+        lacks("root", reason)
     with apart(tmp_path) as cluster:
         await healthy(cluster.bootstrap)
         async with Load(cluster.bootstrap, "cut", records_per_s=300) as load:

@@ -21,7 +21,9 @@ from dohle.storage.opened import UNSYNCED_FILE
 from tests.integration.clusters import healthy, until_async
 from tests.integration.load import read_all
 from tests.integration.noted_load import NotedLoad
-from tests.integration.power import Disk, PowerCuts, power_cuts, why_not
+from tests.integration.power import PowerCuts, power_cuts
+from tests.machine.disks import Disk, why_not
+from tests.means import lacks
 
 ROUNDS = int(os.environ.get("DOHLE_POWER_CUTS", "5"))
 SEED = int(os.environ.get("DOHLE_POWER_SEED", "11"))
@@ -35,9 +37,8 @@ UNSYNCED = 37  # fewer
 
 @pytest.fixture(scope="module")
 def can_cut(clusters_folder) -> None:
-    reason = why_not(clusters_folder)
-    if reason:
-        pytest.skip(reason)
+    if reason := why_not(clusters_folder):
+        lacks("root", reason)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.clusters import end_all_below
-from tests.integration.power import unmount_all_below
+from tests.machine.disks import unmount_all_below
 
 if __name__ == "__main__":
     sys.stdin.read()
