@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
 
-.PHONY: help setup demo test compat suites differential sim sim-mutations lint fmt proto bench
+.PHONY: help setup demo test compat suites differential sim sim-mutations jepsen-lite suspects lint fmt proto wheelhouse bench
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,16 @@ sim: $(READY) ## runs simulated clusters under faults: SEEDS=A-B or a number of 
 sim-mutations: $(READY) ## switches each rule off and searches for a seed that notices: NAMES=, SEEDS=
 	@$(BIN)/python -m tests.simulation.mutations.search $(NAMES) $(if $(SEEDS),--seeds $(SEEDS))
 
+jepsen-lite: $(READY) ## breaks a real cluster, and judges what its clients saw: MINUTES=, SEED=, FAULTS=, WORKLOADS=, NODES=, SCHEDULE=, WORLD=, SYSTEM=
+	@$(BIN)/python tests/jepsen-lite $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(FAULTS),--faults '$(FAULTS)') $(if $(WORKLOADS),--workloads '$(WORKLOADS)') $(if $(NODES),--nodes $(NODES)) \
+	  $(if $(SCHEDULE),--schedule '$(SCHEDULE)') $(if $(WORLD),--world $(WORLD)) \
+	  $(if $(SYSTEM),--system $(SYSTEM))
+
+suspects: $(READY) ## has jepsen-lite find what is known to be there, planted bugs and Kafka's defaults: NAMES=, SEEDS=, MINUTES=
+	@PYTHONPATH=.:tests/jepsen-lite $(BIN)/python -m jepsen_lite.suspects $(NAMES) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(MINUTES),--minutes $(MINUTES))
+
 lint: $(READY) ## checks style, types, floors, and that the generated code is up to date
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -63,6 +73,10 @@ fmt: $(READY) ## formats the code and mends what can be mended by itself
 
 proto: $(READY) ## generates dohle/rpc/v1 from proto/
 	@$(BIN)/python tools/generate_proto.py
+
+wheelhouse: $(READY) ## collects the wheels of which deploy/compose/Dockerfile can make an image without a network
+	@find deploy/compose/wheelhouse -name '*.whl' -delete
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --constraint constraints.txt --wheel-dir deploy/compose/wheelhouse . pip
 
 bench: $(READY) ## measures, prints a table and writes bench/results.json
 	@$(BIN)/python -m bench

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+OTHERS = {"dohle/py.typed", "dohle/testing/chaos/report/page.css", "dohle/testing/chaos/report/page.js"}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def sources() -> set[str]:
 def test_the_wheel_ships_the_package_alone_with_its_types_and_licence(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {name for name in names if name.startswith("dohle/")} == sources() | {"dohle/py.typed"}
+    assert {name for name in names if name.startswith("dohle/")} == sources() | OTHERS
     others = {name.split("/", 1)[1] for name in names if not name.startswith("dohle/")}
     assert others == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 

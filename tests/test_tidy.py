@@ -65,7 +65,6 @@ ALLOWED: dict[str, tuple[str, str]] = {
         "ctypes BaseException",
         "what a killed process held is never let go; an event loop outlives whatever its callbacks raise",
     ),
-    "dohle/rpc/__init__.py": ("os", "gRPC can be told to be quiet by the environment alone"),
     "dohle/testing/campaigns/worker.py": ("os signal", "ends itself where a run hangs, and says where that is"),
     "dohle/testing/fixtures/process_cluster.py": ("os signal asyncio.to_thread", PROCESSES),
     "dohle/testing/fixtures/simulated_cluster.py": (
@@ -78,6 +77,7 @@ ENTRANCES = {
     "dohle.__main__": "python -m dohle",
     "dohle.cli.main": "the `dohle` command",
     "dohle.testing.pytest_plugin": "pytest loads it by its entry point",
+    "dohle.testing.chaos.workloads.__main__": "the worker program of a chaos run",
     "dohle.sync": "the SDK's surface for code without asyncio",
 }
 
@@ -130,8 +130,8 @@ def imported(module: Module) -> Iterator[tuple[int, str]]:
 
 
 def simulated(module: Module) -> bool:
-    """Returns whether the module also runs in the simulator; the command line is a process of its own and does not."""
-    return module.below("dohle") and not module.below("dohle/runtime", "dohle/cli")
+    """Returns whether the module also runs in the simulator; commands and what breaks real processes do not."""
+    return module.below("dohle") and not module.below("dohle/runtime", "dohle/cli", "dohle/testing/chaos")
 
 
 def outside_world(module: Module) -> Iterator[Finding]:

@@ -225,6 +225,8 @@ class Descriptors:
     def _give_back(self, count: int, looks: int) -> int:
         given, dirty = 0, deque[OpenFile]()
         for _ in range(min(looks, 2 * len(self._ring))):
+            if not self._ring:  # all have given theirs up
+                break
             file, _ = self._ring.popitem(last=False)
             if file.is_idle and not file.is_dirty and not file.is_used:
                 file.give_up()

@@ -124,6 +124,26 @@ async def test_another_file_in_its_place_is_not_taken_for_it(disk: RealDisk, tmp
     closed(first, *others)
 
 
+async def test_where_all_files_have_given_up_their_descriptors_and_that_helps_nobody_the_system_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = RealDisk(threads=1)
+    used = opened(disk, tmp_path)
+
+    def exhausted(path: str, *_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    with monkeypatch.context() as none_left:
+        none_left.setattr(os, "open", exhausted)
+        with pytest.raises(OSError, match="Too many open files"):
+            disk.open(f"{tmp_path}/one more", create=True)
+        with pytest.raises(OSError, match="Too many open files"):
+            await disk.read_all(f"{tmp_path}/one more")
+    assert all(file.descriptor == -1 for file in used)
+    closed(*used)
+    disk.close()
+
+
 async def test_who_finds_no_descriptor_left_gets_one_of_a_file_that_is_not_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
