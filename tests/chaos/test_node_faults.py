@@ -84,7 +84,9 @@ async def test_lost_indexes_are_built_again(world):
 
     effect = await struck(world, "lost-index", look, nodes=[1])
     assert effect.count > 0
+    await world.stop(1)  # which writes down what is only known so far
     assert len(files()) > len(seen[0])
+    await world.start(1)
 
 
 async def test_lost_folders_are_filled_again(world):

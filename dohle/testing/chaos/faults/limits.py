@@ -15,6 +15,7 @@ from dohle.testing.chaos.world import World
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """How a client of HTTP/2 begins, with empty SETTINGS: whoever serves that answers at once."""
 _ANSWER_PATIENCE_S = 1.0
+_AGAIN_S = 1.0
 _MOST_CALLERS = 64
 
 
@@ -55,15 +56,14 @@ class Descriptors(NodeFault):
         try:
             while len(writers) < _MOST_CALLERS:
                 try:
-                    async with asyncio.timeout(_ANSWER_PATIENCE_S):
-                        reader, writer = await asyncio.open_connection(host, int(port))
-                        writers.append(writer)
-                        writer.write(_PREFACE)
-                        await reader.readexactly(1)
-                except TimeoutError:
+                    reader, writer = await asyncio.open_connection(host, int(port))
+                except OSError:  # it has ended
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
+                writers.append(writer)
+                if not await _is_answered(reader, writer):
                     self._unanswered += 1
-                except (OSError, asyncio.IncompleteReadError):  # it has ended, or ends connections at once
-                    await asyncio.sleep(_ANSWER_PATIENCE_S)
+                    await asyncio.sleep(_AGAIN_S)
         finally:
             for writer in writers:
                 writer.close()
@@ -79,6 +79,17 @@ class Descriptors(NodeFault):
 
     async def effect(self) -> Effect:
         return Effect(self._unanswered, "connections that a node had no descriptor for")
+
+
+async def _is_answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Whether the far side has the connection. Without a descriptor it leaves it waiting, or drops it at once."""
+    try:
+        async with asyncio.timeout(_ANSWER_PATIENCE_S):
+            writer.write(_PREFACE)
+            await reader.readexactly(1)
+    except (OSError, asyncio.IncompleteReadError):  # TimeoutError is an OSError
+        return False
+    return True
 
 
 def first_beyond(used: Collection[int], spare: int) -> int:
