@@ -168,7 +168,10 @@ class Forker:
         """Of what is compacted a fork has what its source had, which compactions since then may have taken there."""
         assert self.compacted is not None
         for name, records in read.items():
-            log, cut = str(TopicPartition(COMPACTED_TOPIC, name.partition)), made.ends[name.partition]
+            cut = made.ends.get(name.partition)
+            if cut is None:  # another controller took over meanwhile: nobody says where it was cut
+                continue
+            log = str(TopicPartition(COMPACTED_TOPIC, name.partition))
             found = list(records.values())
             complaints = list(self.values.never_written(log, found))
             if not self.compacted.is_retained_little:  # else what is missing may have been let go

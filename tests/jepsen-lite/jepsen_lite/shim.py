@@ -18,6 +18,8 @@ from dohle.testing.chaos.world import World
 
 _SOURCE = Path(__file__).with_name("shim.c")
 _CONTROL = "JEPSEN_LITE_SHIM"
+OWN_CLOCK = "FAKETIME_TIMESTAMP_FILE"
+"""A variable of libfaketime's: the file that says what the time is."""
 _FIELDS = (
     *("failing_writes", "failing_syncs", "write_delay_us", "sync_delay_us"),
     *("writes", "syncs", "failed_writes", "failed_syncs", "delayed_calls", "skewed_reads", "skew_ms"),
@@ -94,7 +96,7 @@ class Shim:
                 raise ConfigurationError(why_no_clocks())
             libraries.append(str(found))
             own_clock = {
-                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                OWN_CLOCK: str(self._clock),
                 "FAKETIME_CACHE_DURATION": "1",  # seconds until a change is noticed; each look opens the file
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "NO_FAKE_STAT": "1",

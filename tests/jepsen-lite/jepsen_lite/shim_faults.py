@@ -9,7 +9,7 @@ from random import Random
 from dohle.testing.chaos.fault import Arguments, Effect
 from dohle.testing.chaos.faults.nodes import NodeFault, up_again
 from dohle.testing.chaos.world import World
-from jepsen_lite.shim import Shim
+from jepsen_lite.shim import OWN_CLOCK, Shim
 
 _MOST_JUMP_S = 12 * 3600
 """A day later states of producers expire, and a week later records."""
@@ -34,7 +34,8 @@ class ShimFault(NodeFault):
     @classmethod
     def prepare(cls, world: World) -> None:
         for node in world.nodes:
-            world.environments[node].update(Shim(world, node).environment(clock=cls.has_clock))
+            wanted = world.environments[node]
+            wanted.update(Shim(world, node).environment(clock=cls.has_clock or OWN_CLOCK in wanted))
 
     async def begin(self) -> None:
         self._shim = Shim(self.world, self.node)
